@@ -1,0 +1,201 @@
+// engine/backend/backend.h -- The seam below the engine: what makes its decisions real.
+//
+// The verbs are iommufd's (ioas, domain, attach, map, unmap), never page-table entries, because the
+// kernel owns its own tables. Objects are named by the engine's uids, which are never reused. The
+// engine has validated and planned every call; a backend refuses only what it alone can know
+// (exhausted hardware resources, failing hardware), and then has changed nothing (R2, R5).
+//
+// Thread-safe. The engine orders calls that touch the same Ioas, Domain or device group; calls on
+// different ones run concurrently. No call is made while an engine lock is held, except the pure
+// ones, which are marked const.
+#ifndef VIOMMU_ENGINE_BACKEND_BACKEND_H_
+#define VIOMMU_ENGINE_BACKEND_BACKEND_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "engine/backend/topology.h"
+#include "engine/base/address.h"
+
+namespace viommu {
+
+using Uid = uint64_t;          // Given by the engine; 0 is never an object.
+using DeviceIndex = uint32_t;  // Position in Topology::devices.
+
+// What a mapping lets a device do. At least one bit is set.
+enum class Permission : uint8_t { kRead = 1, kWrite = 2, kReadWrite = 3 };
+
+inline bool CanRead(Permission p) { return (static_cast<uint8_t>(p) & 1) != 0; }
+inline bool CanWrite(Permission p) { return (static_cast<uint8_t>(p) & 2) != 0; }
+
+// One area at its fixed place.
+struct BackendMapping {
+  Iova iova = 0;
+  uint64_t size_bytes = 0;
+  Uid region = 0;             // MemoryRegion.
+  uint64_t offset_bytes = 0;  // Into the region.
+  Permission permission = Permission::kReadWrite;
+};
+
+// How a PAGING domain is made; the device fixes format, width and coherency.
+struct DomainSpec {
+  Uid ioas = 0;
+  DeviceIndex device = 0;
+};
+
+struct DomainProperties {
+  std::string format;  // "vtd-second-stage".
+  int levels = 0;
+  IovaRange aperture;
+  uint64_t page_sizes = 0;  // Bit n set: leaves of 2^n bytes.
+  bool enforces_cache_coherency = false;
+};
+
+// What a device group can be put on.
+struct DomainTarget {
+  enum class Kind { kBlocked, kIdentity, kPaging };
+  Kind kind = Kind::kBlocked;
+  Uid domain = 0;  // For kPaging.
+};
+
+// What a change of domain did, or would do.
+struct Transition {
+  bool hitless = true;  // Every DMA meanwhile saw the complete old or the complete new state.
+  std::string reason;   // Why not, when not.
+};
+
+// Typed hardware information (iommufd-semantics.md section 13, IOMMU_HW_INFO_TYPE_INTEL_VTD).
+struct VtdHardware {
+  uint64_t capability = 0;           // CAP_REG as software sees it.
+  uint64_t extended_capability = 0;  // ECAP_REG.
+};
+
+// One hardware invalidation queue.
+struct QueueState {
+  std::string iommu;
+  uint32_t size_entries = 0;
+  uint32_t head = 0;       // Next descriptor the hardware takes.
+  uint32_t tail = 0;       // Next slot software fills.
+  uint64_t submitted = 0;  // Descriptors since start.
+  uint64_t waits = 0;      // Wait descriptors since start.
+  uint64_t errors = 0;     // Descriptors refused by the hardware.
+};
+
+struct BackendStats {
+  uint64_t table_pages = 0;  // 4 KiB pages in use by tables and queues.
+  std::vector<std::pair<std::string, uint64_t>> invalidations;  // By kind; every kind is listed.
+  std::vector<std::pair<std::string, uint64_t>> faults;  // By reason; every reason is listed.
+};
+
+// Why a simulated DMA stopped.
+struct DmaFault {
+  uint8_t code = 0;         // The architecture's reason code (VT-d: FR of the fault record).
+  std::string reason;       // Its name, e.g. "SPT.2".
+  std::string description;  // In words.
+  Iova iova = 0;            // The page where it stopped.
+};
+
+struct DmaOutcome {
+  uint64_t bytes_done = 0;
+  std::optional<DmaFault> fault;
+};
+
+// One entry on the path from a device to a page, as an operator reads it.
+struct TableEntryDump {
+  std::string table;  // "root", "context", "pasid-directory", "pasid", "second-stage level 4".
+  PhysAddr address;   // Of the entry.
+  std::vector<uint64_t> words;
+  std::string decoded;  // Field by field, in words.
+};
+
+// Only the soft backend has one: the device's and the guest's side of the machine. Thread-safe.
+class Simulation {
+ public:
+  virtual ~Simulation() = default;
+
+  // DMA as the device would do it; `data` is filled (read) or taken (write). A fault is an answer.
+  virtual DmaOutcome Dma(DeviceIndex device, std::optional<uint32_t> pasid, Iova iova, bool write,
+                         absl::Span<char> data) = 0;
+
+  // kOutOfRange: the range is not inside the region.
+  virtual absl::Status ReadMemory(Uid region, uint64_t offset_bytes, absl::Span<char> data) = 0;
+  virtual absl::Status WriteMemory(Uid region, uint64_t offset_bytes,
+                                   absl::Span<const char> data) = 0;
+  virtual absl::StatusOr<PhysAddr> PhysicalAddress(Uid region, uint64_t offset_bytes) = 0;
+
+  // Maps into, unmaps from the DMA default domain of a group, given one of its members. The IOVA
+  // is the engine's choice. kFailedPrecondition: the group is not on a DMA default domain.
+  virtual absl::Status HostMap(DeviceIndex device, const BackendMapping& mapping) = 0;
+  virtual absl::Status HostUnmap(DeviceIndex device, IovaRange range) = 0;
+
+  // The entries that a request of `device` at `iova` meets now, in memory, caches not consulted.
+  virtual std::vector<TableEntryDump> DumpTables(DeviceIndex device, Iova iova) = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual absl::string_view name() const = 0;  // "soft".
+  virtual const Topology& topology() const = 0;
+  virtual VtdHardware DescribeHardware(DeviceIndex device) const = 0;
+  virtual Simulation* simulation() { return nullptr; }
+  virtual BackendStats Stats() const = 0;
+  virtual std::vector<QueueState> Queues() const = 0;
+
+  // Pure. What a domain made so would be.
+  // kFailedPrecondition: the device's unit has no table format for it.
+  virtual absl::StatusOr<DomainProperties> PlanDomain(const DomainSpec& spec) const = 0;
+  // Pure. kFailedPrecondition, reason INCOMPATIBLE_DOMAIN: `device` can not use such a domain.
+  virtual absl::Status CheckCompatible(DeviceIndex device,
+                                       const DomainProperties& properties) const = 0;
+  // Pure. What Switch would report.
+  virtual Transition PlanSwitch(absl::Span<const DeviceIndex> group,
+                                const DomainTarget& target) const = 0;
+
+  // Memory that may be mapped, zero-filled; `numa_node` is a preference.
+  // kResourceExhausted: no physical range for it.
+  virtual absl::Status CreateMemoryRegion(Uid uid, uint64_t size_bytes,
+                                          std::optional<int32_t> numa_node) = 0;
+  virtual absl::Status DestroyMemoryRegion(Uid uid) = 0;
+
+  virtual absl::Status CreateIoas(Uid uid) = 0;
+  // Its areas go with it; no domain refers to it any more.
+  virtual absl::Status DestroyIoas(Uid uid) = 0;
+
+  // Makes the domain and fills it with what its Ioas maps already.
+  // kResourceExhausted: no table memory.
+  virtual absl::Status CreateDomain(Uid uid, const DomainSpec& spec,
+                                    absl::Span<const BackendMapping> existing) = 0;
+  virtual absl::Status DestroyDomain(Uid uid) = 0;
+
+  // Maps all or nothing, into every domain of the Ioas.
+  // kResourceExhausted: no table memory.
+  virtual absl::Status Map(Uid ioas, absl::Span<const BackendMapping> mappings) = 0;
+  // Unmaps whole areas from every domain of the Ioas; when it returns no cache of any device holds
+  // a translation of them (R4).
+  virtual absl::Status Unmap(Uid ioas, absl::Span<const IovaRange> areas) = 0;
+
+  // Puts all members of a group on `target` for requests without PASID, all or none (R2).
+  // kResourceExhausted: no hardware domain id left.
+  virtual absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
+                                            const DomainTarget& target) = 0;
+
+  // Takes a group from the host: it leaves its default domain for BLOCKED.
+  virtual absl::Status Claim(absl::Span<const DeviceIndex> group) = 0;
+  // Gives a group to the host: it enters a default domain of type kIdentity or kDma, in which its
+  // DIRECT regions are mapped one to one. Also changes the type of a group that the host has.
+  virtual absl::StatusOr<Transition> AssignDefault(absl::Span<const DeviceIndex> group,
+                                                   DefaultDomainType type) = 0;
+};
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_BACKEND_BACKEND_H_

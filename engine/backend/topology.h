@@ -1,0 +1,93 @@
+// engine/backend/topology.h -- The IOMMUs and devices of a host, as plain values.
+//
+// The soft backend is built from a Topology; the iommufd backend will discover one. Values only:
+// no state that changes while the daemon runs.
+#ifndef VIOMMU_ENGINE_BACKEND_TOPOLOGY_H_
+#define VIOMMU_ENGINE_BACKEND_TOPOLOGY_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/base/address.h"
+
+namespace viommu {
+
+// Default domains of devices that the host itself uses (DESIGN.md section 5;
+// iommufd-semantics.md section 15, include/linux/iommu.h IOMMU_DOMAIN_*).
+enum class DefaultDomainType {
+  kIdentity,
+  kDma,    // Translated; every unmap invalidates before it returns.
+  kDmaFq,  // Translated; invalidation deferred through a flush queue.
+};
+
+// Reserved regions of a device (iommufd-semantics.md section 7; enum iommu_resv_type).
+enum class ReservedRegionType {
+  kDirect,           // Mapped one to one at all times: the device can not be claimed.
+  kDirectRelaxable,  // One to one for the host only; dropped when the device is claimed.
+  kReserved,         // Never to be mapped.
+  kMsi,              // The hardware's own, untranslated interrupt window.
+  kSwMsi,            // A window in which software maps interrupt doorbells.
+};
+
+struct ReservedRegion {
+  IovaRange range;
+  ReservedRegionType type = ReservedRegionType::kReserved;
+};
+
+// One Intel VT-d remapping unit in scalable mode.
+struct IommuSpec {
+  std::string id;
+  std::optional<int32_t> numa_node;
+  int host_address_width_bits = 46;  // HAW: width of physical addresses, 32..52.
+  // Second-stage table depths the unit walks (CAP.SAGAW): 3, 4 and 5 levels are 39, 48, 57 bits.
+  bool levels_3 = false;
+  bool levels_4 = true;
+  bool levels_5 = false;
+  int guest_address_width_bits = 48;  // CAP.MGAW: widest IO virtual address, 39..57.
+  bool leaf_2m = true;                // CAP.SLLPS bit 0.
+  bool leaf_1g = true;                // CAP.SLLPS bit 1.
+  bool snoop_control = true;          // ECAP.SC: no-snoop requests can be forced to snoop.
+  bool pass_through = true;           // ECAP.PT: an entry can pass addresses through.
+  int domain_id_bits = 16;            // CAP.ND: 4, 6, 8, ... 16.
+  int pasid_bits = 20;                // ECAP.PSS + 1: width of PASIDs, 1..20.
+};
+
+// A function behind an IommuSpec.
+struct DeviceSpec {
+  std::string id;           // For PCI the address, e.g. "0000:00:02.0".
+  std::string pci_address;  // "ssss:bb:dd.f"; empty for a platform device.
+  std::string iommu;        // IommuSpec::id.
+  std::string group;        // Functions that can not be isolated from each other share one.
+  std::optional<int32_t> numa_node;
+  bool untrusted = false;       // External port: always translated, strictly.
+  bool allow_identity = false;  // Policy: IDENTITY may be asked for (R1).
+  DefaultDomainType default_domain = DefaultDomainType::kDma;
+  int pasid_bits = 0;  // 0: the function issues no PASIDs.
+  bool ats = false;    // Address Translation Services (device TLB).
+  bool pri = false;    // Page Request Interface.
+  std::vector<ReservedRegion> reserved_regions;
+};
+
+struct Topology {
+  std::vector<IommuSpec> iommus;
+  std::vector<DeviceSpec> devices;
+};
+
+// What is wrong with a topology, and where: `path` as "devices[3].iommu".
+struct TopologyProblem {
+  std::string path;
+  std::string message;
+};
+
+// Every problem at once; empty when the topology can be used. Ids must match
+// [a-z0-9]([a-z0-9:._-]{0,61}[a-z0-9])? and be unique; names must resolve; PCI addresses be unique
+// per unit and within segment, bus, slot and function limits; numbers lie in the ranges above;
+// members of a group share one unit; a 57-bit MGAW needs levels_5; IDENTITY by default needs
+// allow_identity.
+std::vector<TopologyProblem> Validate(const Topology& topology);
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_BACKEND_TOPOLOGY_H_
