@@ -1,0 +1,24 @@
+// engine/base/env.h -- What the engine needs of the world: time and randomness. Tests bring a fake.
+#ifndef VIOMMU_ENGINE_BASE_ENV_H_
+#define VIOMMU_ENGINE_BASE_ENV_H_
+
+#include <cstdint>
+
+#include "absl/time/time.h"
+
+namespace viommu {
+
+// Thread-safe.
+class Env {
+ public:
+  virtual ~Env() = default;
+  virtual absl::Time Now() = 0;
+  virtual uint64_t Random() = 0;  // Not predictable; for boot ids and generated object ids.
+};
+
+// The real one; lives as long as the process.
+Env* RealEnv();
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_BASE_ENV_H_

@@ -1,0 +1,243 @@
+// engine/engine.h -- The engine's only public face: every verb of the API over plain values.
+//
+// One Engine owns all state of the host. It knows neither protobuf nor gRPC; any number of
+// frontends may call one Engine. Thread-safe: every method may be called from any thread. Calls
+// block until their answer is final; the deadline of the CallContext is honoured until the change
+// has been planned, after that the change finishes.
+//
+// Every mutation goes one way: validate -> plan -> journal -> apply -> commit (pipeline.h). Errors
+// carry an ErrorDetail (engine/base/errors.h). Common to all methods:
+//   kInvalidArgument    MALFORMED_NAME, INVALID_PAGE_SIZE, UNKNOWN_PAGE_TOKEN; REQUEST_ID_REUSED:
+//   the
+//                       request_id was used with another body
+//   kNotFound           <KIND>_NOT_FOUND: no such object, or it is another owner's
+//   kPermissionDenied   NOT_OPERATOR: `owners/...` addressed by somebody who is no operator
+//   kAborted            ETAG_MISMATCH
+//   kDeadlineExceeded   the deadline passed before the change was planned
+//   kUnavailable        JOURNAL_FAILED: the change could not be made durable; nothing changed
+//
+// Lock order (outermost first; a lock is never taken while one further down is held):
+//   1 MappingStream::mutex_   the order of one stream's batches
+//   2 Pipeline::mutex_        the whole model: objects, areas, attachments, lanes, request table
+//   3 Journal's own lock      Append is called under 2 and never blocks on storage
+//   4 Completion::mutex_      one operation's journal answer
+// Backend locks stand apart: no engine lock is held while the backend changes something.
+#ifndef VIOMMU_ENGINE_ENGINE_H_
+#define VIOMMU_ENGINE_ENGINE_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "engine/backend/backend.h"
+#include "engine/base/env.h"
+#include "engine/journal/journal.h"
+#include "engine/types.h"
+
+namespace viommu {
+
+// One client's ordered, pipelined sequence of map and unmap batches on one Ioas. Batches are
+// applied in the order of Submit; several may be in flight. Thread-safe: one thread may submit
+// while another takes replies.
+class MappingStream {
+ public:
+  virtual ~MappingStream() = default;  // Finishes what was submitted.
+
+  // Plans a batch and hands it to the journal; waits while kMaxInFlightBatches replies are not
+  // taken. Never fails itself: what is wrong with the batch is in its reply.
+  virtual void Submit(StreamBatch batch) = 0;
+
+  // The client has seen the failure: batches submitted from now on are looked at again. (After a
+  // failure under OnError::kStop, batches are answered kAborted, reason STREAM_STOPPED, until
+  // then.)
+  virtual void Acknowledge() = 0;
+
+  // No further Submit will come.
+  virtual void CloseSubmissions() = 0;
+
+  // The next reply, in order of submission; waits for it. False: submissions are closed and every
+  // reply was taken.
+  virtual bool NextReply(StreamReply* reply) = 0;
+};
+
+class Engine {
+ public:
+  struct Options {
+    std::string version;
+  };
+
+  // `backend`, `journal` and `env` must outlive the engine. Puts every group on its default domain.
+  // Whatever the backend answers when that fails.
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(Options options, Backend* backend,
+                                                        Journal* journal, Env* env);
+  virtual ~Engine() = default;
+
+  // ---- Host ----
+  virtual HostView GetHost() = 0;
+  virtual absl::StatusOr<IommuView> GetIommu(const CallContext&, const std::string& id) = 0;
+  virtual absl::StatusOr<Page<IommuView>> ListIommus(const CallContext&, const PageRequest&) = 0;
+  virtual absl::StatusOr<QueueState> GetInvalidationQueue(const CallContext&,
+                                                          const std::string& iommu) = 0;
+  virtual absl::StatusOr<Page<QueueState>> ListInvalidationQueues(const CallContext&,
+                                                                  const PageRequest&) = 0;
+
+  // ---- Memory regions ----
+  // kInvalidArgument  INVALID_SIZE: 0, no multiple of 4 KiB, or above kMaxRegionBytes;
+  // INVALID_NUMA_NODE kAlreadyExists    MEMORY_REGION_EXISTS kResourceExhausted
+  // PHYSICAL_MEMORY_EXHAUSTED
+  virtual absl::StatusOr<MemoryRegionView> CreateMemoryRegion(const CallContext&,
+                                                              const std::string& id,
+                                                              uint64_t size_bytes,
+                                                              std::optional<int32_t> numa_node) = 0;
+  virtual absl::StatusOr<MemoryRegionView> GetMemoryRegion(const CallContext&,
+                                                           const ObjectRef&) = 0;
+  virtual absl::StatusOr<Page<MemoryRegionView>> ListMemoryRegions(const CallContext&,
+                                                                   const PageRequest&) = 0;
+  // kFailedPrecondition IN_USE: mapped; the referrers are listed.
+  virtual absl::Status DeleteMemoryRegion(const CallContext&, const ObjectRef&,
+                                          const std::string& etag) = 0;
+
+  // ---- IO address spaces ----
+  // kAlreadyExists IOAS_EXISTS
+  virtual absl::StatusOr<IoasView> CreateIoas(const CallContext&, const std::string& id) = 0;
+  virtual absl::StatusOr<IoasView> GetIoas(const CallContext&, const ObjectRef&) = 0;
+  virtual absl::StatusOr<Page<IoasView>> ListIoas(const CallContext&, const PageRequest&) = 0;
+  // Areas go with it. kFailedPrecondition IN_USE: domains refer to it; they are listed.
+  virtual absl::Status DeleteIoas(const CallContext&, const ObjectRef&,
+                                  const std::string& etag) = 0;
+
+  // All or nothing; the index of the failing entry is in the error.
+  // kInvalidArgument    EMPTY_BATCH, BATCH_TOO_LARGE, INVALID_LENGTH (0), INVALID_PERMISSION,
+  // MISALIGNED (IOVA,
+  //                     length or offset against the Ioas alignment), IOVA_RESERVED,
+  //                     REGION_INDEX_OUT_OF_RANGE
+  // kOutOfRange         IOVA_OVERFLOW (the range passes 2^64 - 1), SOURCE_OUT_OF_BOUNDS
+  // kAlreadyExists      IOVA_OCCUPIED: an area is there, or an earlier entry of the batch
+  // kResourceExhausted  IOVA_EXHAUSTED (nothing free for a chosen IOVA), TABLE_MEMORY_EXHAUSTED
+  virtual absl::StatusOr<MapAnswer> Map(const CallContext&, const ObjectRef& ioas,
+                                        const MapBatch& batch) = 0;
+  // Every area in every range goes, or none. Holes are allowed.
+  // kInvalidArgument    EMPTY_BATCH, BATCH_TOO_LARGE, INVALID_LENGTH (0; the magic range (0,
+  // 2^64-1) too) kOutOfRange         IOVA_OVERFLOW kNotFound           IOVA_NOT_COVERED: no area in
+  // the range, or one that lies only partly in it
+  virtual absl::StatusOr<UnmapAnswer> Unmap(const CallContext&, const ObjectRef& ioas,
+                                            const UnmapBatch& batch) = 0;
+  // As Map, one new area for each source area; further kNotFound IOVA_NOT_COVERED: the source range
+  // is not completely mapped.
+  virtual absl::StatusOr<MapAnswer> CopyMappings(const CallContext&, const ObjectRef& ioas,
+                                                 const CopyRequest&) = 0;
+  // Ascending by IOVA, only what intersects `window`.
+  virtual absl::StatusOr<Page<MappingView>> ListMappings(const CallContext&, const ObjectRef& ioas,
+                                                         const IovaRange& window,
+                                                         const PageRequest&) = 0;
+  // kNotFound IOVA_NOT_COVERED
+  virtual absl::StatusOr<TranslationView> Translate(const CallContext&, const ObjectRef& ioas,
+                                                    Iova iova) = 0;
+  // What is not reserved, ascending (iommufd IOAS_IOVA_RANGES).
+  virtual absl::StatusOr<std::vector<IovaRange>> ListIovaRanges(const CallContext&,
+                                                                const ObjectRef& ioas) = 0;
+  // Replaces the list of ranges that must stay usable (iommufd IOAS_ALLOW_IOVAS).
+  // kInvalidArgument    INVALID_RANGE (first >= last), RANGE_OVERLAP, TOO_MANY_RANGES
+  // kFailedPrecondition IOVA_CONFLICT: a range meets a reserved one
+  virtual absl::StatusOr<IoasView> SetAllowedIovaRanges(const CallContext&, const ObjectRef& ioas,
+                                                        const std::vector<IovaRange>& ranges,
+                                                        const std::string& etag) = 0;
+  // Null on an error only: kNotFound as above.
+  virtual absl::StatusOr<std::unique_ptr<MappingStream>> OpenMappingStream(
+      const CallContext&, const StreamOptions&) = 0;
+
+  // ---- Domains ----
+  // PAGING over an Ioas; filled at once with what the Ioas maps.
+  // kAlreadyExists DOMAIN_EXISTS; the ids "identity" and "blocked" are the static domains'
+  // kFailedPrecondition DEVICE_NOT_CLAIMED; IOVA_CONFLICT: an area or allowed range lies outside
+  // the
+  //   aperture, or is not aligned to its pages
+  // kResourceExhausted TABLE_MEMORY_EXHAUSTED
+  virtual absl::StatusOr<DomainView> CreateDomain(const CallContext&, const std::string& id,
+                                                  const ObjectRef& ioas,
+                                                  const std::string& device) = 0;
+  virtual absl::StatusOr<DomainView> GetDomain(const CallContext&, const ObjectRef&) = 0;
+  // The static domains come first.
+  virtual absl::StatusOr<Page<DomainView>> ListDomains(const CallContext&, const PageRequest&) = 0;
+  // kFailedPrecondition IN_USE: attached devices are listed. kInvalidArgument STATIC_DOMAIN
+  virtual absl::Status DeleteDomain(const CallContext&, const ObjectRef&,
+                                    const std::string& etag) = 0;
+
+  // ---- Devices ----
+  virtual absl::StatusOr<DeviceView> GetDevice(const CallContext&, const std::string& id) = 0;
+  virtual absl::StatusOr<Page<DeviceView>> ListDevices(const CallContext&, const PageRequest&) = 0;
+  // Takes the device's whole group from the host; it is BLOCKED then. Claiming again what the
+  // caller holds changes nothing.
+  // kFailedPrecondition DEVICE_CLAIMED (by another principal); DIRECT_REGION: a member must stay
+  // mapped one to
+  //   one; HOST_MAPPINGS: the host still maps memory for it; DEVICE_UNHEALTHY
+  virtual absl::StatusOr<DeviceView> ClaimDevice(const CallContext&, const std::string& id,
+                                                 const std::string& etag) = 0;
+  // kFailedPrecondition DEVICE_NOT_CLAIMED; STILL_ATTACHED: attachments and domains made for it are
+  // listed
+  virtual absl::StatusOr<DeviceView> ReleaseDevice(const CallContext&, const std::string& id,
+                                                   const std::string& etag) = 0;
+  // kFailedPrecondition DEVICE_NOT_CLAIMED, ALREADY_ATTACHED, GROUP_MISMATCH (a group member is on
+  // another
+  //   domain), INCOMPATIBLE_DOMAIN, IOVA_CONFLICT (an area lies in a reserved region of the device)
+  // kPermissionDenied   IDENTITY_NOT_ALLOWED
+  // kResourceExhausted  DOMAIN_IDS_EXHAUSTED
+  virtual absl::StatusOr<AttachAnswer> AttachDevice(const CallContext&, const std::string& device,
+                                                    const ObjectRef& domain) = 0;
+  // Moves all attached members of the group. kFailedPrecondition NOT_ATTACHED, and as AttachDevice
+  virtual absl::StatusOr<AttachAnswer> ReplaceAttachment(const CallContext&,
+                                                         const std::string& device,
+                                                         const ObjectRef& domain) = 0;
+  // Detaching what is not attached changes nothing and succeeds (iommufd).
+  virtual absl::StatusOr<DetachAnswer> DetachDevice(const CallContext&,
+                                                    const std::string& device) = 0;
+  // Of one device, or of all when `device` is empty.
+  virtual absl::StatusOr<Page<AttachmentView>> ListAttachments(const CallContext&,
+                                                               const std::string& device,
+                                                               const PageRequest&) = 0;
+  virtual absl::StatusOr<std::vector<ReservedRegionView>> ListReservedRegions(
+      const CallContext&, const std::string& device) = 0;
+  virtual absl::StatusOr<VtdHardware> GetHardwareInfo(const CallContext&,
+                                                      const std::string& device) = 0;
+  // Operators only, for a group that the host has. An untrusted device gets kDma and the answer
+  // says why. kPermissionDenied NOT_OPERATOR, IDENTITY_NOT_ALLOWED; kUnimplemented kDmaFq;
+  // kFailedPrecondition DEVICE_CLAIMED, HOST_MAPPINGS
+  virtual absl::StatusOr<DeviceView> SetDefaultDomain(const CallContext&, const std::string& device,
+                                                      DefaultDomainType type) = 0;
+
+  // ---- Simulation (kUnimplemented SIMULATION_NOT_AVAILABLE on other backends) ----
+  // A fault is an answer, not an error. kInvalidArgument INVALID_LENGTH: 0 or above
+  // kMaxAccessBytes; kOutOfRange IOVA_OVERFLOW. The caller must hold the device, or be an operator.
+  virtual absl::StatusOr<DmaOutcome> Dma(const CallContext&, const std::string& device, Iova iova,
+                                         bool write, absl::Span<char> data) = 0;
+  // kOutOfRange SOURCE_OUT_OF_BOUNDS
+  virtual absl::Status ReadMemory(const CallContext&, const ObjectRef& region,
+                                  uint64_t offset_bytes, absl::Span<char> data) = 0;
+  virtual absl::Status WriteMemory(const CallContext&, const ObjectRef& region,
+                                   uint64_t offset_bytes, absl::Span<const char> data) = 0;
+  // The host's DMA API for a device that the host has: maps for the device, answers the IOVA.
+  // kFailedPrecondition DEVICE_CLAIMED; operators only.
+  virtual absl::StatusOr<Iova> HostMap(const CallContext&, const std::string& device,
+                                       const ObjectRef& region, uint64_t offset_bytes,
+                                       uint64_t length_bytes, Permission) = 0;
+  // kNotFound IOVA_NOT_COVERED: not exactly a range that HostMap answered.
+  virtual absl::Status HostUnmap(const CallContext&, const std::string& device, Iova iova,
+                                 uint64_t length_bytes) = 0;
+  virtual absl::StatusOr<DeviceView> SetDeviceHealth(const CallContext&, const std::string& device,
+                                                     DeviceHealth health,
+                                                     const std::string& reason) = 0;
+  virtual absl::StatusOr<std::vector<TableEntryDump>> DumpTables(const CallContext&,
+                                                                 const std::string& device,
+                                                                 Iova iova) = 0;
+
+  // ---- Metrics ----
+  virtual EngineStats Stats() = 0;
+};
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_ENGINE_H_

@@ -1,0 +1,261 @@
+// engine/types.h -- The plain values that cross the engine's face.
+//
+// Nothing here points into the engine: every value may be copied, kept and sent to another process.
+// Sizes and lengths are bytes; times are wall-clock.
+#ifndef VIOMMU_ENGINE_TYPES_H_
+#define VIOMMU_ENGINE_TYPES_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/topology.h"
+#include "engine/base/address.h"
+
+namespace viommu {
+
+// ---- Limits (named here because clients can read them in GetHost) ----
+
+inline constexpr size_t kMaxBatchEntries = 16384;  // Entries of one Map or Unmap.
+inline constexpr size_t kMaxPageSize = 1000;       // Items of one listing page.
+inline constexpr size_t kDefaultPageSize = 100;
+inline constexpr size_t kMaxInFlightBatches = 32;    // Per mapping stream.
+inline constexpr size_t kMaxAllowedRanges = 1024;    // Of one Ioas.
+inline constexpr size_t kRememberedRequests = 4096;  // request_ids kept per principal.
+inline constexpr uint64_t kMaxRegionBytes = uint64_t{1} << 44;
+inline constexpr uint64_t kMaxAccessBytes = uint64_t{1} << 20;  // One Dma, ReadMemory, WriteMemory.
+
+// ---- Who calls, and how ----
+
+struct CallContext {
+  std::string principal = "local";  // Owner of what the call creates.
+  bool is_operator = false;         // May see and address every owner's objects.
+  // Client-chosen name of this request (R7); empty: none. With it a repeated call gets the first
+  // answer; with another digest under the same id the call is refused.
+  std::string request_id;
+  // Equal for equal requests, different for different ones (request_id itself left out).
+  std::string request_digest;
+  // Validate and plan for real, then change nothing.
+  bool validate_only = false;
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+// Names an object: by id, and by owner when an operator addresses somebody else's.
+struct ObjectRef {
+  std::string id;
+  std::optional<std::string> owner;
+};
+
+// A page of a listing. `cursor` is what the previous page returned; empty: from the start.
+struct PageRequest {
+  size_t page_size = kDefaultPageSize;  // 1..kMaxPageSize.
+  std::string cursor;
+};
+
+template <typename T>
+struct Page {
+  std::vector<T> items;
+  std::string next_cursor;  // Empty: nothing follows.
+};
+
+// ---- Objects as they are shown ----
+
+// What every object has.
+struct ObjectView {
+  std::string id;
+  std::string owner;
+  Uid uid = 0;
+  std::string etag;       // Changes with every change of the object (not with its mappings).
+  uint64_t revision = 0;  // Host-wide revision of its last change.
+  absl::Time create_time;
+};
+
+struct MemoryRegionView {
+  ObjectView object;
+  uint64_t size_bytes = 0;
+  std::optional<int32_t> numa_node;
+  uint64_t mapping_count = 0;  // Areas that map it.
+};
+
+struct IoasView {
+  ObjectView object;
+  uint64_t mapping_count = 0;
+  uint64_t mapped_bytes = 0;
+  uint64_t mapping_revision = 0;  // Bumped by every map or unmap batch.
+  uint64_t alignment_bytes = 1;   // What IOVA, length and source offset must be multiples of.
+  std::vector<IovaRange> allowed_ranges;
+  std::vector<std::string> domains;  // Resource names.
+};
+
+enum class DomainKind { kPaging, kIdentity, kBlocked };
+
+struct DomainView {
+  ObjectView object;  // The static domains have uid 0 and no owner.
+  DomainKind kind = DomainKind::kPaging;
+  std::string ioas;    // Resource names; empty for the static ones.
+  std::string device;  // The device it was made for.
+  DomainProperties properties;
+  std::vector<std::string> attached_devices;
+};
+
+enum class DeviceOwnership { kHost, kClaimed };
+enum class DeviceHealth { kHealthy, kUnhealthy };
+
+struct DeviceView {
+  DeviceSpec spec;
+  Uid uid = 0;
+  std::string etag;
+  uint64_t revision = 0;
+  DeviceOwnership ownership = DeviceOwnership::kHost;
+  std::string claimed_by;  // Principal; shown to it and to operators only.
+  std::string domain;      // Resource name of what requests without PASID meet now.
+  bool attached = false;
+  DefaultDomainType default_domain = DefaultDomainType::kDma;  // In force while kHost.
+  std::string default_domain_fallback;  // Why it is not what was asked for; empty: it is.
+  DeviceHealth health = DeviceHealth::kHealthy;
+  std::string health_reason;
+  std::vector<std::string> group_members;  // Other devices of its group.
+};
+
+struct AttachmentView {
+  std::string device;  // Resource names.
+  std::string domain;
+  std::string owner;
+  uint64_t revision = 0;
+  absl::Time create_time;
+};
+
+struct IommuView {
+  IommuSpec spec;
+  std::vector<std::string> devices;
+};
+
+struct HostView {
+  std::string version;
+  std::string backend;
+  std::string boot_id;  // New at every start without state.
+  uint64_t revision = 0;
+  absl::Time start_time;
+};
+
+struct MappingView {
+  IovaRange range;
+  std::string memory_region;  // Resource name.
+  uint64_t offset_bytes = 0;
+  Permission permission = Permission::kReadWrite;
+};
+
+struct TranslationView {
+  Iova iova = 0;
+  MappingView mapping;            // The area that covers it.
+  uint64_t offset_bytes = 0;      // Of `iova` in the memory region.
+  uint64_t contiguous_bytes = 0;  // From `iova` to the end of the area.
+};
+
+struct ReservedRegionView {
+  ReservedRegion region;
+  std::string source;  // The device that brings it.
+};
+
+// ---- Batches ----
+
+struct MapEntry {
+  std::optional<Iova> iova;  // None: the engine chooses.
+  uint64_t offset_bytes = 0;
+  uint64_t length_bytes = 0;
+  uint32_t region = 0;  // Index into MapBatch::regions.
+  Permission permission = Permission::kReadWrite;
+};
+
+struct MapBatch {
+  std::vector<ObjectRef> regions;
+  std::vector<MapEntry> entries;
+};
+
+struct MapAnswer {
+  std::vector<Iova> iovas;  // One an entry, in order.
+  uint64_t mapping_revision = 0;
+};
+
+struct UnmapEntry {
+  Iova iova = 0;
+  uint64_t length_bytes = 0;
+};
+
+struct UnmapBatch {
+  bool all = false;  // Everything; `entries` is empty then.
+  std::vector<UnmapEntry> entries;
+};
+
+struct UnmapAnswer {
+  uint64_t unmapped_bytes = 0;
+  uint64_t unmapped_areas = 0;
+  uint64_t mapping_revision = 0;
+};
+
+struct CopyRequest {
+  ObjectRef source;
+  Iova source_iova = 0;
+  uint64_t length_bytes = 0;
+  std::optional<Iova> iova;  // In the destination; none: the engine chooses.
+  Permission permission = Permission::kReadWrite;
+};
+
+// ---- Answers of device verbs ----
+
+struct AttachAnswer {
+  AttachmentView attachment;
+  Transition transition;
+};
+
+struct DetachAnswer {
+  Transition transition;
+};
+
+// ---- Fast path ----
+
+enum class OnError { kStop, kContinue };
+
+struct StreamOptions {
+  ObjectRef ioas;
+  OnError on_error = OnError::kStop;
+};
+
+struct StreamBatch {
+  uint64_t sequence = 0;  // Strictly ascending within a stream.
+  std::optional<MapBatch> map;
+  std::optional<UnmapBatch> unmap;  // Exactly one of the two.
+};
+
+struct StreamReply {
+  uint64_t sequence = 0;
+  absl::Status status;
+  MapAnswer map;      // For a map batch that succeeded.
+  UnmapAnswer unmap;  // For an unmap batch that succeeded.
+};
+
+// ---- Numbers for metrics ----
+
+struct EngineStats {
+  std::vector<std::pair<std::string, uint64_t>> objects;  // Live objects by kind.
+  uint64_t mappings = 0;
+  uint64_t mapped_bytes = 0;
+  uint64_t claimed_devices = 0;
+  uint64_t attached_devices = 0;
+  struct Transitions {
+    std::string kind;  // "blocked_to_paging", ...
+    uint64_t hitless = 0;
+    uint64_t not_hitless = 0;
+  };
+  std::vector<Transitions> transitions;  // Every kind is listed.
+  uint64_t remembered_requests = 0;
+  BackendStats backend;
+  std::vector<QueueState> queues;
+};
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_TYPES_H_
