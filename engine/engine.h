@@ -45,23 +45,23 @@ namespace viommu {
 // while another takes replies.
 class MappingStream {
  public:
-  virtual ~MappingStream() = default;  // Finishes what was submitted.
+  ~MappingStream();  // Finishes what was submitted.
 
   // Plans a batch and hands it to the journal; waits while kMaxInFlightBatches replies are not
   // taken. Never fails itself: what is wrong with the batch is in its reply.
-  virtual void Submit(StreamBatch batch) = 0;
+  void Submit(StreamBatch batch);
 
   // The client has seen the failure: batches submitted from now on are looked at again. (After a
   // failure under OnError::kStop, batches are answered kAborted, reason STREAM_STOPPED, until
   // then.)
-  virtual void Acknowledge() = 0;
+  void Acknowledge();
 
   // No further Submit will come.
-  virtual void CloseSubmissions() = 0;
+  void CloseSubmissions();
 
   // The next reply, in order of submission; waits for it. False: submissions are closed and every
   // reply was taken.
-  virtual bool NextReply(StreamReply* reply) = 0;
+  bool NextReply(StreamReply* reply);
 };
 
 class Engine {
@@ -74,41 +74,36 @@ class Engine {
   // Whatever the backend answers when that fails.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(Options options, Backend* backend,
                                                         Journal* journal, Env* env);
-  virtual ~Engine() = default;
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
 
   // ---- Host ----
-  virtual HostView GetHost() = 0;
-  virtual absl::StatusOr<IommuView> GetIommu(const CallContext&, const std::string& id) = 0;
-  virtual absl::StatusOr<Page<IommuView>> ListIommus(const CallContext&, const PageRequest&) = 0;
-  virtual absl::StatusOr<QueueState> GetInvalidationQueue(const CallContext&,
-                                                          const std::string& iommu) = 0;
-  virtual absl::StatusOr<Page<QueueState>> ListInvalidationQueues(const CallContext&,
-                                                                  const PageRequest&) = 0;
+  HostView GetHost();
+  absl::StatusOr<IommuView> GetIommu(const CallContext&, const std::string& id);
+  absl::StatusOr<Page<IommuView>> ListIommus(const CallContext&, const PageRequest&);
+  absl::StatusOr<QueueState> GetInvalidationQueue(const CallContext&, const std::string& iommu);
+  absl::StatusOr<Page<QueueState>> ListInvalidationQueues(const CallContext&, const PageRequest&);
 
   // ---- Memory regions ----
   // kInvalidArgument  INVALID_SIZE: 0, no multiple of 4 KiB, or above kMaxRegionBytes;
   // INVALID_NUMA_NODE kAlreadyExists    MEMORY_REGION_EXISTS kResourceExhausted
   // PHYSICAL_MEMORY_EXHAUSTED
-  virtual absl::StatusOr<MemoryRegionView> CreateMemoryRegion(const CallContext&,
-                                                              const std::string& id,
-                                                              uint64_t size_bytes,
-                                                              std::optional<int32_t> numa_node) = 0;
-  virtual absl::StatusOr<MemoryRegionView> GetMemoryRegion(const CallContext&,
-                                                           const ObjectRef&) = 0;
-  virtual absl::StatusOr<Page<MemoryRegionView>> ListMemoryRegions(const CallContext&,
-                                                                   const PageRequest&) = 0;
+  absl::StatusOr<MemoryRegionView> CreateMemoryRegion(const CallContext&, const std::string& id,
+                                                      uint64_t size_bytes,
+                                                      std::optional<int32_t> numa_node);
+  absl::StatusOr<MemoryRegionView> GetMemoryRegion(const CallContext&, const ObjectRef&);
+  absl::StatusOr<Page<MemoryRegionView>> ListMemoryRegions(const CallContext&, const PageRequest&);
   // kFailedPrecondition IN_USE: mapped; the referrers are listed.
-  virtual absl::Status DeleteMemoryRegion(const CallContext&, const ObjectRef&,
-                                          const std::string& etag) = 0;
+  absl::Status DeleteMemoryRegion(const CallContext&, const ObjectRef&, const std::string& etag);
 
   // ---- IO address spaces ----
   // kAlreadyExists IOAS_EXISTS
-  virtual absl::StatusOr<IoasView> CreateIoas(const CallContext&, const std::string& id) = 0;
-  virtual absl::StatusOr<IoasView> GetIoas(const CallContext&, const ObjectRef&) = 0;
-  virtual absl::StatusOr<Page<IoasView>> ListIoas(const CallContext&, const PageRequest&) = 0;
+  absl::StatusOr<IoasView> CreateIoas(const CallContext&, const std::string& id);
+  absl::StatusOr<IoasView> GetIoas(const CallContext&, const ObjectRef&);
+  absl::StatusOr<Page<IoasView>> ListIoas(const CallContext&, const PageRequest&);
   // Areas go with it. kFailedPrecondition IN_USE: domains refer to it; they are listed.
-  virtual absl::Status DeleteIoas(const CallContext&, const ObjectRef&,
-                                  const std::string& etag) = 0;
+  absl::Status DeleteIoas(const CallContext&, const ObjectRef&, const std::string& etag);
 
   // All or nothing; the index of the failing entry is in the error.
   // kInvalidArgument    EMPTY_BATCH, BATCH_TOO_LARGE, INVALID_LENGTH (0), INVALID_PERMISSION,
@@ -118,37 +113,33 @@ class Engine {
   // kOutOfRange         IOVA_OVERFLOW (the range passes 2^64 - 1), SOURCE_OUT_OF_BOUNDS
   // kAlreadyExists      IOVA_OCCUPIED: an area is there, or an earlier entry of the batch
   // kResourceExhausted  IOVA_EXHAUSTED (nothing free for a chosen IOVA), TABLE_MEMORY_EXHAUSTED
-  virtual absl::StatusOr<MapAnswer> Map(const CallContext&, const ObjectRef& ioas,
-                                        const MapBatch& batch) = 0;
+  absl::StatusOr<MapAnswer> Map(const CallContext&, const ObjectRef& ioas, const MapBatch& batch);
   // Every area in every range goes, or none. Holes are allowed.
   // kInvalidArgument    EMPTY_BATCH, BATCH_TOO_LARGE, INVALID_LENGTH (0; the magic range (0,
   // 2^64-1) too) kOutOfRange         IOVA_OVERFLOW kNotFound           IOVA_NOT_COVERED: no area in
   // the range, or one that lies only partly in it
-  virtual absl::StatusOr<UnmapAnswer> Unmap(const CallContext&, const ObjectRef& ioas,
-                                            const UnmapBatch& batch) = 0;
+  absl::StatusOr<UnmapAnswer> Unmap(const CallContext&, const ObjectRef& ioas,
+                                    const UnmapBatch& batch);
   // As Map, one new area for each source area; further kNotFound IOVA_NOT_COVERED: the source range
   // is not completely mapped.
-  virtual absl::StatusOr<MapAnswer> CopyMappings(const CallContext&, const ObjectRef& ioas,
-                                                 const CopyRequest&) = 0;
+  absl::StatusOr<MapAnswer> CopyMappings(const CallContext&, const ObjectRef& ioas,
+                                         const CopyRequest&);
   // Ascending by IOVA, only what intersects `window`.
-  virtual absl::StatusOr<Page<MappingView>> ListMappings(const CallContext&, const ObjectRef& ioas,
-                                                         const IovaRange& window,
-                                                         const PageRequest&) = 0;
+  absl::StatusOr<Page<MappingView>> ListMappings(const CallContext&, const ObjectRef& ioas,
+                                                 const IovaRange& window, const PageRequest&);
   // kNotFound IOVA_NOT_COVERED
-  virtual absl::StatusOr<TranslationView> Translate(const CallContext&, const ObjectRef& ioas,
-                                                    Iova iova) = 0;
+  absl::StatusOr<TranslationView> Translate(const CallContext&, const ObjectRef& ioas, Iova iova);
   // What is not reserved, ascending (iommufd IOAS_IOVA_RANGES).
-  virtual absl::StatusOr<std::vector<IovaRange>> ListIovaRanges(const CallContext&,
-                                                                const ObjectRef& ioas) = 0;
+  absl::StatusOr<std::vector<IovaRange>> ListIovaRanges(const CallContext&, const ObjectRef& ioas);
   // Replaces the list of ranges that must stay usable (iommufd IOAS_ALLOW_IOVAS).
   // kInvalidArgument    INVALID_RANGE (first >= last), RANGE_OVERLAP, TOO_MANY_RANGES
   // kFailedPrecondition IOVA_CONFLICT: a range meets a reserved one
-  virtual absl::StatusOr<IoasView> SetAllowedIovaRanges(const CallContext&, const ObjectRef& ioas,
-                                                        const std::vector<IovaRange>& ranges,
-                                                        const std::string& etag) = 0;
+  absl::StatusOr<IoasView> SetAllowedIovaRanges(const CallContext&, const ObjectRef& ioas,
+                                                const std::vector<IovaRange>& ranges,
+                                                const std::string& etag);
   // Null on an error only: kNotFound as above.
-  virtual absl::StatusOr<std::unique_ptr<MappingStream>> OpenMappingStream(
-      const CallContext&, const StreamOptions&) = 0;
+  absl::StatusOr<std::unique_ptr<MappingStream>> OpenMappingStream(const CallContext&,
+                                                                   const StreamOptions&);
 
   // ---- Domains ----
   // PAGING over an Ioas; filled at once with what the Ioas maps.
@@ -157,85 +148,78 @@ class Engine {
   // the
   //   aperture, or is not aligned to its pages
   // kResourceExhausted TABLE_MEMORY_EXHAUSTED
-  virtual absl::StatusOr<DomainView> CreateDomain(const CallContext&, const std::string& id,
-                                                  const ObjectRef& ioas,
-                                                  const std::string& device) = 0;
-  virtual absl::StatusOr<DomainView> GetDomain(const CallContext&, const ObjectRef&) = 0;
+  absl::StatusOr<DomainView> CreateDomain(const CallContext&, const std::string& id,
+                                          const ObjectRef& ioas, const std::string& device);
+  absl::StatusOr<DomainView> GetDomain(const CallContext&, const ObjectRef&);
   // The static domains come first.
-  virtual absl::StatusOr<Page<DomainView>> ListDomains(const CallContext&, const PageRequest&) = 0;
+  absl::StatusOr<Page<DomainView>> ListDomains(const CallContext&, const PageRequest&);
   // kFailedPrecondition IN_USE: attached devices are listed. kInvalidArgument STATIC_DOMAIN
-  virtual absl::Status DeleteDomain(const CallContext&, const ObjectRef&,
-                                    const std::string& etag) = 0;
+  absl::Status DeleteDomain(const CallContext&, const ObjectRef&, const std::string& etag);
 
   // ---- Devices ----
-  virtual absl::StatusOr<DeviceView> GetDevice(const CallContext&, const std::string& id) = 0;
-  virtual absl::StatusOr<Page<DeviceView>> ListDevices(const CallContext&, const PageRequest&) = 0;
+  absl::StatusOr<DeviceView> GetDevice(const CallContext&, const std::string& id);
+  absl::StatusOr<Page<DeviceView>> ListDevices(const CallContext&, const PageRequest&);
   // Takes the device's whole group from the host; it is BLOCKED then. Claiming again what the
   // caller holds changes nothing.
   // kFailedPrecondition DEVICE_CLAIMED (by another principal); DIRECT_REGION: a member must stay
   // mapped one to
   //   one; HOST_MAPPINGS: the host still maps memory for it; DEVICE_UNHEALTHY
-  virtual absl::StatusOr<DeviceView> ClaimDevice(const CallContext&, const std::string& id,
-                                                 const std::string& etag) = 0;
+  absl::StatusOr<DeviceView> ClaimDevice(const CallContext&, const std::string& id,
+                                         const std::string& etag);
   // kFailedPrecondition DEVICE_NOT_CLAIMED; STILL_ATTACHED: attachments and domains made for it are
   // listed
-  virtual absl::StatusOr<DeviceView> ReleaseDevice(const CallContext&, const std::string& id,
-                                                   const std::string& etag) = 0;
+  absl::StatusOr<DeviceView> ReleaseDevice(const CallContext&, const std::string& id,
+                                           const std::string& etag);
   // kFailedPrecondition DEVICE_NOT_CLAIMED, ALREADY_ATTACHED, GROUP_MISMATCH (a group member is on
   // another
   //   domain), INCOMPATIBLE_DOMAIN, IOVA_CONFLICT (an area lies in a reserved region of the device)
   // kPermissionDenied   IDENTITY_NOT_ALLOWED
   // kResourceExhausted  DOMAIN_IDS_EXHAUSTED
-  virtual absl::StatusOr<AttachAnswer> AttachDevice(const CallContext&, const std::string& device,
-                                                    const ObjectRef& domain) = 0;
+  absl::StatusOr<AttachAnswer> AttachDevice(const CallContext&, const std::string& device,
+                                            const ObjectRef& domain);
   // Moves all attached members of the group. kFailedPrecondition NOT_ATTACHED, and as AttachDevice
-  virtual absl::StatusOr<AttachAnswer> ReplaceAttachment(const CallContext&,
-                                                         const std::string& device,
-                                                         const ObjectRef& domain) = 0;
+  absl::StatusOr<AttachAnswer> ReplaceAttachment(const CallContext&, const std::string& device,
+                                                 const ObjectRef& domain);
   // Detaching what is not attached changes nothing and succeeds (iommufd).
-  virtual absl::StatusOr<DetachAnswer> DetachDevice(const CallContext&,
-                                                    const std::string& device) = 0;
+  absl::StatusOr<DetachAnswer> DetachDevice(const CallContext&, const std::string& device);
   // Of one device, or of all when `device` is empty.
-  virtual absl::StatusOr<Page<AttachmentView>> ListAttachments(const CallContext&,
-                                                               const std::string& device,
-                                                               const PageRequest&) = 0;
-  virtual absl::StatusOr<std::vector<ReservedRegionView>> ListReservedRegions(
-      const CallContext&, const std::string& device) = 0;
-  virtual absl::StatusOr<VtdHardware> GetHardwareInfo(const CallContext&,
-                                                      const std::string& device) = 0;
+  absl::StatusOr<Page<AttachmentView>> ListAttachments(const CallContext&,
+                                                       const std::string& device,
+                                                       const PageRequest&);
+  absl::StatusOr<std::vector<ReservedRegionView>> ListReservedRegions(const CallContext&,
+                                                                      const std::string& device);
+  absl::StatusOr<VtdHardware> GetHardwareInfo(const CallContext&, const std::string& device);
   // Operators only, for a group that the host has. An untrusted device gets kDma and the answer
   // says why. kPermissionDenied NOT_OPERATOR, IDENTITY_NOT_ALLOWED; kUnimplemented kDmaFq;
   // kFailedPrecondition DEVICE_CLAIMED, HOST_MAPPINGS
-  virtual absl::StatusOr<DeviceView> SetDefaultDomain(const CallContext&, const std::string& device,
-                                                      DefaultDomainType type) = 0;
+  absl::StatusOr<DeviceView> SetDefaultDomain(const CallContext&, const std::string& device,
+                                              DefaultDomainType type);
 
   // ---- Simulation (kUnimplemented SIMULATION_NOT_AVAILABLE on other backends) ----
   // A fault is an answer, not an error. kInvalidArgument INVALID_LENGTH: 0 or above
   // kMaxAccessBytes; kOutOfRange IOVA_OVERFLOW. The caller must hold the device, or be an operator.
-  virtual absl::StatusOr<DmaOutcome> Dma(const CallContext&, const std::string& device, Iova iova,
-                                         bool write, absl::Span<char> data) = 0;
+  absl::StatusOr<DmaOutcome> Dma(const CallContext&, const std::string& device, Iova iova,
+                                 bool write, absl::Span<char> data);
   // kOutOfRange SOURCE_OUT_OF_BOUNDS
-  virtual absl::Status ReadMemory(const CallContext&, const ObjectRef& region,
-                                  uint64_t offset_bytes, absl::Span<char> data) = 0;
-  virtual absl::Status WriteMemory(const CallContext&, const ObjectRef& region,
-                                   uint64_t offset_bytes, absl::Span<const char> data) = 0;
+  absl::Status ReadMemory(const CallContext&, const ObjectRef& region, uint64_t offset_bytes,
+                          absl::Span<char> data);
+  absl::Status WriteMemory(const CallContext&, const ObjectRef& region, uint64_t offset_bytes,
+                           absl::Span<const char> data);
   // The host's DMA API for a device that the host has: maps for the device, answers the IOVA.
   // kFailedPrecondition DEVICE_CLAIMED; operators only.
-  virtual absl::StatusOr<Iova> HostMap(const CallContext&, const std::string& device,
-                                       const ObjectRef& region, uint64_t offset_bytes,
-                                       uint64_t length_bytes, Permission) = 0;
+  absl::StatusOr<Iova> HostMap(const CallContext&, const std::string& device,
+                               const ObjectRef& region, uint64_t offset_bytes,
+                               uint64_t length_bytes, Permission);
   // kNotFound IOVA_NOT_COVERED: not exactly a range that HostMap answered.
-  virtual absl::Status HostUnmap(const CallContext&, const std::string& device, Iova iova,
-                                 uint64_t length_bytes) = 0;
-  virtual absl::StatusOr<DeviceView> SetDeviceHealth(const CallContext&, const std::string& device,
-                                                     DeviceHealth health,
-                                                     const std::string& reason) = 0;
-  virtual absl::StatusOr<std::vector<TableEntryDump>> DumpTables(const CallContext&,
-                                                                 const std::string& device,
-                                                                 Iova iova) = 0;
+  absl::Status HostUnmap(const CallContext&, const std::string& device, Iova iova,
+                         uint64_t length_bytes);
+  absl::StatusOr<DeviceView> SetDeviceHealth(const CallContext&, const std::string& device,
+                                             DeviceHealth health, const std::string& reason);
+  absl::StatusOr<std::vector<TableEntryDump>> DumpTables(const CallContext&,
+                                                         const std::string& device, Iova iova);
 
   // ---- Metrics ----
-  virtual EngineStats Stats() = 0;
+  EngineStats Stats();
 };
 
 }  // namespace viommu
