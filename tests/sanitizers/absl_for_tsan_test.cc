@@ -13,7 +13,7 @@
 namespace viommu {
 namespace {
 
-constexpr int kRounds = 200;
+constexpr int kRounds = 100;
 
 // One int that goes back and forth between two threads, unprotected but for `mutex`.
 struct Handover {
@@ -51,11 +51,15 @@ TEST(AbslForTsanTest, ShowsEveryWayOfWaitingForTheLock) {
   } kCases[] = {
       {"Lock, spinning",
        [](Handover& h, const absl::Condition& mine) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-         for (h.mutex.Lock(); !mine.Eval(); h.mutex.Lock()) h.mutex.Unlock();
+         for (h.mutex.Lock(); !mine.Eval(); h.mutex.Lock()) {
+           h.mutex.Unlock();
+           std::this_thread::yield();
+         }
        }},
       {"TryLock, spinning",
        [](Handover& h, const absl::Condition& mine) ABSL_NO_THREAD_SAFETY_ANALYSIS {
          while (true) {
+           std::this_thread::yield();
            if (!h.mutex.TryLock()) continue;
            if (mine.Eval()) return;
            h.mutex.Unlock();
