@@ -105,17 +105,19 @@ class IntervalMap {
   friend class IntervalMapInvariants;
 
   // Enough for kMinFill^kMaxHeight leaves, more than memory can hold.
-  static constexpr unsigned kMaxHeight = 20;
+  static constexpr unsigned kMaxHeight = 16;
 
   struct Step {
     Inner* node;
     unsigned index;
   };
-  // The way from the root to a place in a leaf. steps[0..height_) are valid.
+  // The way from the root to a place in a leaf, and what lies on either side of that leaf.
   struct Path {
-    Step steps[kMaxHeight];
-    Leaf* leaf;
-    unsigned position;
+    Step steps[kMaxHeight];  // [0, height_) are in use.
+    Leaf* leaf = nullptr;    // Null: no path is known.
+    unsigned position = 0;
+    std::optional<uint64_t> previous_last;  // Last address of the leaf before.
+    std::optional<uint64_t> next_first;     // First address of the leaf after.
   };
   // The entries around a place in the tree.
   struct Neighbours {
@@ -130,28 +132,30 @@ class IntervalMap {
   };
 
   const Leaf* LeafFor(uint64_t address) const;
-  Path PathTo(uint64_t address) const;
-  Neighbours Around(const Path& path, unsigned previous_end, unsigned next) const;
+  void Seek(uint64_t address);
+  void Descend(uint64_t address);
+  bool PathCovers(uint64_t address) const;
+  Neighbours Around(unsigned begin, unsigned end) const;
   template <typename It>
   It FindIn(uint64_t address) const;
   template <typename It>
   It LowerBoundIn(uint64_t address) const;
 
-  // Growing. MakeRoom leaves the contents as they are and `path` at the same place.
-  void MakeRoom(Path& path);
-  void GrowRoot(Path& path);
+  // Growing. MakeRoom leaves the contents as they are and path_ at the same place.
+  void MakeRoom();
+  void GrowRoot();
   Leaf* NewSibling(Leaf* left);
   Inner* NewSibling(Inner* left);
   template <typename N>
   N* SplitChild(Step& parent, N* child, unsigned insert_at, unsigned& index, bool leftmost,
                 bool rightmost);
-  void Widen(const Path& path, const IovaRange& range, uint64_t split_gap);
+  void Widen(const IovaRange& range, uint64_t split_gap);
 
   // Shrinking.
-  unsigned DropEmptied(const Path& path);
-  void Narrow(const Path& path, unsigned level, const Neighbours& around, const IovaRange& erased);
-  void Rebalance(const Path& path);
-  bool IsAtEdge(const Path& path, unsigned level) const;
+  unsigned DropEmptied();
+  void Narrow(unsigned level, const Neighbours& around, const IovaRange& erased);
+  bool Rebalance();
+  bool IsAtEdge(unsigned level) const;
   template <typename N>
   void BalancePair(Inner& parent, unsigned left_index);
   void CollapseRoot();
@@ -182,6 +186,9 @@ class IntervalMap {
   size_t size_ = 0;
   size_t leaves_ = 0;
   size_t inners_ = 0;
+  // Where the last Insert or Erase was, unless it changed the shape of the tree: the next one is
+  // often in the same leaf, and then needs no way down.
+  Path path_;
 };
 
 // A place in the map. Also the entry there: range() and value().

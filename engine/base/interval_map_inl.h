@@ -17,44 +17,50 @@ const typename IntervalMap<V>::Leaf* IntervalMap<V>::LeafFor(uint64_t address) c
   for (unsigned level = 0; level < height_; ++level) {
     const Inner& inner = *static_cast<const Inner*>(node);
     node = inner.slots[ChildFor(inner, address)].child;
+    interval_map_internal::PrefetchFirsts(*node);
   }
   return static_cast<const Leaf*>(node);
 }
 
-// The place where an entry that begins at `address` is or would be inserted.
+// Points path_ at the place where an entry that begins at `address` is or would be inserted.
 template <typename V>
-typename IntervalMap<V>::Path IntervalMap<V>::PathTo(uint64_t address) const {
-  Path path;
+void IntervalMap<V>::Seek(uint64_t address) {
+  if (!PathCovers(address)) Descend(address);
+  path_.position = interval_map_internal::CountUpTo(*path_.leaf, address);
+}
+
+// What lies beside the path's leaf cannot have changed since: that would have moved path_ there.
+template <typename V>
+bool IntervalMap<V>::PathCovers(uint64_t address) const {
+  if (path_.leaf == nullptr) return false;
+  if (path_.previous_last && address <= *path_.previous_last) return false;
+  return !path_.next_first || address < *path_.next_first;
+}
+
+template <typename V>
+void IntervalMap<V>::Descend(uint64_t address) {
+  path_.previous_last = std::nullopt;
+  path_.next_first = std::nullopt;
   NodeBase* node = root_;
   for (unsigned level = 0; level < height_; ++level) {
     Inner* inner = static_cast<Inner*>(node);
     const unsigned index = ChildFor(*inner, address);
-    path.steps[level] = {inner, index};
     node = inner->slots[index].child;
+    interval_map_internal::PrefetchFirsts(*node);
+    path_.steps[level] = {inner, index};
+    if (index > 0) path_.previous_last = inner->slots[index - 1].last;
+    if (index + 1 < inner->count) path_.next_first = inner->firsts[index + 1];
   }
-  path.leaf = static_cast<Leaf*>(node);
-  path.position = interval_map_internal::CountUpTo(node->firsts, node->count, address);
-  return path;
+  path_.leaf = static_cast<Leaf*>(node);
 }
 
-// The entry before position `previous_end` and the one at position `next` of the path's leaf, which
-// may lie in other leaves. Those are not touched: the inner nodes know their ends.
+// The entries around positions [begin, end) of the path's leaf.
 template <typename V>
-typename IntervalMap<V>::Neighbours IntervalMap<V>::Around(const Path& path, unsigned previous_end,
-                                                           unsigned next) const {
-  Neighbours around;
-  if (previous_end > 0) around.previous_last = path.leaf->slots[previous_end - 1].last;
-  if (next < path.leaf->count) around.next_first = path.leaf->firsts[next];
-  for (unsigned level = height_; level > 0; --level) {
-    if (around.previous_last && around.next_first) break;
-    const Step& step = path.steps[level - 1];
-    if (!around.previous_last && step.index > 0) {
-      around.previous_last = step.node->slots[step.index - 1].last;
-    }
-    if (!around.next_first && step.index + 1 < step.node->count) {
-      around.next_first = step.node->firsts[step.index + 1];
-    }
-  }
+typename IntervalMap<V>::Neighbours IntervalMap<V>::Around(unsigned begin, unsigned end) const {
+  const Leaf& leaf = *path_.leaf;
+  Neighbours around{path_.previous_last, path_.next_first};
+  if (begin > 0) around.previous_last = leaf.slots[begin - 1].last;
+  if (end < leaf.count) around.next_first = leaf.firsts[end];
   return around;
 }
 
@@ -63,7 +69,7 @@ template <typename It>
 It IntervalMap<V>::FindIn(uint64_t address) const {
   if (empty()) return It();
   Leaf* leaf = const_cast<Leaf*>(LeafFor(address));
-  const unsigned after = interval_map_internal::CountUpTo(leaf->firsts, leaf->count, address);
+  const unsigned after = interval_map_internal::CountUpTo(*leaf, address);
   if (after == 0 || leaf->slots[after - 1].last < address) return It();
   return It(leaf, after - 1);
 }
@@ -82,7 +88,7 @@ bool IntervalMap<V>::Overlaps(const IovaRange& range) const {
   if (empty()) return false;
   // Of the entries that begin at or before the end of `range` the last one reaches furthest.
   const Leaf* leaf = LeafFor(range.last);
-  const unsigned after = interval_map_internal::CountUpTo(leaf->firsts, leaf->count, range.last);
+  const unsigned after = interval_map_internal::CountUpTo(*leaf, range.last);
   return after > 0 && leaf->slots[after - 1].last >= range.first;
 }
 
@@ -94,45 +100,46 @@ bool IntervalMap<V>::Insert(const IovaRange& range, V value) {
     root_ = new Leaf;
     ++leaves_;
   }
-  Path path = PathTo(range.first);
-  const Neighbours around = Around(path, path.position, path.position);
+  Seek(range.first);
+  const Neighbours around = Around(path_.position, path_.position);
   if (around.previous_last && *around.previous_last >= range.first) return false;
   if (around.next_first && *around.next_first <= range.last) return false;
 
-  MakeRoom(path);
-  path.leaf->Open(path.position);
-  path.leaf->firsts[path.position] = range.first;
-  path.leaf->slots[path.position] = {range.last, std::move(value)};
+  const bool full = path_.leaf->count == interval_map_internal::kFanout;
+  if (full) MakeRoom();
+  path_.leaf->Open(path_.position);
+  path_.leaf->firsts[path_.position] = range.first;
+  path_.leaf->slots[path_.position] = {range.last, std::move(value)};
   ++size_;
   const bool splits_gap = around.previous_last && around.next_first;
-  Widen(path, range, splits_gap ? *around.next_first - *around.previous_last - 1 : 0);
+  Widen(range, splits_gap ? *around.next_first - *around.previous_last - 1 : 0);
+  if (full) path_.leaf = nullptr;
   return true;
 }
 
 template <typename V>
-void IntervalMap<V>::MakeRoom(Path& path) {
-  using interval_map_internal::kFanout;
-  if (path.leaf->count < kFanout) return;
+void IntervalMap<V>::MakeRoom() {
   unsigned level = height_;
-  while (level > 0 && path.steps[level - 1].node->count == kFanout) --level;
+  while (level > 0 && path_.steps[level - 1].node->count == interval_map_internal::kFanout) --level;
   if (level == 0) {
-    GrowRoot(path);
+    GrowRoot();
     level = 1;
   }
   // steps[level - 1] has room for one more child; everything below it on the path is full.
   bool leftmost = true;
   bool rightmost = true;
   for (unsigned above = 1; above <= height_; ++above) {
-    Step& parent = path.steps[above - 1];
+    Step& parent = path_.steps[above - 1];
     leftmost = leftmost && parent.index == 0;
     rightmost = rightmost && parent.index + 1 == parent.node->count;
     if (above < level) continue;
     if (above < height_) {
-      Step& child = path.steps[above];
+      Step& child = path_.steps[above];
       child.node =
           SplitChild(parent, child.node, child.index + 1, child.index, leftmost, rightmost);
     } else {
-      path.leaf = SplitChild(parent, path.leaf, path.position, path.position, leftmost, rightmost);
+      path_.leaf =
+          SplitChild(parent, path_.leaf, path_.position, path_.position, leftmost, rightmost);
     }
     leftmost = leftmost && parent.index == 0;
     rightmost = rightmost && parent.index + 1 == parent.node->count;
@@ -140,7 +147,7 @@ void IntervalMap<V>::MakeRoom(Path& path) {
 }
 
 template <typename V>
-void IntervalMap<V>::GrowRoot(Path& path) {
+void IntervalMap<V>::GrowRoot() {
   Inner* root = new Inner;
   ++inners_;
   root->count = 1;
@@ -150,8 +157,8 @@ void IntervalMap<V>::GrowRoot(Path& path) {
   } else {
     Summarize<Inner>(*root, 0);
   }
-  std::move_backward(path.steps, path.steps + height_, path.steps + height_ + 1);
-  path.steps[0] = {root, 0};
+  std::move_backward(path_.steps, path_.steps + height_, path_.steps + height_ + 1);
+  path_.steps[0] = {root, 0};
   root_ = root;
   ++height_;
 }
@@ -193,12 +200,12 @@ N* IntervalMap<V>::SplitChild(Step& parent, N* child, unsigned insert_at, unsign
   return right;
 }
 
-// Corrects the inner nodes on `path` after `range` was inserted. `split_gap` is the size of the gap
+// Corrects the inner nodes on path_ after `range` was inserted. `split_gap` is the size of the gap
 // into which it went, where that had an entry on both sides.
 template <typename V>
-void IntervalMap<V>::Widen(const Path& path, const IovaRange& range, uint64_t split_gap) {
+void IntervalMap<V>::Widen(const IovaRange& range, uint64_t split_gap) {
   for (unsigned level = height_; level > 0; --level) {
-    const Step& step = path.steps[level - 1];
+    const Step& step = path_.steps[level - 1];
     uint64_t& first = step.node->firsts[step.index];
     interval_map_internal::InnerSlot& slot = step.node->slots[step.index];
     if (range.first < first) {
@@ -222,48 +229,50 @@ void IntervalMap<V>::Widen(const Path& path, const IovaRange& range, uint64_t sp
 template <typename V>
 bool IntervalMap<V>::Erase(uint64_t first) {
   if (empty()) return false;
-  Path path = PathTo(first);
-  if (path.position == 0 || path.leaf->firsts[path.position - 1] != first) return false;
-  --path.position;
-  const IovaRange erased{first, path.leaf->slots[path.position].last};
-  const Neighbours around = Around(path, path.position, path.position + 1);
+  Seek(first);
+  if (path_.position == 0 || path_.leaf->firsts[path_.position - 1] != first) return false;
+  const unsigned position = --path_.position;
+  const IovaRange erased{first, path_.leaf->slots[position].last};
+  const Neighbours around = Around(position, position + 1);
 
-  path.leaf->Close(path.position);
+  path_.leaf->Close(position);
   --size_;
   if (empty()) {
     Clear();
     return true;
   }
-  const unsigned lowest = DropEmptied(path);
-  Narrow(path, lowest, around, erased);
+  const unsigned lowest = DropEmptied();
+  Narrow(lowest, around, erased);
   // Only nodes at an edge can be emptied, and those are not rebalanced.
-  if (lowest == height_) Rebalance(path);
-  CollapseRoot();
+  const bool reshaped = lowest < height_ || Rebalance();
+  if (reshaped) {
+    CollapseRoot();
+    path_.leaf = nullptr;
+  }
   return true;
 }
 
 // Takes emptied nodes out of the tree; only nodes at an edge can be. Returns the level of the
-// lowest node on `path` that is left.
+// lowest node on path_ that is left.
 template <typename V>
-unsigned IntervalMap<V>::DropEmptied(const Path& path) {
-  if (path.leaf->count > 0) return height_;
-  Delete(path.leaf);
+unsigned IntervalMap<V>::DropEmptied() {
+  if (path_.leaf->count > 0) return height_;
+  Delete(path_.leaf);
   unsigned level = height_ - 1;
-  path.steps[level].node->Close(path.steps[level].index);
-  while (path.steps[level].node->count == 0) {
-    Delete(path.steps[level].node);
+  path_.steps[level].node->Close(path_.steps[level].index);
+  while (path_.steps[level].node->count == 0) {
+    Delete(path_.steps[level].node);
     --level;
-    path.steps[level].node->Close(path.steps[level].index);
+    path_.steps[level].node->Close(path_.steps[level].index);
   }
   return level;
 }
 
-// Corrects the inner nodes above `level` on `path` after `erased` was taken from under them.
+// Corrects the inner nodes above `level` on path_ after `erased` was taken from under them.
 template <typename V>
-void IntervalMap<V>::Narrow(const Path& path, unsigned level, const Neighbours& around,
-                            const IovaRange& erased) {
+void IntervalMap<V>::Narrow(unsigned level, const Neighbours& around, const IovaRange& erased) {
   for (; level > 0; --level) {
-    const Step& step = path.steps[level - 1];
+    const Step& step = path_.steps[level - 1];
     uint64_t& first = step.node->firsts[step.index];
     interval_map_internal::InnerSlot& slot = step.node->slots[step.index];
     uint64_t lost_gap = 0;
@@ -282,28 +291,32 @@ void IntervalMap<V>::Narrow(const Path& path, unsigned level, const Neighbours& 
   }
 }
 
+// Whether the shape of the tree changed.
 template <typename V>
-void IntervalMap<V>::Rebalance(const Path& path) {
+bool IntervalMap<V>::Rebalance() {
+  bool reshaped = false;
   for (unsigned level = height_; level > 0; --level) {
-    const Step& step = path.steps[level - 1];
-    if (IsAtEdge(path, level)) break;
+    const Step& step = path_.steps[level - 1];
     if (step.node->slots[step.index].child->count >= interval_map_internal::kMinFill) break;
+    if (IsAtEdge(level)) break;
     const unsigned left_index = step.index > 0 ? step.index - 1 : 0;
     if (level == height_) {
       BalancePair<Leaf>(*step.node, left_index);
     } else {
       BalancePair<Inner>(*step.node, left_index);
     }
+    reshaped = true;
   }
+  return reshaped;
 }
 
-// Whether the node at `level` of `path` is the first or the last of its level.
+// Whether the node at `level` of path_ is the first or the last of its level.
 template <typename V>
-bool IntervalMap<V>::IsAtEdge(const Path& path, unsigned level) const {
+bool IntervalMap<V>::IsAtEdge(unsigned level) const {
   bool leftmost = true;
   bool rightmost = true;
   for (unsigned above = 0; above < level; ++above) {
-    const Step& step = path.steps[above];
+    const Step& step = path_.steps[above];
     leftmost = leftmost && step.index == 0;
     rightmost = rightmost && step.index + 1 == step.node->count;
   }
@@ -368,6 +381,7 @@ template <typename V>
 void IntervalMap<V>::Clear() {
   if (root_ == nullptr) return;
   DeleteSubtree(root_, 0);
+  path_.leaf = nullptr;
   root_ = nullptr;
   height_ = 0;
   size_ = 0;
@@ -380,6 +394,7 @@ void IntervalMap<V>::Swap(IntervalMap& other) noexcept {
   std::swap(size_, other.size_);
   std::swap(leaves_, other.leaves_);
   std::swap(inners_, other.inners_);
+  std::swap(path_, other.path_);
 }
 
 // ---- What inner nodes say about their children

@@ -47,6 +47,9 @@ class IntervalMapInvariants {
     const std::string where = absl::StrCat("node at level ", level, ": ");
     Require(node->count <= interval_map_internal::kFanout, where + "too many entries");
     Require(map_.empty() || node->count > 0, where + "empty");
+    for (unsigned i = node->count; i < interval_map_internal::kFanout; ++i) {
+      Require(node->firsts[i] == kMaxAddress, where + "unused keys are not padded");
+    }
     if (!leftmost && !rightmost) {
       Require(node->count >= interval_map_internal::kMinFill, where + "too few entries");
     }

@@ -10,9 +10,14 @@
 #include <cstdint>
 #include <utility>
 
+#include "engine/base/address.h"
+
 namespace viommu::interval_map_internal {
 
 inline constexpr unsigned kFanout = 32;
+// First addresses to a cache line.
+inline constexpr unsigned kKeysPerLine = 8;
+static_assert(kFanout % kKeysPerLine == 0);
 // A node holding fewer entries borrows from a sibling or merges with it, unless it is the leftmost
 // or the rightmost of its level: those may shrink to one entry, which makes appending and draining
 // from an end cheap.
@@ -23,9 +28,20 @@ inline constexpr unsigned kMergedFill = kFanout * 3 / 4;
 
 // What both kinds of node begin with. Which kind it is follows from its level in the tree.
 struct NodeBase {
+  NodeBase() { Pad(0, kFanout); }
+
+  // Positions [from, to) are out of use: to a search they lie behind everything.
+  void Pad(unsigned from, unsigned to) { std::fill(firsts + from, firsts + to, kMaxAddress); }
+
   uint64_t firsts[kFanout];  // Ascending; the first `count` are in use.
   unsigned count = 0;
 };
+
+// Fetches what a search in `node` will read in one go rather than line after line: a search in a
+// large map waits for memory more than for anything else.
+inline void PrefetchFirsts(const NodeBase& node) {
+  for (unsigned i = 0; i < kFanout; i += kKeysPerLine) __builtin_prefetch(node.firsts + i);
+}
 
 template <typename Slot>
 struct Node : NodeBase {
@@ -44,7 +60,9 @@ struct Node : NodeBase {
   void Close(unsigned position) {
     std::move(firsts + position + 1, firsts + count, firsts + position);
     std::move(slots + position + 1, slots + count, slots + position);
-    slots[--count] = Slot();
+    --count;
+    Pad(count, count + 1);
+    slots[count] = Slot();
   }
 };
 
@@ -69,28 +87,32 @@ struct InnerSlot {
 
 using Inner = Node<InnerSlot>;
 
-// How many of the ascending `keys` are <= `address`. Free of branches on the keys: their outcome is
-// a coin toss to the branch predictor.
-inline unsigned CountUpTo(const uint64_t* keys, unsigned count, uint64_t address) {
-  const uint64_t* base = keys;
-  while (count > 1) {
-    const unsigned half = count / 2;
-    base += (base[half - 1] <= address) ? half : 0;
-    count -= half;
+// How many entries begin at or before `address`. First finds the cache line, then the place in it,
+// by comparisons that do not wait for one another and take no branch: their outcome is a coin toss
+// to the branch predictor.
+inline unsigned CountUpTo(const NodeBase& node, uint64_t address) {
+  unsigned line = 0;
+  for (unsigned i = kKeysPerLine; i < kFanout; i += kKeysPerLine) {
+    line += node.firsts[i] <= address ? 1 : 0;
   }
-  return static_cast<unsigned>(base - keys) + ((count == 1 && *base <= address) ? 1 : 0);
+  const uint64_t* keys = node.firsts + line * kKeysPerLine;
+  unsigned count = line * kKeysPerLine;
+  for (unsigned i = 0; i < kKeysPerLine; ++i) count += keys[i] <= address ? 1 : 0;
+  // Padding is not above the very last address.
+  return std::min(count, node.count);
 }
 
 // The child under which `address` lies or would be inserted: the last one beginning at or before
 // it, else the first one.
 inline unsigned ChildFor(const Inner& inner, uint64_t address) {
-  return CountUpTo(inner.firsts + 1, inner.count - 1, address);
+  const unsigned after = CountUpTo(inner, address);
+  return after > 0 ? after - 1 : 0;
 }
 
 // The first slot that ends at or after `address`; `count` when there is none.
 template <typename Slot>
 unsigned FirstEndingFrom(const Node<Slot>& node, uint64_t address) {
-  const unsigned after = CountUpTo(node.firsts, node.count, address);
+  const unsigned after = CountUpTo(node, address);
   return after > 0 && node.slots[after - 1].last >= address ? after - 1 : after;
 }
 
@@ -120,6 +142,7 @@ void MoveTail(Node<Slot>& left, Node<Slot>& right, unsigned keep) {
   std::move_backward(right.slots, right.slots + right.count, right.slots + right.count + moved);
   std::move(left.firsts + keep, left.firsts + left.count, right.firsts);
   std::move(left.slots + keep, left.slots + left.count, right.slots);
+  left.Pad(keep, left.count);
   left.count = keep;
   right.count += moved;
 }
@@ -131,6 +154,7 @@ void MoveHead(Node<Slot>& left, Node<Slot>& right, unsigned moved) {
   std::move(right.slots, right.slots + moved, left.slots + left.count);
   std::move(right.firsts + moved, right.firsts + right.count, right.firsts);
   std::move(right.slots + moved, right.slots + right.count, right.slots);
+  right.Pad(right.count - moved, right.count);
   left.count += moved;
   right.count -= moved;
 }
