@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <ostream>
 
 #include "absl/types/optional.h"
+#include "engine/base/address.h"
 #include "engine/pagetable/page_table.h"
 #include "engine/pagetable/vtd_second_stage.h"
 
@@ -57,6 +59,11 @@ struct Seen {
     return a.mapped == b.mapped && a.physical == b.physical && a.leaf_bytes == b.leaf_bytes &&
            a.read == b.read && a.write == b.write;
   }
+  friend std::ostream& operator<<(std::ostream& out, const Seen& s) {
+    if (!s.mapped) return out << "not mapped";
+    return out << Hex(s.physical) << " by a leaf of " << Hex(s.leaf_bytes) << (s.read ? " R" : " -")
+               << (s.write ? "W" : "-");
+  }
 };
 
 // The kinds of table under test. A kind has kLevels, kInputBits, kLeafSizes, MakeFormat(page sizes)
@@ -74,8 +81,9 @@ struct VtdSecondStageKind {
   }
 
   // A second-stage walk from the facts alone: R bit 0, W bit 1, PS bit 7, address 51:12, nine bits
-  // per level; permissions are the AND over all levels.
+  // per level; permissions are the AND over all levels; nothing is mapped beyond the width.
   static Seen Look(const TableMemory& memory, uint64_t root, uint64_t iova) {
+    if (iova >> kInputBits != 0) return {};
     bool read = true, write = true;
     uint64_t table = root;
     for (int shift = 12 + 9 * (levels - 1); shift >= 12; shift -= 9) {

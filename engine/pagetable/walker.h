@@ -14,6 +14,7 @@
 #define VIOMMU_ENGINE_PAGETABLE_WALKER_H_
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -40,19 +41,31 @@ class Walker final : public TableWalker {
   // a refused map never shows anything to a device.
   MapOutcome Map(IovaRange range, PhysAddr to, Permission permission) override {
     MapOutcome outcome;
-    Survey(root_, top(), {range, to}, &outcome);
+    Path path;
+    const int level = Descend(range, &path);
+    if (MapRun(path[level], level, {range, to}, permission)) return outcome;
+    Survey(path[level], level, {range, to}, &outcome);
     if (outcome.kind != MapOutcome::kDone) return outcome;
     MapContext context{permission, {}};
     if (!arena_->TakeUninitialized(outcome.tables_needed, &context.spare)) {
       outcome.kind = MapOutcome::kExhausted;
       return outcome;
     }
-    MapInto<kLinked>(root_, top(), {range, to}, &context);
+    MapInto<kLinked>(path[level], level, {range, to}, &context);
     return outcome;
   }
 
   uint64_t Unmap(IovaRange range, PageList* freed) override {
-    return UnmapFrom(root_, top(), range, freed);
+    Path path;
+    int level = Descend(range, &path);
+    const uint64_t bytes = UnmapFrom(path[level], level, range, freed);
+    while (level < top() && arena_->LiveEntries(path[level]) == 0) {
+      const PhysAddr emptied = path[level++];
+      store_.Store64(WordFor(path[level], range.first, level), 0);
+      --arena_->LiveEntries(path[level]);
+      arena_->PushBack(emptied, freed);
+    }
+    return bytes;
   }
 
   void Clear(PageList* freed) override { Discard(root_, top(), freed); }
@@ -92,6 +105,9 @@ class Walker final : public TableWalker {
  private:
   using G = Geometry<Format>;
 
+  // Tables on the way to an address, by level.
+  using Path = std::array<PhysAddr, TableCounts::kMaxLevels>;
+
   // A range and where its first byte leads to.
   struct Piece {
     IovaRange range;
@@ -123,6 +139,20 @@ class Walker final : public TableWalker {
     return arena_->WordsAt(table) + G::Index(iova, level);
   }
 
+  // Follows the tables from the root as long as one of them spans the whole range; answers the
+  // level of the last. Most operations touch that one table only.
+  int Descend(IovaRange range, Path* path) const {
+    int level = top();
+    PhysAddr table = root_;
+    for (;; --level) {
+      (*path)[level] = table;
+      if (level == 0 || ((range.first ^ range.last) >> G::Shift(level)) != 0) return level;
+      const uint64_t entry = Load(WordFor(table, range.first, level));
+      if (!Format::IsPresent(entry) || Format::IsLeaf(entry, level)) return level;
+      table = Format::TableAddress(entry);
+    }
+  }
+
   // How many leaves of this level the piece can start with, within one table; 0 when its first
   // bytes need a table below.
   uint64_t LeafRun(const Piece& piece, int level) const {
@@ -139,18 +169,34 @@ class Walker final : public TableWalker {
     return piece.range.first + ((run - 1) << G::Shift(level)) + (G::Span(level) - 1);
   }
 
+  // The short way for most maps: the whole piece is one run of leaves in a table that is there.
+  // Answers false, with nothing changed, when it is not or when something is in the way.
+  bool MapRun(PhysAddr table, int level, const Piece& piece, Permission permission) {
+    const uint64_t run = LeafRun(piece, level);
+    if (run == 0 || LastOfRun(piece, level, run) != piece.range.last) return false;
+    uint64_t* word = WordFor(table, piece.range.first, level);
+    if (!AllAbsent(word, run)) return false;
+    FillLeaves(word, run, level, piece.to, permission);
+    arena_->LiveEntries(table) += static_cast<uint32_t>(run);
+    return true;
+  }
+
   // Finds the first mapped address in the piece, or counts the tables that mapping it would add.
   // The piece lies within one table.
   void Survey(PhysAddr table, int level, Piece piece, MapOutcome* outcome) const {
     const uint64_t* word = WordFor(table, piece.range.first, level);
     Iova last;
     do {
+      const uint64_t run = LeafRun(piece, level);
+      last = LastOfRun(piece, level, run);
+      if (run > 1 && AllAbsent(word, run)) {
+        word += run;
+        continue;
+      }
       last = G::LastOfEntry(piece.range.first, level);
       const uint64_t entry = Load(word++);
       if (!Format::IsPresent(entry)) {
-        if (LeafRun(piece.UpTo(last), level) == 0) {
-          outcome->tables_needed += TablesFor(piece.UpTo(last), level - 1);
-        }
+        if (run == 0) outcome->tables_needed += TablesFor(piece.UpTo(last), level - 1);
       } else if (Format::IsLeaf(entry, level)) {
         outcome->kind = MapOutcome::kConflict;
         outcome->conflict = piece.range.first;
@@ -158,6 +204,12 @@ class Walker final : public TableWalker {
         Survey(Format::TableAddress(entry), level - 1, piece.UpTo(last), outcome);
       }
     } while (outcome->kind == MapOutcome::kDone && piece.DropUpTo(last));
+  }
+
+  static bool AllAbsent(const uint64_t* words, uint64_t count) {
+    uint64_t i = 0;
+    while (i < count && !Format::IsPresent(Load(words + i))) ++i;
+    return i == count;
   }
 
   // The tables of a new subtree whose topmost table is of `level` and that maps just the piece.
@@ -223,19 +275,42 @@ class Walker final : public TableWalker {
 
   // Removes all leaves that lie wholly in the range, which lies within this table.
   uint64_t UnmapFrom(PhysAddr table, int level, IovaRange range, PageList* freed) {
-    uint64_t* word = WordFor(table, range.first, level);
     uint64_t bytes = 0;
+    const uint32_t removed = level == 0 ? ClearLeaves(table, range, &bytes)
+                                        : UnmapEntries(table, level, range, freed, &bytes);
+    arena_->LiveEntries(table) -= removed;
+    return bytes;
+  }
+
+  // In a table of smallest leaves. Answers how many were cleared.
+  uint32_t ClearLeaves(PhysAddr table, IovaRange range, uint64_t* bytes) {
+    // A leaf that reaches out of the range stays.
+    const uint64_t begin = (range.first + (G::Span(0) - 1)) >> G::Shift(0);
+    const uint64_t end = (range.last + 1) >> G::Shift(0);
+    uint64_t* word = WordFor(table, range.first, 0) + (begin - (range.first >> G::Shift(0)));
+    uint32_t removed = 0;
+    for (uint64_t page = begin; page < end; ++page, ++word) {
+      if (!Format::IsPresent(Load(word))) continue;
+      store_.Store64(word, 0);
+      ++removed;
+    }
+    *bytes += removed * G::Span(0);
+    return removed;
+  }
+
+  // In a table above those. Answers how many of its own entries were cleared.
+  uint32_t UnmapEntries(PhysAddr table, int level, IovaRange range, PageList* freed,
+                        uint64_t* bytes) {
+    uint64_t* word = WordFor(table, range.first, level);
     uint32_t removed = 0;
     for (;; ++word) {
       const Iova last = std::min(range.last, G::LastOfEntry(range.first, level));
       if (const uint64_t entry = Load(word); Format::IsPresent(entry)) {
-        removed += UnmapEntry(word, entry, level, {range.first, last}, freed, &bytes);
+        removed += UnmapEntry(word, entry, level, {range.first, last}, freed, bytes);
       }
-      if (last == range.last) break;
+      if (last == range.last) return removed;
       range.first = last + 1;
     }
-    arena_->LiveEntries(table) -= removed;
-    return bytes;
   }
 
   // Removes what lies below one present entry in the range, which lies within the entry. Answers 1
