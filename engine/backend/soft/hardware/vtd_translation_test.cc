@@ -201,6 +201,13 @@ TEST(VtdRegisterTest, ReadAsSoftwareExpects) {
   EXPECT_EQ(world.model->Read32(0x18), 0u);
 }
 
+TEST(VtdRegisterTest, HidesTheFaultRecordsWithoutAnOffsetForThem) {
+  World world(kTestCap & ~(0x3ffull << 24));
+  world.model->Translate(World::Read(0));
+  EXPECT_EQ(world.model->Read32(0x00), 0x10u);
+  EXPECT_EQ(world.model->Read32(0x34), 2u);
+}
+
 TEST(VtdRegisterTest, NeverShowsAFeatureThatTheModelLacks) {
   World world(~0ull, ~0ull, 4, /*enable=*/false);
   const uint64_t cap = world.model->Read64(0x08), ecap = world.model->Read64(0x10);
