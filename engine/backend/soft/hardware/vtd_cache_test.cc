@@ -1,6 +1,5 @@
 // Each cache uses what it remembers until a descriptor that covers it is consumed, and no longer.
 #include <functional>
-#include <string>
 
 #include "engine/backend/soft/hardware/vtd_fault.h"
 #include "engine/backend/soft/hardware/vtd_model.h"

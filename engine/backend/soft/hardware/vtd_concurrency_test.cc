@@ -1,5 +1,8 @@
 // Devices access memory while software changes tables and invalidates.
+#include <algorithm>
 #include <atomic>
+#include <iterator>
+#include <optional>
 #include <thread>
 #include <vector>
 

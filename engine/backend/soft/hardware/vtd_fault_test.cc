@@ -2,9 +2,9 @@
 #include "engine/backend/soft/hardware/vtd_fault.h"
 
 #include <functional>
-#include <string>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "engine/backend/soft/hardware/vtd_model.h"
 #include "engine/backend/soft/hardware/vtd_test_world.h"
 #include "gtest/gtest.h"

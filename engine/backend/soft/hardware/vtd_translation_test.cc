@@ -1,7 +1,9 @@
 // Translation without faults: every depth, every page size, pass-through, no translation at all.
+#include <optional>
 #include <string>
-#include <vector>
 
+#include "absl/types/span.h"
+#include "engine/backend/soft/hardware/vtd_fault.h"
 #include "engine/backend/soft/hardware/vtd_model.h"
 #include "engine/backend/soft/hardware/vtd_test_world.h"
 #include "gtest/gtest.h"
