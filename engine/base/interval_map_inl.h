@@ -25,7 +25,13 @@ const typename IntervalMap<V>::Leaf* IntervalMap<V>::LeafFor(uint64_t address) c
 // Points path_ at the place where an entry that begins at `address` is or would be inserted.
 template <typename V>
 void IntervalMap<V>::Seek(uint64_t address) {
-  if (!PathCovers(address)) Descend(address);
+  if (!PathCovers(address)) {
+    Descend(address);
+  } else if (path_.position < path_.leaf->count && path_.leaf->firsts[path_.position] == address) {
+    // The entry that moved to the place of one just erased: erasing in order needs no search.
+    ++path_.position;
+    return;
+  }
   path_.position = interval_map_internal::CountUpTo(*path_.leaf, address);
 }
 
