@@ -15,8 +15,8 @@ namespace {
 
 constexpr int kRingPagesLog2 = 1;  // IQA.QS: 2 pages of 128 wide descriptors.
 constexpr uint32_t kDescriptorBytes = sizeof(vtd::Descriptor);
-static_assert(InvalidationQueue::kEntries * kDescriptorBytes ==
-              TableArena::kPageBytes << kRingPagesLog2);
+static_assert(InvalidationQueue::kEntries * kDescriptorBytes == TableArena::kPageBytes
+                                                                    << kRingPagesLog2);
 
 // One slot stays empty, so that head == tail means an empty ring, and one is for the wait.
 constexpr size_t kMaxPart = InvalidationQueue::kEntries - 2;
@@ -43,13 +43,12 @@ absl::StatusOr<std::unique_ptr<InvalidationQueue>> InvalidationQueue::Create(
     arena->FreeBlock(ring, kRingPagesLog2);
     return status.status();
   }
-  std::unique_ptr<InvalidationQueue> queue(
-      new InvalidationQueue(hardware, arena, ring, *status));
+  std::unique_ptr<InvalidationQueue> queue(new InvalidationQueue(hardware, arena, ring, *status));
   hardware->Write64(vtd::kQueueTailRegister, 0);
   hardware->Write64(vtd::kQueueAddressRegister,
                     ring.value | vtd::kQueueWideDescriptors | kRingPagesLog2);
-  hardware->Write32(vtd::kGlobalCommandRegister,
-                    hardware->Read32(vtd::kGlobalStatusRegister) | vtd::kQueueEnable);
+  const uint32_t commands = hardware->Read32(vtd::kGlobalStatusRegister) & vtd::kLastingCommands;
+  hardware->Write32(vtd::kGlobalCommandRegister, commands | vtd::kQueueEnable);
   if ((hardware->Read32(vtd::kGlobalStatusRegister) & vtd::kQueueEnable) == 0) {
     return QueueTimeout();
   }
@@ -61,8 +60,8 @@ InvalidationQueue::InvalidationQueue(hardware::VtdModel* hardware, TableArena* a
     : hardware_(*hardware), arena_(*arena), ring_(ring), status_(status) {}
 
 InvalidationQueue::~InvalidationQueue() {
-  hardware_.Write32(vtd::kGlobalCommandRegister,
-                    hardware_.Read32(vtd::kGlobalStatusRegister) & ~vtd::kQueueEnable);
+  const uint32_t commands = hardware_.Read32(vtd::kGlobalStatusRegister) & vtd::kLastingCommands;
+  hardware_.Write32(vtd::kGlobalCommandRegister, commands & ~vtd::kQueueEnable);
   arena_.Free(status_);
   arena_.FreeBlock(ring_, kRingPagesLog2);
 }

@@ -1,5 +1,5 @@
-// engine/backend/soft/invalidation_queue.h -- The software side of a VT-d invalidation queue: a ring
-// of 32-byte descriptors in memory (VT-d 6.5.2; kernel: intel/dmar.c qi_submit_sync).
+// engine/backend/soft/invalidation_queue.h -- The software side of a VT-d invalidation queue: a
+// ring of 32-byte descriptors in memory (VT-d 6.5.2; kernel: intel/dmar.c qi_submit_sync).
 //
 // Submit answers only when the hardware has done everything in the batch: each batch is closed by a
 // wait descriptor, whose status word is polled. Nothing that went wrong is ever reported as success

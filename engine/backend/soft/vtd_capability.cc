@@ -36,21 +36,21 @@ absl::Status Incompatible(const IommuSpec& spec, const std::string& why) {
 }  // namespace
 
 uint64_t CapabilityOf(const IommuSpec& spec) {
-  return Field((spec.domain_id_bits - 4) / 2, 0) |                          // ND 2:0
-         Field(spec.levels_3, 9) | Field(spec.levels_4, 10) |               // SAGAW 12:8
-         Field(spec.levels_5, 11) |                                         //
-         Field(spec.guest_address_width_bits - 1, 16) |                     // MGAW 21:16
-         Field(kFaultRecordOffset / 16, 24) |                               // FRO 33:24
-         Field(spec.leaf_2m, 34) | Field(spec.leaf_1g, 35) |                // SLLPS 37:34
-         Field(1, 39) | Field(kFaultRecords - 1, 40) |                      // PSI, NFR 47:40
-         Field(kMaxAddressMask, 48) | Field(1, 54) | Field(1, 55);          // MAMV, DWD, DRD
+  return Field((spec.domain_id_bits - 4) / 2, 0) |                  // ND 2:0
+         Field(spec.levels_3, 9) | Field(spec.levels_4, 10) |       // SAGAW 12:8
+         Field(spec.levels_5, 11) |                                 //
+         Field(spec.guest_address_width_bits - 1, 16) |             // MGAW 21:16
+         Field(kFaultRecordOffset / 16, 24) |                       // FRO 33:24
+         Field(spec.leaf_2m, 34) | Field(spec.leaf_1g, 35) |        // SLLPS 37:34
+         Field(1, 39) | Field(kFaultRecords - 1, 40) |              // PSI, NFR 47:40
+         Field(kMaxAddressMask, 48) | Field(1, 54) | Field(1, 55);  // MAMV, DWD, DRD
 }
 
 uint64_t ExtendedCapabilityOf(const IommuSpec& spec) {
-  return Field(1, 0) | Field(1, 1) |                                        // C, QI
-         Field(spec.pass_through, 6) | Field(spec.snoop_control, 7) |       // PT, SC
-         Field(spec.pasid_bits - 1, 35) | Field(1, 40) |                    // PSS, PASID
-         Field(1, 43) | Field(1, 46) | Field(1, 48);                        // SMTS, SLTS, SMPWC
+  return Field(1, 0) | Field(1, 1) |                                   // C, QI
+         Field(spec.pass_through, 6) | Field(spec.snoop_control, 7) |  // PT, SC
+         Field(spec.pasid_bits - 1, 35) | Field(1, 40) |               // PSS, PASID
+         Field(1, 43) | Field(1, 46) | Field(1, 48);                   // SMTS, SLTS, SMPWC
 }
 
 bool HasLevels(const IommuSpec& spec, int levels) {
@@ -97,9 +97,9 @@ absl::Status CheckSecondStage(const IommuSpec& spec, const DomainProperties& pro
     return Incompatible(spec, "its tables may hold leaves larger than the unit knows");
   }
   if (properties.aperture.last >> spec.guest_address_width_bits != 0) {
-    return Incompatible(spec, absl::StrCat("its last address ", Hex(properties.aperture.last),
-                                           " is wider than ", spec.guest_address_width_bits,
-                                           " bits"));
+    return Incompatible(
+        spec, absl::StrCat("its last address ", Hex(properties.aperture.last), " is wider than ",
+                           spec.guest_address_width_bits, " bits"));
   }
   if (properties.enforces_cache_coherency && !spec.snoop_control) {
     return Incompatible(spec, "it enforces cache coherency, which the unit cannot");

@@ -22,8 +22,10 @@ inline constexpr uint32_t kQueueAddressRegister = 0x90;
 inline constexpr uint32_t kTranslationEnable = uint32_t{1} << 31;
 inline constexpr uint32_t kSetRootTable = uint32_t{1} << 30;
 inline constexpr uint32_t kQueueEnable = uint32_t{1} << 26;
+// What a command has to repeat so that it stays as it is; the others act once.
+inline constexpr uint32_t kLastingCommands = kTranslationEnable | kQueueEnable;
 
-inline constexpr uint64_t kRootTableScalable = uint64_t{1} << 10;    // TTM 11:10 = 01.
+inline constexpr uint64_t kRootTableScalable = uint64_t{1} << 10;     // TTM 11:10 = 01.
 inline constexpr uint64_t kQueueWideDescriptors = uint64_t{1} << 11;  // DW: 256 bits each.
 
 inline constexpr uint32_t kFaultQueueError = 1 << 4;  // FSTS.IQE, cleared by writing 1.
