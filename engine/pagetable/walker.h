@@ -19,6 +19,7 @@
 #include <cstring>
 #include <vector>
 
+#include "absl/types/optional.h"
 #include "engine/base/address.h"
 #include "engine/pagetable/format.h"
 #include "engine/pagetable/table_arena.h"
