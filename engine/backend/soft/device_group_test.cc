@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "engine/backend/soft/hardware/vtd_model.h"
 #include "engine/backend/soft/physical_memory.h"
@@ -9,6 +10,7 @@
 #include "engine/backend/soft/vtd_capability.h"
 #include "engine/backend/soft/vtd_registers.h"
 #include "engine/backend/soft/vtd_unit.h"
+#include "engine/base/address.h"
 #include "engine/pagetable/store.h"
 #include "engine/pagetable/table_arena.h"
 #include "gtest/gtest.h"
@@ -101,10 +103,11 @@ TEST_F(DeviceGroupTest, TablesUnlinkedBehindAFailedFlushAreNotReused) {
   hardware::Request request;
   request.source_id = kMembers[0];
   ASSERT_TRUE(unit_->hardware().Translate(request).ok());  // Cached.
-  StopQueue();
+  // A tail between two descriptors stops the queue; the flush is then the one it refuses.
+  unit_->hardware().Write64(vtd::kQueueTailRegister, 16);
   EXPECT_EQ(domain_->Unmap({area}).code(), absl::StatusCode::kInternal);
   EXPECT_EQ(arena_->pages_in_use(), full);
-  StartQueue();
+  EXPECT_TRUE(unit_->hardware().Translate(request).ok());  // Still, and nothing claimed otherwise.
   // The next flush that works makes good for it, although its own range is another one.
   const IovaRange elsewhere = {uint64_t{1} << 40, (uint64_t{1} << 40) + kPage - 1};
   EXPECT_TRUE(domain_->Unmap({elsewhere}).ok());

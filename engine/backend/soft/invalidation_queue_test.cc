@@ -4,11 +4,13 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "engine/backend/soft/hardware/vtd_model.h"
 #include "engine/backend/soft/physical_memory.h"
 #include "engine/backend/soft/vtd_capability.h"
 #include "engine/backend/soft/vtd_registers.h"
 #include "engine/backend/topology.h"
+#include "engine/base/address.h"
 #include "engine/base/errors.h"
 #include "engine/entries/vtd_descriptors.h"
 #include "engine/pagetable/table_arena.h"

@@ -1,8 +1,11 @@
 #include "engine/backend/soft/soft_memory.h"
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/backend/topology.h"
+#include "engine/base/address.h"
 #include "engine/base/errors.h"
 #include "gtest/gtest.h"
 

@@ -3,8 +3,10 @@
 #include <functional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/topology.h"
+#include "engine/base/address.h"
 #include "engine/base/errors.h"
 #include "gtest/gtest.h"
 

@@ -4,11 +4,13 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "engine/backend/soft/hardware/vtd_fault.h"
 #include "engine/backend/soft/hardware/vtd_model.h"
 #include "engine/backend/soft/physical_memory.h"
 #include "engine/backend/soft/vtd_registers.h"
 #include "engine/backend/topology.h"
+#include "engine/base/address.h"
 #include "engine/base/errors.h"
 #include "engine/entries/vtd_entries.h"
 #include "engine/pagetable/store.h"
