@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <ostream>
 
 #include "absl/types/optional.h"
+#include "engine/base/address.h"
 #include "engine/pagetable/page_table.h"
 #include "engine/pagetable/vtd_second_stage.h"
 
@@ -17,7 +19,8 @@ namespace viommu {
 inline constexpr uint64_t kKiB = 1024, kMiB = 1024 * kKiB, kGiB = 1024 * kMiB;
 inline constexpr PageAccess kReadOnly{true, false}, kWriteOnly{false, true}, kReadWrite{true, true};
 
-// Zeroed memory with an arena over it, at a physical base that no pointer looks like.
+// Memory with an arena over it, at a physical base that no pointer looks like. Its pages look used:
+// full of words that would be leaves, should a table be linked before it is complete.
 class TableMemory {
  public:
   static constexpr PhysAddr kBase{0x5'4320'1000};
@@ -25,7 +28,8 @@ class TableMemory {
   explicit TableMemory(uint64_t pages)
       : size_bytes_(pages * 4096),
         data_(static_cast<char*>(std::aligned_alloc(4096, size_bytes_)), &std::free) {
-    std::fill(data_.get(), data_.get() + size_bytes_, 0);
+    auto* words = reinterpret_cast<uint64_t*>(data_.get());
+    std::fill(words, words + size_bytes_ / 8, 0x000dead000000083);
     arena_ = std::make_unique<TableArena>(data_.get(), kBase, size_bytes_);
   }
 
@@ -57,6 +61,11 @@ struct Seen {
     return a.mapped == b.mapped && a.physical == b.physical && a.leaf_bytes == b.leaf_bytes &&
            a.read == b.read && a.write == b.write;
   }
+  friend std::ostream& operator<<(std::ostream& out, const Seen& s) {
+    if (!s.mapped) return out << "not mapped";
+    return out << Hex(s.physical) << " by a leaf of " << Hex(s.leaf_bytes) << (s.read ? " R" : " -")
+               << (s.write ? "W" : "-");
+  }
 };
 
 // The kinds of table under test. A kind has kLevels, kInputBits, kLeafSizes, MakeFormat(page sizes)
@@ -74,8 +83,9 @@ struct VtdSecondStageKind {
   }
 
   // A second-stage walk from the facts alone: R bit 0, W bit 1, PS bit 7, address 51:12, nine bits
-  // per level; permissions are the AND over all levels.
+  // per level; permissions are the AND over all levels; nothing is mapped beyond the width.
   static Seen Look(const TableMemory& memory, uint64_t root, uint64_t iova) {
+    if (iova >> kInputBits != 0) return {};
     bool read = true, write = true;
     uint64_t table = root;
     for (int shift = 12 + 9 * (levels - 1); shift >= 12; shift -= 9) {
