@@ -77,7 +77,7 @@ PageTable::~PageTable() {
 
 // The errors are made elsewhere to keep this short: it is a good part of mapping one page.
 inline absl::Status PageTable::CheckMap(Iova iova, PhysAddr to, uint64_t size_bytes,
-                                        Permission permission) const {
+                                        PageAccess permission) const {
   // The lowest set bit is the smallest page.
   const uint64_t page_bytes = shape_.page_sizes & -shape_.page_sizes;
   const uint64_t last_physical = LowBits(shape_.output_bits);
@@ -95,7 +95,7 @@ inline absl::Status PageTable::CheckMap(Iova iova, PhysAddr to, uint64_t size_by
   return absl::OkStatus();
 }
 
-absl::Status PageTable::Map(Iova iova, PhysAddr to, uint64_t size_bytes, Permission permission) {
+absl::Status PageTable::Map(Iova iova, PhysAddr to, uint64_t size_bytes, PageAccess permission) {
   RETURN_IF_ERROR(CheckMap(iova, to, size_bytes, permission));
   const MapOutcome outcome = walker_->Map({iova, iova + (size_bytes - 1)}, to, permission);
   switch (outcome.kind) {

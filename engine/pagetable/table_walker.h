@@ -50,7 +50,7 @@ class TableWalker {
  public:
   virtual ~TableWalker() = default;
 
-  virtual MapOutcome Map(const IovaRange& range, PhysAddr to, Permission permission) = 0;
+  virtual MapOutcome Map(const IovaRange& range, PhysAddr to, PageAccess permission) = 0;
   // Both move the tables that nothing leads to any more to `freed`.
   virtual uint64_t Unmap(const IovaRange& range, PageList* freed) = 0;
   virtual void Clear(PageList* freed) = 0;  // Everything, the root too; the last call.

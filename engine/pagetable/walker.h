@@ -40,7 +40,7 @@ class Walker final : public TableWalker {
 
   // Looks first (conflicts, tables needed), takes all tables at once, then cannot fail any more:
   // a refused map never shows anything to a device.
-  MapOutcome Map(const IovaRange& range, PhysAddr to, Permission permission) override {
+  MapOutcome Map(const IovaRange& range, PhysAddr to, PageAccess permission) override {
     Path path;
     const int level = Descend(range, &path);
     if (MapRun(path[level], level, {range.first, range.last, to}, permission)) return {};
@@ -176,7 +176,7 @@ class Walker final : public TableWalker {
 
   // The short way for most maps: the whole piece is one run of leaves in a table that is there.
   // Answers false, with nothing changed, when it is not or when something is in the way.
-  bool MapRun(PhysAddr table, int level, const Piece& piece, Permission permission) {
+  bool MapRun(PhysAddr table, int level, const Piece& piece, PageAccess permission) {
     const uint64_t run = LeafRun(piece, level);
     if (run == 0 || LastOfRun(piece, level, run) != piece.last) return false;
     uint64_t* word = WordFor(table, piece.first, level);
