@@ -1,5 +1,6 @@
 #include "engine/entries/entry_writer.h"
 
+#include <array>
 #include <random>
 #include <string>
 #include <vector>

@@ -1,5 +1,6 @@
 #include "engine/entries/vtd_descriptors.h"
 
+#include "engine/base/address.h"
 #include "gtest/gtest.h"
 
 namespace viommu::vtd {

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/address.h"
 #include "engine/entries/entry_writer.h"
 #include "gtest/gtest.h"
 

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "engine/base/address.h"
 #include "engine/base/errors.h"
 #include "gtest/gtest.h"
 

@@ -1,6 +1,8 @@
 #include "engine/backend/soft/soft_backend.h"
 
+#include "absl/strings/str_cat.h"
 #include "engine/backend/soft/soft_backend_inl.h"
+#include "engine/base/errors.h"
 
 namespace viommu {
 

@@ -30,6 +30,7 @@
 #include "engine/backend/soft/soft_ioas.h"
 #include "engine/backend/soft/soft_machine.h"
 #include "engine/backend/topology.h"
+#include "engine/base/address.h"
 #include "engine/pagetable/store.h"
 
 namespace viommu {

@@ -5,8 +5,10 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "engine/backend/soft/soft_backend.h"
 #include "engine/backend/soft/test_topology.h"
+#include "engine/base/address.h"
 #include "gtest/gtest.h"
 
 namespace viommu {

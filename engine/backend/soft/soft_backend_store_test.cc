@@ -9,6 +9,7 @@
 #include "engine/backend/soft/soft_backend.h"
 #include "engine/backend/soft/soft_backend_inl.h"
 #include "engine/backend/soft/test_topology.h"
+#include "engine/base/address.h"
 #include "engine/pagetable/store.h"
 #include "gtest/gtest.h"
 

@@ -7,8 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "engine/backend/soft/hardware/vtd_fault.h"
 #include "engine/backend/soft/test_topology.h"
+#include "engine/base/address.h"
 #include "engine/base/errors.h"
 #include "gtest/gtest.h"
 

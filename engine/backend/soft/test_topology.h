@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/backend/topology.h"
+#include "engine/base/address.h"
 
 namespace viommu {
 

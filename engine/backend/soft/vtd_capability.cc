@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/address.h"
 #include "engine/base/errors.h"
 
 namespace viommu::vtd {

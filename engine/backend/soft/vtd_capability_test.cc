@@ -1,0 +1,98 @@
+#include "engine/backend/soft/vtd_capability.h"
+
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/topology.h"
+#include "engine/base/address.h"
+#include "engine/base/errors.h"
+#include "gtest/gtest.h"
+
+namespace viommu::vtd {
+namespace {
+
+TEST(VtdCapabilityTest, WritesTheGoldenRegisters) {
+  IommuSpec spec;
+  // 16 id bits, 4 levels, 48 bits, both large leaves, MAMV 18, 8 fault records at 0x400, drains.
+  EXPECT_EQ(CapabilityOf(spec), 0x00d2'078c'402f'0406u);
+  // 20 PASID bits, coherent, queued, pass-through, snoop control, scalable second stage.
+  EXPECT_EQ(ExtendedCapabilityOf(spec), 0x0001'4998'0000'00c3u);
+  spec.levels_3 = spec.levels_5 = true;
+  spec.guest_address_width_bits = 57;
+  spec.leaf_2m = spec.leaf_1g = spec.snoop_control = spec.pass_through = false;
+  spec.domain_id_bits = 4;
+  spec.pasid_bits = 1;
+  EXPECT_EQ(CapabilityOf(spec), 0x00d2'0780'4038'0e00u);
+  EXPECT_EQ(ExtendedCapabilityOf(spec), 0x0001'4900'0000'0003u);
+}
+
+TEST(VtdCapabilityTest, PlansTheShallowestTableThatReachesTheWholeWidth) {
+  const struct {
+    const char* name;
+    bool levels_3, levels_4, levels_5;
+    int mgaw, want_levels, want_width;
+  } kCases[] = {
+      {"4 levels", false, true, false, 48, 4, 48},
+      {"39 bits need 3", true, true, true, 39, 3, 39},
+      {"39 bits without 3 levels", false, true, false, 39, 4, 39},
+      {"40 bits need 4", true, true, true, 40, 4, 40},
+      {"57 bits", true, true, true, 57, 5, 57},
+      {"deepest is too narrow", true, false, false, 48, 3, 39},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.name);
+    IommuSpec spec;
+    spec.levels_3 = c.levels_3, spec.levels_4 = c.levels_4, spec.levels_5 = c.levels_5;
+    spec.guest_address_width_bits = c.mgaw;
+    const auto planned = PlanSecondStage(spec);
+    ASSERT_TRUE(planned.ok());
+    EXPECT_EQ(planned->levels, c.want_levels);
+    EXPECT_EQ(planned->aperture, (IovaRange{0, (uint64_t{1} << c.want_width) - 1}));
+    EXPECT_TRUE(CheckSecondStage(spec, *planned).ok());
+  }
+  IommuSpec none;
+  none.levels_4 = false;
+  EXPECT_EQ(PlanSecondStage(none).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(VtdCapabilityTest, RefusesDomainsThatTheUnitCanNotUse) {
+  const struct {
+    const char* name;
+    std::function<void(IommuSpec*, DomainProperties*)> spoil;
+    bool ok;
+  } kCases[] = {
+      {"its own", [](IommuSpec*, DomainProperties*) {}, true},
+      {"another format", [](IommuSpec*, DomainProperties* p) { p->format = "x86"; }, false},
+      {"another depth", [](IommuSpec*, DomainProperties* p) { p->levels = 5; }, false},
+      {"large leaves", [](IommuSpec* s, DomainProperties*) { s->leaf_1g = false; }, false},
+      {"small leaves only", [](IommuSpec*, DomainProperties* p) { p->page_sizes = 4096; }, true},
+      {"narrower unit", [](IommuSpec* s, DomainProperties*) { s->guest_address_width_bits = 47; },
+       false},
+      {"no snoop control", [](IommuSpec* s, DomainProperties*) { s->snoop_control = false; },
+       false},
+      {"not enforced anyway",
+       [](IommuSpec* s, DomainProperties* p) {
+         s->snoop_control = false;
+         p->enforces_cache_coherency = false;
+       },
+       true},
+      {"not enforced on a coherent unit",
+       [](IommuSpec*, DomainProperties* p) { p->enforces_cache_coherency = false; }, true},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.name);
+    IommuSpec spec;
+    DomainProperties properties = *PlanSecondStage(spec);
+    c.spoil(&spec, &properties);
+    const absl::Status status = CheckSecondStage(spec, properties);
+    EXPECT_EQ(status.ok(), c.ok);
+    if (!c.ok) {
+      EXPECT_EQ(DetailOf(status)->reason, "INCOMPATIBLE_DOMAIN");
+    }
+  }
+}
+
+}  // namespace
+}  // namespace viommu::vtd
