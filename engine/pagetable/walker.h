@@ -41,10 +41,10 @@ class Walker final : public TableWalker {
   // Looks first (conflicts, tables needed), takes all tables at once, then cannot fail any more:
   // a refused map never shows anything to a device.
   MapOutcome Map(const IovaRange& range, PhysAddr to, PageAccess permission) override {
-    MapOutcome outcome;
     Path path;
     const int level = Descend(range, &path);
-    if (MapRun(path[level], level, {range.first, range.last, to}, permission)) return outcome;
+    if (MapRun(path[level], level, {range.first, range.last, to}, permission)) return {};
+    MapOutcome outcome;
     Survey(path[level], level, {range.first, range.last, to}, &outcome);
     if (outcome.kind != MapOutcome::kDone) return outcome;
     MapContext context{permission, {}};
