@@ -2,8 +2,7 @@
 //
 //   {"time":"2024-05-01T12:00:00.000000Z","level":"info","event":"ready","tcp":"127.0.0.1:7700"}
 //
-// An event is a fixed lower_snake_case name; what varies goes into fields. No secrets, no guest
-// addresses.
+// An event is a fixed lower_snake_case name; what varies goes into fields. No secrets.
 #ifndef VIOMMU_SERVER_LOG_H_
 #define VIOMMU_SERVER_LOG_H_
 
