@@ -12,17 +12,12 @@ using ::grpc::experimental::InterceptionHookPoints;
 using ::grpc::experimental::InterceptorBatchMethods;
 
 // One call. gRPC makes it when the call arrives, runs it from one thread at a time, and destroys it
-// with the call.
+// with the call. Every call gets a status in the end, a cancelled one too.
 class CallObserver : public grpc::experimental::Interceptor {
  public:
   CallObserver(std::string method, const RpcSeries* series, Log* log)
       : method_(std::move(method)), series_(series), log_(log), start_(absl::Now()) {
     series_->Started();
-  }
-
-  // A call that ends without a status was given up by the client.
-  ~CallObserver() override {
-    if (!handled_) Handled(grpc::Status::CANCELLED);
   }
 
   void Intercept(InterceptorBatchMethods* methods) override {
@@ -41,7 +36,6 @@ class CallObserver : public grpc::experimental::Interceptor {
 
  private:
   void Handled(const grpc::Status& status) {
-    handled_ = true;
     const absl::Duration took = absl::Now() - start_;
     series_->Handled(status.error_code(), took);
     if (status.ok() || !log_->Enabled(LogLevel::kDebug)) return;
@@ -56,7 +50,6 @@ class CallObserver : public grpc::experimental::Interceptor {
   const RpcSeries* const series_;
   Log* const log_;
   const absl::Time start_;
-  bool handled_ = false;
 };
 
 }  // namespace

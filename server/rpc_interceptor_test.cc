@@ -185,6 +185,16 @@ TEST_F(RpcInterceptorTest, CountsACallThatItsClientGaveUp) {
   EXPECT_EQ(Value("grpc_server_handling_seconds_count", "Watch"), "1");
 }
 
+TEST_F(RpcInterceptorTest, CountsAStreamThatNeverCarriedAMessage) {
+  Call call(stub_.get(), kReflection);
+  call.CloseSending();
+  ASSERT_FALSE(call.Receive());
+  ASSERT_TRUE(call.Finish().ok());
+  EXPECT_EQ(Value("grpc_server_started_total", "ServerReflectionInfo"), "1");
+  EXPECT_EQ(Value("grpc_server_msg_received_total", "ServerReflectionInfo"), "0");
+  EXPECT_EQ(Value("grpc_server_handled_total", "ServerReflectionInfo", "OK"), "1");
+}
+
 TEST_F(RpcInterceptorTest, MakesNoSeriesForAMethodThatDoesNotExist) {
   EXPECT_EQ(CallUnary("/made.up.Service/Method", "").error_code(), grpc::StatusCode::UNIMPLEMENTED);
   EXPECT_THAT(prometheus::TextSerializer().Serialize(registry_.Collect()),

@@ -138,6 +138,8 @@ TEST(TopologyTest, NamesFileLineAndFieldOfAProblem) {
     const char* what;
   } kCases[] = {
       {"no text format", "iommus {\n  id \"a\"\n}", "t.textproto:2:6: ", "Expected \":\""},
+      {"no text format, on a later line", "devices {\n  id: \"d\"\n  iommu \"a\"\n}",
+       "t.textproto:3:9: ", "Expected \":\""},
       {"unknown field", "iommus {\n  id: \"a\"\n  color: 3\n  vtd {}\n}",
        "t.textproto:3:3: ", "color"},
       {"unknown enum name",
