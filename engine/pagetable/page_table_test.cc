@@ -65,7 +65,7 @@ TYPED_TEST(PageTableTest, MapsEveryLeafSizeAtEveryEdge) {
   for (const uint64_t size : {4 * kKiB, 2 * kMiB, kGiB}) {
     for (const Iova iova : {Iova{0}, size, 511 * size, 512 * size, top / 2 - size, top / 2,
                             top - 2 * size, top - size}) {
-      for (const Permission permission : {kReadOnly, kWriteOnly, kReadWrite}) {
+      for (const PageAccess permission : {kReadOnly, kWriteOnly, kReadWrite}) {
         if (iova >= top) continue;
         SCOPED_TRACE(Hex(size) + " at " + Hex(iova));
         const PhysAddr to{7 * kGiB};
@@ -153,7 +153,7 @@ TYPED_TEST(PageTableTest, RefusesBadRangesAndSaysWhy) {
     const char* name;
     Iova iova;
     uint64_t to, size;
-    Permission permission;
+    PageAccess permission;
     absl::StatusCode code;
     const char* reason;
   } kCases[] = {

@@ -17,7 +17,7 @@
 namespace viommu {
 
 inline constexpr uint64_t kKiB = 1024, kMiB = 1024 * kKiB, kGiB = 1024 * kMiB;
-inline constexpr Permission kReadOnly{true, false}, kWriteOnly{false, true}, kReadWrite{true, true};
+inline constexpr PageAccess kReadOnly{true, false}, kWriteOnly{false, true}, kReadWrite{true, true};
 
 // Zeroed memory with an arena over it, at a physical base that no pointer looks like.
 class TableMemory {

@@ -39,7 +39,7 @@ class Walker final : public TableWalker {
 
   // Looks first (conflicts, tables needed), takes all tables at once, then cannot fail any more:
   // a refused map never shows anything to a device.
-  MapOutcome Map(IovaRange range, PhysAddr to, Permission permission) override {
+  MapOutcome Map(IovaRange range, PhysAddr to, PageAccess permission) override {
     MapOutcome outcome;
     Path path;
     const int level = Descend(range, &path);
@@ -124,7 +124,7 @@ class Walker final : public TableWalker {
   };
 
   struct MapContext {
-    Permission permission;
+    PageAccess permission;
     PageList spare;  // Exactly the tables that the map needs.
   };
 
@@ -253,7 +253,7 @@ class Walker final : public TableWalker {
     arena_->LiveEntries(table) += static_cast<uint32_t>(added);
   }
 
-  void FillLeaves(uint64_t* word, uint64_t count, int level, PhysAddr to, Permission permission) {
+  void FillLeaves(uint64_t* word, uint64_t count, int level, PhysAddr to, PageAccess permission) {
     const uint64_t leaf = format_.LeafEntry(to, level, permission);
     const uint64_t next = format_.LeafEntry(to + G::Span(level), level, permission);
     store_.Fill64(word, count, leaf, next - leaf);
