@@ -85,6 +85,12 @@ def system_dependencies():
         requires = ["/usr/include/benchmark/benchmark.h"],
     )
     system_repo(
+        name = "openssl",
+        apt = "libssl-dev",
+        build_file = "//third_party:openssl.BUILD",
+        requires = ["/usr/include/openssl/evp.h"],
+    )
+    system_repo(
         name = "org_sqlite",
         apt = "libsqlite3-dev",
         build_file = "//third_party:sqlite.BUILD",
