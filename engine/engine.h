@@ -17,10 +17,11 @@
 //   kUnavailable        JOURNAL_FAILED: the change could not be made durable; nothing changed
 //
 // Lock order (outermost first; a lock is never taken while one further down is held):
-//   1 MappingStream::mutex_   the order of one stream's batches
-//   2 Pipeline::mutex_        the whole model: objects, areas, attachments, lanes, request table
-//   3 Journal's own lock      Append is called under 2 and never blocks on storage
-//   4 Completion::mutex_      one operation's journal answer
+//   1 MappingStream's lock    the order of one stream's batches; not held while an operation is
+//   driven 2 Pipeline::mutex_        the whole model: objects, areas, attachments, lanes, request
+//   table 3 Journal's own lock      Append is called under 2 and never blocks on storage 4
+//   Completion::mutex_      one operation's journal answer
+//   - RequestTable::mutex_    taken alone
 // Backend locks stand apart: no engine lock is held while the backend changes something.
 #ifndef VIOMMU_ENGINE_ENGINE_H_
 #define VIOMMU_ENGINE_ENGINE_H_
@@ -62,6 +63,12 @@ class MappingStream {
   // The next reply, in order of submission; waits for it. False: submissions are closed and every
   // reply was taken.
   bool NextReply(StreamReply* reply);
+
+ private:
+  friend class Engine;
+  class Conveyor;
+  explicit MappingStream(std::unique_ptr<Conveyor> conveyor);
+  const std::unique_ptr<Conveyor> conveyor_;
 };
 
 class Engine {
@@ -132,7 +139,7 @@ class Engine {
   // What is not reserved, ascending (iommufd IOAS_IOVA_RANGES).
   absl::StatusOr<std::vector<IovaRange>> ListIovaRanges(const CallContext&, const ObjectRef& ioas);
   // Replaces the list of ranges that must stay usable (iommufd IOAS_ALLOW_IOVAS).
-  // kInvalidArgument    INVALID_RANGE (first >= last), RANGE_OVERLAP, TOO_MANY_RANGES
+  // kInvalidArgument    RANGE_INVALID (first >= last), RANGE_OVERLAP, TOO_MANY_RANGES
   // kFailedPrecondition IOVA_CONFLICT: a range meets a reserved one
   absl::StatusOr<IoasView> SetAllowedIovaRanges(const CallContext&, const ObjectRef& ioas,
                                                 const std::vector<IovaRange>& ranges,
@@ -220,6 +227,11 @@ class Engine {
 
   // ---- Metrics ----
   EngineStats Stats();
+
+ private:
+  struct Core;
+  explicit Engine(std::unique_ptr<Core> core);
+  const std::unique_ptr<Core> core_;
 };
 
 }  // namespace viommu

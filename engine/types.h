@@ -24,7 +24,7 @@ inline constexpr size_t kMaxPageSize = 1000;       // Items of one listing page.
 inline constexpr size_t kDefaultPageSize = 100;
 inline constexpr size_t kMaxInFlightBatches = 32;    // Per mapping stream.
 inline constexpr size_t kMaxAllowedRanges = 1024;    // Of one Ioas.
-inline constexpr size_t kRememberedRequests = 4096;  // request_ids kept per principal.
+inline constexpr size_t kRememberedRequests = 1024;  // request_ids kept per principal.
 inline constexpr uint64_t kMaxRegionBytes = uint64_t{1} << 44;
 inline constexpr uint64_t kMaxAccessBytes = uint64_t{1} << 20;  // One Dma, ReadMemory, WriteMemory.
 

@@ -1,8 +1,8 @@
-"""All external repositories, wrapped around what Debian bookworm installs."""
+"""Every external repository of the build, all of them on disk already. No archive is fetched."""
 
-load("//third_party:system_repo.bzl", "system_repo")
+load("//third_party:installed.bzl", "installed_repository")
 
-# Package -> cc_library targets, named as upstream Abseil names them.
+# Abseil's packages -> the cc_library targets in use, named as upstream names them.
 _ABSL = {
     "absl/base": ["base", "config", "core_headers", "log_severity"],
     "absl/cleanup": ["cleanup"],
@@ -22,77 +22,88 @@ _ABSL = {
     "absl/utility": ["utility"],
 }
 
-def system_dependencies():
-    """Declares the rule sets and the C++ libraries the build needs."""
+def _rule_sets():
+    for name, path in {
+        "bazel_skylib": "/usr/share/bazel/tools/skylib",
+        "platforms": "/usr/share/bazel/tools/platforms",
+        # Bazel asks for this one before it runs any test; by itself it would download it.
+        "remote_coverage_tools": "third_party/coverage_tools",
+        # Debian's rules_cc (0.0.4) is too new for Bazel 4.2.3 to load.
+        "rules_cc": "third_party/rules_cc",
+        "rules_java": "/usr/share/bazel/rules/java",
+        "rules_proto": "/usr/share/bazel/rules/proto",
+    }.items():
+        native.local_repository(name = name, path = path)
 
-    # Rule sets. Debian's rules_cc 0.0.4 does not load under Bazel 4.2.3, so a
-    # shim that forwards to the native rules stands in for it.
-    native.local_repository(name = "rules_cc", path = "third_party/rules_cc")
-    native.local_repository(name = "rules_java", path = "/usr/share/bazel/rules/java")
-    native.local_repository(name = "rules_proto", path = "/usr/share/bazel/rules/proto")
-    native.local_repository(name = "bazel_skylib", path = "/usr/share/bazel/tools/skylib")
-    native.local_repository(name = "platforms", path = "/usr/share/bazel/tools/platforms")
-
-    # Without this every `bazel test` tries to download coverage_output_generator.
-    native.local_repository(name = "remote_coverage_tools", path = "third_party/coverage_tools")
-
-    system_repo(
-        name = "com_google_absl",
-        apt = "libabsl-dev",
-        build_file = "//third_party:absl.BUILD",
-        packages = _ABSL,
-        requires = ["/usr/include/absl/status/statusor.h"],
-    )
-    system_repo(
+def _rpc_libraries():
+    installed_repository(
         name = "com_google_protobuf",
-        apt = "libprotobuf-dev protobuf-compiler",
-        build_file = "//third_party:protobuf.BUILD",
+        apt = ["libprotobuf-dev", "protobuf-compiler"],
+        files = {"//third_party:protobuf.BUILD": "BUILD.bazel"},
         links = {
-            "protoc_bin": "/usr/bin/protoc",
             "include/google/protobuf": "/usr/include/google/protobuf",
+            "usr_bin_protoc": "/usr/bin/protoc",
         },
     )
-    system_repo(
+    installed_repository(
         name = "com_github_grpc_grpc",
-        apt = "libgrpc++-dev protobuf-compiler-grpc",
-        build_file = "//third_party:grpc.BUILD",
-        files = {"//third_party:grpc/cc_grpc_library.bzl": "bazel/cc_grpc_library.bzl"},
-        links = {"grpc_cpp_plugin_bin": "/usr/bin/grpc_cpp_plugin"},
-        packages = {"bazel": []},
-        requires = ["/usr/include/grpcpp/grpcpp.h"],
-    )
-    system_repo(
-        name = "com_github_jupp0r_prometheus_cpp",
-        apt = "prometheus-cpp-dev",
-        build_file = "//third_party:empty.BUILD",
-        packages = {"core": ["core"], "pull": ["pull"]},
-        linkopts = {
-            "core": ["-lprometheus-cpp-core"],
-            "pull": ["-lprometheus-cpp-pull", "-lprometheus-cpp-core"],
+        apt = ["libgrpc++-dev", "protobuf-compiler-grpc"],
+        files = {
+            "//third_party/grpc:cc_grpc_library.bzl": "bazel/cc_grpc_library.bzl",
+            "//third_party/grpc:grpc.BUILD": "BUILD.bazel",
         },
-        requires = ["/usr/include/prometheus/exposer.h"],
+        links = {"usr_bin_grpc_cpp_plugin": "/usr/bin/grpc_cpp_plugin"},
+        needs = ["/usr/include/grpcpp/grpcpp.h"],
+        parts = {"bazel": []},
     )
-    system_repo(
-        name = "com_google_googletest",
-        apt = "libgtest-dev libgmock-dev",
-        build_file = "//third_party:googletest.BUILD",
-        requires = ["/usr/include/gtest/gtest.h", "/usr/include/gmock/gmock.h"],
+
+def _libraries():
+    installed_repository(
+        name = "com_google_absl",
+        apt = ["libabsl-dev"],
+        files = {"//third_party:absl.BUILD": "BUILD.bazel"},
+        needs = ["/usr/include/absl/status/statusor.h"],
+        parts = _ABSL,
     )
-    system_repo(
-        name = "com_github_google_benchmark",
-        apt = "libbenchmark-dev",
-        build_file = "//third_party:benchmark.BUILD",
-        requires = ["/usr/include/benchmark/benchmark.h"],
+    installed_repository(
+        name = "com_github_jupp0r_prometheus_cpp",
+        apt = ["prometheus-cpp-dev"],
+        files = {
+            "//third_party/prometheus:core.BUILD": "core/BUILD.bazel",
+            "//third_party/prometheus:pull.BUILD": "pull/BUILD.bazel",
+        },
+        needs = ["/usr/include/prometheus/exposer.h"],
     )
-    system_repo(
+    installed_repository(
         name = "openssl",
-        apt = "libssl-dev",
-        build_file = "//third_party:openssl.BUILD",
-        requires = ["/usr/include/openssl/evp.h"],
+        apt = ["libssl-dev"],
+        files = {"//third_party:openssl.BUILD": "BUILD.bazel"},
+        needs = ["/usr/include/openssl/evp.h"],
     )
-    system_repo(
+    installed_repository(
         name = "org_sqlite",
-        apt = "libsqlite3-dev",
-        build_file = "//third_party:sqlite.BUILD",
-        requires = ["/usr/include/sqlite3.h"],
+        apt = ["libsqlite3-dev"],
+        files = {"//third_party:sqlite.BUILD": "BUILD.bazel"},
+        needs = ["/usr/include/sqlite3.h"],
     )
+
+def _test_libraries():
+    installed_repository(
+        name = "com_google_googletest",
+        apt = ["libgtest-dev", "libgmock-dev"],
+        files = {"//third_party:googletest.BUILD": "BUILD.bazel"},
+        needs = ["/usr/include/gtest/gtest.h", "/usr/include/gmock/gmock.h"],
+    )
+    installed_repository(
+        name = "com_github_google_benchmark",
+        apt = ["libbenchmark-dev"],
+        files = {"//third_party:benchmark.BUILD": "BUILD.bazel"},
+        needs = ["/usr/include/benchmark/benchmark.h"],
+    )
+
+def viommu_dependencies():
+    """Declares every external repository."""
+    _rule_sets()
+    _rpc_libraries()
+    _libraries()
+    _test_libraries()

@@ -71,6 +71,17 @@ struct Attach {
 struct Detach {
   std::string device;
 };
+// The host mapped (or unmapped) a range for itself. Orders it among the changes of its group; it is
+// not restored, because the host's mappings die with the host.
+struct HostMapping {
+  std::string device;
+  IovaRange range;
+  bool mapped;
+};
+struct SetHealth {
+  std::string device;
+  bool healthy;
+};
 struct SetDefaultDomain {
   std::string device;
   int type;  // DefaultDomainType.
@@ -82,7 +93,7 @@ using LogicalOperation =
     std::variant<record::CreateMemoryRegion, record::CreateIoas, record::CreateDomain,
                  record::Destroy, record::Map, record::Unmap, record::SetAllowedRanges,
                  record::Claim, record::Release, record::Attach, record::Detach,
-                 record::SetDefaultDomain>;
+                 record::SetDefaultDomain, record::HostMapping, record::SetHealth>;
 
 struct Record {
   std::string principal;

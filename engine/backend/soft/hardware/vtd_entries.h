@@ -1,0 +1,53 @@
+// engine/backend/soft/hardware/vtd_entries.h -- How a VT-d unit reads the tables that lead from a
+// request to its translation: root, context, PASID directory, PASID table.
+//
+// Each entry is fetched in units that memory promises to be whole: 128 bits for root, context and
+// PASID-table entries, 64 bits for PASID-directory entries. The unit that holds the present bit is
+// always fetched first, so an entry seen present is seen with what was stored before that bit.
+//
+// Sources: VT-d 9.2 (scalable root), 9.4 (scalable context), 9.5 (PASID directory), 9.6 (PASID
+// table); Linux intel/iommu.h, intel/pasid.h; order of tests and reserved masks as in QEMU
+// intel_iommu.c. Where a field belongs to a feature that CAP or ECAP does not offer it is reserved.
+// In particular DTE and PRE in a context entry are reserved, since the model has no device TLB.
+#ifndef VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_ENTRIES_H_
+#define VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_ENTRIES_H_
+
+#include <cstdint>
+
+#include "engine/backend/soft/hardware/vtd_capabilities.h"
+#include "engine/backend/soft/hardware/vtd_fault.h"
+#include "engine/backend/soft/physical_memory.h"
+#include "engine/base/address.h"
+
+namespace viommu::hardware {
+
+// A scalable-mode context entry that passed all checks.
+struct ContextEntry {
+  bool fault_disable = false;   // FPD
+  bool pasids_enabled = false;  // PASIDE
+  uint32_t rid_pasid = 0;       // The PASID that stands in for requests without one.
+  uint32_t pasid_limit = 0;     // One past the last PASID that the directory covers (PDTS).
+  PhysAddr directory;
+};
+
+enum class TranslationType : uint8_t { kSecondStage = 2, kPassThrough = 4 };  // PGTT
+
+// A PASID-table entry that passed all checks.
+struct PasidEntry {
+  bool fault_disable = false;  // FPD of this entry or of its directory entry.
+  TranslationType type = TranslationType::kSecondStage;
+  int levels = 0;  // Of the second-stage table: 3, 4 or 5.
+  uint16_t domain_id = 0;
+  PhysAddr second_stage;
+};
+
+// Each fetches one entry into `*entry` and answers kNoFault, or the first fault found. FPD bits
+// that were reached are in `entry->fault_disable` even then, also those of an entry not present.
+FaultReason FetchContextEntry(const PhysicalMemory& memory, const Capabilities& capabilities,
+                              PhysAddr root_table, uint16_t source_id, ContextEntry* entry);
+FaultReason FetchPasidEntry(const PhysicalMemory& memory, const Capabilities& capabilities,
+                            const ContextEntry& context, uint32_t pasid, PasidEntry* entry);
+
+}  // namespace viommu::hardware
+
+#endif  // VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_ENTRIES_H_

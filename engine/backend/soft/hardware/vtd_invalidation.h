@@ -1,0 +1,40 @@
+// engine/backend/soft/hardware/vtd_invalidation.h -- What one descriptor of the invalidation queue
+// takes out of the caches.
+//
+// Sources: VT-d 6.5.2 (descriptors), Linux intel/iommu.h (QI_*) and QEMU intel_iommu_internal.h
+// (reserved masks). Types 3, 4, 8 and 9 (device TLBs, interrupt entries, page-group responses)
+// belong to features that the model does not offer, so they are unknown to it.
+#ifndef VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_INVALIDATION_H_
+#define VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_INVALIDATION_H_
+
+#include <cstdint>
+
+#include "engine/backend/soft/hardware/vtd_caches.h"
+#include "engine/backend/soft/hardware/vtd_capabilities.h"
+
+namespace viommu::hardware {
+
+struct Descriptor {
+  uint64_t word[4] = {};  // The last two are 0 in a 128-bit descriptor.
+
+  // Type 11:9 and 3:0.
+  uint64_t type() const { return Field(word[0], 3, 0) | Field(word[0], 11, 9) << 4; }
+};
+
+enum DescriptorType : uint64_t {
+  kContextCache = 1,
+  kIotlb = 2,
+  kWait = 5,
+  kPasidIotlb = 6,
+  kPasidCache = 7,
+};
+
+// Drops what `descriptor`, of any type but kWait, covers. False, with nothing dropped, when it is
+// no valid descriptor: unknown type or granularity, a reserved bit set, an address mask above
+// CAP.MAMV, or page-selective without CAP.PSI.
+bool ApplyInvalidation(const Descriptor& descriptor, const Capabilities& capabilities,
+                       TranslationCaches* caches);
+
+}  // namespace viommu::hardware
+
+#endif  // VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_INVALIDATION_H_

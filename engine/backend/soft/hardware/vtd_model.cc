@@ -1,0 +1,213 @@
+#include "engine/backend/soft/hardware/vtd_model.h"
+
+#include <algorithm>
+
+namespace viommu::hardware {
+namespace {
+
+// Register offsets, VT-d 11.4. A 64-bit register is its two halves.
+enum Register : uint32_t {
+  kVersion = 0x00,
+  kCapability = 0x08,
+  kExtendedCapability = 0x10,
+  kGlobalCommand = 0x18,
+  kGlobalStatus = 0x1c,
+  kRootTable = 0x20,
+  kFaultStatus = 0x34,
+  kFaultControl = 0x38,
+  kQueueHead = 0x80,
+  kQueueTail = 0x88,
+  kQueueBase = 0x90,
+  kCompletionStatus = 0x9c,
+};
+
+constexpr uint32_t kVersionValue = 0x10;  // 1.0
+
+// GCMD, and GSTS at the same positions.
+constexpr uint32_t kTranslationEnable = 1u << 31;  // TE
+constexpr uint32_t kSetRootTable = 1u << 30;       // SRTP
+constexpr uint32_t kQueueEnable = 1u << 26;        // QIE
+
+constexpr uint64_t kPageBytes = 4096;
+
+uint32_t Low(uint64_t value) { return static_cast<uint32_t>(value); }
+uint32_t High(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
+uint64_t WithLow(uint64_t old, uint32_t low) { return (old & ~uint64_t{0xffffffff}) | low; }
+uint64_t WithHigh(uint64_t old, uint32_t high) { return (old & 0xffffffff) | uint64_t{high} << 32; }
+
+}  // namespace
+
+VtdModel::VtdModel(const Config& config, PhysicalMemory* memory)
+    : capabilities_(config.capability, config.extended_capability, config.host_address_width),
+      memory_(*memory),
+      translator_(capabilities_, memory),
+      faults_(capabilities_.fault_record_count()),
+      queue_(&capabilities_, memory, &faults_, &warm_) {}
+
+uint32_t VtdModel::Read32(uint32_t offset) const {
+  absl::MutexLock lock(&mutex_);
+  return ReadLocked(offset);
+}
+
+uint64_t VtdModel::Read64(uint32_t offset) const {
+  absl::MutexLock lock(&mutex_);
+  return ReadLocked(offset) | uint64_t{ReadLocked(offset + 4)} << 32;
+}
+
+void VtdModel::Write32(uint32_t offset, uint32_t value) {
+  absl::MutexLock lock(&mutex_);
+  WriteLocked(offset, value);
+}
+
+void VtdModel::Write64(uint32_t offset, uint64_t value) {
+  absl::MutexLock lock(&mutex_);
+  WriteLocked(offset, Low(value));
+  WriteLocked(offset + 4, High(value));
+}
+
+uint32_t VtdModel::ReadLocked(uint32_t offset) const {
+  if (InFaultRecords(offset)) {
+    return faults_.ReadRecord(offset - capabilities_.fault_records_offset());
+  }
+  switch (offset) {
+    case kVersion:
+      return kVersionValue;
+    case kCapability:
+      return Low(capabilities_.cap());
+    case kCapability + 4:
+      return High(capabilities_.cap());
+    case kExtendedCapability:
+      return Low(capabilities_.ecap());
+    case kExtendedCapability + 4:
+      return High(capabilities_.ecap());
+    case kGlobalStatus:
+      return (enabled_ ? kTranslationEnable : 0) | (root_set_ ? kSetRootTable : 0) |
+             (queue_.enabled() ? kQueueEnable : 0);
+    case kRootTable:
+      return Low(root_register_);
+    case kRootTable + 4:
+      return High(root_register_);
+    case kFaultStatus:
+      return faults_.ReadStatus();
+    case kFaultControl:
+      return faults_.ReadControl();
+    case kQueueHead:
+      return queue_.head();
+    case kQueueTail:
+      return queue_.tail();
+    case kQueueBase:
+      return Low(queue_.base());
+    case kQueueBase + 4:
+      return High(queue_.base());
+    case kCompletionStatus:
+      return queue_.ReadCompletion();
+  }
+  return 0;
+}
+
+void VtdModel::WriteLocked(uint32_t offset, uint32_t value) {
+  if (InFaultRecords(offset)) {
+    return faults_.WriteRecord(offset - capabilities_.fault_records_offset(), value);
+  }
+  switch (offset) {
+    case kGlobalCommand:
+      return Command(value);
+    case kRootTable:
+      root_register_ = WithLow(root_register_, value);
+      return;
+    case kRootTable + 4:
+      root_register_ = WithHigh(root_register_, value);
+      return;
+    case kFaultStatus:
+      faults_.WriteStatus(value);
+      return queue_.Run();  // A queue that stopped goes on once its error is cleared.
+    case kFaultControl:
+      return faults_.WriteControl(value, &warm_.counters);
+    case kQueueTail:
+      return queue_.WriteTail(value);
+    case kQueueBase:
+      return queue_.WriteBase(WithLow(queue_.base(), value));
+    case kQueueBase + 4:
+      return queue_.WriteBase(WithHigh(queue_.base(), value));
+    case kCompletionStatus:
+      return queue_.WriteCompletion(value);
+  }
+}
+
+void VtdModel::Command(uint32_t value) {
+  enabled_ = (value & kTranslationEnable) != 0;
+  if (value & kSetRootTable) {
+    root_latched_ = root_register_;
+    root_set_ = true;
+  }
+  queue_.SetEnabled((value & kQueueEnable) && capabilities_.queued_invalidation());
+}
+
+bool VtdModel::InFaultRecords(uint32_t offset) const {
+  const uint32_t first = capabilities_.fault_records_offset();
+  return first != 0 && offset >= first && offset - first < faults_.records_bytes();
+}
+
+VtdModel::Translation VtdModel::TranslateLocked(const Request& request) {
+  bool fault_disable = false;
+  const Translation translation =
+      translator_.Translate(root_latched_, enabled_, request, &warm_, &fault_disable);
+  if (translation.ok()) {
+    if (translation.is_interrupt) ++warm_.counters.interrupt_messages;
+    return translation;
+  }
+  ++warm_.counters.faults[translation.fault_reason];
+  if (!fault_disable || !IsQualified(translation.fault_reason)) {
+    faults_.Record(request, static_cast<FaultReason>(translation.fault_reason), &warm_.counters);
+  }
+  return translation;
+}
+
+VtdModel::Translation VtdModel::Translate(const Request& request) {
+  absl::MutexLock lock(&mutex_);
+  return TranslateLocked(request);
+}
+
+VtdModel::Translation VtdModel::Probe(const Request& request) const {
+  absl::MutexLock lock(&mutex_);
+  bool fault_disable = false;
+  return translator_.Translate(root_latched_, enabled_, request, nullptr, &fault_disable);
+}
+
+VtdModel::Outcome VtdModel::Access(const Request& request, absl::Span<char> data) {
+  Outcome outcome;
+  Request page = request;
+  while (outcome.bytes_done < data.size()) {
+    page.address = request.address + outcome.bytes_done;
+    if (!AccessPage(page, data.subspan(outcome.bytes_done), &outcome)) {
+      outcome.fault_address = page.address;
+      break;
+    }
+  }
+  return outcome;
+}
+
+bool VtdModel::AccessPage(const Request& request, absl::Span<char> data, Outcome* outcome) {
+  absl::MutexLock lock(&mutex_);
+  const Translation translation = TranslateLocked(request);
+  outcome->fault_reason = translation.fault_reason;
+  if (!translation.ok()) return false;
+  const uint64_t page_rest = kPageBytes - request.address % kPageBytes;
+  data = data.subspan(0, std::min(page_rest, translation.size_bytes));
+  if (translation.is_interrupt) {
+    outcome->is_interrupt = true;
+  } else if (!(request.write ? memory_.Write(translation.physical, data)
+                             : memory_.Read(translation.physical, data))) {
+    outcome->memory_missing = true;
+    return false;
+  }
+  outcome->bytes_done += data.size();
+  return true;
+}
+
+VtdModel::Counters VtdModel::counters() const {
+  absl::MutexLock lock(&mutex_);
+  return warm_.counters;
+}
+
+}  // namespace viommu::hardware

@@ -1,0 +1,61 @@
+// engine/core.h -- What an Engine is made of, and the way that all its mutations take. Private.
+#ifndef VIOMMU_ENGINE_CORE_H_
+#define VIOMMU_ENGINE_CORE_H_
+
+#include <any>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/base/status_macros.h"
+#include "engine/engine.h"
+#include "engine/model/model.h"
+#include "engine/pipeline/pipeline.h"
+#include "engine/request_table.h"
+
+namespace viommu {
+
+struct Engine::Core {
+  Core(Options options, Backend* backend, Journal* journal, Env* env)
+      : options(std::move(options)),
+        backend(backend),
+        model(backend, env),
+        pipeline(&model, backend, journal),
+        start_time(env->Now()) {}
+
+  // Runs an operation under its request id, if it has one.
+  template <typename Op>
+  absl::StatusOr<typename Op::Answer> Execute(Op& operation);
+  // The same for an operation that answers nothing.
+  absl::Status ExecuteVoid(Operation& operation);
+
+  const Options options;
+  Backend* const backend;
+  Model model;  // Guarded by pipeline.mutex().
+  Pipeline pipeline;
+  RequestTable requests;
+  const absl::Time start_time;
+  std::string boot_id;
+};
+
+template <typename Op>
+absl::StatusOr<typename Op::Answer> Engine::Core::Execute(Op& operation) {
+  const CallContext& context = operation.context();
+  const bool remembered = !context.request_id.empty() && !context.validate_only;
+  if (remembered) {
+    ASSIGN_OR_RETURN(std::any first, requests.Begin(context));
+    if (first.has_value()) return std::any_cast<typename Op::Answer>(std::move(first));
+  }
+  absl::Status status = pipeline.Run(operation);
+  if (!status.ok()) {
+    if (remembered) requests.Fail(context);
+    return status;
+  }
+  if (remembered) requests.Succeed(context, operation.answer());
+  return std::move(operation.answer());
+}
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_CORE_H_

@@ -1,0 +1,172 @@
+#include "engine/engine.h"
+
+#include "absl/strings/str_format.h"
+#include "engine/core.h"
+#include "engine/model/views.h"
+#include "engine/operations/attach_operations.h"
+#include "engine/operations/claim_operations.h"
+#include "engine/operations/domain_operations.h"
+#include "engine/operations/ioas_operations.h"
+#include "engine/operations/mapping_operations.h"
+#include "engine/operations/memory_region_operations.h"
+
+namespace viommu {
+namespace {
+
+constexpr uint64_t kPageBytes = 4096;
+
+// The host's DMA API allocates whole pages, clear of what the devices of the group reserve.
+absl::Status SetUpHostSpace(const Model& model, const Backend& backend, Group& group) {
+  IovaSpace& space = group.host.space;
+  space.AddAlignment(group.uid, kPageBytes);
+  for (const DeviceIndex index : group.members) {
+    ASSIGN_OR_RETURN(const DomainProperties properties, backend.PlanDomain({0, index}));
+    RETURN_IF_ERROR(space.ReserveOutside(properties.aperture, group.uid, "outside the aperture"));
+    for (const ReservedRegion& region : model.devices[index].spec.reserved_regions) {
+      RETURN_IF_ERROR(space.Reserve(region.range, group.uid, "reserved region of a device"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Engine::Core::ExecuteVoid(Operation& operation) {
+  const CallContext& context = operation.context();
+  const bool remembered = !context.request_id.empty() && !context.validate_only;
+  if (remembered) {
+    ASSIGN_OR_RETURN(const std::any first, requests.Begin(context));
+    if (first.has_value()) return absl::OkStatus();
+  }
+  absl::Status status = pipeline.Run(operation);
+  if (remembered && status.ok()) requests.Succeed(context, true);
+  if (remembered && !status.ok()) requests.Fail(context);
+  return status;
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(Options options, Backend* backend,
+                                                       Journal* journal, Env* env) {
+  auto core = std::make_unique<Core>(std::move(options), backend, journal, env);
+  core->boot_id = absl::StrFormat("%016x%016x", env->Random(), env->Random());
+  for (Group& group : core->model.groups) {
+    const DefaultDomainType asked = core->model.devices[group.members.front()].spec.default_domain;
+    group.default_domain =
+        DefaultDomainFor(core->model, group, asked, &group.default_domain_fallback);
+    RETURN_IF_ERROR(SetUpHostSpace(core->model, *backend, group));
+    RETURN_IF_ERROR(backend->AssignDefault(group.members, group.default_domain).status());
+  }
+  return std::unique_ptr<Engine>(new Engine(std::move(core)));
+}
+
+Engine::Engine(std::unique_ptr<Core> core) : core_(std::move(core)) {}
+Engine::~Engine() = default;
+
+absl::StatusOr<MemoryRegionView> Engine::CreateMemoryRegion(const CallContext& context,
+                                                            const std::string& id,
+                                                            uint64_t size_bytes,
+                                                            std::optional<int32_t> numa_node) {
+  CreateMemoryRegionOperation operation(context, id, size_bytes, numa_node);
+  return core_->Execute(operation);
+}
+
+absl::Status Engine::DeleteMemoryRegion(const CallContext& context, const ObjectRef& ref,
+                                        const std::string& etag) {
+  DeleteMemoryRegionOperation operation(context, ref, etag);
+  return core_->ExecuteVoid(operation);
+}
+
+absl::StatusOr<IoasView> Engine::CreateIoas(const CallContext& context, const std::string& id) {
+  CreateIoasOperation operation(context, id);
+  return core_->Execute(operation);
+}
+
+absl::Status Engine::DeleteIoas(const CallContext& context, const ObjectRef& ref,
+                                const std::string& etag) {
+  DeleteIoasOperation operation(context, ref, etag);
+  return core_->ExecuteVoid(operation);
+}
+
+absl::StatusOr<MapAnswer> Engine::Map(const CallContext& context, const ObjectRef& ioas,
+                                      const MapBatch& batch) {
+  MapOperation operation(context, ioas, batch);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<UnmapAnswer> Engine::Unmap(const CallContext& context, const ObjectRef& ioas,
+                                          const UnmapBatch& batch) {
+  UnmapOperation operation(context, ioas, batch);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<MapAnswer> Engine::CopyMappings(const CallContext& context, const ObjectRef& ioas,
+                                               const CopyRequest& request) {
+  CopyMappingsOperation operation(context, ioas, request);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<IoasView> Engine::SetAllowedIovaRanges(const CallContext& context,
+                                                      const ObjectRef& ioas,
+                                                      const std::vector<IovaRange>& ranges,
+                                                      const std::string& etag) {
+  SetAllowedRangesOperation operation(context, ioas, ranges, etag);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<DomainView> Engine::CreateDomain(const CallContext& context, const std::string& id,
+                                                const ObjectRef& ioas, const std::string& device) {
+  CreateDomainOperation operation(context, id, ioas, device);
+  return core_->Execute(operation);
+}
+
+absl::Status Engine::DeleteDomain(const CallContext& context, const ObjectRef& ref,
+                                  const std::string& etag) {
+  if (!ref.owner.has_value() && (ref.id == kIdentityDomain || ref.id == kBlockedDomain)) {
+    return Error(absl::StatusCode::kInvalidArgument, "STATIC_DOMAIN",
+                 absl::StrCat("domains/", ref.id, " is always there"))
+        .Errno("EINVAL")
+        .Field("name");
+  }
+  DeleteDomainOperation operation(context, ref, etag);
+  return core_->ExecuteVoid(operation);
+}
+
+absl::StatusOr<DeviceView> Engine::ClaimDevice(const CallContext& context, const std::string& id,
+                                               const std::string& etag) {
+  ClaimOperation operation(context, id, etag);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<DeviceView> Engine::ReleaseDevice(const CallContext& context, const std::string& id,
+                                                 const std::string& etag) {
+  ReleaseOperation operation(context, id, etag);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<AttachAnswer> Engine::AttachDevice(const CallContext& context,
+                                                  const std::string& device,
+                                                  const ObjectRef& domain) {
+  AttachOperation operation(context, device, domain);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<AttachAnswer> Engine::ReplaceAttachment(const CallContext& context,
+                                                       const std::string& device,
+                                                       const ObjectRef& domain) {
+  ReplaceOperation operation(context, device, domain);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<DetachAnswer> Engine::DetachDevice(const CallContext& context,
+                                                  const std::string& device) {
+  DetachOperation operation(context, device);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<DeviceView> Engine::SetDefaultDomain(const CallContext& context,
+                                                    const std::string& device,
+                                                    DefaultDomainType type) {
+  SetDefaultDomainOperation operation(context, device, type);
+  return core_->Execute(operation);
+}
+
+}  // namespace viommu

@@ -1,0 +1,343 @@
+// The reading half of the Engine: every method looks under the pipeline's lock and copies out.
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "engine/base/errors.h"
+#include "engine/core.h"
+#include "engine/model/views.h"
+
+namespace viommu {
+namespace {
+
+absl::Status UnknownPageToken() {
+  return Error(absl::StatusCode::kInvalidArgument, "UNKNOWN_PAGE_TOKEN",
+               "the page token is not one that this listing gave out")
+      .Errno("EINVAL")
+      .Field("page_token");
+}
+
+absl::Status CheckPageSize(const PageRequest& page) {
+  if (page.page_size >= 1 && page.page_size <= kMaxPageSize) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument, "INVALID_PAGE_SIZE",
+               absl::StrCat("page_size ", page.page_size, " is not from 1 to ", kMaxPageSize))
+      .Errno("EINVAL")
+      .Field("page_size");
+}
+
+// Pages over something with positions 0..count-1 (devices, units): the cursor is a position.
+template <typename T, typename F>
+absl::StatusOr<Page<T>> PageOfPositions(size_t count, const PageRequest& page, F&& item_at) {
+  RETURN_IF_ERROR(CheckPageSize(page));
+  size_t position = 0;
+  if (!page.cursor.empty() &&
+      (!absl::SimpleAtoi(page.cursor, &position) || position == 0 || position > count)) {
+    return UnknownPageToken();
+  }
+  Page<T> result;
+  for (; position < count; ++position) {
+    std::optional<T> item = item_at(position);
+    if (!item.has_value()) continue;
+    if (result.items.size() == page.page_size) {
+      result.next_cursor = absl::StrCat(position);
+      break;
+    }
+    result.items.push_back(*std::move(item));
+  }
+  return result;
+}
+
+// Pages over objects of a kind: the cursor is "owner/id" of the last one shown. Operators see all
+// owners' objects, others their own.
+template <typename T, typename View, typename F>
+absl::StatusOr<Page<View>> PageOfObjects(const Model& model, const CallContext& context,
+                                         const PageRequest& page, F&& view_of) {
+  RETURN_IF_ERROR(CheckPageSize(page));
+  std::pair<std::string, std::string> after;
+  if (!page.cursor.empty()) {
+    const std::vector<std::string> parts = absl::StrSplit(page.cursor, '/');
+    if (parts.size() != 2) return UnknownPageToken();
+    after = {parts[0], parts[1]};
+  }
+  std::optional<std::string> only;
+  if (!context.is_operator) only = context.principal;
+  Page<View> result;
+  std::string last;
+  model.objects.Visit(T::kKind, only, after, [&](Object& object) {
+    if (result.items.size() == page.page_size) {
+      result.next_cursor = last;
+      return false;
+    }
+    last = absl::StrCat(object.owner(), "/", object.id());
+    result.items.push_back(view_of(static_cast<const T&>(object)));
+    return true;
+  });
+  return result;
+}
+
+const IommuSpec* FindIommu(const Model& model, const std::string& id) {
+  for (const IommuSpec& iommu : model.backend().topology().iommus) {
+    if (iommu.id == id) return &iommu;
+  }
+  return nullptr;
+}
+
+absl::Status IommuNotFound(const std::string& id) {
+  const std::string name = absl::StrCat("iommus/", id);
+  return Error(absl::StatusCode::kNotFound, "IOMMU_NOT_FOUND",
+               absl::StrCat(name, " does not exist"))
+      .Errno("ENOENT")
+      .Resource(name);
+}
+
+}  // namespace
+
+HostView Engine::GetHost() {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  return {core_->options.version, std::string(core_->backend->name()), core_->boot_id,
+          core_->model.revision, core_->start_time};
+}
+
+absl::StatusOr<IommuView> Engine::GetIommu(const CallContext&, const std::string& id) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  const IommuSpec* const iommu = FindIommu(core_->model, id);
+  if (iommu == nullptr) return IommuNotFound(id);
+  return ViewOf(core_->model, *iommu);
+}
+
+absl::StatusOr<Page<IommuView>> Engine::ListIommus(const CallContext&, const PageRequest& page) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  const std::vector<IommuSpec>& iommus = core_->backend->topology().iommus;
+  return PageOfPositions<IommuView>(iommus.size(), page, [&](size_t i) {
+    return std::optional<IommuView>(ViewOf(core_->model, iommus[i]));
+  });
+}
+
+absl::StatusOr<QueueState> Engine::GetInvalidationQueue(const CallContext&,
+                                                        const std::string& iommu) {
+  for (QueueState& queue : core_->backend->Queues()) {
+    if (queue.iommu == iommu) return std::move(queue);
+  }
+  return IommuNotFound(iommu);
+}
+
+absl::StatusOr<Page<QueueState>> Engine::ListInvalidationQueues(const CallContext&,
+                                                                const PageRequest& page) {
+  const std::vector<QueueState> queues = core_->backend->Queues();
+  return PageOfPositions<QueueState>(
+      queues.size(), page, [&](size_t i) { return std::optional<QueueState>(queues[i]); });
+}
+
+absl::StatusOr<MemoryRegionView> Engine::GetMemoryRegion(const CallContext& context,
+                                                         const ObjectRef& ref) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  ASSIGN_OR_RETURN(const MemoryRegion* region, core_->model.Find<MemoryRegion>(context, ref));
+  return ViewOf(*region, context.principal);
+}
+
+absl::StatusOr<Page<MemoryRegionView>> Engine::ListMemoryRegions(const CallContext& context,
+                                                                 const PageRequest& page) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  return PageOfObjects<MemoryRegion, MemoryRegionView>(
+      core_->model, context, page,
+      [&](const MemoryRegion& region) { return ViewOf(region, context.principal); });
+}
+
+absl::StatusOr<IoasView> Engine::GetIoas(const CallContext& context, const ObjectRef& ref) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  ASSIGN_OR_RETURN(const Ioas* ioas, core_->model.Find<Ioas>(context, ref));
+  return ViewOf(core_->model, *ioas, context.principal);
+}
+
+absl::StatusOr<Page<IoasView>> Engine::ListIoas(const CallContext& context,
+                                                const PageRequest& page) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  return PageOfObjects<Ioas, IoasView>(core_->model, context, page, [&](const Ioas& ioas) {
+    return ViewOf(core_->model, ioas, context.principal);
+  });
+}
+
+absl::StatusOr<Page<MappingView>> Engine::ListMappings(const CallContext& context,
+                                                       const ObjectRef& ref,
+                                                       const IovaRange& window,
+                                                       const PageRequest& page) {
+  RETURN_IF_ERROR(CheckPageSize(page));
+  IovaRange rest = window;
+  if (!page.cursor.empty() &&
+      (!absl::SimpleAtoi(page.cursor, &rest.first) || !window.Contains(rest.first))) {
+    return UnknownPageToken();
+  }
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  ASSIGN_OR_RETURN(const Ioas* ioas, core_->model.Find<Ioas>(context, ref));
+  Page<MappingView> result;
+  ioas->VisitCommitted(rest, [&](const PlacedArea& area) {
+    if (result.items.size() == page.page_size) {
+      result.next_cursor = absl::StrCat(area.range.first);
+      return false;
+    }
+    result.items.push_back(ViewOf(core_->model, area, context.principal));
+    return true;
+  });
+  return result;
+}
+
+absl::StatusOr<TranslationView> Engine::Translate(const CallContext& context, const ObjectRef& ref,
+                                                  Iova iova) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  ASSIGN_OR_RETURN(const Ioas* ioas, core_->model.Find<Ioas>(context, ref));
+  const std::optional<PlacedArea> area = ioas->FindCommitted(iova);
+  if (!area.has_value()) {
+    return Error(absl::StatusCode::kNotFound, "IOVA_NOT_COVERED",
+                 absl::StrCat("no area covers ", Hex(iova)))
+        .Errno("ENOENT")
+        .Field("iova");
+  }
+  const uint64_t into = iova - area->range.first;
+  return TranslationView{iova, ViewOf(core_->model, *area, context.principal),
+                         area->area.offset_bytes + into, area->range.size_bytes() - into};
+}
+
+absl::StatusOr<std::vector<IovaRange>> Engine::ListIovaRanges(const CallContext& context,
+                                                              const ObjectRef& ref) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  ASSIGN_OR_RETURN(const Ioas* ioas, core_->model.Find<Ioas>(context, ref));
+  return ioas->space().UsableRanges();
+}
+
+absl::StatusOr<DomainView> Engine::GetDomain(const CallContext& context, const ObjectRef& ref) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  if (!ref.owner.has_value() && ref.id == kIdentityDomain) {
+    return StaticDomainView(core_->model, DomainTarget::Kind::kIdentity);
+  }
+  if (!ref.owner.has_value() && ref.id == kBlockedDomain) {
+    return StaticDomainView(core_->model, DomainTarget::Kind::kBlocked);
+  }
+  ASSIGN_OR_RETURN(const Domain* domain, core_->model.Find<Domain>(context, ref));
+  return ViewOf(core_->model, *domain, context.principal);
+}
+
+absl::StatusOr<Page<DomainView>> Engine::ListDomains(const CallContext& context,
+                                                     const PageRequest& page) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  RETURN_IF_ERROR(CheckPageSize(page));
+  // The static ones stand before the objects: cursors "#1" and "#2" say how many were shown.
+  constexpr DomainTarget::Kind kStatic[] = {DomainTarget::Kind::kBlocked,
+                                            DomainTarget::Kind::kIdentity};
+  size_t shown = 0;
+  PageRequest rest = page;
+  if (page.cursor.empty() || page.cursor[0] == '#') {
+    if (!page.cursor.empty() && page.cursor != "#1" && page.cursor != "#2") {
+      return UnknownPageToken();
+    }
+    shown = page.cursor.empty() ? 0 : page.cursor[1] - '0';
+    rest.cursor.clear();
+  } else {
+    shown = 2;
+  }
+  std::vector<DomainView> first;
+  for (; shown < 2 && first.size() < page.page_size; ++shown) {
+    first.push_back(StaticDomainView(core_->model, kStatic[shown]));
+  }
+  if (first.size() == page.page_size) {
+    return Page<DomainView>{std::move(first), absl::StrCat("#", shown)};
+  }
+  rest.page_size = page.page_size - first.size();
+  ASSIGN_OR_RETURN(
+      Page<DomainView> result,
+      (PageOfObjects<Domain, DomainView>(core_->model, context, rest, [&](const Domain& domain) {
+        return ViewOf(core_->model, domain, context.principal);
+      })));
+  result.items.insert(result.items.begin(), first.begin(), first.end());
+  return result;
+}
+
+absl::StatusOr<DeviceView> Engine::GetDevice(const CallContext& context, const std::string& id) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  ASSIGN_OR_RETURN(const Device* device, core_->model.FindDevice(id));
+  return ViewOf(core_->model, *device, context);
+}
+
+absl::StatusOr<Page<DeviceView>> Engine::ListDevices(const CallContext& context,
+                                                     const PageRequest& page) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  const Model& model = core_->model;
+  return PageOfPositions<DeviceView>(model.devices.size(), page, [&](size_t i) {
+    return std::optional<DeviceView>(ViewOf(model, model.devices[i], context));
+  });
+}
+
+absl::StatusOr<Page<AttachmentView>> Engine::ListAttachments(const CallContext& context,
+                                                             const std::string& device,
+                                                             const PageRequest& page) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  const Model& model = core_->model;
+  if (!device.empty()) RETURN_IF_ERROR(core_->model.FindDevice(device).status());
+  return PageOfPositions<AttachmentView>(
+      model.devices.size(), page, [&](size_t i) -> std::optional<AttachmentView> {
+        const Device& candidate = model.devices[i];
+        if (!candidate.attachment.has_value()) return std::nullopt;
+        if (!device.empty() && candidate.spec.id != device) return std::nullopt;
+        const bool own = candidate.attachment->owner == context.principal;
+        if (!own && !context.is_operator) return std::nullopt;
+        return AttachmentOf(model, candidate, context.principal);
+      });
+}
+
+absl::StatusOr<std::vector<ReservedRegionView>> Engine::ListReservedRegions(const CallContext&,
+                                                                            const std::string& id) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  ASSIGN_OR_RETURN(const Device* device, core_->model.FindDevice(id));
+  std::vector<ReservedRegionView> views;
+  for (const ReservedRegion& region : device->spec.reserved_regions) {
+    views.push_back({region, device->Name()});
+  }
+  std::sort(views.begin(), views.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.region.range.first, a.region.type) <
+           std::pair(b.region.range.first, b.region.type);
+  });
+  return views;
+}
+
+absl::StatusOr<VtdHardware> Engine::GetHardwareInfo(const CallContext&, const std::string& id) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  ASSIGN_OR_RETURN(const Device* device, core_->model.FindDevice(id));
+  return core_->backend->DescribeHardware(device->index);
+}
+
+EngineStats Engine::Stats() {
+  EngineStats stats;
+  stats.backend = core_->backend->Stats();
+  stats.queues = core_->backend->Queues();
+  stats.remembered_requests = core_->requests.size();
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  const Model& model = core_->model;
+  stats.objects = {{"memory_region", model.objects.CountLive(ObjectKind::kMemoryRegion)},
+                   {"ioas", model.objects.CountLive(ObjectKind::kIoas)},
+                   {"domain", model.objects.CountLive(ObjectKind::kDomain)},
+                   {"device", model.devices.size()},
+                   {"iommu", core_->backend->topology().iommus.size()}};
+  model.objects.Visit(ObjectKind::kIoas, std::nullopt, {"", ""}, [&](Object& object) {
+    stats.mappings += static_cast<const Ioas&>(object).mapping_count();
+    stats.mapped_bytes += static_cast<const Ioas&>(object).mapped_bytes();
+    return true;
+  });
+  for (const Device& device : model.devices) {
+    stats.claimed_devices += model.GroupOf(device).claimed() ? 1 : 0;
+    stats.attached_devices += device.attachment.has_value() ? 1 : 0;
+  }
+  for (const DomainState from : kDomainStates) {
+    for (const DomainState to : kDomainStates) {
+      if (from == to && from != DomainState::kPaging) continue;
+      const auto count = [&](int hitless) {
+        const auto it = model.transitions[hitless].find({from, to});
+        return it == model.transitions[hitless].end() ? uint64_t{0} : it->second;
+      };
+      stats.transitions.push_back(
+          {absl::StrCat(DomainStateName(from), "_to_", DomainStateName(to)), count(1), count(0)});
+    }
+  }
+  return stats;
+}
+
+}  // namespace viommu

@@ -1,0 +1,105 @@
+// The Engine's verbs that only a simulated host has: the device's and the guest's side.
+#include "absl/strings/str_cat.h"
+#include "engine/base/errors.h"
+#include "engine/core.h"
+#include "engine/operations/claims.h"
+#include "engine/operations/host_operations.h"
+
+namespace viommu {
+namespace {
+
+absl::StatusOr<Simulation*> SimulationOf(Backend& backend) {
+  if (Simulation* const simulation = backend.simulation()) return simulation;
+  return Error(absl::StatusCode::kUnimplemented, "SIMULATION_NOT_AVAILABLE",
+               absl::StrCat("the backend \"", backend.name(), "\" drives real devices"))
+      .Errno("EOPNOTSUPP");
+}
+
+absl::Status CheckLength(uint64_t size_bytes) {
+  if (size_bytes >= 1 && size_bytes <= kMaxAccessBytes) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument, "INVALID_LENGTH",
+               absl::StrCat("length ", size_bytes, " is not from 1 to ", kMaxAccessBytes))
+      .Errno("EINVAL")
+      .Field("length");
+}
+
+}  // namespace
+
+absl::StatusOr<DmaOutcome> Engine::Dma(const CallContext& context, const std::string& id, Iova iova,
+                                       bool write, absl::Span<char> data) {
+  ASSIGN_OR_RETURN(Simulation * simulation, SimulationOf(*core_->backend));
+  DeviceIndex index = 0;
+  {
+    absl::MutexLock lock(&core_->pipeline.mutex());
+    ASSIGN_OR_RETURN(const Device* device, core_->model.FindDevice(id));
+    if (!context.is_operator) {
+      RETURN_IF_ERROR(CheckClaimed(core_->model, *device, context.principal));
+    }
+    index = device->index;
+  }
+  RETURN_IF_ERROR(CheckLength(data.size()));
+  if (iova > kMaxAddress - (data.size() - 1)) {
+    return Error(absl::StatusCode::kOutOfRange, "IOVA_OVERFLOW",
+                 absl::StrCat("iova ", Hex(iova), " + length ", Hex(data.size()),
+                              " passes the end of the address space"))
+        .Errno("EOVERFLOW")
+        .Field("iova");
+  }
+  return simulation->Dma(index, std::nullopt, iova, write, data);
+}
+
+absl::Status Engine::ReadMemory(const CallContext& context, const ObjectRef& ref,
+                                uint64_t offset_bytes, absl::Span<char> data) {
+  ASSIGN_OR_RETURN(Simulation * simulation, SimulationOf(*core_->backend));
+  RETURN_IF_ERROR(CheckLength(data.size()));
+  ASSIGN_OR_RETURN(const MemoryRegionView region, GetMemoryRegion(context, ref));
+  return simulation->ReadMemory(region.object.uid, offset_bytes, data);
+}
+
+absl::Status Engine::WriteMemory(const CallContext& context, const ObjectRef& ref,
+                                 uint64_t offset_bytes, absl::Span<const char> data) {
+  ASSIGN_OR_RETURN(Simulation * simulation, SimulationOf(*core_->backend));
+  RETURN_IF_ERROR(CheckLength(data.size()));
+  ASSIGN_OR_RETURN(const MemoryRegionView region, GetMemoryRegion(context, ref));
+  return simulation->WriteMemory(region.object.uid, offset_bytes, data);
+}
+
+absl::StatusOr<Iova> Engine::HostMap(const CallContext& context, const std::string& device,
+                                     const ObjectRef& region, uint64_t offset_bytes,
+                                     uint64_t length_bytes, Permission permission) {
+  RETURN_IF_ERROR(SimulationOf(*core_->backend).status());
+  HostMapOperation operation(context, device, {region, offset_bytes, length_bytes, permission});
+  return core_->Execute(operation);
+}
+
+absl::Status Engine::HostUnmap(const CallContext& context, const std::string& device, Iova iova,
+                               uint64_t length_bytes) {
+  RETURN_IF_ERROR(SimulationOf(*core_->backend).status());
+  HostUnmapOperation operation(context, device, iova, length_bytes);
+  return core_->ExecuteVoid(operation);
+}
+
+absl::StatusOr<DeviceView> Engine::SetDeviceHealth(const CallContext& context,
+                                                   const std::string& device, DeviceHealth health,
+                                                   const std::string& reason) {
+  RETURN_IF_ERROR(SimulationOf(*core_->backend).status());
+  SetHealthOperation operation(context, device, health, reason);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<std::vector<TableEntryDump>> Engine::DumpTables(const CallContext& context,
+                                                               const std::string& id, Iova iova) {
+  ASSIGN_OR_RETURN(Simulation * simulation, SimulationOf(*core_->backend));
+  DeviceIndex index = 0;
+  {
+    absl::MutexLock lock(&core_->pipeline.mutex());
+    ASSIGN_OR_RETURN(const Device* device, core_->model.FindDevice(id));
+    if (!context.is_operator) {
+      RETURN_IF_ERROR(CheckClaimed(core_->model, *device, context.principal));
+    }
+    index = device->index;
+  }
+  return simulation->DumpTables(index, iova);
+}
+
+}  // namespace viommu

@@ -1,0 +1,156 @@
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
+#include "engine/conveyor.h"
+#include "engine/core.h"
+
+namespace viommu {
+namespace {
+
+absl::Status Stopped() {
+  return Error(absl::StatusCode::kAborted, "STREAM_STOPPED",
+               "an earlier batch of the stream failed; acknowledge it to go on");
+}
+
+}  // namespace
+
+MappingStream::Conveyor::~Conveyor() {
+  absl::MutexLock lock(&mutex_);
+  for (const std::unique_ptr<Item>& item : items_) Drive(*item);
+}
+
+absl::Status MappingStream::Conveyor::CheckBatch(const StreamBatch& batch) {
+  if (last_sequence_.has_value() && batch.sequence <= *last_sequence_) {
+    return Error(absl::StatusCode::kInvalidArgument, "SEQUENCE_NOT_ASCENDING",
+                 absl::StrCat("sequence ", batch.sequence, " after ", *last_sequence_))
+        .Errno("EINVAL")
+        .Field("sequence");
+  }
+  last_sequence_ = batch.sequence;
+  if (batch.map.has_value() == batch.unmap.has_value()) {
+    return Error(absl::StatusCode::kInvalidArgument, "INVALID_BATCH",
+                 "a batch is either all maps or all unmaps")
+        .Errno("EINVAL");
+  }
+  return stopped_ ? Stopped() : absl::OkStatus();
+}
+
+Operation* MappingStream::Conveyor::MakeOperation(StreamBatch batch, Item& item) {
+  if (batch.map.has_value()) {
+    item.map = std::make_unique<MapOperation>(context_, options_.ioas, *std::move(batch.map));
+    return item.map.get();
+  }
+  item.unmap = std::make_unique<UnmapOperation>(context_, options_.ioas, *std::move(batch.unmap));
+  return item.unmap.get();
+}
+
+void MappingStream::Conveyor::Submit(StreamBatch batch) {
+  absl::MutexLock lock(&mutex_);
+  while (items_.size() >= kMaxInFlightBatches) changed_.Wait(&mutex_);
+  items_.push_back(std::make_unique<Item>());
+  Item& item = *items_.back();
+  item.reply.sequence = batch.sequence;
+  const absl::Status checked = CheckBatch(batch);
+  if (checked.ok()) {
+    Start(item, *MakeOperation(std::move(batch), item));
+  } else {
+    Settle(item, checked);
+  }
+  changed_.SignalAll();
+}
+
+void MappingStream::Conveyor::Start(Item& item, Operation& operation) {
+  const void* const cohort = options_.on_error == OnError::kStop ? this : nullptr;
+  item.driven = true;  // Until it has a flight nobody else can finish it.
+  mutex_.Unlock();
+  item.flight = pipeline_->Start(operation, cohort, /*may_wait=*/false);
+  mutex_.Lock();
+  if (item.flight == nullptr) {
+    // It needs what is under way before it to be settled. Ours would wait for us: settle them.
+    for (size_t i = 0; i < items_.size() && items_[i].get() != &item;) {
+      Item& before = *items_[i];
+      if (before.done) {
+        ++i;
+        continue;
+      }
+      Drive(before);
+      i = 0;  // Replies may have been taken meanwhile.
+    }
+    if (stopped_) {
+      item.driven = false;
+      return Settle(item, Stopped());
+    }
+    mutex_.Unlock();
+    item.flight = pipeline_->Start(operation, cohort, /*may_wait=*/true);
+    mutex_.Lock();
+  }
+  item.driven = false;
+  // Nothing to wait for: settle it here, so that it is not left to a client that reads slowly.
+  if (item.flight->result.has_value() || item.flight->completion->done()) Drive(item);
+}
+
+void MappingStream::Conveyor::Drive(Item& item) {
+  while (item.driven && !item.done) changed_.Wait(&mutex_);
+  if (item.done) return;
+  item.driven = true;
+  mutex_.Unlock();
+  absl::Status status = pipeline_->Finish(*item.flight);
+  mutex_.Lock();
+  Settle(item, std::move(status));
+}
+
+void MappingStream::Conveyor::Settle(Item& item, absl::Status status) {
+  if (status.ok() && item.map != nullptr) item.reply.map = std::move(item.map->answer());
+  if (status.ok() && item.unmap != nullptr) item.reply.unmap = item.unmap->answer();
+  if (!status.ok() && options_.on_error == OnError::kStop) stopped_ = true;
+  item.reply.status = std::move(status);
+  item.done = true;
+  item.map.reset();
+  item.unmap.reset();
+  item.flight.reset();
+  changed_.SignalAll();
+}
+
+void MappingStream::Conveyor::Acknowledge() {
+  absl::MutexLock lock(&mutex_);
+  stopped_ = false;
+}
+
+void MappingStream::Conveyor::CloseSubmissions() {
+  absl::MutexLock lock(&mutex_);
+  closed_ = true;
+  changed_.SignalAll();
+}
+
+bool MappingStream::Conveyor::NextReply(StreamReply* reply) {
+  absl::MutexLock lock(&mutex_);
+  while (items_.empty() && !closed_) changed_.Wait(&mutex_);
+  if (items_.empty()) return false;
+  Drive(*items_.front());
+  *reply = std::move(items_.front()->reply);
+  items_.pop_front();
+  changed_.SignalAll();
+  return true;
+}
+
+MappingStream::MappingStream(std::unique_ptr<Conveyor> conveyor) : conveyor_(std::move(conveyor)) {}
+MappingStream::~MappingStream() = default;
+void MappingStream::Submit(StreamBatch batch) { conveyor_->Submit(std::move(batch)); }
+void MappingStream::Acknowledge() { conveyor_->Acknowledge(); }
+void MappingStream::CloseSubmissions() { conveyor_->CloseSubmissions(); }
+bool MappingStream::NextReply(StreamReply* reply) { return conveyor_->NextReply(reply); }
+
+absl::StatusOr<std::unique_ptr<MappingStream>> Engine::OpenMappingStream(
+    const CallContext& context, const StreamOptions& options) {
+  // Each batch looks the Ioas up again; here only to refuse a stream that could do nothing.
+  RETURN_IF_ERROR(GetIoas(context, options.ioas).status());
+  CallContext of_stream = context;
+  of_stream.request_id.clear();
+  of_stream.deadline = absl::InfiniteFuture();
+  return std::unique_ptr<MappingStream>(new MappingStream(
+      std::make_unique<MappingStream::Conveyor>(&core_->pipeline, std::move(of_stream), options)));
+}
+
+}  // namespace viommu

@@ -1,0 +1,200 @@
+#include "engine/model/ioas.h"
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
+
+namespace viommu {
+namespace {
+
+absl::Status NotCovered(absl::string_view message) {
+  return Error(absl::StatusCode::kNotFound, "IOVA_NOT_COVERED", message)
+      .Errno("ENOENT")
+      .Field("iova");
+}
+
+absl::Status Misaligned(absl::string_view what, uint64_t value, uint64_t alignment) {
+  return Error(absl::StatusCode::kInvalidArgument, "MISALIGNED",
+               absl::StrCat(what, " ", Hex(value),
+                            " is not a multiple of the address space's alignment ", Hex(alignment)))
+      .Errno("EINVAL")
+      .Field(what)
+      .Meta("alignment", Hex(alignment));
+}
+
+PlacedArea Placed(IntervalMap<Area>::const_iterator it) {
+  return {IovaRange{it.first(), it.last()}, it.value()};
+}
+
+}  // namespace
+
+absl::Status Ioas::CheckSource(const Addition& addition) const {
+  if (addition.length_bytes == 0) {
+    return Error(absl::StatusCode::kInvalidArgument, "INVALID_LENGTH", "length is 0")
+        .Errno("EINVAL")
+        .Field("length");
+  }
+  if (addition.iova.has_value() && *addition.iova > kMaxAddress - (addition.length_bytes - 1)) {
+    return Error(absl::StatusCode::kOutOfRange, "IOVA_OVERFLOW",
+                 absl::StrCat("iova ", Hex(*addition.iova), " + length ",
+                              Hex(addition.length_bytes), " passes the end of the address space"))
+        .Errno("EOVERFLOW")
+        .Field("iova");
+  }
+  const uint64_t size = addition.region->size_bytes;
+  if (addition.offset_bytes >= size || size - addition.offset_bytes < addition.length_bytes) {
+    return Error(absl::StatusCode::kOutOfRange, "SOURCE_OUT_OF_BOUNDS",
+                 absl::StrCat("offset ", Hex(addition.offset_bytes), " + length ",
+                              Hex(addition.length_bytes), " is not inside the memory region of ",
+                              Hex(size), " bytes"))
+        .Errno("EINVAL")
+        .Field("offset");
+  }
+  const uint64_t alignment = space_.alignment_bytes();
+  if (!IsAligned(addition.length_bytes, alignment)) {
+    return Misaligned("length", addition.length_bytes, alignment);
+  }
+  if (!IsAligned(addition.offset_bytes, alignment)) {
+    return Misaligned("offset", addition.offset_bytes, alignment);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PlacedArea> Ioas::PlanAdd(const Addition& addition) {
+  RETURN_IF_ERROR(CheckSource(addition));
+  Iova iova = 0;
+  if (addition.iova.has_value()) {
+    iova = *addition.iova;
+    RETURN_IF_ERROR(space_.CheckFixed(areas_, IovaRange{iova, iova + (addition.length_bytes - 1)}));
+  } else {
+    ASSIGN_OR_RETURN(iova, space_.Allocate(areas_, addition.length_bytes, addition.offset_bytes));
+  }
+  const PlacedArea placed{IovaRange{iova, iova + (addition.length_bytes - 1)},
+                          Area(addition.region->uid(), addition.offset_bytes, addition.permission,
+                               /*is_planned=*/true)};
+  areas_.Insert(placed.range, placed.area);
+  return placed;
+}
+
+absl::StatusOr<Iova> Ioas::Allocate(uint64_t length_bytes, uint64_t offset_bytes) const {
+  return space_.Allocate(areas_, length_bytes, offset_bytes);
+}
+
+void Ioas::UndoAdd(const PlacedArea& area) { areas_.Erase(area.range.first); }
+
+void Ioas::CommitAdd(const PlacedArea& area) {
+  areas_.Find(area.range.first).value().planned = 0;
+  ++mapping_count_;
+  mapped_bytes_ += area.range.size_bytes();
+}
+
+absl::Status Ioas::PlanRemove(const IovaRange& range, std::vector<PlacedArea>* removed) {
+  const size_t before = removed->size();
+  for (auto it = areas_.LowerBound(range.first); it != areas_.end() && it.first() <= range.last;
+       ++it) {
+    const PlacedArea area = Placed(it);
+    absl::Status refusal;
+    if (!range.Contains(area.range)) {
+      refusal = NotCovered(
+          absl::StrCat("area ", ToString(area.range), " lies only partly in ", ToString(range)));
+    } else if (area.area.planned) {
+      refusal = absl::UnavailableError("an area of the range is still being mapped");
+    }
+    if (!refusal.ok()) {
+      removed->resize(before);
+      return refusal;
+    }
+    removed->push_back(area);
+  }
+  if (removed->size() == before) {
+    return NotCovered(absl::StrCat("no area in ", ToString(range)));
+  }
+  for (size_t i = before; i < removed->size(); ++i) {
+    const PlacedArea& area = (*removed)[i];
+    areas_.Erase(area.range.first);
+    revoked_.Insert(area.range, area.area);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Ioas::PlanRemoveAll(std::vector<PlacedArea>* removed) {
+  if (areas_.empty()) return absl::OkStatus();
+  return PlanRemove(IovaRange{0, kMaxAddress}, removed);
+}
+
+void Ioas::UndoRemove(const PlacedArea& area) {
+  revoked_.Erase(area.range.first);
+  areas_.Insert(area.range, area.area);
+}
+
+void Ioas::CommitRemove(const PlacedArea& area) {
+  revoked_.Erase(area.range.first);
+  --mapping_count_;
+  mapped_bytes_ -= area.range.size_bytes();
+}
+
+std::optional<PlacedArea> Ioas::FindCommitted(Iova iova) const {
+  const auto revoked = revoked_.Find(iova);
+  if (revoked != revoked_.end()) return Placed(revoked);
+  const auto it = areas_.Find(iova);
+  if (it == areas_.end() || it.value().planned) return std::nullopt;
+  return Placed(it);
+}
+
+void Ioas::VisitCommitted(const IovaRange& window,
+                          const std::function<bool(const PlacedArea&)>& visit) const {
+  auto current = areas_.LowerBound(window.first);
+  auto revoked = revoked_.LowerBound(window.first);
+  const auto in_window = [&](const IntervalMap<Area>& map, IntervalMap<Area>::const_iterator it) {
+    return it != map.end() && it.first() <= window.last;
+  };
+  while (true) {
+    while (in_window(areas_, current) && current.value().planned) ++current;
+    const bool has_current = in_window(areas_, current);
+    const bool has_revoked = in_window(revoked_, revoked);
+    if (!has_current && !has_revoked) return;
+    const bool take_revoked = has_revoked && (!has_current || revoked.first() < current.first());
+    if (!visit(Placed(take_revoked ? revoked : current))) return;
+    if (take_revoked) {
+      ++revoked;
+    } else {
+      ++current;
+    }
+  }
+}
+
+std::vector<PlacedArea> Ioas::CommittedAreas() const {
+  std::vector<PlacedArea> areas;
+  areas.reserve(mapping_count_);
+  VisitCommitted(IovaRange{0, kMaxAddress}, [&](const PlacedArea& area) {
+    areas.push_back(area);
+    return true;
+  });
+  return areas;
+}
+
+std::optional<PlacedArea> Ioas::FirstOverlap(const IovaRange& range) const {
+  const auto it = areas_.LowerBound(range.first);
+  if (it == areas_.end() || it.first() > range.last) return std::nullopt;
+  return Placed(it);
+}
+
+absl::Status Ioas::CheckAlignment(uint64_t alignment_bytes) const {
+  for (auto it = areas_.begin(); it != areas_.end(); ++it) {
+    const PlacedArea area = Placed(it);
+    if (IsAligned(area.range.first, alignment_bytes) &&
+        IsAligned(area.range.last + 1, alignment_bytes) &&
+        IsAligned(area.area.offset_bytes, alignment_bytes)) {
+      continue;
+    }
+    return Error(absl::StatusCode::kFailedPrecondition, "IOVA_CONFLICT",
+                 absl::StrCat("area ", ToString(area.range), " with source offset ",
+                              Hex(area.area.offset_bytes), " is not aligned to ",
+                              Hex(alignment_bytes)))
+        .Errno("EADDRINUSE")
+        .Violation(absl::StrCat("unmap ", ToString(area.range)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace viommu

@@ -1,0 +1,159 @@
+#include "engine/model/model.h"
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/base/status_macros.h"
+
+namespace viommu {
+
+absl::string_view DomainStateName(DomainState state) {
+  switch (state) {
+    case DomainState::kBlocked:
+      return "blocked";
+    case DomainState::kIdentity:
+      return "identity";
+    case DomainState::kPaging:
+      return "paging";
+    case DomainState::kHostIdentity:
+      return "host_identity";
+    case DomainState::kHostDma:
+      return "host_dma";
+  }
+  return "";
+}
+
+Model::Model(const Backend* backend, Env* env) : backend_(backend), env_(env) {
+  absl::flat_hash_map<std::string, size_t> group_by_name;
+  for (const DeviceSpec& spec : backend->topology().devices) {
+    const auto index = static_cast<DeviceIndex>(devices.size());
+    const auto [it, added] = group_by_name.try_emplace(spec.group, groups.size());
+    if (added) {
+      groups.emplace_back();
+      groups.back().uid = objects.NextUid();
+      holder_names_[groups.back().uid] = absl::StrCat("host mappings of group ", spec.group);
+    }
+    Device device;
+    device.index = index;
+    device.spec = spec;
+    device.uid = objects.NextUid();
+    device.group = it->second;
+    groups[it->second].members.push_back(index);
+    device_by_id_[spec.id] = index;
+    holder_names_[device.uid] = device.Name();
+    devices.push_back(std::move(device));
+  }
+}
+
+absl::StatusOr<std::string> Model::OwnerOf(const CallContext& context, const ObjectRef& ref) {
+  if (!ref.owner.has_value() || *ref.owner == context.principal) return context.principal;
+  if (context.is_operator) return *ref.owner;
+  return Error(absl::StatusCode::kPermissionDenied, "NOT_OPERATOR",
+               "only an operator may address another owner's objects")
+      .Errno("EPERM")
+      .Field("name");
+}
+
+absl::StatusOr<Object*> Model::FindObject(const CallContext& context, const ObjectRef& ref,
+                                          ObjectKind kind) const {
+  ASSIGN_OR_RETURN(const std::string owner, OwnerOf(context, ref));
+  Object* const object = objects.FindLive(owner, kind, ref.id);
+  if (object != nullptr) return object;
+  const std::string name = absl::StrCat(Collection(kind), "/", ref.id);
+  return Error(absl::StatusCode::kNotFound, absl::StrCat(ReasonPrefix(kind), "_NOT_FOUND"),
+               absl::StrCat(name, " does not exist"))
+      .Errno("ENOENT")
+      .Resource(name);
+}
+
+absl::StatusOr<Device*> Model::FindDevice(absl::string_view id) {
+  const auto it = device_by_id_.find(id);
+  if (it != device_by_id_.end()) return &devices[it->second];
+  const std::string name = absl::StrCat("devices/", id);
+  return Error(absl::StatusCode::kNotFound, "DEVICE_NOT_FOUND",
+               absl::StrCat(name, " does not exist"))
+      .Errno("ENOENT")
+      .Resource(name);
+}
+
+absl::Status Model::CheckEtag(const std::string& etag, const std::string& current,
+                              absl::string_view name) {
+  if (etag.empty() || etag == current) return absl::OkStatus();
+  return Error(absl::StatusCode::kAborted, "ETAG_MISMATCH",
+               absl::StrCat(name, " has changed: its etag is ", current, ", not ", etag))
+      .Field("etag")
+      .Resource(name)
+      .Meta("etag", current);
+}
+
+std::string Model::TargetName(const DomainTarget& target, absl::string_view principal) const {
+  switch (target.kind) {
+    case DomainTarget::Kind::kBlocked:
+      return "domains/blocked";
+    case DomainTarget::Kind::kIdentity:
+      return "domains/identity";
+    case DomainTarget::Kind::kPaging:
+      break;
+  }
+  return Get<Domain>(target.domain)->NameFor(principal);
+}
+
+DomainState Model::StateOf(const Group& group) const {
+  if (!group.claimed()) {
+    return group.default_domain == DefaultDomainType::kIdentity ? DomainState::kHostIdentity
+                                                                : DomainState::kHostDma;
+  }
+  switch (group.target.kind) {
+    case DomainTarget::Kind::kBlocked:
+      return DomainState::kBlocked;
+    case DomainTarget::Kind::kIdentity:
+      return DomainState::kIdentity;
+    case DomainTarget::Kind::kPaging:
+      break;
+  }
+  return DomainState::kPaging;
+}
+
+std::string Model::IdOrGenerated(const std::string& id, ObjectKind kind) {
+  if (!id.empty()) return id;
+  return absl::StrFormat("%s-%012x", absl::AsciiStrToLower(Collection(kind)),
+                         env_->Random() & 0xffffffffffff);
+}
+
+void Model::Publish(Object& object) {
+  object.state = Object::State::kLive;
+  object.create_time = env_->Now();
+  object.revision = ++revision;
+}
+
+uint64_t Model::Bump(Object& object) {
+  ++object.generation;
+  return object.revision = ++revision;
+}
+
+uint64_t Model::Bump(Device& device) {
+  ++device.generation;
+  return device.revision = ++revision;
+}
+
+void Model::CountTransition(DomainState from, DomainState to, bool hitless) {
+  ++transitions[hitless ? 1 : 0][{from, to}];
+}
+
+std::vector<std::string> Model::ReferrerNames(const Object& object, absl::string_view principal,
+                                              size_t limit) const {
+  std::vector<std::string> names;
+  for (const auto& [holder, count] : object.referrers()) {
+    if (names.size() == limit) break;
+    if (const Object* named = objects.FindByUid(holder); named != nullptr) {
+      names.push_back(named->NameFor(principal));
+    } else if (const auto it = holder_names_.find(holder); it != holder_names_.end()) {
+      names.push_back(it->second);
+    }
+  }
+  return names;
+}
+
+}  // namespace viommu

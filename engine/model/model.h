@@ -1,0 +1,112 @@
+// engine/model/model.h -- All state of the host, and the look-ups that every operation needs.
+//
+// Thread-compatible: guarded by the pipeline's lock. Pure calls of the backend (const ones) may be
+// made under that lock, effects never.
+#ifndef VIOMMU_ENGINE_MODEL_MODEL_H_
+#define VIOMMU_ENGINE_MODEL_MODEL_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "engine/backend/backend.h"
+#include "engine/base/env.h"
+#include "engine/base/errors.h"
+#include "engine/model/device.h"
+#include "engine/model/domain.h"
+#include "engine/model/ioas.h"
+#include "engine/model/memory_region.h"
+#include "engine/model/object_table.h"
+#include "engine/types.h"
+
+namespace viommu {
+
+// What a transition leads from and to, for the count by kind.
+enum class DomainState { kBlocked, kIdentity, kPaging, kHostIdentity, kHostDma };
+inline constexpr DomainState kDomainStates[] = {DomainState::kBlocked, DomainState::kIdentity,
+                                                DomainState::kPaging, DomainState::kHostIdentity,
+                                                DomainState::kHostDma};
+absl::string_view DomainStateName(DomainState state);
+
+class Model {
+ public:
+  // Fills devices and groups from the backend's topology; every group belongs to the host.
+  Model(const Backend* backend, Env* env);
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  const Backend& backend() const { return *backend_; }
+  Env& env() const { return *env_; }
+
+  // The owner that `ref` means: the caller, or whom an operator names.
+  // kPermissionDenied NOT_OPERATOR
+  static absl::StatusOr<std::string> OwnerOf(const CallContext& context, const ObjectRef& ref);
+
+  // The live object; kNotFound <KIND>_NOT_FOUND, and the errors of OwnerOf.
+  template <typename T>
+  absl::StatusOr<T*> Find(const CallContext& context, const ObjectRef& ref) const;
+  // The object of a uid that is known to exist.
+  template <typename T>
+  T* Get(Uid uid) const {
+    return static_cast<T*>(objects.FindByUid(uid));
+  }
+
+  // kNotFound DEVICE_NOT_FOUND
+  absl::StatusOr<Device*> FindDevice(absl::string_view id);
+  Group& GroupOf(const Device& device) { return groups[device.group]; }
+  const Group& GroupOf(const Device& device) const { return groups[device.group]; }
+
+  // `id`, or when it is empty one that the engine makes up.
+  std::string IdOrGenerated(const std::string& id, ObjectKind kind);
+
+  // kAborted ETAG_MISMATCH; an empty `etag` matches.
+  static absl::Status CheckEtag(const std::string& etag, const std::string& current,
+                                absl::string_view name);
+
+  // Resource name of a domain target, as `principal` sees it.
+  std::string TargetName(const DomainTarget& target, absl::string_view principal) const;
+  DomainState StateOf(const Group& group) const;
+
+  // Makes a reserved object live, at its first revision.
+  void Publish(Object& object);
+  // Called at commit: every committed change has its own revision.
+  uint64_t Bump(Object& object);
+  uint64_t Bump(Device& device);
+  void CountTransition(DomainState from, DomainState to, bool hitless);
+
+  // Resource names of the holders of references to `object`, ascending; at most `limit`.
+  std::vector<std::string> ReferrerNames(const Object& object, absl::string_view principal,
+                                         size_t limit) const;
+
+  ObjectTable objects;
+  std::vector<Device> devices;  // By DeviceIndex.
+  std::vector<Group> groups;
+  uint64_t revision = 0;  // Of the last committed change.
+  // [hitless? 1 : 0] by (from, to).
+  absl::btree_map<std::pair<DomainState, DomainState>, uint64_t> transitions[2];
+
+ private:
+  absl::StatusOr<Object*> FindObject(const CallContext& context, const ObjectRef& ref,
+                                     ObjectKind kind) const;
+
+  const Backend* const backend_;
+  Env* const env_;
+  absl::flat_hash_map<std::string, DeviceIndex> device_by_id_;
+  absl::flat_hash_map<Uid, std::string> holder_names_;  // Of devices and groups.
+};
+
+template <typename T>
+absl::StatusOr<T*> Model::Find(const CallContext& context, const ObjectRef& ref) const {
+  absl::StatusOr<Object*> object = FindObject(context, ref, T::kKind);
+  if (!object.ok()) return object.status();
+  return static_cast<T*>(*object);
+}
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_MODEL_MODEL_H_

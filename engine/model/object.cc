@@ -1,0 +1,46 @@
+#include "engine/model/object.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace viommu {
+
+absl::string_view Collection(ObjectKind kind) {
+  switch (kind) {
+    case ObjectKind::kMemoryRegion:
+      return "memoryRegions";
+    case ObjectKind::kIoas:
+      return "ioas";
+    case ObjectKind::kDomain:
+      return "domains";
+  }
+  return "";
+}
+
+absl::string_view ReasonPrefix(ObjectKind kind) {
+  switch (kind) {
+    case ObjectKind::kMemoryRegion:
+      return "MEMORY_REGION";
+    case ObjectKind::kIoas:
+      return "IOAS";
+    case ObjectKind::kDomain:
+      return "DOMAIN";
+  }
+  return "";
+}
+
+std::string Object::NameFor(absl::string_view principal) const {
+  const std::string name = absl::StrCat(Collection(kind_), "/", id_);
+  return owner_ == principal ? name : absl::StrCat("owners/", owner_, "/", name);
+}
+
+std::string Object::Etag() const { return absl::StrFormat("%x-%x", uid_, generation); }
+
+void Object::DropReferences(Uid holder, uint64_t count) {
+  const auto it = referrers_.find(holder);
+  if (it == referrers_.end()) return;
+  it->second -= count < it->second ? count : it->second;
+  if (it->second == 0) referrers_.erase(it);
+}
+
+}  // namespace viommu

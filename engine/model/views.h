@@ -1,0 +1,28 @@
+// engine/model/views.h -- The model's objects as the engine shows them. Called under the pipeline's lock.
+#ifndef VIOMMU_ENGINE_MODEL_VIEWS_H_
+#define VIOMMU_ENGINE_MODEL_VIEWS_H_
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "engine/model/model.h"
+#include "engine/types.h"
+
+namespace viommu {
+
+inline constexpr absl::string_view kIdentityDomain = "identity";
+inline constexpr absl::string_view kBlockedDomain = "blocked";
+
+// Names are written as `principal` would write them.
+MemoryRegionView ViewOf(const MemoryRegion& region, absl::string_view principal);
+IoasView ViewOf(const Model& model, const Ioas& ioas, absl::string_view principal);
+DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view principal);
+DomainView StaticDomainView(const Model& model, DomainTarget::Kind kind);
+DeviceView ViewOf(const Model& model, const Device& device, const CallContext& context);
+AttachmentView AttachmentOf(const Model& model, const Device& device, absl::string_view principal);
+IommuView ViewOf(const Model& model, const IommuSpec& iommu);
+MappingView ViewOf(const Model& model, const PlacedArea& area, absl::string_view principal);
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_MODEL_VIEWS_H_

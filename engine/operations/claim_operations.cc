@@ -1,0 +1,190 @@
+#include "engine/operations/claim_operations.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
+#include "engine/operations/claims.h"
+#include "engine/model/views.h"
+
+namespace viommu {
+namespace {
+
+absl::Status CheckClaimable(const Model& model, const Group& group) {
+  for (const DeviceIndex index : group.members) {
+    const Device& member = model.devices[index];
+    if (member.health == DeviceHealth::kUnhealthy) {
+      return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_UNHEALTHY",
+                   absl::StrCat(member.Name(), " is unhealthy: ", member.health_reason))
+          .Errno("ENODEV")
+          .Resource(member.Name());
+    }
+    for (const ReservedRegion& region : member.spec.reserved_regions) {
+      if (region.type != ReservedRegionType::kDirect) continue;
+      return Error(absl::StatusCode::kFailedPrecondition, "DIRECT_REGION",
+                   absl::StrCat(member.Name(), " must stay mapped one to one at ",
+                                ToString(region.range), ", so it can not be taken from the host"))
+          .Errno("EINVAL")
+          .Resource(member.Name());
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckNothingAttached(const Model& model, const Group& group) {
+  std::vector<std::string> attached;
+  for (const DeviceIndex index : group.members) {
+    if (model.devices[index].attachment.has_value())
+      attached.push_back(model.devices[index].Name());
+  }
+  if (attached.empty()) return absl::OkStatus();
+  Error error(absl::StatusCode::kFailedPrecondition, "STILL_ATTACHED",
+              absl::StrCat(absl::StrJoin(attached, ", "), " still attached"));
+  for (const std::string& name : attached) {
+    std::move(error).Violation(absl::StrCat("detach ", name, " first"));
+  }
+  return std::move(error).Errno("EBUSY").Resource(attached.front());
+}
+
+}  // namespace
+
+DefaultDomainType DefaultDomainFor(const Model& model, const Group& group, DefaultDomainType asked,
+                                   std::string* fallback) {
+  fallback->clear();
+  if (asked == DefaultDomainType::kDma) return asked;
+  for (const DeviceIndex index : group.members) {
+    const Device& member = model.devices[index];
+    if (!member.spec.untrusted) continue;
+    *fallback = absl::StrCat(member.Name(), " is untrusted and therefore always translated");
+    return DefaultDomainType::kDma;
+  }
+  return asked;
+}
+
+absl::StatusOr<std::vector<Uid>> GroupOperation::Lanes(Model& model) {
+  ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
+  return std::vector<Uid>{model.GroupOf(*device).uid};
+}
+
+absl::StatusOr<Device*> GroupOperation::Locate(Model& model) {
+  ASSIGN_OR_RETURN(Device * device, model.FindDevice(device_id_));
+  device_ = device->index;
+  members_ = model.GroupOf(*device).members;
+  Answer(model);
+  return device;
+}
+
+void GroupOperation::Answer(const Model& model) {
+  answer() = ViewOf(model, model.devices[device_], context());
+}
+
+void GroupOperation::BumpMembers(Model& model) {
+  for (const DeviceIndex index : members_) model.Bump(model.devices[index]);
+}
+
+// ---- Claim ----
+
+absl::Status ClaimOperation::Plan(Model& model) {
+  ASSIGN_OR_RETURN(const Device* device, Locate(model));
+  const Group& group = model.GroupOf(*device);
+  RETURN_IF_ERROR(Model::CheckEtag(etag_, device->Etag(), device->Name()));
+  held_ = group.claimed_by == context().principal;
+  if (held_) return absl::OkStatus();
+  if (group.claimed()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_CLAIMED",
+                 absl::StrCat(device->Name(), " is claimed by another principal"))
+        .Errno("EBUSY")
+        .Resource(device->Name());
+  }
+  RETURN_IF_ERROR(CheckClaimable(model, group));
+  return CheckNoHostMappings(model, *device);
+}
+
+void ClaimOperation::Commit(Model& model) {
+  Group& claimed = group(model);
+  const DomainState from = model.StateOf(claimed);
+  claimed.claimed_by = context().principal;
+  claimed.target = DomainTarget{};
+  // Into BLOCKED every transition is hitless: each request meets the old state or none.
+  model.CountTransition(from, model.StateOf(claimed), /*hitless=*/true);
+  BumpMembers(model);
+  Answer(model);
+}
+
+// ---- Release ----
+
+absl::Status ReleaseOperation::Plan(Model& model) {
+  ASSIGN_OR_RETURN(const Device* device, Locate(model));
+  const Group& group = model.GroupOf(*device);
+  RETURN_IF_ERROR(Model::CheckEtag(etag_, device->Etag(), device->Name()));
+  // An operator may give back what anybody holds.
+  if (!context().is_operator || !group.claimed()) {
+    RETURN_IF_ERROR(CheckClaimed(model, *device, context().principal));
+  }
+  RETURN_IF_ERROR(CheckNothingAttached(model, group));
+  type_ = group.default_domain;
+  return absl::OkStatus();
+}
+
+absl::Status ReleaseOperation::Apply(Backend& backend) {
+  ASSIGN_OR_RETURN(transition_, backend.AssignDefault(members(), type_));
+  return absl::OkStatus();
+}
+
+void ReleaseOperation::Commit(Model& model) {
+  Group& released = group(model);
+  const DomainState from = model.StateOf(released);
+  released.claimed_by.clear();
+  model.CountTransition(from, model.StateOf(released), transition_.hitless);
+  BumpMembers(model);
+  Answer(model);
+}
+
+// ---- SetDefaultDomain ----
+
+absl::Status SetDefaultDomainOperation::Plan(Model& model) {
+  ASSIGN_OR_RETURN(const Device* device, Locate(model));
+  if (!context().is_operator) {
+    return Error(absl::StatusCode::kPermissionDenied, "NOT_OPERATOR",
+                 "only an operator may choose a default domain")
+        .Errno("EACCES");
+  }
+  if (asked_ == DefaultDomainType::kDmaFq) {
+    return Error(absl::StatusCode::kUnimplemented, "DMA_FQ_NOT_SUPPORTED",
+                 "deferred invalidation (DMA_FQ) is not supported")
+        .Errno("EOPNOTSUPP")
+        .Field("default_domain");
+  }
+  const Group& group = model.GroupOf(*device);
+  RETURN_IF_ERROR(CheckHostHas(model, *device));
+  RETURN_IF_ERROR(CheckNoHostMappings(model, *device));
+  type_ = DefaultDomainFor(model, group, asked_, &fallback_);
+  if (type_ == DefaultDomainType::kIdentity) {
+    RETURN_IF_ERROR(CheckIdentityAllowed(model, *device, context()));
+  }
+  same_ = type_ == group.default_domain && fallback_ == group.default_domain_fallback;
+  answer().default_domain = type_;
+  answer().default_domain_fallback = fallback_;
+  return absl::OkStatus();
+}
+
+LogicalOperation SetDefaultDomainOperation::Logical() const {
+  return record::SetDefaultDomain{device_id(), static_cast<int>(type_)};
+}
+
+absl::Status SetDefaultDomainOperation::Apply(Backend& backend) {
+  ASSIGN_OR_RETURN(transition_, backend.AssignDefault(members(), type_));
+  return absl::OkStatus();
+}
+
+void SetDefaultDomainOperation::Commit(Model& model) {
+  Group& changed = group(model);
+  const DomainState from = model.StateOf(changed);
+  changed.default_domain = type_;
+  changed.default_domain_fallback = fallback_;
+  model.CountTransition(from, model.StateOf(changed), transition_.hitless);
+  BumpMembers(model);
+  Answer(model);
+}
+
+}  // namespace viommu

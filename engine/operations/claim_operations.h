@@ -1,0 +1,97 @@
+// engine/operations/claim_operations.h -- Claim, release and default domain of a device's group.
+// Errors: those of Engine::ClaimDevice, ReleaseDevice and SetDefaultDomain.
+#ifndef VIOMMU_ENGINE_OPERATIONS_CLAIM_OPERATIONS_H_
+#define VIOMMU_ENGINE_OPERATIONS_CLAIM_OPERATIONS_H_
+
+#include <string>
+#include <vector>
+
+#include "engine/pipeline/operation.h"
+
+namespace viommu {
+
+// What the three share: one group, one device named, answered with the device.
+class GroupOperation : public AnsweringOperation<DeviceView> {
+ public:
+  GroupOperation(CallContext context, std::string device)
+      : AnsweringOperation(std::move(context)), device_id_(std::move(device)) {}
+
+  absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
+  // Nothing is reserved: the group's lane is held from plan to commit.
+  void Unplan(Model&) override {}
+
+ protected:
+  // Looks the device up; to be called first by Plan.
+  absl::StatusOr<Device*> Locate(Model& model);
+  void Answer(const Model& model);
+  Group& group(Model& model) { return model.GroupOf(model.devices[device_]); }
+  void BumpMembers(Model& model);
+
+  const std::string& device_id() const { return device_id_; }
+  const std::vector<DeviceIndex>& members() const { return members_; }
+
+ private:
+  const std::string device_id_;
+  DeviceIndex device_ = 0;
+  std::vector<DeviceIndex> members_;
+};
+
+class ClaimOperation : public GroupOperation {
+ public:
+  ClaimOperation(CallContext context, std::string device, std::string etag)
+      : GroupOperation(std::move(context), std::move(device)), etag_(std::move(etag)) {}
+
+  absl::Status Plan(Model& model) override;
+  bool nothing_to_do() const override { return held_; }
+  LogicalOperation Logical() const override { return record::Claim{device_id()}; }
+  absl::Status Apply(Backend& backend) override { return backend.Claim(members()); }
+  void Commit(Model& model) override;
+
+ private:
+  const std::string etag_;
+  bool held_ = false;
+};
+
+class ReleaseOperation : public GroupOperation {
+ public:
+  ReleaseOperation(CallContext context, std::string device, std::string etag)
+      : GroupOperation(std::move(context), std::move(device)), etag_(std::move(etag)) {}
+
+  absl::Status Plan(Model& model) override;
+  LogicalOperation Logical() const override { return record::Release{device_id()}; }
+  absl::Status Apply(Backend& backend) override;
+  void Commit(Model& model) override;
+
+ private:
+  const std::string etag_;
+  DefaultDomainType type_ = DefaultDomainType::kDma;
+  Transition transition_;
+};
+
+class SetDefaultDomainOperation : public GroupOperation {
+ public:
+  SetDefaultDomainOperation(CallContext context, std::string device, DefaultDomainType type)
+      : GroupOperation(std::move(context), std::move(device)), asked_(type) {}
+
+  absl::Status Plan(Model& model) override;
+  bool nothing_to_do() const override { return same_; }
+  LogicalOperation Logical() const override;
+  absl::Status Apply(Backend& backend) override;
+  void Commit(Model& model) override;
+
+ private:
+  const DefaultDomainType asked_;
+  DefaultDomainType type_ = DefaultDomainType::kDma;
+  std::string fallback_;
+  bool same_ = false;
+  Transition transition_;
+};
+
+// The default domain that a group gets when `asked` is asked for: untrusted devices are always
+// translated. `fallback` says why it is another, else is empty.
+DefaultDomainType DefaultDomainFor(const Model& model, const Group& group, DefaultDomainType asked,
+                                   std::string* fallback);
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_OPERATIONS_CLAIM_OPERATIONS_H_

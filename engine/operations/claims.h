@@ -1,0 +1,29 @@
+// engine/operations/claims.h -- Who holds a device, asked by every operation that touches one.
+#ifndef VIOMMU_ENGINE_OPERATIONS_CLAIMS_H_
+#define VIOMMU_ENGINE_OPERATIONS_CLAIMS_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "engine/model/model.h"
+
+namespace viommu {
+
+// kFailedPrecondition DEVICE_NOT_CLAIMED: `principal` does not hold the device. Who does is not
+// told.
+absl::Status CheckClaimed(const Model& model, const Device& device, const std::string& principal);
+
+// kFailedPrecondition DEVICE_CLAIMED: somebody holds it, so the host does not have it.
+absl::Status CheckHostHas(const Model& model, const Device& device);
+
+// kFailedPrecondition HOST_MAPPINGS: the host maps memory for the group.
+absl::Status CheckNoHostMappings(const Model& model, const Device& device);
+
+// R1. kPermissionDenied IDENTITY_NOT_ALLOWED: not an operator, or a member of the device's group
+// does not allow it or is untrusted.
+absl::Status CheckIdentityAllowed(const Model& model, const Device& device,
+                                  const CallContext& context);
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_OPERATIONS_CLAIMS_H_

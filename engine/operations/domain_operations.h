@@ -1,0 +1,52 @@
+// engine/operations/domain_operations.h -- Creating and destroying PAGING domains.
+// Errors: those of Engine::CreateDomain and DeleteDomain.
+#ifndef VIOMMU_ENGINE_OPERATIONS_DOMAIN_OPERATIONS_H_
+#define VIOMMU_ENGINE_OPERATIONS_DOMAIN_OPERATIONS_H_
+
+#include <string>
+#include <vector>
+
+#include "engine/operations/delete_operation.h"
+#include "engine/pipeline/operation.h"
+
+namespace viommu {
+
+class CreateDomainOperation : public AnsweringOperation<DomainView> {
+ public:
+  CreateDomainOperation(CallContext context, std::string id, ObjectRef ioas, std::string device)
+      : AnsweringOperation(std::move(context)),
+        id_(std::move(id)),
+        ioas_ref_(std::move(ioas)),
+        device_id_(std::move(device)) {}
+
+  absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
+  absl::Status Plan(Model& model) override;
+  void Unplan(Model& model) override;
+  LogicalOperation Logical() const override;
+  absl::Status Apply(Backend& backend) override;
+  void Commit(Model& model) override;
+
+ private:
+  absl::Status ReserveSpace(const DomainProperties& properties, Uid uid);
+
+  const std::string id_;
+  const ObjectRef ioas_ref_;
+  const std::string device_id_;
+  Ioas* ioas_ = nullptr;
+  Domain* domain_ = nullptr;
+  std::vector<BackendMapping> existing_;  // What the Ioas maps; complete, as its lane is held.
+};
+
+class DeleteDomainOperation : public DeleteOperation<Domain> {
+ public:
+  using DeleteOperation::DeleteOperation;
+  absl::Status Apply(Backend& backend) override { return backend.DestroyDomain(object().uid()); }
+
+ private:
+  std::vector<Uid> OtherLanes(const Domain& domain) override { return {domain.ioas}; }
+  void DropWhatItHolds(Model& model) override;
+};
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_OPERATIONS_DOMAIN_OPERATIONS_H_

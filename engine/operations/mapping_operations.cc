@@ -1,0 +1,282 @@
+#include "engine/operations/mapping_operations.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
+
+namespace viommu {
+namespace {
+
+absl::Status CheckBatchSize(size_t entries, absl::string_view field) {
+  if (entries == 0) {
+    return Error(absl::StatusCode::kInvalidArgument, "EMPTY_BATCH", "the batch has no entries")
+        .Errno("EINVAL")
+        .Field(field);
+  }
+  if (entries > kMaxBatchEntries) {
+    return Error(absl::StatusCode::kInvalidArgument, "BATCH_TOO_LARGE",
+                 absl::StrCat(entries, " entries in one batch; at most ", kMaxBatchEntries))
+        .Errno("EINVAL")
+        .Field(field);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPermission(Permission permission) {
+  const auto bits = static_cast<unsigned>(permission);
+  if (bits >= 1 && bits <= 3) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument, "INVALID_PERMISSION",
+               absl::StrCat("permission ", bits, " grants neither read nor write, or is unknown"))
+      .Errno("EINVAL")
+      .Field("permission");
+}
+
+absl::StatusOr<std::vector<Uid>> IoasLane(Model& model, const CallContext& context,
+                                          const ObjectRef& ref) {
+  ASSIGN_OR_RETURN(const Ioas* ioas, model.Find<Ioas>(context, ref));
+  return std::vector<Uid>{ioas->uid()};
+}
+
+absl::StatusOr<IovaRange> CheckedRange(Iova iova, uint64_t length) {
+  if (length == 0 || (iova == 0 && length == kMaxAddress)) {
+    return Error(absl::StatusCode::kInvalidArgument, "INVALID_LENGTH",
+                 length == 0 ? "length is 0"
+                             : "the range (0, 2^64-1) does not mean everything here: say so "
+                               "with `all`")
+        .Errno("EINVAL")
+        .Field("length");
+  }
+  if (iova > kMaxAddress - (length - 1)) {
+    return Error(absl::StatusCode::kOutOfRange, "IOVA_OVERFLOW",
+                 absl::StrCat("iova ", Hex(iova), " + length ", Hex(length),
+                              " passes the end of the address space"))
+        .Errno("EOVERFLOW")
+        .Field("iova");
+  }
+  return IovaRange{iova, iova + (length - 1)};
+}
+
+std::string EntryField(absl::string_view field, size_t index) {
+  return absl::StrCat(field, "[", index, "]");
+}
+
+}  // namespace
+
+// ---- What Map and CopyMappings share ----
+
+absl::Status AddAreasOperation::PlanAll(Ioas& ioas, absl::Span<const Ioas::Addition> additions,
+                                        absl::string_view field) {
+  std::vector<PlacedArea> areas;
+  areas.reserve(additions.size());
+  for (const Ioas::Addition& addition : additions) {
+    absl::StatusOr<PlacedArea> placed = ioas.PlanAdd(addition);
+    if (!placed.ok()) {
+      for (auto it = areas.rbegin(); it != areas.rend(); ++it) ioas.UndoAdd(*it);
+      return AtIndex(placed.status(), areas.size(), EntryField(field, areas.size()));
+    }
+    areas.push_back(*placed);
+  }
+  ioas_ = &ioas;
+  areas_ = std::move(areas);
+  regions_.clear();
+  answer().iovas.clear();
+  for (size_t i = 0; i < areas_.size(); ++i) {
+    regions_.push_back(additions[i].region);
+    answer().iovas.push_back(areas_[i].range.first);
+  }
+  answer().mapping_revision = ioas.mapping_revision;
+  for (size_t i = 0, n = 0; i < regions_.size(); i += n) {
+    for (n = 1; i + n < regions_.size() && regions_[i + n] == regions_[i];) ++n;
+    regions_[i]->AddReferences(ioas.uid(), n);
+  }
+  return absl::OkStatus();
+}
+
+void AddAreasOperation::Unplan(Model&) {
+  for (auto it = areas_.rbegin(); it != areas_.rend(); ++it) ioas_->UndoAdd(*it);
+  for (MemoryRegion* const region : regions_) region->DropReferences(ioas_->uid(), 1);
+}
+
+LogicalOperation AddAreasOperation::Logical() const {
+  record::Map logical{ioas_->uid(), {}};
+  logical.areas.reserve(areas_.size());
+  for (const PlacedArea& area : areas_) {
+    logical.areas.push_back({area.range, area.area.region, area.area.offset_bytes,
+                             static_cast<uint8_t>(area.area.permission)});
+  }
+  return logical;
+}
+
+absl::Status AddAreasOperation::Apply(Backend& backend) {
+  std::vector<BackendMapping> mappings;
+  mappings.reserve(areas_.size());
+  for (const PlacedArea& area : areas_) mappings.push_back(area.ToBackend());
+  return backend.Map(ioas_->uid(), mappings);
+}
+
+void AddAreasOperation::Commit(Model& model) {
+  for (const PlacedArea& area : areas_) ioas_->CommitAdd(area);
+  answer().mapping_revision = ioas_->mapping_revision = ++model.revision;
+}
+
+// ---- Map ----
+
+absl::StatusOr<std::vector<Uid>> MapOperation::Lanes(Model& model) {
+  return IoasLane(model, context(), ref_);
+}
+
+absl::StatusOr<std::vector<Ioas::Addition>> MapOperation::Resolve(const Model& model) const {
+  RETURN_IF_ERROR(CheckBatchSize(batch_.entries.size(), "mappings"));
+  std::vector<MemoryRegion*> regions;
+  for (const ObjectRef& ref : batch_.regions) {
+    ASSIGN_OR_RETURN(MemoryRegion * region, model.Find<MemoryRegion>(context(), ref));
+    regions.push_back(region);
+  }
+  std::vector<Ioas::Addition> additions;
+  additions.reserve(batch_.entries.size());
+  for (const MapEntry& entry : batch_.entries) {
+    const size_t index = additions.size();
+    if (entry.region >= regions.size()) {
+      return AtIndex(Error(absl::StatusCode::kInvalidArgument, "REGION_INDEX_OUT_OF_RANGE",
+                           absl::StrCat("memory region index ", entry.region, " of ",
+                                        regions.size(), " named regions"))
+                         .Errno("EINVAL")
+                         .Field("memory_region"),
+                     index, EntryField("mappings", index));
+    }
+    const absl::Status permission = CheckPermission(entry.permission);
+    if (!permission.ok()) return AtIndex(permission, index, EntryField("mappings", index));
+    additions.push_back({entry.iova, entry.length_bytes, entry.offset_bytes, entry.permission,
+                         regions[entry.region]});
+  }
+  return additions;
+}
+
+absl::Status MapOperation::Plan(Model& model) {
+  ASSIGN_OR_RETURN(Ioas * ioas, model.Find<Ioas>(context(), ref_));
+  ASSIGN_OR_RETURN(const std::vector<Ioas::Addition> additions, Resolve(model));
+  return PlanAll(*ioas, additions, "mappings");
+}
+
+// ---- CopyMappings ----
+
+absl::StatusOr<std::vector<Uid>> CopyMappingsOperation::Lanes(Model& model) {
+  ASSIGN_OR_RETURN(const Ioas* source, model.Find<Ioas>(context(), request_.source));
+  ASSIGN_OR_RETURN(const Ioas* destination, model.Find<Ioas>(context(), ref_));
+  std::vector<Uid> lanes{source->uid(), destination->uid()};
+  std::sort(lanes.begin(), lanes.end());
+  lanes.erase(std::unique(lanes.begin(), lanes.end()), lanes.end());
+  return lanes;
+}
+
+absl::StatusOr<std::vector<Ioas::Addition>> CopyMappingsOperation::SourcePieces(
+    const Model& model, const Ioas& source) const {
+  ASSIGN_OR_RETURN(const IovaRange range,
+                   CheckedRange(request_.source_iova, request_.length_bytes));
+  std::vector<Ioas::Addition> pieces;
+  Iova next = range.first;
+  bool complete = false;
+  source.VisitCommitted(range, [&](const PlacedArea& area) {
+    if (area.range.first > next || pieces.size() == kMaxBatchEntries) return false;
+    const Iova last = std::min(area.range.last, range.last);
+    pieces.push_back({std::nullopt, last - next + 1,
+                      area.area.offset_bytes + (next - area.range.first), request_.permission,
+                      model.Get<MemoryRegion>(area.area.region)});
+    complete = last == range.last;
+    next = last + 1;
+    return !complete;
+  });
+  if (complete) return pieces;
+  if (pieces.size() == kMaxBatchEntries) return CheckBatchSize(kMaxBatchEntries + 1, "length");
+  return Error(absl::StatusCode::kNotFound, "IOVA_NOT_COVERED",
+               absl::StrCat("the source range ", ToString(range), " is not mapped at ", Hex(next)))
+      .Errno("ENOENT")
+      .Field("source_iova");
+}
+
+absl::Status CopyMappingsOperation::Plan(Model& model) {
+  ASSIGN_OR_RETURN(const Ioas* source, model.Find<Ioas>(context(), request_.source));
+  ASSIGN_OR_RETURN(Ioas * destination, model.Find<Ioas>(context(), ref_));
+  RETURN_IF_ERROR(CheckPermission(request_.permission));
+  ASSIGN_OR_RETURN(std::vector<Ioas::Addition> pieces, SourcePieces(model, *source));
+  // The pieces stay as far from each other as they are in the source: one place for all of them.
+  Iova iova = 0;
+  if (request_.iova.has_value()) {
+    RETURN_IF_ERROR(CheckedRange(*request_.iova, request_.length_bytes).status());
+    iova = *request_.iova;
+  } else {
+    ASSIGN_OR_RETURN(iova,
+                     destination->Allocate(request_.length_bytes, pieces.front().offset_bytes));
+  }
+  for (Ioas::Addition& piece : pieces) {
+    piece.iova = iova;
+    iova += piece.length_bytes;
+  }
+  return PlanAll(*destination, pieces, "pieces");
+}
+
+// ---- Unmap ----
+
+absl::StatusOr<std::vector<Uid>> UnmapOperation::Lanes(Model& model) {
+  return IoasLane(model, context(), ref_);
+}
+
+absl::Status UnmapOperation::CheckBatch() const {
+  if (!batch_.all) return CheckBatchSize(batch_.entries.size(), "ranges");
+  if (batch_.entries.empty()) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument, "CONFLICTING_FIELDS",
+               "ranges are given although everything is to be unmapped")
+      .Errno("EINVAL")
+      .Field("ranges");
+}
+
+absl::Status UnmapOperation::Plan(Model& model) {
+  ASSIGN_OR_RETURN(ioas_, model.Find<Ioas>(context(), ref_));
+  RETURN_IF_ERROR(CheckBatch());
+  areas_.clear();
+  if (batch_.all) {
+    RETURN_IF_ERROR(ioas_->PlanRemoveAll(&areas_));
+  }
+  for (size_t i = 0; i < batch_.entries.size(); ++i) {
+    const UnmapEntry& entry = batch_.entries[i];
+    const absl::StatusOr<IovaRange> range = CheckedRange(entry.iova, entry.length_bytes);
+    const absl::Status removed = range.ok() ? ioas_->PlanRemove(*range, &areas_) : range.status();
+    if (removed.ok()) continue;
+    Unplan(model);
+    areas_.clear();
+    return AtIndex(removed, i, EntryField("ranges", i));
+  }
+  answer() = {0, areas_.size(), ioas_->mapping_revision};
+  for (const PlacedArea& area : areas_) answer().unmapped_bytes += area.range.size_bytes();
+  return absl::OkStatus();
+}
+
+void UnmapOperation::Unplan(Model&) {
+  for (auto it = areas_.rbegin(); it != areas_.rend(); ++it) ioas_->UndoRemove(*it);
+}
+
+LogicalOperation UnmapOperation::Logical() const {
+  record::Unmap logical{ioas_->uid(), {}};
+  logical.areas.reserve(areas_.size());
+  for (const PlacedArea& area : areas_) logical.areas.push_back(area.range);
+  return logical;
+}
+
+absl::Status UnmapOperation::Apply(Backend& backend) {
+  std::vector<IovaRange> ranges;
+  ranges.reserve(areas_.size());
+  for (const PlacedArea& area : areas_) ranges.push_back(area.range);
+  return backend.Unmap(ioas_->uid(), ranges);
+}
+
+void UnmapOperation::Commit(Model& model) {
+  for (const PlacedArea& area : areas_) {
+    ioas_->CommitRemove(area);
+    model.Get<MemoryRegion>(area.area.region)->DropReferences(ioas_->uid(), 1);
+  }
+  answer().mapping_revision = ioas_->mapping_revision = ++model.revision;
+}
+
+}  // namespace viommu

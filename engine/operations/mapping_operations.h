@@ -1,0 +1,96 @@
+// engine/operations/mapping_operations.h -- Map, Unmap and CopyMappings.
+// Errors: those of Engine::Map, Unmap and CopyMappings.
+#ifndef VIOMMU_ENGINE_OPERATIONS_MAPPING_OPERATIONS_H_
+#define VIOMMU_ENGINE_OPERATIONS_MAPPING_OPERATIONS_H_
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/pipeline/operation.h"
+
+namespace viommu {
+
+// Areas to be added to one Ioas, all or none: what Map and CopyMappings share after each has found
+// out what to add.
+class AddAreasOperation : public AnsweringOperation<MapAnswer> {
+ public:
+  using AnsweringOperation::AnsweringOperation;
+
+  void Unplan(Model& model) override;
+  LogicalOperation Logical() const override;
+  absl::Status Apply(Backend& backend) override;
+  void Commit(Model& model) override;
+
+ protected:
+  // Reserves every addition or none; the error names the failing one as `field`[i].
+  absl::Status PlanAll(Ioas& ioas, absl::Span<const Ioas::Addition> additions,
+                       absl::string_view field);
+
+ private:
+  Ioas* ioas_ = nullptr;  // Stays, as its lane is held.
+  std::vector<PlacedArea> areas_;
+  // Of areas_, by position. A region is held once for every area that maps it.
+  std::vector<MemoryRegion*> regions_;
+};
+
+class MapOperation : public AddAreasOperation {
+ public:
+  MapOperation(CallContext context, ObjectRef ioas, MapBatch batch)
+      : AddAreasOperation(std::move(context)), ref_(std::move(ioas)), batch_(std::move(batch)) {}
+
+  absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
+  bool stackable() const override { return true; }
+  absl::Status Plan(Model& model) override;
+
+ private:
+  absl::StatusOr<std::vector<Ioas::Addition>> Resolve(const Model& model) const;
+
+  const ObjectRef ref_;
+  const MapBatch batch_;
+};
+
+class CopyMappingsOperation : public AddAreasOperation {
+ public:
+  CopyMappingsOperation(CallContext context, ObjectRef ioas, CopyRequest request)
+      : AddAreasOperation(std::move(context)),
+        ref_(std::move(ioas)),
+        request_(std::move(request)) {}
+
+  absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
+  absl::Status Plan(Model& model) override;
+
+ private:
+  absl::StatusOr<std::vector<Ioas::Addition>> SourcePieces(const Model& model,
+                                                           const Ioas& source) const;
+
+  const ObjectRef ref_;
+  const CopyRequest request_;
+};
+
+class UnmapOperation : public AnsweringOperation<UnmapAnswer> {
+ public:
+  UnmapOperation(CallContext context, ObjectRef ioas, UnmapBatch batch)
+      : AnsweringOperation(std::move(context)), ref_(std::move(ioas)), batch_(std::move(batch)) {}
+
+  absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
+  bool stackable() const override { return true; }
+  absl::Status Plan(Model& model) override;
+  bool nothing_to_do() const override { return areas_.empty(); }
+  void Unplan(Model& model) override;
+  LogicalOperation Logical() const override;
+  absl::Status Apply(Backend& backend) override;
+  void Commit(Model& model) override;
+
+ private:
+  absl::Status CheckBatch() const;
+
+  const ObjectRef ref_;
+  const UnmapBatch batch_;
+  Ioas* ioas_ = nullptr;
+  std::vector<PlacedArea> areas_;
+};
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_OPERATIONS_MAPPING_OPERATIONS_H_

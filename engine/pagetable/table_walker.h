@@ -1,0 +1,64 @@
+// engine/pagetable/table_walker.h -- Page tables of any format, as PageTable sees them.
+//
+// Walker (walker.h) implements this once for every format and store policy. The virtual call is
+// paid once per operation; within it all is resolved at compile time. Arguments were checked by
+// PageTable: ranges are inside the format's widths and aligned to its smallest leaf.
+#ifndef VIOMMU_ENGINE_PAGETABLE_TABLE_WALKER_H_
+#define VIOMMU_ENGINE_PAGETABLE_TABLE_WALKER_H_
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/optional.h"
+#include "engine/base/address.h"
+#include "engine/pagetable/format.h"
+#include "engine/pagetable/table_arena.h"
+
+namespace viommu {
+
+// Where an IOVA leads to.
+struct PageTranslation {
+  PhysAddr address;         // Of the very byte asked for.
+  uint64_t leaf_bytes = 0;  // Size of the leaf that maps it.
+  Permission permission;
+};
+
+// One entry on the way to an IOVA.
+struct TableEntry {
+  int level = 0;
+  PhysAddr address;  // Of the entry itself.
+  uint64_t value = 0;
+};
+
+// What the tables hold. An array index is a level.
+struct TableCounts {
+  static constexpr int kMaxLevels = 6;
+  std::array<uint64_t, kMaxLevels> leaves{};
+  std::array<uint64_t, kMaxLevels> tables{};
+};
+
+// How a map ended. Unless it is kDone, nothing was changed.
+struct MapOutcome {
+  enum Kind { kDone, kConflict, kExhausted } kind = kDone;
+  Iova conflict = 0;           // kConflict: the first address of the range that is mapped.
+  uint64_t tables_needed = 0;  // kExhausted: more than the arena has left.
+};
+
+// Thread-compatible; devices may read the tables at any time.
+class TableWalker {
+ public:
+  virtual ~TableWalker() = default;
+
+  virtual MapOutcome Map(IovaRange range, PhysAddr to, Permission permission) = 0;
+  // Both move the tables that nothing leads to any more to `freed`.
+  virtual uint64_t Unmap(IovaRange range, PageList* freed) = 0;
+  virtual void Clear(PageList* freed) = 0;  // Everything, the root too; the last call.
+  virtual absl::optional<PageTranslation> Translate(Iova iova) const = 0;
+  virtual std::vector<TableEntry> PathTo(Iova iova) const = 0;
+  virtual TableCounts Count() const = 0;
+};
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_PAGETABLE_TABLE_WALKER_H_

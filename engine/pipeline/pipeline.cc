@@ -1,0 +1,212 @@
+#include "engine/pipeline/pipeline.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
+#include "engine/pipeline/flight.h"
+
+namespace viommu {
+namespace {
+
+absl::Status DeadlineExceeded() {
+  return Error(absl::StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED",
+               "the deadline passed before the change was planned; nothing changed");
+}
+
+absl::Status JournalFailed(const absl::Status& why) {
+  return Error(
+             absl::StatusCode::kUnavailable, "JOURNAL_FAILED",
+             absl::StrCat("the change could not be made durable; nothing changed: ", why.message()))
+      .Errno("EIO");
+}
+
+absl::Status StreamStopped() {
+  return Error(absl::StatusCode::kAborted, "STREAM_STOPPED",
+               "an earlier batch of the stream failed; acknowledge it to go on");
+}
+
+}  // namespace
+
+absl::Status Pipeline::Run(Operation& operation) {
+  const std::unique_ptr<Flight> flight = Start(operation, nullptr, /*may_wait=*/true);
+  return Finish(*flight);
+}
+
+std::unique_ptr<Pipeline::Flight> Pipeline::Start(Operation& operation, const void* cohort,
+                                                  bool may_wait) {
+  auto flight = std::make_unique<Flight>(&operation, cohort);
+  absl::MutexLock lock(&mutex_);
+  absl::StatusOr<std::vector<Uid>> lanes = operation.Lanes(*model_);
+  if (!lanes.ok()) {
+    flight->result = lanes.status();
+    return flight;
+  }
+  Enter(*flight, *std::move(lanes));
+  const PlanOutcome outcome = AwaitPlan(*flight, may_wait);
+  if (outcome == PlanOutcome::kMustWait) {
+    Leave(*flight);
+    return nullptr;
+  }
+  if (outcome == PlanOutcome::kPlanned) Depart(*flight);
+  return flight;
+}
+
+absl::Status Pipeline::Finish(Flight& flight) {
+  absl::MutexLock lock(&mutex_);
+  while (!flight.result.has_value()) {
+    if (!flight.planned) {
+      // Taken back because of a failure before it. It was accepted once: no deadline any more.
+      if (AwaitPlan(flight, /*may_wait=*/true) == PlanOutcome::kPlanned) Depart(flight);
+      continue;
+    }
+    const std::shared_ptr<Completion> completion = flight.completion;
+    mutex_.Unlock();
+    const absl::Status durable = completion->Wait();
+    mutex_.Lock();
+    while (flight.completion == completion && !Heads(flight)) flight.turn.Wait(&mutex_);
+    if (flight.completion != completion) continue;
+    absl::Status applied = durable.ok() ? Apply(flight) : JournalFailed(durable);
+    if (applied.ok()) {
+      flight.operation->Commit(*model_);
+      Leave(flight);
+    } else {
+      TakeBack(flight);
+    }
+    flight.result = std::move(applied);
+  }
+  return *flight.result;
+}
+
+Pipeline::PlanOutcome Pipeline::AwaitPlan(Flight& flight, bool may_wait) {
+  Operation& operation = *flight.operation;
+  while (true) {
+    // A second try, after a refusal that may stand on something unsettled, is made at the head.
+    while (flight.retry_at_head ? !Heads(flight) : !MayPlan(flight)) {
+      if (!may_wait) return PlanOutcome::kMustWait;
+      const absl::Time deadline =
+          flight.accepted ? absl::InfiniteFuture() : operation.context().deadline;
+      if (flight.turn.WaitWithDeadline(&mutex_, deadline)) {
+        return Fail(flight, DeadlineExceeded());
+      }
+      if (flight.result.has_value()) return PlanOutcome::kFailed;  // Its cohort was stopped.
+    }
+    // What the operation works on may have changed while it waited.
+    absl::StatusOr<std::vector<Uid>> lanes = operation.Lanes(*model_);
+    if (!lanes.ok()) return Fail(flight, lanes.status());
+    if (*lanes != flight.lanes) {
+      Leave(flight);
+      Enter(flight, *std::move(lanes));
+      continue;
+    }
+    absl::Status planned = operation.Plan(*model_);
+    if (planned.ok()) {
+      flight.planned = true;
+      return PlanOutcome::kPlanned;
+    }
+    if (Heads(flight)) return Fail(flight, std::move(planned));
+    flight.retry_at_head = true;
+  }
+}
+
+Pipeline::PlanOutcome Pipeline::Fail(Flight& flight, absl::Status why) {
+  Leave(flight);
+  flight.result = std::move(why);
+  return PlanOutcome::kFailed;
+}
+
+void Pipeline::Depart(Flight& flight) {
+  Operation& operation = *flight.operation;
+  if (operation.nothing_to_do() || operation.context().validate_only) {
+    if (!operation.nothing_to_do()) operation.Unplan(*model_);
+    Leave(flight);
+    flight.result = absl::OkStatus();
+    return;
+  }
+  flight.accepted = true;
+  flight.completion = std::make_shared<Completion>();
+  const CallContext& context = operation.context();
+  flight.ticket = journal_->Append(
+      Record{context.principal, context.request_id, context.request_digest, operation.Logical()},
+      [completion = flight.completion](const absl::Status& status) { completion->Set(status); });
+  Wake(flight.lanes);  // Those behind it may be planned now.
+}
+
+absl::Status Pipeline::Apply(Flight& flight) {
+  mutex_.Unlock();
+  absl::Status applied = flight.operation->Apply(*backend_);
+  mutex_.Lock();
+  return applied;
+}
+
+void Pipeline::TakeBack(Flight& failed) {
+  // Only stackable operations are planned behind another; those have a single lane, so what is
+  // behind on it is all that may stand on the failed plan.
+  std::vector<Flight*> behind;
+  for (const Uid uid : failed.lanes) {
+    for (Flight* const flight : lanes_[uid]) {
+      if (flight != &failed && flight->planned) behind.push_back(flight);
+    }
+  }
+  for (auto it = behind.rbegin(); it != behind.rend(); ++it) {
+    (*it)->operation->Unplan(*model_);
+    (*it)->planned = false;
+    (*it)->retry_at_head = false;
+    (*it)->completion = nullptr;
+    journal_->Abort((*it)->ticket);
+  }
+  failed.operation->Unplan(*model_);
+  failed.planned = false;
+  journal_->Abort(failed.ticket);
+  for (Flight* const flight : behind) {
+    if (failed.cohort == nullptr || flight->cohort != failed.cohort) continue;
+    Fail(*flight, StreamStopped());
+  }
+  Leave(failed);
+}
+
+bool Pipeline::Heads(const Flight& flight) const {
+  return std::all_of(flight.lanes.begin(), flight.lanes.end(),
+                     [&](Uid uid) { return lanes_.at(uid).front() == &flight; });
+}
+
+bool Pipeline::MayPlan(const Flight& flight) const {
+  if (!flight.operation->stackable()) return Heads(flight);
+  for (const Uid uid : flight.lanes) {
+    for (const Flight* const before : lanes_.at(uid)) {
+      if (before == &flight) break;
+      if (!before->planned || !before->operation->stackable()) return false;
+    }
+  }
+  return true;
+}
+
+void Pipeline::Enter(Flight& flight, std::vector<Uid> lanes) {
+  flight.lanes = std::move(lanes);
+  for (const Uid uid : flight.lanes) lanes_[uid].push_back(&flight);
+}
+
+void Pipeline::Leave(Flight& flight) {
+  for (const Uid uid : flight.lanes) {
+    const auto it = lanes_.find(uid);
+    it->second.erase(std::find(it->second.begin(), it->second.end(), &flight));
+    if (it->second.empty()) lanes_.erase(it);
+  }
+  Wake(flight.lanes);
+  flight.turn.SignalAll();
+  flight.lanes.clear();
+}
+
+void Pipeline::Wake(const std::vector<Uid>& lanes) {
+  for (const Uid uid : lanes) {
+    const auto it = lanes_.find(uid);
+    if (it == lanes_.end()) continue;
+    for (Flight* const flight : it->second) flight->turn.SignalAll();
+  }
+}
+
+}  // namespace viommu

@@ -1,0 +1,57 @@
+"""Who may include whom (engine/DESIGN.md): one direction, written as a table."""
+
+# Directory or file -> directories and files whose headers it may include, besides its own
+# directory's. A directory stands for the headers directly in it, "dir/**" for all below it as well.
+# What a file may include is the union of its own row and its directory's.
+ALLOWED = {
+    "engine/base": [],
+    "engine/pagetable": ["engine/base"],
+    # Entries are stored by the same policies as page-table words are.
+    "engine/entries": ["engine/base", "engine/pagetable/store.h"],
+    "engine/journal": ["engine/base"],
+    "engine/backend": ["engine/base"],
+    "engine/model": ["engine/base", "engine/backend"],
+    "engine/backend/soft": ["engine/base", "engine/backend", "engine/pagetable", "engine/entries"],
+    # The hardware model reads the bits that pagetable/ and entries/ write. It shares no code with
+    # them, or it would share their mistakes. Only the backend that plugs it in knows it.
+    "engine/backend/soft/hardware": ["engine/base", "engine/backend/soft/physical_memory.h"],
+    "engine/backend/soft/soft_backend.h": ["engine/backend/soft/hardware"],
+    "engine/backend/soft/soft_backend.cc": ["engine/backend/soft/hardware"],
+    "engine": ["engine/base", "engine/model", "engine/journal", "engine/backend"],
+    "server": ["engine", "engine/base", "engine/backend/topology.h", "proto/**"],
+    # The one place that knows which backend exists.
+    "server/main.cc": ["engine/backend/soft"],
+    "clients/**": ["clients/**", "proto/**"],
+    "tests/**": ["clients/**", "engine/**", "proto/**", "server/**", "tests/**"],
+}
+
+# What tests and benchmarks of a directory may include on top of its row. Never the other half of
+# the software IOMMU from pagetable/, entries/ or hardware/.
+ALLOWED_IN_TESTS = {
+    "engine/pagetable": ["engine/backend/soft/physical_memory.h"],
+    "engine/entries": ["engine/backend/soft/physical_memory.h", "engine/pagetable"],
+    "engine/backend/soft": ["engine/backend/soft/hardware"],
+    "server": ["engine/backend/soft"],
+}
+
+# Below this directory nothing of another's API or RPC framework is included, in any way.
+FOREIGN_TO_ENGINE = ("clients/", "google/", "grpc/", "grpcpp/", "prometheus/", "proto/", "server/", "viommu/")
+
+# Generated headers by the path under which they are included -> the package that generates them.
+GENERATED = {
+    "google/rpc/": "proto/google/rpc",
+    "viommu/v1/": "proto/viommu/v1",
+}
+
+# Include prefix -> prefixes of the labels that provide it; the first match counts.
+PROVIDERS = [
+    ("google/protobuf/", ["@com_google_protobuf//", "//proto/"]),
+    ("benchmark/", ["@com_github_google_benchmark//"]),
+    ("gmock/", ["@com_google_googletest//"]),
+    ("grpc/", ["@com_github_grpc_grpc//"]),
+    ("grpcpp/", ["@com_github_grpc_grpc//"]),
+    ("gtest/", ["@com_google_googletest//"]),
+    ("openssl/", ["@openssl//"]),
+    ("prometheus/", ["@com_github_jupp0r_prometheus_cpp//"]),
+    ("sqlite3.h", ["@org_sqlite//"]),
+]
