@@ -21,7 +21,7 @@ absl::StatusOr<IovaRange> ParseWindow(const v1::ListMappingsRequest& request) {
   if (request.has_first_iova()) window.first = request.first_iova();
   if (request.has_last_iova()) window.last = request.last_iova();
   if (window.first <= window.last) return window;
-  return Error(absl::StatusCode::kInvalidArgument, "INVALID_RANGE",
+  return Error(absl::StatusCode::kInvalidArgument, "RANGE_INVALID",
                absl::StrCat("last_iova ", Hex(window.last), " is below first_iova ",
                             Hex(window.first)))
       .Errno("EINVAL")

@@ -2,8 +2,6 @@
 
 #include <deque>
 #include <memory>
-#include <optional>
-#include <string>
 #include <thread>
 #include <utility>
 
@@ -92,7 +90,7 @@ class Session {
   Session(std::unique_ptr<MappingStream> mappings, StreamDefaults defaults)
       : mappings_(std::move(mappings)), defaults_(std::move(defaults)) {}
 
-  // kInvalidArgument: `request` can not be read; the stream must end. What is wrong with a readable
+  // kInvalidArgument: `request` is no batch in its place; the stream must end. What is wrong with a
   // batch is in its answer.
   absl::Status Submit(const v1::StreamMappingsRequest& request) {
     RETURN_IF_ERROR(CheckFlat(request));
@@ -127,75 +125,72 @@ class Session {
   }
 
  private:
+  // What the answer to a batch in flight needs to know of it.
+  struct Pending {
+    absl::Status malformed;   // Why the engine could not be given the batch.
+    bool show_iovas = false;  // The client left the addresses to us.
+  };
+
   absl::Status SubmitMap(const v1::MapBatch& batch) {
     RETURN_IF_ERROR(CheckFlat(batch));
-    RETURN_IF_ERROR(TakeSequence(batch.sequence()));
     StreamBatch out;
     out.sequence = batch.sequence();
-    ASSIGN_OR_RETURN(out.map, ParseArrays(batch, defaults_));
-    Submit(std::move(out), /*show_iovas=*/batch.iova().empty());
+    absl::StatusOr<MapBatch> map = ParseArrays(batch, defaults_);
+    if (map.ok()) out.map = *std::move(map);
+    Submit(std::move(out), Pending{map.status(), batch.iova().empty()});
     return absl::OkStatus();
   }
 
   absl::Status SubmitUnmap(const v1::UnmapBatch& batch) {
     RETURN_IF_ERROR(CheckFlat(batch));
-    RETURN_IF_ERROR(TakeSequence(batch.sequence()));
     StreamBatch out;
     out.sequence = batch.sequence();
-    ASSIGN_OR_RETURN(out.unmap, ParseArrays(batch));
-    Submit(std::move(out), /*show_iovas=*/false);
+    absl::StatusOr<UnmapBatch> unmap = ParseArrays(batch);
+    if (unmap.ok()) out.unmap = *std::move(unmap);
+    Submit(std::move(out), Pending{unmap.status(), false});
     return absl::OkStatus();
   }
 
-  void Submit(StreamBatch batch, bool show_iovas) {
+  // A malformed batch goes to the engine too, with neither half: it fails there in its turn, so
+  // that `on_error` holds for it as for any other.
+  void Submit(StreamBatch batch, Pending pending) {
     {
       // Before the engine has it: its reply may come at once.
       absl::MutexLock lock(&mutex_);
-      show_iovas_.push_back(show_iovas);
+      pending_.push_back(std::move(pending));
     }
     mappings_->Submit(std::move(batch));
   }
 
-  absl::Status TakeSequence(uint64_t sequence) {
-    if (last_sequence_.has_value() && sequence <= *last_sequence_) {
-      return Error(absl::StatusCode::kInvalidArgument, "SEQUENCE_NOT_ASCENDING",
-                   absl::StrCat("sequence: ", sequence, " follows ", *last_sequence_))
-          .Errno("EINVAL")
-          .Field("sequence");
-    }
-    last_sequence_ = sequence;
-    return absl::OkStatus();
+  Pending TakePending() {
+    absl::MutexLock lock(&mutex_);
+    Pending pending = std::move(pending_.front());
+    pending_.pop_front();
+    return pending;
   }
 
   v1::StreamMappingsResponse Describe(const StreamReply& reply) {
-    const bool show_iovas = TakeShowIovas();
+    const Pending pending = TakePending();
     v1::StreamMappingsResponse out;
     out.set_sequence(reply.sequence);
     if (!reply.status.ok()) {
-      *out.mutable_status() = ToRpcStatus(reply.status);
+      *out.mutable_status() =
+          ToRpcStatus(pending.malformed.ok() ? reply.status : pending.malformed);
       return out;
     }
     // The one that the batch was not has revision 0.
     out.set_mapping_revision(reply.map.mapping_revision | reply.unmap.mapping_revision);
-    if (show_iovas) out.mutable_iovas()->Add(reply.map.iovas.begin(), reply.map.iovas.end());
+    if (pending.show_iovas)
+      out.mutable_iovas()->Add(reply.map.iovas.begin(), reply.map.iovas.end());
     out.set_unmapped_bytes(reply.unmap.unmapped_bytes);
     out.set_unmapped_count(reply.unmap.unmapped_areas);
     return out;
   }
 
-  bool TakeShowIovas() {
-    absl::MutexLock lock(&mutex_);
-    const bool show = show_iovas_.front();
-    show_iovas_.pop_front();
-    return show;
-  }
-
   const std::unique_ptr<MappingStream> mappings_;
   const StreamDefaults defaults_;
-  std::optional<uint64_t> last_sequence_;
   absl::Mutex mutex_;
-  // One for each batch in flight, in their order: whether the client left the addresses to us.
-  std::deque<bool> show_iovas_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);  // In the order of submission.
 };
 
 absl::StatusOr<std::unique_ptr<Session>> Open(Engine& engine, const CallContext& call,
