@@ -70,6 +70,20 @@ struct DeviceSpec {
   std::vector<ReservedRegion> reserved_regions;
 };
 
+// "ssss:bb:dd.f" in hexadecimal: segment, bus, device (below 32), function (below 8).
+struct PciAddress {
+  uint16_t segment = 0;
+  uint8_t bus = 0;
+  uint8_t device = 0;
+  uint8_t function = 0;
+
+  // As it appears on the bus: bus 15:8, device 7:3, function 2:0.
+  uint16_t source_id() const { return static_cast<uint16_t>(bus << 8 | device << 3 | function); }
+};
+
+// nullopt: `text` is not of that form or a number is beyond its limit.
+std::optional<PciAddress> ParsePciAddress(const std::string& text);
+
 struct Topology {
   std::vector<IommuSpec> iommus;
   std::vector<DeviceSpec> devices;
@@ -84,8 +98,9 @@ struct TopologyProblem {
 // Every problem at once; empty when the topology can be used. Ids must match
 // [a-z0-9]([a-z0-9:._-]{0,61}[a-z0-9])? and be unique; names must resolve; PCI addresses be unique
 // per unit and within segment, bus, slot and function limits; numbers lie in the ranges above;
-// members of a group share one unit; a 57-bit MGAW needs levels_5; IDENTITY by default needs
-// allow_identity.
+// members of a group share one unit; a unit walks tables of some depth, and a MGAW above 48 bits
+// needs levels_5; reserved regions are not empty; IDENTITY by default needs allow_identity, a unit
+// with pass-through and a trusted device, and kDmaFq is not available yet.
 std::vector<TopologyProblem> Validate(const Topology& topology);
 
 }  // namespace viommu

@@ -9,16 +9,16 @@
 //   static constexpr int kPageShift;              log2 of the smallest leaf
 //   static constexpr int kEntriesLog2;            log2 of the entries of one table
 //   int top_level() const;                        level of the root
-//   int input_bits() const;                       IOVAs are below 2^input_bits
+//   int input_bits() const;                       IOVAs are below 2^input_bits; less than 64
 //   int output_bits() const;                      physical addresses are below 2^output_bits
 //   uint64_t page_sizes() const;                  bit n set: leaves of 2^n bytes may be used
-//   uint64_t LeafEntry(PhysAddr, int level, Permission) const;
+//   uint64_t LeafEntry(PhysAddr, int level, PageAccess) const;
 //   uint64_t TableEntry(PhysAddr table) const;    points to a table one level below
 //   static bool IsPresent(uint64_t entry);
 //   static bool IsLeaf(uint64_t entry, int level);            of a present entry
 //   static PhysAddr LeafAddress(uint64_t entry, int level);   inverse of LeafEntry
 //   static PhysAddr TableAddress(uint64_t entry);             inverse of TableEntry
-//   static Permission PermissionOf(uint64_t entry);           of a leaf
+//   static PageAccess PermissionOf(uint64_t entry);           of a leaf
 //
 // LeafEntry must be linear in the address: the walker fills a run of leaves by adding the
 // difference of two neighbours. What other architectures add, joins here when its format does:
@@ -34,15 +34,15 @@
 namespace viommu {
 
 // What a device may do with a mapping.
-struct Permission {
+struct PageAccess {
   bool read = false;
   bool write = false;
 
   bool none() const { return !read && !write; }
-  friend bool operator==(Permission a, Permission b) {
+  friend bool operator==(PageAccess a, PageAccess b) {
     return a.read == b.read && a.write == b.write;
   }
-  friend bool operator!=(Permission a, Permission b) { return !(a == b); }
+  friend bool operator!=(PageAccess a, PageAccess b) { return !(a == b); }
 };
 
 // The address arithmetic that follows from a format's two constants.

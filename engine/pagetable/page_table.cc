@@ -40,7 +40,7 @@ PageTable::~PageTable() {
   arena_->Free(&tables);
 }
 
-absl::Status PageTable::Map(Iova iova, PhysAddr to, uint64_t size_bytes, Permission permission) {
+absl::Status PageTable::Map(Iova iova, PhysAddr to, uint64_t size_bytes, PageAccess permission) {
   RETURN_IF_ERROR(CheckMap(iova, to, size_bytes, permission));
   const MapOutcome outcome = walker_->Map({iova, iova + (size_bytes - 1)}, to, permission);
   switch (outcome.kind) {
@@ -72,7 +72,7 @@ std::vector<TableEntry> PageTable::PathTo(Iova iova) const {
 }
 
 absl::Status PageTable::CheckMap(Iova iova, PhysAddr to, uint64_t size_bytes,
-                                 Permission permission) const {
+                                 PageAccess permission) const {
   if (size_bytes == 0) {
     return Error(absl::StatusCode::kInvalidArgument, "INVALID_SIZE", "the size is 0")
         .Errno("EINVAL")

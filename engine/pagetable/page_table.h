@@ -58,7 +58,7 @@ class PageTable {
   //   address is wider than an entry holds (PHYSICAL_ADDRESS_TOO_WIDE).
   // kFailedPrecondition: a part of the range is mapped already (IOVA_CONFLICT).
   // kResourceExhausted: the arena has too few pages for the tables (TABLE_PAGES_EXHAUSTED).
-  absl::Status Map(Iova iova, PhysAddr to, uint64_t size_bytes, Permission permission);
+  absl::Status Map(Iova iova, PhysAddr to, uint64_t size_bytes, PageAccess permission);
 
   // Removes every leaf that lies wholly in [iova, iova + size_bytes) and answers their bytes; what
   // is not mapped, lies outside the aperture or belongs to a leaf reaching out of the range stays
@@ -90,7 +90,7 @@ class PageTable {
   // All ones below bit `bits`.
   static uint64_t LowBits(int bits) { return kMaxAddress >> (64 - bits); }
 
-  absl::Status CheckMap(Iova iova, PhysAddr to, uint64_t size_bytes, Permission permission) const;
+  absl::Status CheckMap(Iova iova, PhysAddr to, uint64_t size_bytes, PageAccess permission) const;
 
   Shape shape_;
   TableArena* arena_;

@@ -54,7 +54,7 @@ class VtdSecondStage {
   int output_bits() const { return host_address_bits_; }
   uint64_t page_sizes() const { return page_sizes_; }
 
-  uint64_t LeafEntry(PhysAddr address, int level, Permission permission) const {
+  uint64_t LeafEntry(PhysAddr address, int level, PageAccess permission) const {
     return address.value | snoop_ | (permission.read ? kRead : 0) |
            (permission.write ? kWrite : 0) | (level > 0 ? kPageSize : 0);
   }
@@ -68,7 +68,7 @@ class VtdSecondStage {
     return PhysAddr{entry & kAddress & ~(Geometry<VtdSecondStage>::Span(level) - 1)};
   }
   static PhysAddr TableAddress(uint64_t entry) { return PhysAddr{entry & kAddress}; }
-  static Permission PermissionOf(uint64_t entry) {
+  static PageAccess PermissionOf(uint64_t entry) {
     return {(entry & kRead) != 0, (entry & kWrite) != 0};
   }
 

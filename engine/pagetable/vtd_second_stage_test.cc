@@ -16,7 +16,7 @@ TEST(VtdSecondStageTest, WritesGoldenWords) {
   const struct {
     uint64_t address;
     int level;
-    Permission permission;
+    PageAccess permission;
     bool force_snoop;
     uint64_t want;
   } kLeaves[] = {
@@ -39,7 +39,7 @@ TEST(VtdSecondStageTest, WritesGoldenWords) {
 TEST(VtdSecondStageTest, DecodesWhatItEncodes) {
   const VtdSecondStage format = Make(true);
   for (int level = 0; level <= 2; ++level) {
-    for (const Permission p : {Permission{true, false}, {false, true}, {true, true}}) {
+    for (const PageAccess p : {PageAccess{true, false}, {false, true}, {true, true}}) {
       const PhysAddr address{0x000fffffc0000000};
       const uint64_t leaf = format.LeafEntry(address, level, p);
       EXPECT_TRUE(VtdSecondStage::IsPresent(leaf));
@@ -59,7 +59,7 @@ TEST(VtdSecondStageTest, ReadsPastTheBitsThatHardwareSets) {
   const uint64_t set_by_hardware = VtdSecondStage::kAccessed | VtdSecondStage::kDirty;
   const uint64_t leaf = Make().LeafEntry(PhysAddr{2 << 20}, 1, {true, true}) | set_by_hardware;
   EXPECT_EQ(VtdSecondStage::LeafAddress(leaf, 1), PhysAddr{2 << 20});
-  EXPECT_EQ(VtdSecondStage::PermissionOf(leaf), (Permission{true, true}));
+  EXPECT_EQ(VtdSecondStage::PermissionOf(leaf), (PageAccess{true, true}));
 }
 
 TEST(VtdSecondStageTest, KnowsItsWidths) {

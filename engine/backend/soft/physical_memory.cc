@@ -79,6 +79,33 @@ absl::StatusOr<PhysicalMemory::Window> PhysicalMemory::AddWindow(uint64_t size_b
                  absl::StrCat("no free physical range of ", Hex(size_bytes), " bytes"))
         .Errno("ENOMEM");
   }
+  return Insert(place, PhysAddr{base}, size_bytes);
+}
+
+absl::StatusOr<PhysicalMemory::Window> PhysicalMemory::AddWindowAt(PhysAddr base,
+                                                                   uint64_t size_bytes) {
+  if (size_bytes == 0 || size_bytes % kPageBytes != 0 || base.value % kPageBytes != 0 ||
+      base.value >= end_ || end_ - base.value < size_bytes) {
+    return Error(
+        absl::StatusCode::kInvalidArgument, "INVALID_WINDOW",
+        absl::StrCat("no window can be at ", Hex(base.value), " of ", Hex(size_bytes), " bytes"));
+  }
+  absl::MutexLock lock(&mutex_);
+  auto place = windows_.begin();
+  while (place != windows_.end() && place->base < base) ++place;
+  const bool meets_next = place != windows_.end() && place->base.value - base.value < size_bytes;
+  const bool meets_previous =
+      place != windows_.begin() && base.value - (place - 1)->base.value < (place - 1)->size_bytes;
+  if (meets_next || meets_previous) {
+    return Error(
+        absl::StatusCode::kAlreadyExists, "WINDOW_CONFLICT",
+        absl::StrCat("a window overlaps ", Hex(base.value), " of ", Hex(size_bytes), " bytes"));
+  }
+  return Insert(place, base, size_bytes);
+}
+
+absl::StatusOr<PhysicalMemory::Window> PhysicalMemory::Insert(std::vector<Window>::iterator place,
+                                                              PhysAddr base, uint64_t size_bytes) {
   void* data = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) {
@@ -87,7 +114,7 @@ absl::StatusOr<PhysicalMemory::Window> PhysicalMemory::AddWindow(uint64_t size_b
                               " bytes: ", std::strerror(errno)))
         .Errno("ENOMEM");
   }
-  const Window window{PhysAddr{base}, size_bytes, static_cast<char*>(data)};
+  const Window window{base, size_bytes, static_cast<char*>(data)};
   windows_.insert(place, window);
   return window;
 }

@@ -44,6 +44,14 @@ class PhysicalMemory {
   // kResourceExhausted: no free physical range is large enough, or the host refuses the mapping.
   absl::StatusOr<Window> AddWindow(uint64_t size_bytes, uint64_t alignment_bytes);
 
+  // Adds zeroed memory at exactly [base, base + size_bytes), both multiples of 4 KiB. Later windows
+  // keep away from it. For memory whose place the firmware decides.
+  // kInvalidArgument: base or size is no multiple of 4 KiB, the size is 0, or the address width can
+  //   not name the range.
+  // kAlreadyExists: a window is there.
+  // kResourceExhausted: the host refuses the mapping.
+  absl::StatusOr<Window> AddWindowAt(PhysAddr base, uint64_t size_bytes);
+
   // Takes a window away; nothing answers at its addresses any more. `base` must be a window's.
   void RemoveWindow(PhysAddr base);
 
@@ -61,6 +69,9 @@ class PhysicalMemory {
   bool Write(PhysAddr address, absl::Span<const char> bytes);
 
  private:
+  // Maps host memory for a window, and inserts it before `place`.
+  absl::StatusOr<Window> Insert(std::vector<Window>::iterator place, PhysAddr base,
+                                uint64_t size_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The pointer behind [address, address + size_bytes); null when it is not in one window.
   char* At(PhysAddr address, uint64_t size_bytes) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 

@@ -41,6 +41,34 @@ TEST(PhysicalMemoryTest, RefusesWhatTheAddressWidthCannotName) {
   EXPECT_EQ(DetailOf(window.status())->reason, "PHYSICAL_MEMORY_EXHAUSTED");
 }
 
+TEST(PhysicalMemoryTest, KeepsWindowsAwayFromPlacesThatTheFirmwareChose) {
+  PhysicalMemory memory(PhysAddr{kMiB}, 40);
+  ASSERT_TRUE(memory.AddWindowAt(PhysAddr{kMiB + 8192}, 8192).ok());
+  EXPECT_EQ(memory.AddWindow(8192, 4096)->base.value, kMiB);
+  EXPECT_EQ(memory.AddWindow(8192, 4096)->base.value, kMiB + 16384);
+  const struct {
+    const char* name;
+    uint64_t base, size_bytes;
+    absl::StatusCode code;
+  } kCases[] = {
+      {"below the first address", 0x4000, 4096, absl::StatusCode::kOk},
+      {"overlaps the next", kMiB - 4096, 8192, absl::StatusCode::kAlreadyExists},
+      {"inside another", kMiB + 12288, 4096, absl::StatusCode::kAlreadyExists},
+      {"around others", kMiB - 8192, kMiB, absl::StatusCode::kAlreadyExists},
+      {"same base", kMiB, 4096, absl::StatusCode::kAlreadyExists},
+      {"ends where the next begins", kMiB - 4096, 4096, absl::StatusCode::kOk},
+      {"unaligned", 0x5001, 4096, absl::StatusCode::kInvalidArgument},
+      {"odd size", 0x5000, 4097, absl::StatusCode::kInvalidArgument},
+      {"empty", 0x5000, 0, absl::StatusCode::kInvalidArgument},
+      {"beyond the width", (uint64_t{1} << 40) - 4096, 8192, absl::StatusCode::kInvalidArgument},
+      {"at the very end", (uint64_t{1} << 40) - 4096, 4096, absl::StatusCode::kOk},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(memory.AddWindowAt(PhysAddr{c.base}, c.size_bytes).status().code(), c.code);
+  }
+}
+
 TEST(PhysicalMemoryTest, ManyGiBCostNothingUntilTouched) {
   PhysicalMemory memory(PhysAddr{0}, 46);
   const auto window = memory.AddWindow(1024 * kGiB, kGiB);

@@ -1,0 +1,46 @@
+// engine/backend/soft/domain_ids.h -- The domain ids of one VT-d unit: which of them tag something.
+//
+// 0 is never used and 1 belongs to pass-through (vtd/pasid.h, vtd/iommu.h). An id comes back only
+// after every cache entry that it tags has been flushed; the one given back last is taken first, so
+// that a flush that was forgotten shows early.
+//
+// Thread-compatible: the VtdUnit holds its lock.
+#ifndef VIOMMU_ENGINE_BACKEND_SOFT_DOMAIN_IDS_H_
+#define VIOMMU_ENGINE_BACKEND_SOFT_DOMAIN_IDS_H_
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "engine/entries/vtd_entries.h"
+
+namespace viommu {
+
+class DomainIds {
+ public:
+  // Ids below 2^`bits`, 4 <= bits <= 16.
+  explicit DomainIds(int bits) : end_(uint32_t{1} << bits) {}
+
+  // nullopt: all are taken.
+  std::optional<uint16_t> Take() {
+    if (!returned_.empty()) {
+      const uint16_t id = returned_.back();
+      returned_.pop_back();
+      return id;
+    }
+    if (next_ == end_) return std::nullopt;
+    return static_cast<uint16_t>(next_++);
+  }
+
+  // `id` was taken and tags nothing any more, in no cache.
+  void Return(uint16_t id) { returned_.push_back(id); }
+
+ private:
+  const uint32_t end_;
+  uint32_t next_ = vtd::kFirstPagingDomainId;  // This and higher ones were never taken.
+  std::vector<uint16_t> returned_;
+};
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_BACKEND_SOFT_DOMAIN_IDS_H_

@@ -1,0 +1,75 @@
+// engine/backend/soft/soft_memory.h -- Who has which part of the simulated physical memory: the
+// tables, the MemoryRegions, and the places that firmware reserved for DIRECT regions.
+//
+// The arena of the tables lies at 4 GiB, the regions behind it: away from the low memory in which
+// DIRECT regions usually lie, and from the interrupt window at 0xfee00000, which no memory may use.
+//
+// Thread-safe.
+#ifndef VIOMMU_ENGINE_BACKEND_SOFT_SOFT_MEMORY_H_
+#define VIOMMU_ENGINE_BACKEND_SOFT_SOFT_MEMORY_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/soft/physical_memory.h"
+#include "engine/backend/topology.h"
+#include "engine/base/address.h"
+#include "engine/pagetable/table_arena.h"
+
+namespace viommu {
+
+class SoftMemory {
+ public:
+  // Physical addresses have as many bits as the narrowest unit takes.
+  // kInvalidArgument: a DIRECT region is wider than that, or the arena's size is no multiple of
+  //   4 KiB.
+  // kResourceExhausted: no place for the arena.
+  static absl::StatusOr<std::unique_ptr<SoftMemory>> Create(const Topology& topology,
+                                                            uint64_t arena_bytes);
+
+  PhysicalMemory& physical() { return physical_; }
+  TableArena& arena() { return *arena_; }
+  const TableArena& arena() const { return *arena_; }
+
+  // Zeroed memory for a region, placed so that leaves of up to 1 GiB can map it.
+  // kAlreadyExists: `uid` is taken.
+  // kInvalidArgument: the size is 0 or no multiple of 4 KiB.
+  // kResourceExhausted: no physical range is large enough.
+  absl::Status CreateRegion(Uid uid, uint64_t size_bytes);
+  // kNotFound: no such region.
+  absl::Status DestroyRegion(Uid uid);
+
+  // Where [offset_bytes, offset_bytes + size_bytes) of a region lies.
+  // kNotFound: no such region.
+  // kOutOfRange: the range is not inside the region.
+  absl::StatusOr<PhysAddr> Locate(Uid uid, uint64_t offset_bytes, uint64_t size_bytes) const;
+
+  // As Locate.
+  absl::Status Read(Uid uid, uint64_t offset_bytes, absl::Span<char> data) const;
+  absl::Status Write(Uid uid, uint64_t offset_bytes, absl::Span<const char> data);
+
+ private:
+  explicit SoftMemory(int address_width_bits);
+  absl::Status AddDirectRegions(const Topology& topology);
+
+  PhysicalMemory physical_;
+  std::unique_ptr<TableArena> arena_;
+  mutable absl::Mutex mutex_;
+  absl::flat_hash_map<Uid, PhysicalMemory::Window> regions_ ABSL_GUARDED_BY(mutex_);
+};
+
+// The DIRECT and DIRECT_RELAXABLE regions of some devices, widened to whole pages, merged and in
+// ascending order: what a DMA default domain maps one to one.
+std::vector<IovaRange> DirectRanges(absl::Span<const DeviceSpec* const> devices);
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_BACKEND_SOFT_SOFT_MEMORY_H_

@@ -1,0 +1,85 @@
+#include "engine/backend/soft/table_dump.h"
+
+#include <array>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "engine/entries/vtd_entries.h"
+
+namespace viommu {
+namespace {
+
+constexpr uint64_t kWordBytes = sizeof(uint64_t);
+constexpr uint64_t kSecondStageAddressMask = 0x000f'ffff'ffff'f000;
+constexpr uint64_t kSecondStagePresentMask = 3;  // R and W.
+constexpr uint64_t kSecondStagePageSize = uint64_t{1} << 7;
+
+// Reads entries of N words and appends what they say to a list.
+class Reader {
+ public:
+  Reader(const PhysicalMemory& memory, std::vector<TableEntryDump>* dumps)
+      : memory_(memory), dumps_(*dumps) {}
+
+  // `describe` takes the array. What no memory backs reads as zero, that is, not present.
+  template <size_t N, typename Describe>
+  std::array<uint64_t, N> Read(std::string table, PhysAddr address, Describe describe) {
+    std::array<uint64_t, N> words;
+    for (size_t i = 0; i < N; ++i) {
+      words[i] = memory_.Load64(address + i * kWordBytes).value_or(0);
+    }
+    dumps_.push_back({std::move(table), address, {words.begin(), words.end()}, describe(words)});
+    return words;
+  }
+
+ private:
+  const PhysicalMemory& memory_;
+  std::vector<TableEntryDump>& dumps_;
+};
+
+void DumpSecondStage(const vtd::PasidEntry& entry, Iova iova, Reader* reader) {
+  PhysAddr table = vtd::PointerIn(entry[0]);
+  for (int level = vtd::LevelsOf(entry); level >= 1; --level) {
+    const uint64_t index = iova >> (12 + 9 * (level - 1)) & 511;
+    const uint64_t word = reader->Read<1>(
+        absl::StrCat("second-stage level ", level), table + index * kWordBytes,
+        [&](const auto& w) { return vtd::DescribeSecondStageEntry(w[0], level); })[0];
+    if ((word & kSecondStagePresentMask) == 0 || (word & kSecondStagePageSize) != 0) return;
+    table = PhysAddr{word & kSecondStageAddressMask};
+  }
+}
+
+}  // namespace
+
+std::vector<TableEntryDump> DumpPath(const PhysicalMemory& memory, PhysAddr root_table,
+                                     uint16_t source_id, Iova iova) {
+  std::vector<TableEntryDump> dumps;
+  Reader reader(memory, &dumps);
+  const uint64_t half = source_id / vtd::kContextEntries;  // The word of the root table.
+  const auto root = reader.Read<1>("root", root_table + half * kWordBytes,
+                                   [](const auto& w) { return vtd::DescribeRootHalf(w[0]); });
+  if ((root[0] & vtd::kPresent) == 0) return dumps;
+
+  const uint64_t index = source_id % vtd::kContextEntries;
+  const vtd::ContextEntry context =
+      reader.Read<4>("context", vtd::PointerIn(root[0]) + index * sizeof(vtd::ContextEntry),
+                     vtd::DescribeContextEntry);
+  if ((context[0] & vtd::kPresent) == 0) return dumps;
+
+  const uint64_t pasid = context[1] & vtd::kContextRidPasidMask;
+  const auto directory =
+      reader.Read<1>("pasid-directory",
+                     vtd::PointerIn(context[0]) + (pasid >> vtd::kPasidDirectoryShift) * kWordBytes,
+                     [](const auto& w) { return vtd::DescribePasidDirectoryEntry(w[0]); });
+  if ((directory[0] & vtd::kPresent) == 0) return dumps;
+
+  const uint64_t slot = pasid % vtd::kPasidTableEntries;
+  const vtd::PasidEntry entry =
+      reader.Read<8>("pasid", vtd::PointerIn(directory[0]) + slot * sizeof(vtd::PasidEntry),
+                     vtd::DescribePasidEntry);
+  if (vtd::IsPresent(entry) && vtd::TypeOf(entry) == vtd::PasidType::kSecondStage) {
+    DumpSecondStage(entry, iova, &reader);
+  }
+  return dumps;
+}
+
+}  // namespace viommu

@@ -1,0 +1,62 @@
+// engine/backend/soft/test_topology.h -- A small host for tests of the soft backend.
+#ifndef VIOMMU_ENGINE_BACKEND_SOFT_TEST_TOPOLOGY_H_
+#define VIOMMU_ENGINE_BACKEND_SOFT_TEST_TOPOLOGY_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/backend/topology.h"
+
+namespace viommu {
+
+// Positions in TestTopology().devices.
+enum TestDevice : uint32_t {
+  kDiskA,      // dmar0; a group of its own, as all but the two functions.
+  kDiskB,      // dmar0.
+  kFunction0,  // dmar0, group "pair".
+  kFunction1,  // dmar0, group "pair".
+  kHostNic,    // dmar0; IDENTITY by default.
+  kFarDisk,    // dmar1.
+  kUsb,        // dmar1; DIRECT region kUsbRegion.
+  kThunder,    // dmar1; untrusted; a platform device without a bus address.
+  kTestDevices,
+};
+
+inline constexpr IovaRange kUsbRegion = {0x7d80'0000, 0x7d81'ffff};
+
+// Two units, "dmar0" of 4 levels and 48 bits, "dmar1" of 3 to 5 levels and 57 bits; eight devices.
+inline Topology TestTopology() {
+  Topology topology;
+  topology.iommus.resize(2);
+  topology.iommus[0].id = "dmar0";
+  topology.iommus[1].id = "dmar1";
+  topology.iommus[1].levels_3 = true;
+  topology.iommus[1].levels_5 = true;
+  topology.iommus[1].guest_address_width_bits = 57;
+  const struct {
+    const char *id, *address, *iommu, *group;
+  } kDevices[kTestDevices] = {
+      {"disk-a", "0000:00:02.0", "dmar0", "disk-a"}, {"disk-b", "0000:00:03.0", "dmar0", "disk-b"},
+      {"fn0", "0000:01:00.0", "dmar0", "pair"},      {"fn1", "0000:01:00.1", "dmar0", "pair"},
+      {"nic", "0000:02:1f.0", "dmar0", "nic"},       {"far-disk", "0000:80:02.0", "dmar1", "far"},
+      {"usb", "0000:80:14.0", "dmar1", "usb"},       {"thunder", "", "dmar1", "thunder"},
+  };
+  for (const auto& d : kDevices) {
+    DeviceSpec device;
+    device.id = d.id;
+    device.pci_address = d.address;
+    device.iommu = d.iommu;
+    device.group = d.group;
+    topology.devices.push_back(device);
+  }
+  topology.devices[kHostNic].allow_identity = true;
+  topology.devices[kHostNic].default_domain = DefaultDomainType::kIdentity;
+  topology.devices[kUsb].reserved_regions = {{kUsbRegion, ReservedRegionType::kDirect}};
+  topology.devices[kThunder].untrusted = true;
+  return topology;
+}
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_BACKEND_SOFT_TEST_TOPOLOGY_H_

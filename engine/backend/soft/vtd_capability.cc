@@ -1,0 +1,110 @@
+#include "engine/backend/soft/vtd_capability.h"
+
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/errors.h"
+
+namespace viommu::vtd {
+namespace {
+
+constexpr char kSecondStageFormat[] = "vtd-second-stage";
+
+constexpr uint64_t k4K = uint64_t{1} << 12;
+constexpr uint64_t k2M = uint64_t{1} << 21;
+constexpr uint64_t k1G = uint64_t{1} << 30;
+
+constexpr uint64_t kFaultRecordOffset = 0x400;  // Any place behind the registers in use.
+constexpr uint64_t kFaultRecords = 8;
+
+uint64_t Field(uint64_t value, int shift) { return value << shift; }
+
+int WidthOf(int levels) { return 12 + 9 * levels; }
+
+uint64_t PageSizesOf(const IommuSpec& spec) {
+  return k4K | (spec.leaf_2m ? k2M : 0) | (spec.leaf_1g ? k1G : 0);
+}
+
+absl::Status Incompatible(const IommuSpec& spec, const std::string& why) {
+  return Error(absl::StatusCode::kFailedPrecondition, "INCOMPATIBLE_DOMAIN",
+               absl::StrCat("iommu ", spec.id, " cannot use the domain: ", why))
+      .Errno("EINVAL")
+      .Meta("iommu", spec.id);
+}
+
+}  // namespace
+
+uint64_t CapabilityOf(const IommuSpec& spec) {
+  return Field((spec.domain_id_bits - 4) / 2, 0) |                  // ND 2:0
+         Field(spec.levels_3, 9) | Field(spec.levels_4, 10) |       // SAGAW 12:8
+         Field(spec.levels_5, 11) |                                 //
+         Field(spec.guest_address_width_bits - 1, 16) |             // MGAW 21:16
+         Field(kFaultRecordOffset / 16, 24) |                       // FRO 33:24
+         Field(spec.leaf_2m, 34) | Field(spec.leaf_1g, 35) |        // SLLPS 37:34
+         Field(1, 39) | Field(kFaultRecords - 1, 40) |              // PSI, NFR 47:40
+         Field(kMaxAddressMask, 48) | Field(1, 54) | Field(1, 55);  // MAMV, DWD, DRD
+}
+
+uint64_t ExtendedCapabilityOf(const IommuSpec& spec) {
+  return Field(1, 0) | Field(1, 1) |                                   // C, QI
+         Field(spec.pass_through, 6) | Field(spec.snoop_control, 7) |  // PT, SC
+         Field(spec.pasid_bits - 1, 35) | Field(1, 40) |               // PSS, PASID
+         Field(1, 43) | Field(1, 46) | Field(1, 48);                   // SMTS, SLTS, SMPWC
+}
+
+bool HasLevels(const IommuSpec& spec, int levels) {
+  return (levels == 3 && spec.levels_3) || (levels == 4 && spec.levels_4) ||
+         (levels == 5 && spec.levels_5);
+}
+
+int DeepestLevels(const IommuSpec& spec) {
+  for (const int levels : {5, 4, 3}) {
+    if (HasLevels(spec, levels)) return levels;
+  }
+  return 0;
+}
+
+absl::StatusOr<DomainProperties> PlanSecondStage(const IommuSpec& spec) {
+  DomainProperties properties;
+  properties.format = kSecondStageFormat;
+  properties.levels = DeepestLevels(spec);
+  if (properties.levels == 0) {
+    return Error(absl::StatusCode::kFailedPrecondition, "NO_TABLE_FORMAT",
+                 absl::StrCat("iommu ", spec.id, " walks no page table of ours"))
+        .Errno("EOPNOTSUPP");
+  }
+  for (const int levels : {4, 3}) {
+    if (HasLevels(spec, levels) && WidthOf(levels) >= spec.guest_address_width_bits) {
+      properties.levels = levels;
+    }
+  }
+  const int width = std::min(WidthOf(properties.levels), spec.guest_address_width_bits);
+  properties.aperture = {0, (uint64_t{1} << width) - 1};
+  properties.page_sizes = PageSizesOf(spec);
+  properties.enforces_cache_coherency = spec.snoop_control;
+  return properties;
+}
+
+absl::Status CheckSecondStage(const IommuSpec& spec, const DomainProperties& properties) {
+  if (properties.format != kSecondStageFormat) {
+    return Incompatible(spec, absl::StrCat("its format is ", properties.format));
+  }
+  if (!HasLevels(spec, properties.levels)) {
+    return Incompatible(spec, absl::StrCat("it has ", properties.levels, " levels"));
+  }
+  if ((properties.page_sizes & ~PageSizesOf(spec)) != 0) {
+    return Incompatible(spec, "its tables may hold leaves larger than the unit knows");
+  }
+  if (properties.aperture.last >> spec.guest_address_width_bits != 0) {
+    return Incompatible(
+        spec, absl::StrCat("its last address ", Hex(properties.aperture.last), " is wider than ",
+                           spec.guest_address_width_bits, " bits"));
+  }
+  if (properties.enforces_cache_coherency && !spec.snoop_control) {
+    return Incompatible(spec, "it enforces cache coherency, which the unit cannot");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace viommu::vtd

@@ -1,0 +1,41 @@
+// engine/backend/soft/vtd_capability.h -- What an IommuSpec means in VT-d terms: its capability
+// registers, the domains it can have, the domains it can use.
+//
+// Bit positions: VT-d 11.4.2, 11.4.3 and the kernel's vtd/iommu.h cap_*, ecap_*
+// (iommufd-semantics.md 18.5). All functions are pure.
+#ifndef VIOMMU_ENGINE_BACKEND_SOFT_VTD_CAPABILITY_H_
+#define VIOMMU_ENGINE_BACKEND_SOFT_VTD_CAPABILITY_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
+#include "engine/backend/topology.h"
+
+namespace viommu::vtd {
+
+// CAP.MAMV: a page-selective flush covers at most 2^18 pages, 1 GiB.
+inline constexpr int kMaxAddressMask = 18;
+
+uint64_t CapabilityOf(const IommuSpec& spec);
+uint64_t ExtendedCapabilityOf(const IommuSpec& spec);
+
+bool HasLevels(const IommuSpec& spec, int levels);
+// The deepest table that the unit walks, 3..5; 0 when it walks none.
+int DeepestLevels(const IommuSpec& spec);
+
+// A second-stage domain made for this unit: the shallowest table that reaches all of MGAW, or else
+// the deepest there is (vtd/iommu.c: compute_vasz_lg2_ss).
+// kFailedPrecondition: the unit walks no table.
+absl::StatusOr<DomainProperties> PlanSecondStage(const IommuSpec& spec);
+
+// Whether a unit can use a domain that was made for another (vtd/iommu.c:
+// paging_domain_compatible_second_stage).
+// kFailedPrecondition, INCOMPATIBLE_DOMAIN: the unit lacks the depth, a page size, the width, or
+//   the snooping that the domain promises.
+absl::Status CheckSecondStage(const IommuSpec& spec, const DomainProperties& properties);
+
+}  // namespace viommu::vtd
+
+#endif  // VIOMMU_ENGINE_BACKEND_SOFT_VTD_CAPABILITY_H_

@@ -1,0 +1,167 @@
+#include "engine/backend/topology.h"
+
+#include <map>
+#include <set>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+
+namespace viommu {
+namespace {
+
+constexpr size_t kMaxIdBytes = 63;
+
+// [a-z0-9]([a-z0-9:._-]{0,61}[a-z0-9])?
+bool IsId(const std::string& text) {
+  const auto is_end = [](char c) { return absl::ascii_islower(c) || absl::ascii_isdigit(c); };
+  if (text.empty() || text.size() > kMaxIdBytes || !is_end(text.front()) || !is_end(text.back())) {
+    return false;
+  }
+  for (const char c : text) {
+    if (!is_end(c) && c != ':' && c != '.' && c != '_' && c != '-') return false;
+  }
+  return true;
+}
+
+// The value of `digits` hexadecimal digits at `position`; -1 when one is none.
+int HexAt(const std::string& text, size_t position, size_t digits) {
+  int value = 0;
+  for (const char c : text.substr(position, digits)) {
+    if (!absl::ascii_isxdigit(c)) return -1;
+    value = value * 16 + (absl::ascii_isdigit(c) ? c - '0' : absl::ascii_tolower(c) - 'a' + 10);
+  }
+  return value;
+}
+
+// Collects the problems of one topology.
+class Validator {
+ public:
+  explicit Validator(const Topology& topology) : topology_(topology) {}
+
+  std::vector<TopologyProblem> Run() {
+    for (size_t i = 0; i < topology_.iommus.size(); ++i) {
+      CheckIommu(absl::StrCat("iommus[", i, "]"), topology_.iommus[i]);
+    }
+    for (size_t i = 0; i < topology_.devices.size(); ++i) {
+      CheckDevice(absl::StrCat("devices[", i, "]"), topology_.devices[i]);
+    }
+    return std::move(problems_);
+  }
+
+ private:
+  void Add(const std::string& path, std::string message) {
+    problems_.push_back({path, std::move(message)});
+  }
+
+  void CheckId(const std::string& path, const std::string& id) {
+    if (!IsId(id)) Add(path, absl::StrCat("\"", id, "\" is not a valid id"));
+  }
+
+  void CheckRange(const std::string& path, int value, int least, int most) {
+    if (value >= least && value <= most) return;
+    Add(path, absl::StrCat(value, " is not in ", least, "..", most));
+  }
+
+  void CheckIommu(const std::string& path, const IommuSpec& spec) {
+    CheckId(path + ".id", spec.id);
+    if (!iommus_.emplace(spec.id, &spec).second) {
+      Add(path + ".id", absl::StrCat("\"", spec.id, "\" is used twice"));
+    }
+    CheckRange(path + ".host_address_width_bits", spec.host_address_width_bits, 32, 52);
+    CheckRange(path + ".guest_address_width_bits", spec.guest_address_width_bits, 39, 57);
+    CheckRange(path + ".domain_id_bits", spec.domain_id_bits, 4, 16);
+    if (spec.domain_id_bits % 2 != 0) {
+      Add(path + ".domain_id_bits", absl::StrCat(spec.domain_id_bits, " is odd"));
+    }
+    CheckRange(path + ".pasid_bits", spec.pasid_bits, 1, 20);
+    if (!spec.levels_3 && !spec.levels_4 && !spec.levels_5) {
+      Add(path + ".levels_4", "the unit walks no table: one of levels_3, _4, _5 must be true");
+    }
+    if (spec.guest_address_width_bits > 48 && !spec.levels_5) {
+      Add(path + ".guest_address_width_bits",
+          absl::StrCat(spec.guest_address_width_bits, " bits need levels_5"));
+    }
+  }
+
+  void CheckDevice(const std::string& path, const DeviceSpec& spec) {
+    CheckId(path + ".id", spec.id);
+    if (!device_ids_.insert(spec.id).second) {
+      Add(path + ".id", absl::StrCat("\"", spec.id, "\" is used twice"));
+    }
+    CheckId(path + ".group", spec.group);
+    CheckPlace(path, spec);
+    CheckDefaultDomain(path, spec);
+    CheckRange(path + ".pasid_bits", spec.pasid_bits, 0, 20);
+    for (size_t i = 0; i < spec.reserved_regions.size(); ++i) {
+      const IovaRange& range = spec.reserved_regions[i].range;
+      if (range.first <= range.last) continue;
+      Add(absl::StrCat(path, ".reserved_regions[", i, "].range"),
+          absl::StrCat(ToString(range), " ends before it begins"));
+    }
+  }
+
+  void CheckPlace(const std::string& path, const DeviceSpec& spec) {
+    if (iommus_.count(spec.iommu) == 0) {
+      Add(path + ".iommu", absl::StrCat("there is no iommu \"", spec.iommu, "\""));
+    }
+    const auto group = group_iommus_.emplace(spec.group, spec.iommu).first;
+    if (group->second != spec.iommu) {
+      Add(path + ".iommu", absl::StrCat("another member of group \"", spec.group, "\" is behind \"",
+                                        group->second, "\""));
+    }
+    if (spec.pci_address.empty()) return;
+    const auto pci = ParsePciAddress(spec.pci_address);
+    if (!pci.has_value()) {
+      Add(path + ".pci_address", absl::StrCat("\"", spec.pci_address, "\" is not ssss:bb:dd.f"));
+    } else if (!source_ids_.insert({spec.iommu, pci->source_id()}).second) {
+      // The segment does not count: a unit serves one, and sees bus, device and function.
+      Add(path + ".pci_address",
+          absl::StrCat(spec.pci_address, " is used twice behind \"", spec.iommu, "\""));
+    }
+  }
+
+  void CheckDefaultDomain(const std::string& path, const DeviceSpec& spec) {
+    const std::string field = path + ".default_domain";
+    if (spec.default_domain == DefaultDomainType::kDmaFq) {
+      Add(field, "deferred invalidation (DMA_FQ) is not available");
+    }
+    if (spec.default_domain != DefaultDomainType::kIdentity) return;
+    if (!spec.allow_identity) Add(field, "IDENTITY needs allow_identity");
+    if (spec.untrusted) Add(field, "an untrusted device is never on IDENTITY");
+    const auto iommu = iommus_.find(spec.iommu);
+    if (iommu != iommus_.end() && !iommu->second->pass_through) {
+      Add(field, absl::StrCat("iommu \"", spec.iommu, "\" cannot pass addresses through"));
+    }
+  }
+
+  const Topology& topology_;
+  std::vector<TopologyProblem> problems_;
+  std::map<std::string, const IommuSpec*> iommus_;
+  std::set<std::string> device_ids_;
+  std::map<std::string, std::string> group_iommus_;  // The iommu of a group's first member.
+  std::set<std::pair<std::string, uint16_t>> source_ids_;
+};
+
+}  // namespace
+
+std::optional<PciAddress> ParsePciAddress(const std::string& text) {
+  if (text.size() != 12 || text[4] != ':' || text[7] != ':' || text[10] != '.') {
+    return std::nullopt;
+  }
+  const int segment = HexAt(text, 0, 4);
+  const int bus = HexAt(text, 5, 2);
+  const int device = HexAt(text, 8, 2);
+  const int function = HexAt(text, 11, 1);
+  if (segment < 0 || bus < 0 || device < 0 || device > 31 || function < 0 || function > 7) {
+    return std::nullopt;
+  }
+  return PciAddress{static_cast<uint16_t>(segment), static_cast<uint8_t>(bus),
+                    static_cast<uint8_t>(device), static_cast<uint8_t>(function)};
+}
+
+std::vector<TopologyProblem> Validate(const Topology& topology) {
+  return Validator(topology).Run();
+}
+
+}  // namespace viommu

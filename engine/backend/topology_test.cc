@@ -1,0 +1,146 @@
+#include "engine/backend/topology.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace viommu {
+namespace {
+
+Topology Good() {
+  Topology t;
+  t.iommus = {IommuSpec{}, IommuSpec{}};
+  t.iommus[0].id = "dmar0";
+  t.iommus[1].id = "dmar1";
+  t.devices.resize(3);
+  for (int i = 0; i < 3; ++i) {
+    DeviceSpec& d = t.devices[i];
+    d.id = d.pci_address = "0000:00:0" + std::to_string(i) + ".0";
+    d.iommu = i == 2 ? "dmar1" : "dmar0";
+    d.group = "g" + std::to_string(i);
+  }
+  return t;
+}
+
+TEST(TopologyTest, AcceptsAGoodOne) {
+  Topology t = Good();
+  EXPECT_TRUE(Validate(t).empty());
+  t.devices[0].allow_identity = true;
+  t.devices[0].default_domain = DefaultDomainType::kIdentity;
+  t.devices[1].group = "g0";
+  t.devices[1].pci_address = "";
+  t.devices[2].pci_address = t.devices[0].pci_address;  // Behind another unit.
+  t.iommus[1].levels_5 = true;
+  t.iommus[1].guest_address_width_bits = 57;
+  t.devices[2].reserved_regions = {{{0x1000, 0x1000}, ReservedRegionType::kDirect}};
+  t.devices[2].id = std::string(63, 'a');
+  EXPECT_TRUE(Validate(t).empty());
+  EXPECT_TRUE(Validate(Topology{}).empty());
+}
+
+TEST(TopologyTest, NamesEachProblemAndItsPlace) {
+  const struct {
+    const char* name;
+    std::function<void(Topology*)> spoil;
+    const char* path;
+  } kCases[] = {
+      {"empty id",
+       [](Topology* t) { t->iommus[0].id = t->devices[0].iommu = t->devices[1].iommu = ""; },
+       "iommus[0].id"},
+      {"capital letter", [](Topology* t) { t->devices[0].id = "Disk"; }, "devices[0].id"},
+      {"ends with a dash", [](Topology* t) { t->devices[0].id = "disk-"; }, "devices[0].id"},
+      {"slash", [](Topology* t) { t->devices[0].id = "a/b"; }, "devices[0].id"},
+      {"long id", [](Topology* t) { t->devices[0].id = std::string(64, 'a'); }, "devices[0].id"},
+      {"iommu id twice",
+       [](Topology* t) {
+         t->iommus[1].id = "dmar0";
+         t->devices[2].iommu = "dmar0";
+       },
+       "iommus[1].id"},
+      {"device id twice", [](Topology* t) { t->devices[1].id = t->devices[0].id; },
+       "devices[1].id"},
+      {"narrow host", [](Topology* t) { t->iommus[0].host_address_width_bits = 31; },
+       "iommus[0].host_address_width_bits"},
+      {"wide host", [](Topology* t) { t->iommus[0].host_address_width_bits = 53; },
+       "iommus[0].host_address_width_bits"},
+      {"narrow guest", [](Topology* t) { t->iommus[0].guest_address_width_bits = 38; },
+       "iommus[0].guest_address_width_bits"},
+      {"57 bits without 5 levels", [](Topology* t) { t->iommus[0].guest_address_width_bits = 57; },
+       "iommus[0].guest_address_width_bits"},
+      {"few domain ids", [](Topology* t) { t->iommus[0].domain_id_bits = 2; },
+       "iommus[0].domain_id_bits"},
+      {"odd domain ids", [](Topology* t) { t->iommus[0].domain_id_bits = 5; },
+       "iommus[0].domain_id_bits"},
+      {"no PASID bits", [](Topology* t) { t->iommus[0].pasid_bits = 0; }, "iommus[0].pasid_bits"},
+      {"no depth", [](Topology* t) { t->iommus[0].levels_4 = false; }, "iommus[0].levels_4"},
+      {"unknown iommu", [](Topology* t) { t->devices[2].iommu = "dmar9"; }, "devices[2].iommu"},
+      {"no group", [](Topology* t) { t->devices[2].group = ""; }, "devices[2].group"},
+      {"group behind two", [](Topology* t) { t->devices[2].group = "g0"; }, "devices[2].iommu"},
+      {"malformed address", [](Topology* t) { t->devices[0].pci_address = "00:02.0"; },
+       "devices[0].pci_address"},
+      {"no hex", [](Topology* t) { t->devices[0].pci_address = "0000:0g:02.0"; },
+       "devices[0].pci_address"},
+      {"device 32", [](Topology* t) { t->devices[0].pci_address = "0000:00:20.0"; },
+       "devices[0].pci_address"},
+      {"function 8", [](Topology* t) { t->devices[0].pci_address = "0000:00:02.8"; },
+       "devices[0].pci_address"},
+      {"address twice", [](Topology* t) { t->devices[1].pci_address = "0001:00:00.0"; },
+       "devices[1].pci_address"},
+      {"many PASID bits", [](Topology* t) { t->devices[0].pasid_bits = 21; },
+       "devices[0].pasid_bits"},
+      {"identity not allowed",
+       [](Topology* t) { t->devices[0].default_domain = DefaultDomainType::kIdentity; },
+       "devices[0].default_domain"},
+      {"identity, untrusted",
+       [](Topology* t) {
+         t->devices[0].default_domain = DefaultDomainType::kIdentity;
+         t->devices[0].allow_identity = t->devices[0].untrusted = true;
+       },
+       "devices[0].default_domain"},
+      {"identity without pass-through",
+       [](Topology* t) {
+         t->devices[0].default_domain = DefaultDomainType::kIdentity;
+         t->devices[0].allow_identity = true;
+         t->iommus[0].pass_through = false;
+       },
+       "devices[0].default_domain"},
+      {"flush queue", [](Topology* t) { t->devices[0].default_domain = DefaultDomainType::kDmaFq; },
+       "devices[0].default_domain"},
+      {"empty region",
+       [](Topology* t) {
+         t->devices[0].reserved_regions = {{{2, 1}}};
+       },
+       "devices[0].reserved_regions[0].range"},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.name);
+    Topology t = Good();
+    c.spoil(&t);
+    const auto problems = Validate(t);
+    ASSERT_EQ(problems.size(), 1u);
+    EXPECT_EQ(problems[0].path, c.path);
+    EXPECT_FALSE(problems[0].message.empty());
+  }
+}
+
+TEST(TopologyTest, ReportsAllProblemsAtOnce) {
+  Topology t = Good();
+  t.iommus[0].pasid_bits = 21;
+  t.devices[1].group = "";
+  t.devices[2].iommu = "nowhere";
+  EXPECT_EQ(Validate(t).size(), 3u);
+}
+
+TEST(TopologyTest, ReadsPciAddresses) {
+  const auto pci = ParsePciAddress("12aB:ff:1f.7");
+  ASSERT_TRUE(pci.has_value());
+  EXPECT_EQ(pci->segment, 0x12ab);
+  EXPECT_EQ(pci->source_id(), 0xffff);
+  EXPECT_EQ(ParsePciAddress("0000:01:02.3")->source_id(), 0x0113);
+  EXPECT_FALSE(ParsePciAddress("").has_value());
+}
+
+}  // namespace
+}  // namespace viommu

@@ -1,0 +1,91 @@
+#include "engine/entries/vtd_descriptors.h"
+
+#include "gtest/gtest.h"
+
+namespace viommu::vtd {
+namespace {
+
+TEST(VtdDescriptorsTest, WritesTheGoldenWordsAndKnowsTheKind) {
+  const struct {
+    const char* name;
+    Descriptor descriptor, want;
+    DescriptorKind kind;
+    const char* kind_name;
+  } kCases[] = {
+      {"context cache",
+       InvalidateAllContexts(),
+       {0x11},
+       DescriptorKind::kContextCache,
+       "context_cache"},
+      {"PASID cache, all",
+       InvalidateAllPasids(),
+       {0x37},
+       DescriptorKind::kPasidCache,
+       "pasid_cache"},
+      {"PASID cache, one",
+       InvalidatePasid(0xabcd, 0x12345),
+       {0x1'2345'abcd'0017},
+       DescriptorKind::kPasidCache,
+       "pasid_cache"},
+      {"IOTLB, all", InvalidateIotlb(), {0xd2}, DescriptorKind::kIotlbGlobal, "iotlb_global"},
+      {"IOTLB, domain",
+       InvalidateIotlbDomain(7),
+       {0x7'00e2},
+       DescriptorKind::kIotlbDomain,
+       "iotlb_domain"},
+      {"IOTLB, pages and tables",
+       InvalidateIotlbPages(7, {0x12'3400'0000, 18}, false),
+       {0x7'00f2, 0x12'3400'0012},
+       DescriptorKind::kIotlbPage,
+       "iotlb_page"},
+      {"IOTLB, leaves only",
+       InvalidateIotlbPages(0xffff, {0x5000, 0}, true),
+       {0xffff'00f2, 0x5040},
+       DescriptorKind::kIotlbPage,
+       "iotlb_page"},
+      {"PASID IOTLB",
+       InvalidatePasidIotlb(1, 0xfffff),
+       {0xf'ffff'0001'0026},
+       DescriptorKind::kPasidIotlb,
+       "pasid_iotlb"},
+      {"wait",
+       Wait(PhysAddr{0x1'0000'2004}, 0xdeadbeef),
+       {0xdeadbeef'00000065, 0x1'0000'2004},
+       DescriptorKind::kWait,
+       "wait"},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(c.descriptor, c.want);
+    EXPECT_EQ(KindOf(c.descriptor), c.kind);
+    EXPECT_EQ(NameOf(c.kind), c.kind_name);
+  }
+}
+
+TEST(VtdDescriptorsTest, CoversARangeWithTheSmallestAlignedBlock) {
+  const struct {
+    const char* name;
+    IovaRange range;
+    Iova first;
+    int order;
+  } kCases[] = {
+      {"one byte", {0x1234, 0x1234}, 0x1000, 0},
+      {"one page", {0x1000, 0x1fff}, 0x1000, 0},
+      {"two aligned pages", {0x2000, 0x3fff}, 0x2000, 1},
+      {"two pages across a boundary", {0x1000, 0x2fff}, 0, 2},
+      {"two pages across 2 MiB", {0x1f'f000, 0x20'0fff}, 0, 10},
+      {"three pages", {0x4000, 0x6fff}, 0x4000, 2},
+      {"1 GiB", {0x4000'0000, 0x7fff'ffff}, 0x4000'0000, 18},
+      {"the last page", {kMaxAddress - 0xfff, kMaxAddress}, kMaxAddress - 0xfff, 0},
+      {"everything", {0, kMaxAddress}, 0, 52},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.name);
+    const PageBlock block = CoveringBlock(c.range);
+    EXPECT_EQ(block.first, c.first);
+    EXPECT_EQ(block.order, c.order);
+  }
+}
+
+}  // namespace
+}  // namespace viommu::vtd
