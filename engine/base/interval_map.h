@@ -238,6 +238,7 @@ class IntervalMap<V>::BasicIterator {
 
 }  // namespace viommu
 
-#include "engine/base/interval_map_inl.h"  // IWYU pragma: export
+#include "engine/base/interval_map_gaps_inl.h"  // IWYU pragma: export
+#include "engine/base/interval_map_inl.h"       // IWYU pragma: export
 
 #endif  // VIOMMU_ENGINE_BASE_INTERVAL_MAP_H_

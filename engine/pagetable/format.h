@@ -9,7 +9,7 @@
 //   static constexpr int kPageShift;              log2 of the smallest leaf
 //   static constexpr int kEntriesLog2;            log2 of the entries of one table
 //   int top_level() const;                        level of the root
-//   int input_bits() const;                       IOVAs are below 2^input_bits
+//   int input_bits() const;                       IOVAs are below 2^input_bits; less than 64
 //   int output_bits() const;                      physical addresses are below 2^output_bits
 //   uint64_t page_sizes() const;                  bit n set: leaves of 2^n bytes may be used
 //   uint64_t LeafEntry(PhysAddr, int level, PageAccess) const;

@@ -21,7 +21,7 @@ constexpr uint64_t kPage = 4 * kKiB;
 struct Leaf {
   uint64_t size;
   uint64_t to;
-  Permission permission;
+  PageAccess permission;
 };
 
 // What must be mapped, leaf by leaf.
@@ -40,7 +40,7 @@ class Model {
     return absl::nullopt;
   }
 
-  void Map(Iova iova, uint64_t to, uint64_t size, Permission permission) {
+  void Map(Iova iova, uint64_t to, uint64_t size, PageAccess permission) {
     while (size > 0) {
       uint64_t leaf = 0;
       for (const uint64_t s : sizes_) {
@@ -127,8 +127,8 @@ class PageTableModelTest : public ::testing::Test {
     // A GiB that is not aligned alike would make the model crawl.
     const bool alike = size == kGiB || Below(2) == 0;
     const uint64_t to = (alike ? iova : RandomIova()) % (8 * kGiB);
-    const Permission permissions[] = {kReadOnly, kWriteOnly, kReadWrite};
-    const Permission permission = permissions[Below(3)];
+    const PageAccess permissions[] = {kReadOnly, kWriteOnly, kReadWrite};
+    const PageAccess permission = permissions[Below(3)];
     const absl::Status status = table_.Map(iova, PhysAddr{to}, size, permission);
     const auto conflict = model_.FirstMapped(iova, size);
     if (size - 1 > table_.aperture().last - iova) {
@@ -170,7 +170,7 @@ class PageTableModelTest : public ::testing::Test {
     if (!want.mapped) return;
     ASSERT_EQ(got->address.value, want.physical);
     ASSERT_EQ(got->leaf_bytes, want.leaf_bytes);
-    ASSERT_EQ(got->permission, (Permission{want.read, want.write}));
+    ASSERT_EQ(got->permission, (PageAccess{want.read, want.write}));
   }
 
   void CompareAll() {

@@ -14,7 +14,8 @@ namespace {
 
 using ::testing::ElementsAre;
 
-constexpr uint64_t kAllSizes = 4 * kKiB | 2 * kMiB | kGiB;
+constexpr uint64_t kPage = 4 * kKiB;
+constexpr uint64_t kAllSizes = kPage | 2 * kMiB | kGiB;
 
 std::string ReasonOf(const absl::Status& status) {
   const auto detail = DetailOf(status);
@@ -148,7 +149,6 @@ TYPED_TEST(PageTableTest, ChoosesTheLargestLeavesThatFit) {
 
 TYPED_TEST(PageTableTest, RefusesBadRangesAndSaysWhy) {
   constexpr Iova kTop = Iova{1} << TypeParam::kInputBits;
-  constexpr uint64_t kPage = 4 * kKiB;
   const struct {
     const char* name;
     Iova iova;
@@ -237,6 +237,10 @@ TYPED_TEST(PageTableTest, UnmapsOnlyLeavesThatLieWhollyInTheRange) {
   EXPECT_EQ(this->Unmap(kGiB + 4 * kKiB, kGiB - 4 * kKiB), 0u) << "the end of a leaf";
   EXPECT_EQ(this->Unmap(kGiB, kGiB - 4 * kKiB), 0u) << "the start of a leaf";
   EXPECT_EQ(this->Unmap(2 * kGiB + kMiB, 3 * kMiB), 4 * kKiB) << "the middle of a leaf onwards";
+  map(3 * kGiB, 2 * kPage);
+  EXPECT_EQ(this->Unmap(3 * kGiB + 8, 2 * kPage - 16), 0u) << "the inner parts of two pages";
+  EXPECT_EQ(this->Unmap(3 * kGiB + 8, 2 * kPage - 8), kPage) << "the second one wholly";
+  EXPECT_EQ(this->Unmap(3 * kGiB, kPage + 8), kPage) << "the first one wholly";
   EXPECT_EQ(this->Unmap(0, 0), 0u) << "nothing";
   EXPECT_EQ(this->Unmap(this->kTop, 4 * kKiB), 0u) << "outside";
   EXPECT_EQ(this->Unmap(kGiB, ~uint64_t{0}), kGiB + 2 * kMiB) << "far beyond the aperture";

@@ -19,7 +19,8 @@ namespace viommu {
 inline constexpr uint64_t kKiB = 1024, kMiB = 1024 * kKiB, kGiB = 1024 * kMiB;
 inline constexpr PageAccess kReadOnly{true, false}, kWriteOnly{false, true}, kReadWrite{true, true};
 
-// Zeroed memory with an arena over it, at a physical base that no pointer looks like.
+// Memory with an arena over it, at a physical base that no pointer looks like. Its pages look used:
+// full of words that would be leaves, should a table be linked before it is complete.
 class TableMemory {
  public:
   static constexpr PhysAddr kBase{0x5'4320'1000};
@@ -27,7 +28,8 @@ class TableMemory {
   explicit TableMemory(uint64_t pages)
       : size_bytes_(pages * 4096),
         data_(static_cast<char*>(std::aligned_alloc(4096, size_bytes_)), &std::free) {
-    std::fill(data_.get(), data_.get() + size_bytes_, 0);
+    auto* words = reinterpret_cast<uint64_t*>(data_.get());
+    std::fill(words, words + size_bytes_ / 8, 0x000dead000000083);
     arena_ = std::make_unique<TableArena>(data_.get(), kBase, size_bytes_);
   }
 

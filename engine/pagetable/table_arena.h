@@ -43,10 +43,10 @@ class TableArena {
  public:
   static constexpr int kPageShift = 12;
   static constexpr uint64_t kPageBytes = uint64_t{1} << kPageShift;
-  static constexpr int kMaxBlockLog2 = 10;  // 4 MiB, the largest PASID directory being 256 KiB.
+  static constexpr int kMaxBlockLog2 = 10;  // 4 MiB; a VT-d invalidation queue has at most 512 KiB.
 
-  // Offers [data, data + size_bytes), which answers at physical `base`, is zeroed, and outlives the
-  // arena. Base and size are multiples of 4 KiB; the size is at most 8 TiB.
+  // Offers [data, data + size_bytes), which answers at physical `base` and outlives the arena. Base
+  // and size are multiples of 4 KiB; the size is at most 16 TiB.
   TableArena(char* data, PhysAddr base, uint64_t size_bytes);
   TableArena(const TableArena&) = delete;
   TableArena& operator=(const TableArena&) = delete;

@@ -1,5 +1,6 @@
 #include "engine/pagetable/table_arena.h"
 
+#include <algorithm>
 #include <set>
 #include <thread>
 #include <vector>

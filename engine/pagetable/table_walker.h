@@ -50,9 +50,9 @@ class TableWalker {
  public:
   virtual ~TableWalker() = default;
 
-  virtual MapOutcome Map(IovaRange range, PhysAddr to, PageAccess permission) = 0;
+  virtual MapOutcome Map(const IovaRange& range, PhysAddr to, PageAccess permission) = 0;
   // Both move the tables that nothing leads to any more to `freed`.
-  virtual uint64_t Unmap(IovaRange range, PageList* freed) = 0;
+  virtual uint64_t Unmap(const IovaRange& range, PageList* freed) = 0;
   virtual void Clear(PageList* freed) = 0;  // Everything, the root too; the last call.
   virtual absl::optional<PageTranslation> Translate(Iova iova) const = 0;
   virtual std::vector<TableEntry> PathTo(Iova iova) const = 0;

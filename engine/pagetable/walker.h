@@ -19,6 +19,7 @@
 #include <cstring>
 #include <vector>
 
+#include "absl/types/optional.h"
 #include "engine/base/address.h"
 #include "engine/pagetable/format.h"
 #include "engine/pagetable/table_arena.h"
@@ -39,26 +40,26 @@ class Walker final : public TableWalker {
 
   // Looks first (conflicts, tables needed), takes all tables at once, then cannot fail any more:
   // a refused map never shows anything to a device.
-  MapOutcome Map(IovaRange range, PhysAddr to, PageAccess permission) override {
+  MapOutcome Map(const IovaRange& range, PhysAddr to, PageAccess permission) override {
     MapOutcome outcome;
     Path path;
     const int level = Descend(range, &path);
-    if (MapRun(path[level], level, {range, to}, permission)) return outcome;
-    Survey(path[level], level, {range, to}, &outcome);
+    if (MapRun(path[level], level, {range.first, range.last, to}, permission)) return outcome;
+    Survey(path[level], level, {range.first, range.last, to}, &outcome);
     if (outcome.kind != MapOutcome::kDone) return outcome;
     MapContext context{permission, {}};
     if (!arena_->TakeUninitialized(outcome.tables_needed, &context.spare)) {
       outcome.kind = MapOutcome::kExhausted;
       return outcome;
     }
-    MapInto<kLinked>(path[level], level, {range, to}, &context);
+    MapInto<kLinked>(path[level], level, {range.first, range.last, to}, &context);
     return outcome;
   }
 
-  uint64_t Unmap(IovaRange range, PageList* freed) override {
+  uint64_t Unmap(const IovaRange& range, PageList* freed) override {
     Path path;
     int level = Descend(range, &path);
-    const uint64_t bytes = UnmapFrom(path[level], level, range, freed);
+    const uint64_t bytes = UnmapFrom(path[level], level, range.first, range.last, freed);
     while (level < top() && arena_->LiveEntries(path[level]) == 0) {
       const PhysAddr emptied = path[level++];
       store_.Store64(WordFor(path[level], range.first, level), 0);
@@ -105,20 +106,24 @@ class Walker final : public TableWalker {
  private:
   using G = Geometry<Format>;
 
+  // Ranges go from function to function as two numbers: the compiler copies a struct of them with
+  // one wide load that waits for both halves to leave the store buffer.
+
   // Tables on the way to an address, by level.
   using Path = std::array<PhysAddr, TableCounts::kMaxLevels>;
 
   // A range and where its first byte leads to.
   struct Piece {
-    IovaRange range;
+    Iova first;
+    Iova last;
     PhysAddr to;
 
-    Piece UpTo(Iova last) const { return {{range.first, std::min(range.last, last)}, to}; }
-    // Drops the front up to `last`; false when nothing is left.
-    bool DropUpTo(Iova last) {
-      if (last >= range.last) return false;
-      to = to + (last + 1 - range.first);
-      range.first = last + 1;
+    Piece UpTo(Iova end) const { return {first, std::min(last, end), to}; }
+    // Drops the front up to `end`; false when nothing is left.
+    bool DropUpTo(Iova end) {
+      if (end >= last) return false;
+      to = to + (end + 1 - first);
+      first = end + 1;
       return true;
     }
   };
@@ -141,7 +146,7 @@ class Walker final : public TableWalker {
 
   // Follows the tables from the root as long as one of them spans the whole range; answers the
   // level of the last. Most operations touch that one table only.
-  int Descend(IovaRange range, Path* path) const {
+  int Descend(const IovaRange& range, Path* path) const {
     int level = top();
     PhysAddr table = root_;
     for (;; --level) {
@@ -157,24 +162,24 @@ class Walker final : public TableWalker {
   // bytes need a table below.
   uint64_t LeafRun(const Piece& piece, int level) const {
     const uint64_t rest = G::Span(level) - 1;
-    const uint64_t length = piece.range.last - piece.range.first;
+    const uint64_t length = piece.last - piece.first;
     if ((format_.page_sizes() & G::Span(level)) == 0) return 0;
-    if (((piece.range.first | piece.to.value) & rest) != 0 || length < rest) return 0;
+    if (((piece.first | piece.to.value) & rest) != 0 || length < rest) return 0;
     return ((length - rest) >> G::Shift(level)) + 1;
   }
 
   // The last address of a run, or of the first entry when there is no run.
   static Iova LastOfRun(const Piece& piece, int level, uint64_t run) {
-    if (run == 0) return G::LastOfEntry(piece.range.first, level);
-    return piece.range.first + ((run - 1) << G::Shift(level)) + (G::Span(level) - 1);
+    if (run == 0) return G::LastOfEntry(piece.first, level);
+    return piece.first + ((run - 1) << G::Shift(level)) + (G::Span(level) - 1);
   }
 
   // The short way for most maps: the whole piece is one run of leaves in a table that is there.
   // Answers false, with nothing changed, when it is not or when something is in the way.
-  bool MapRun(PhysAddr table, int level, const Piece& piece, Permission permission) {
+  bool MapRun(PhysAddr table, int level, const Piece& piece, PageAccess permission) {
     const uint64_t run = LeafRun(piece, level);
-    if (run == 0 || LastOfRun(piece, level, run) != piece.range.last) return false;
-    uint64_t* word = WordFor(table, piece.range.first, level);
+    if (run == 0 || LastOfRun(piece, level, run) != piece.last) return false;
+    uint64_t* word = WordFor(table, piece.first, level);
     if (!AllAbsent(word, run)) return false;
     FillLeaves(word, run, level, piece.to, permission);
     arena_->LiveEntries(table) += static_cast<uint32_t>(run);
@@ -184,7 +189,7 @@ class Walker final : public TableWalker {
   // Finds the first mapped address in the piece, or counts the tables that mapping it would add.
   // The piece lies within one table.
   void Survey(PhysAddr table, int level, Piece piece, MapOutcome* outcome) const {
-    const uint64_t* word = WordFor(table, piece.range.first, level);
+    const uint64_t* word = WordFor(table, piece.first, level);
     Iova last;
     do {
       const uint64_t run = LeafRun(piece, level);
@@ -193,13 +198,13 @@ class Walker final : public TableWalker {
         word += run;
         continue;
       }
-      last = G::LastOfEntry(piece.range.first, level);
+      last = G::LastOfEntry(piece.first, level);
       const uint64_t entry = Load(word++);
       if (!Format::IsPresent(entry)) {
         if (run == 0) outcome->tables_needed += TablesFor(piece.UpTo(last), level - 1);
       } else if (Format::IsLeaf(entry, level)) {
         outcome->kind = MapOutcome::kConflict;
-        outcome->conflict = piece.range.first;
+        outcome->conflict = piece.first;
       } else {
         Survey(Format::TableAddress(entry), level - 1, piece.UpTo(last), outcome);
       }
@@ -227,7 +232,7 @@ class Walker final : public TableWalker {
   // Maps the piece, which lies within this table and meets no leaf.
   template <Visibility visibility>
   void MapInto(PhysAddr table, int level, Piece piece, MapContext* context) {
-    uint64_t* word = WordFor(table, piece.range.first, level);
+    uint64_t* word = WordFor(table, piece.first, level);
     uint64_t added = 0;
     Iova last;
     do {
@@ -264,8 +269,8 @@ class Walker final : public TableWalker {
   PhysAddr Build(int level, const Piece& piece, MapContext* context) {
     const PhysAddr table = arena_->PopFront(&context->spare);
     uint64_t* words = arena_->WordsAt(table);
-    const uint64_t begin = G::Index(piece.range.first, level);
-    const uint64_t end = G::Index(piece.range.last, level) + 1;
+    const uint64_t begin = G::Index(piece.first, level);
+    const uint64_t end = G::Index(piece.last, level) + 1;
     std::memset(words, 0, begin * sizeof(*words));
     std::memset(words + end, 0, (G::kEntries - end) * sizeof(*words));
     arena_->LiveEntries(table) = 0;
@@ -274,20 +279,20 @@ class Walker final : public TableWalker {
   }
 
   // Removes all leaves that lie wholly in the range, which lies within this table.
-  uint64_t UnmapFrom(PhysAddr table, int level, IovaRange range, PageList* freed) {
+  uint64_t UnmapFrom(PhysAddr table, int level, Iova first, Iova last, PageList* freed) {
     uint64_t bytes = 0;
-    const uint32_t removed = level == 0 ? ClearLeaves(table, range, &bytes)
-                                        : UnmapEntries(table, level, range, freed, &bytes);
+    const uint32_t removed = level == 0 ? ClearLeaves(table, first, last, &bytes)
+                                        : UnmapEntries(table, level, first, last, freed, &bytes);
     arena_->LiveEntries(table) -= removed;
     return bytes;
   }
 
   // In a table of smallest leaves. Answers how many were cleared.
-  uint32_t ClearLeaves(PhysAddr table, IovaRange range, uint64_t* bytes) {
+  uint32_t ClearLeaves(PhysAddr table, Iova first, Iova last, uint64_t* bytes) {
     // A leaf that reaches out of the range stays.
-    const uint64_t begin = (range.first + (G::Span(0) - 1)) >> G::Shift(0);
-    const uint64_t end = (range.last + 1) >> G::Shift(0);
-    uint64_t* word = WordFor(table, range.first, 0) + (begin - (range.first >> G::Shift(0)));
+    const uint64_t begin = (first + (G::Span(0) - 1)) >> G::Shift(0);
+    const uint64_t end = (last + 1) >> G::Shift(0);
+    uint64_t* word = WordFor(table, first, 0) + (begin - (first >> G::Shift(0)));
     uint32_t removed = 0;
     for (uint64_t page = begin; page < end; ++page, ++word) {
       if (!Format::IsPresent(Load(word))) continue;
@@ -299,25 +304,25 @@ class Walker final : public TableWalker {
   }
 
   // In a table above those. Answers how many of its own entries were cleared.
-  uint32_t UnmapEntries(PhysAddr table, int level, IovaRange range, PageList* freed,
+  uint32_t UnmapEntries(PhysAddr table, int level, Iova first, Iova last, PageList* freed,
                         uint64_t* bytes) {
-    uint64_t* word = WordFor(table, range.first, level);
+    uint64_t* word = WordFor(table, first, level);
     uint32_t removed = 0;
     for (;; ++word) {
-      const Iova last = std::min(range.last, G::LastOfEntry(range.first, level));
+      const Iova end = std::min(last, G::LastOfEntry(first, level));
       if (const uint64_t entry = Load(word); Format::IsPresent(entry)) {
-        removed += UnmapEntry(word, entry, level, {range.first, last}, freed, bytes);
+        removed += UnmapEntry(word, entry, level, first, end, freed, bytes);
       }
-      if (last == range.last) return removed;
-      range.first = last + 1;
+      if (end == last) return removed;
+      first = end + 1;
     }
   }
 
   // Removes what lies below one present entry in the range, which lies within the entry. Answers 1
   // when the entry itself was cleared, else 0.
-  uint32_t UnmapEntry(uint64_t* word, uint64_t entry, int level, IovaRange range, PageList* freed,
-                      uint64_t* bytes) {
-    const bool whole = range.last - range.first == G::Span(level) - 1;
+  uint32_t UnmapEntry(uint64_t* word, uint64_t entry, int level, Iova first, Iova last,
+                      PageList* freed, uint64_t* bytes) {
+    const bool whole = last - first == G::Span(level) - 1;
     if (Format::IsLeaf(entry, level)) {
       if (!whole) return 0;
       store_.Store64(word, 0);
@@ -330,7 +335,7 @@ class Walker final : public TableWalker {
       *bytes += Discard(child, level - 1, freed);
       return 1;
     }
-    *bytes += UnmapFrom(child, level - 1, range, freed);
+    *bytes += UnmapFrom(child, level - 1, first, last, freed);
     if (arena_->LiveEntries(child) > 0) return 0;
     store_.Store64(word, 0);
     arena_->PushBack(child, freed);

@@ -17,7 +17,7 @@ class Unreadable(Exception):
 @dataclasses.dataclass(frozen=True)
 class Target:
     label: str
-    files: tuple  # Paths of srcs and hdrs from the root; labels of generated ones are left out.
+    files: tuple  # Paths of srcs, hdrs and textual_hdrs from the root; labels of generated ones are left out.
     headers: tuple
     deps: tuple  # Absolute labels.
 
@@ -52,8 +52,8 @@ def _files(labels, package):
 def _target(call, package, names):
     given = {keyword.arg: keyword.value for keyword in call.keywords}
     lists = {key: _strings(given[key], names) if key in given else []
-             for key in ("name", "srcs", "hdrs", "deps")}
-    headers = _files(lists["hdrs"], package)
+             for key in ("name", "srcs", "hdrs", "textual_hdrs", "deps")}
+    headers = _files(lists["hdrs"] + lists["textual_hdrs"], package)
     return Target(label=f"//{package}:{lists['name'][0]}",
                   files=_files(lists["srcs"], package) + headers,
                   headers=headers,

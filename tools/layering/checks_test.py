@@ -35,7 +35,7 @@ class DirectionTest(unittest.TestCase):
                 ("engine/model/a.h", "engine/backend/backend.h"),
                 ("engine/engine.cc", "engine/model/ioas.h"),
                 ("engine/backend/soft/a.cc", "engine/pagetable/page_table.h"),
-                ("engine/backend/soft/soft_backend.cc", "engine/backend/soft/hardware/vtd_model.h"),
+                ("engine/backend/soft/a.cc", "engine/backend/soft/hardware/vtd_model.h"),
                 ("engine/backend/soft/hardware/a.h", "engine/backend/soft/physical_memory.h"),
                 ("server/a.cc", "engine/engine.h"),
                 ("server/a.cc", "viommu/v1/host.grpc.pb.h"),
@@ -57,10 +57,11 @@ class DirectionTest(unittest.TestCase):
                 ("engine/backend/soft/hardware/a.h", "engine/pagetable/store.h"),
                 ("engine/backend/soft/hardware/a_test.cc", "engine/entries/a.h"),
                 ("engine/backend/soft/hardware/a.h", "engine/backend/soft/soft_backend.h"),
-                ("engine/backend/soft/a.cc", "engine/backend/soft/hardware/vtd_model.h"),
                 ("engine/backend/soft/a.cc", "engine/model/ioas.h"),
                 ("engine/model/a.cc", "engine/backend/soft/soft_backend.h"),
                 ("engine/model/a.cc", "engine/engine.h"),
+                ("engine/pipeline/a.cc", "engine/operations/attach.h"),
+                ("engine/model/a.cc", "engine/pipeline/pipeline.h"),
                 ("engine/engine.cc", "engine/backend/soft/soft_backend.h"),
                 ("engine/engine.cc", "engine/pagetable/page_table.h"),
                 ("engine/engine.cc", "viommu/v1/host.pb.h"),
@@ -95,6 +96,7 @@ cc_library(
     name = "a",
     srcs = ["a.cc"],
     hdrs = ["a.h"],
+    textual_hdrs = ["a_inl.h"],
     deps = _COMMON + select({"//:tsan": ["//engine/base:b"], "//conditions:default": []}),
 )
 """
@@ -108,13 +110,15 @@ class DependenciesTest(unittest.TestCase):
     def test_reads_lists_names_sums_and_selects(self):
         root = write_tree(self, {"engine/BUILD.bazel": BUILD})
         self.assertEqual(build_files.read(root, "engine"), [build_files.Target(
-            label="//engine:a", files=("engine/a.cc", "engine/a.h"), headers=("engine/a.h",),
+            label="//engine:a", files=("engine/a.cc", "engine/a.h", "engine/a_inl.h"),
+            headers=("engine/a.h", "engine/a_inl.h"),
             deps=("@com_google_absl//absl/status:status", "//engine/base:b"))])
 
     def test_accepts_what_the_target_or_a_direct_dep_provides(self):
         self.assertEqual([], self.problems({
             "engine/BUILD.bazel": BUILD,
-            "engine/a.h": "",
+            "engine/a.h": '#include "engine/a_inl.h"',
+            "engine/a_inl.h": "",
             "engine/a.cc": '#include "engine/a.h"\n#include "engine/base/b.h"\n'
                            '#include "absl/status/status.h"\n#include <vector>\n',
             "engine/base/BUILD.bazel": 'cc_library(name = "b", hdrs = ["b.h"])',

@@ -1,6 +1,5 @@
 // Each cache uses what it remembers until a descriptor that covers it is consumed, and no longer.
 #include <functional>
-#include <string>
 
 #include "engine/backend/soft/hardware/vtd_fault.h"
 #include "engine/backend/soft/hardware/vtd_model.h"
@@ -246,6 +245,38 @@ TEST(VtdCacheTest, RemembersPermissionsOfLeavesAndTables) {
   EXPECT_TRUE(other.model->Translate(World::Write(kPage)).ok());
   other.Submit(2 | 3 << 4 | kDomainField, kPage | kHint);
   EXPECT_EQ(other.model->Translate(World::Write(kPage)).fault_reason, kWriteDenied);
+}
+
+TEST(VtdCacheTest, RemembersThatReadsWereNotPermittedAbove) {
+  World world;
+  world.Flip(world.level4_entry, 1);
+  EXPECT_TRUE(world.model->Translate(World::Write(kPage)).ok());
+  world.Flip(world.level4_entry, 1);
+  EXPECT_TRUE(world.model->Probe(World::Read(kPage)).ok());
+  EXPECT_EQ(world.model->Translate(World::Read(kPage)).fault_reason, kReadDenied);
+  // A page behind the same table: the fault is that of the level which denies, not of the page.
+  EXPECT_EQ(world.model->Translate(World::Read(kPage + 0x1000)).fault_reason, kReadDenied);
+}
+
+TEST(VtdCacheTest, DropsEveryTableInTheRange) {
+  World world;
+  const uint64_t second = world.Page();
+  world.Store(world.level2 + 8 * 2, second | 3);
+  world.Store(second, world.data | 3);
+  const uint64_t far = kPage + 0x400000;
+  EXPECT_TRUE(world.model->Translate(World::Read(far)).ok());
+  world.Store(world.level2 + 8 * 2, 0);
+  EXPECT_TRUE(world.model->Translate(World::Read(far)).ok());
+  world.Submit(2 | 3 << 4 | kDomainField, kPage | 18);  // 1 GiB.
+  EXPECT_EQ(world.model->Translate(World::Read(far)).fault_reason, kPageNotPresent);
+}
+
+TEST(VtdCacheTest, TakesAnAddressMaskOfTheWholeAddressSpace) {
+  World world(kTestCap | 63ull << 48);  // MAMV 63.
+  EXPECT_TRUE(world.model->Translate(World::Read(kPage)).ok());
+  world.Store(world.leaf_4k, 0);
+  world.Submit(2 | 3 << 4 | kDomainField, 1ull << 47 | kHint | 63);
+  EXPECT_EQ(world.model->Translate(World::Read(kPage)).fault_reason, kPageNotPresent);
 }
 
 TEST(VtdCacheTest, KeepsStaleRootPointersBehindRememberedContexts) {

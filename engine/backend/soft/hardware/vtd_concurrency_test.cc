@@ -1,5 +1,8 @@
 // Devices access memory while software changes tables and invalidates.
+#include <algorithm>
 #include <atomic>
+#include <iterator>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -32,7 +35,7 @@ TEST(VtdConcurrencyTest, LeavesAPageAloneOnceTheWaitDescriptorIsConsumed) {
   std::vector<std::thread> devices;
   devices.emplace_back(device, std::nullopt);
   devices.emplace_back(device, World::kPasid);
-  for (uint64_t round = 1; round <= 1000 || writes.load() < 100; ++round) {
+  for (uint64_t round = 1; round <= 300 || writes.load() < 100; ++round) {
     const uint64_t left = places[(round - 1) % 2];
     world.Store(world.leaf_4k, places[round % 2] | 3);
     world.Submit(2 | 3 << 4 | uint64_t{World::kDomain} << 16, World::kIova4K | 1 << 6);

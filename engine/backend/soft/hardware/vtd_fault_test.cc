@@ -2,9 +2,9 @@
 #include "engine/backend/soft/hardware/vtd_fault.h"
 
 #include <functional>
-#include <string>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "engine/backend/soft/hardware/vtd_model.h"
 #include "engine/backend/soft/hardware/vtd_test_world.h"
 #include "gtest/gtest.h"
@@ -46,6 +46,7 @@ std::vector<FaultCase> FaultCases() {
       {"reserved mode", set_root(2 << 10), read, kRootAddressInvalid},
       {"abort mode", set_root(3 << 10), read, kRootAddressInvalid},
       {"root too high", set_root(1ull << 46 | 1 << 10), read, kRootAddressInvalid},
+      {"root register reserved", set_root(1 << 10 | 1 << 9), read, kRootAddressInvalid},
       {"PASID in legacy mode", set_root(0), with_pasid, kPasidInLegacyMode},
       {"root dangles", set_root(kNowhere | 1 << 10), read, kRootFetchError},
       {"no bus", nothing, {0x0401, {}, World::kIova4K, false}, kRootNotPresent},
@@ -348,6 +349,20 @@ TEST(VtdFaultRecordTest, ForgetsAMaskedEventOnceItsCauseIsServed) {
   world.model->Translate(World::Read(0));
   world.model->Write32(kTestRecords + 12, 1u << 31);
   EXPECT_EQ(world.model->Read32(0x38), 1u << 31);
+  world.Submit(0);
+  EXPECT_EQ(world.model->Read32(0x38), 3u << 30);
+  world.model->Write32(0x88, 0);  // An empty queue, so that it does not stop again.
+  world.model->Write32(0x34, 1 << 4);
+  EXPECT_EQ(world.model->Read32(0x38), 1u << 31);
+}
+
+TEST(VtdFaultRecordTest, KeepsAMaskedEventWhileAnotherCauseStands) {
+  World world;
+  world.model->Write32(0x38, 1u << 31);
+  world.model->Translate(World::Read(0));
+  world.model->Translate(World::Read(0));
+  world.model->Write32(kTestRecords + 12, 1u << 31);
+  EXPECT_EQ(world.model->Read32(0x38), 3u << 30);
 }
 
 TEST(VtdFaultRecordTest, IsSilencedByEveryFaultProcessingDisableBit) {

@@ -189,6 +189,7 @@ TEST(VtdInvalidationQueueTest, RefusesWhatItDoesNotKnow) {
 TEST(VtdInvalidationQueueTest, RefusesATailThatIsNoDescriptorOfTheRing) {
   for (const uint32_t tail : {16u, 4096u, 8192u}) {
     World world;
+    world.Store(world.ring, kIotlbGlobal);  // Valid, and not to be consumed.
     world.model->Write32(0x88, tail);
     EXPECT_TRUE(world.QueueError()) << tail;
     EXPECT_EQ(world.model->Read32(0x80), 0u);

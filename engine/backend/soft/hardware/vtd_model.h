@@ -24,6 +24,7 @@
 #include "absl/types/span.h"
 #include "engine/backend/soft/hardware/vtd_capabilities.h"
 #include "engine/backend/soft/hardware/vtd_counters.h"
+#include "engine/backend/soft/hardware/vtd_fault.h"
 #include "engine/backend/soft/hardware/vtd_fault_registers.h"
 #include "engine/backend/soft/hardware/vtd_invalidation_queue.h"
 #include "engine/backend/soft/hardware/vtd_request.h"

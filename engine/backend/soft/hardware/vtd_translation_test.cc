@@ -1,7 +1,9 @@
 // Translation without faults: every depth, every page size, pass-through, no translation at all.
+#include <optional>
 #include <string>
-#include <vector>
 
+#include "absl/types/span.h"
+#include "engine/backend/soft/hardware/vtd_fault.h"
 #include "engine/backend/soft/hardware/vtd_model.h"
 #include "engine/backend/soft/hardware/vtd_test_world.h"
 #include "gtest/gtest.h"
@@ -199,6 +201,13 @@ TEST(VtdRegisterTest, ReadAsSoftwareExpects) {
   EXPECT_EQ(world.model->Read64(0x20), world.root | 1 << 10);
   EXPECT_EQ(world.model->Read64(0x90), world.ring | 1 << 11);
   EXPECT_EQ(world.model->Read32(0x18), 0u);
+}
+
+TEST(VtdRegisterTest, HidesTheFaultRecordsWithoutAnOffsetForThem) {
+  World world(kTestCap & ~(0x3ffull << 24));
+  world.model->Translate(World::Read(0));
+  EXPECT_EQ(world.model->Read32(0x00), 0x10u);
+  EXPECT_EQ(world.model->Read32(0x34), 2u);
 }
 
 TEST(VtdRegisterTest, NeverShowsAFeatureThatTheModelLacks) {

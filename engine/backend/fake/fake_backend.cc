@@ -1,0 +1,247 @@
+#include "engine/backend/fake/fake_backend.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
+
+namespace viommu {
+namespace {
+
+constexpr IovaRange kMsiWindow{0xfee00000, 0xfeefffff};
+
+std::string Where(const DomainTarget& target) {
+  switch (target.kind) {
+    case DomainTarget::Kind::kBlocked:
+      return "blocked";
+    case DomainTarget::Kind::kIdentity:
+      return "identity";
+    case DomainTarget::Kind::kPaging:
+      break;
+  }
+  return absl::StrCat("domain ", target.domain);
+}
+
+DeviceSpec SmallDevice(int number, const std::string& iommu, const std::string& group) {
+  DeviceSpec device;
+  device.id = absl::StrCat("dev", number);
+  device.iommu = iommu;
+  device.group = group;
+  device.reserved_regions = {{kMsiWindow, ReservedRegionType::kMsi}};
+  return device;
+}
+
+}  // namespace
+
+FakeBackend::FakeBackend(Topology topology) : topology_(std::move(topology)) {}
+
+void FakeBackend::SetHook(std::function<absl::Status(const std::string&)> hook) {
+  absl::MutexLock lock(&mutex_);
+  hook_ = std::move(hook);
+}
+
+std::vector<std::string> FakeBackend::log() const {
+  absl::MutexLock lock(&mutex_);
+  return log_;
+}
+
+std::vector<std::string> FakeBackend::breaches() const {
+  absl::MutexLock lock(&mutex_);
+  return breaches_;
+}
+
+std::string FakeBackend::State() const {
+  absl::MutexLock lock(&mutex_);
+  std::string state;
+  for (const Uid region : regions_) absl::StrAppend(&state, "region ", region, "\n");
+  for (const auto& [uid, ioas] : ioas_) {
+    absl::StrAppend(&state, "ioas ", uid, "\n");
+    for (const auto& [iova, m] : ioas.areas) {
+      absl::StrAppend(&state, "  ", Hex(iova), "+", Hex(m.size_bytes), " -> ", m.region, "+",
+                      Hex(m.offset_bytes), " ", static_cast<int>(m.permission), "\n");
+    }
+  }
+  for (const auto& [uid, ioas] : domains_) absl::StrAppend(&state, "domain ", uid, " ", ioas, "\n");
+  for (const auto& [device, where] : places_) {
+    absl::StrAppend(&state, "device ", device, " on ", where, "\n");
+  }
+  return state;
+}
+
+absl::Status FakeBackend::Ask(const std::string& verb) {
+  std::function<absl::Status(const std::string&)> hook;
+  {
+    absl::MutexLock lock(&mutex_);
+    hook = hook_;
+  }
+  return hook == nullptr ? absl::OkStatus() : hook(verb);
+}
+
+void FakeBackend::Note(const std::string& line, bool holds) {
+  log_.push_back(line);
+  if (!holds) breaches_.push_back(line);
+}
+
+void FakeBackend::Place(absl::Span<const DeviceIndex> group, const std::string& where) {
+  for (const DeviceIndex device : group) places_[device] = where;
+}
+
+absl::StatusOr<DomainProperties> FakeBackend::PlanDomain(const DomainSpec& spec) const {
+  DomainProperties properties;
+  properties.format = absl::StrCat("fake-", topology_.devices[spec.device].iommu);
+  properties.levels = 4;
+  properties.aperture = {0, (uint64_t{1} << 48) - 1};
+  properties.page_sizes = 0x1000;
+  return properties;
+}
+
+absl::Status FakeBackend::CheckCompatible(DeviceIndex device,
+                                          const DomainProperties& properties) const {
+  ASSIGN_OR_RETURN(const DomainProperties own, PlanDomain({0, device}));
+  if (own.format == properties.format) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "INCOMPATIBLE_DOMAIN",
+               absl::StrCat("format ", properties.format, " is not ", own.format))
+      .Errno("EINVAL");
+}
+
+absl::Status FakeBackend::CreateMemoryRegion(Uid uid, uint64_t, std::optional<int32_t>) {
+  RETURN_IF_ERROR(Ask("CreateMemoryRegion"));
+  absl::MutexLock lock(&mutex_);
+  Note(absl::StrCat("CreateMemoryRegion ", uid), regions_.insert(uid).second);
+  return absl::OkStatus();
+}
+
+absl::Status FakeBackend::DestroyMemoryRegion(Uid uid) {
+  RETURN_IF_ERROR(Ask("DestroyMemoryRegion"));
+  absl::MutexLock lock(&mutex_);
+  bool unused = true;
+  for (const auto& [ioas, state] : ioas_) {
+    for (const auto& [iova, mapping] : state.areas) unused = unused && mapping.region != uid;
+  }
+  Note(absl::StrCat("DestroyMemoryRegion ", uid), regions_.erase(uid) == 1 && unused);
+  return absl::OkStatus();
+}
+
+absl::Status FakeBackend::CreateIoas(Uid uid) {
+  RETURN_IF_ERROR(Ask("CreateIoas"));
+  absl::MutexLock lock(&mutex_);
+  Note(absl::StrCat("CreateIoas ", uid), ioas_.try_emplace(uid).second);
+  return absl::OkStatus();
+}
+
+absl::Status FakeBackend::DestroyIoas(Uid uid) {
+  RETURN_IF_ERROR(Ask("DestroyIoas"));
+  absl::MutexLock lock(&mutex_);
+  const auto it = ioas_.find(uid);
+  Note(absl::StrCat("DestroyIoas ", uid), it != ioas_.end() && it->second.domains.empty());
+  ioas_.erase(uid);
+  return absl::OkStatus();
+}
+
+absl::Status FakeBackend::CreateDomain(Uid uid, const DomainSpec& spec,
+                                       absl::Span<const BackendMapping> existing) {
+  RETURN_IF_ERROR(Ask("CreateDomain"));
+  absl::MutexLock lock(&mutex_);
+  const auto it = ioas_.find(spec.ioas);
+  const bool complete = it != ioas_.end() && it->second.areas.size() == existing.size();
+  Note(absl::StrCat("CreateDomain ", uid, " over ", spec.ioas),
+       complete && domains_.try_emplace(uid, spec.ioas).second);
+  if (it != ioas_.end()) it->second.domains.insert(uid);
+  return absl::OkStatus();
+}
+
+absl::Status FakeBackend::DestroyDomain(Uid uid) {
+  RETURN_IF_ERROR(Ask("DestroyDomain"));
+  absl::MutexLock lock(&mutex_);
+  const auto it = domains_.find(uid);
+  bool unused = it != domains_.end();
+  for (const auto& [device, where] : places_)
+    unused = unused && where != absl::StrCat("domain ", uid);
+  Note(absl::StrCat("DestroyDomain ", uid), unused);
+  if (it == domains_.end()) return absl::OkStatus();
+  ioas_[it->second].domains.erase(uid);
+  domains_.erase(it);
+  return absl::OkStatus();
+}
+
+absl::Status FakeBackend::Map(Uid uid, absl::Span<const BackendMapping> mappings) {
+  RETURN_IF_ERROR(Ask("Map"));
+  absl::MutexLock lock(&mutex_);
+  std::map<Iova, BackendMapping>& areas = ioas_[uid].areas;
+  for (const BackendMapping& mapping : mappings) {
+    const Iova last = mapping.iova + (mapping.size_bytes - 1);
+    auto next = areas.upper_bound(last);
+    bool is_free = true;
+    if (next != areas.begin()) {
+      --next;
+      is_free = next->second.iova + (next->second.size_bytes - 1) < mapping.iova;
+    }
+    Note(absl::StrCat("Map ", uid, " ", Hex(mapping.iova), "+", Hex(mapping.size_bytes)),
+         is_free && regions_.count(mapping.region) == 1);
+    areas[mapping.iova] = mapping;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FakeBackend::Unmap(Uid uid, absl::Span<const IovaRange> ranges) {
+  RETURN_IF_ERROR(Ask("Unmap"));
+  absl::MutexLock lock(&mutex_);
+  std::map<Iova, BackendMapping>& areas = ioas_[uid].areas;
+  for (const IovaRange& range : ranges) {
+    const auto it = areas.find(range.first);
+    const bool exact = it != areas.end() && it->second.size_bytes == range.size_bytes();
+    Note(absl::StrCat("Unmap ", uid, " ", ToString(range)), exact);
+    if (exact) areas.erase(it);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Transition> FakeBackend::Switch(absl::Span<const DeviceIndex> group,
+                                               const DomainTarget& target) {
+  RETURN_IF_ERROR(Ask("Switch"));
+  absl::MutexLock lock(&mutex_);
+  const bool known =
+      target.kind != DomainTarget::Kind::kPaging || domains_.count(target.domain) == 1;
+  Note(absl::StrCat("Switch ", group[0], " to ", Where(target)), known);
+  Place(group, Where(target));
+  return Transition{};
+}
+
+absl::Status FakeBackend::Claim(absl::Span<const DeviceIndex> group) {
+  RETURN_IF_ERROR(Ask("Claim"));
+  absl::MutexLock lock(&mutex_);
+  Note(absl::StrCat("Claim ", group[0]), places_[group[0]].rfind("host", 0) == 0);
+  Place(group, "blocked");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Transition> FakeBackend::AssignDefault(absl::Span<const DeviceIndex> group,
+                                                      DefaultDomainType type) {
+  RETURN_IF_ERROR(Ask("AssignDefault"));
+  absl::MutexLock lock(&mutex_);
+  const std::string& now = places_[group[0]];
+  Note(absl::StrCat("AssignDefault ", group[0]),
+       now.empty() || now == "blocked" || now.rfind("host", 0) == 0);
+  Place(group, type == DefaultDomainType::kIdentity ? "host identity" : "host dma");
+  return Transition{};
+}
+
+Topology SmallTopology() {
+  Topology topology;
+  topology.iommus.resize(2);
+  topology.iommus[0].id = "unit0";
+  topology.iommus[0].numa_node = 0;
+  topology.iommus[1].id = "unit1";
+  topology.devices = {SmallDevice(0, "unit0", "g0"), SmallDevice(1, "unit0", "g1"),
+                      SmallDevice(2, "unit0", "g1"), SmallDevice(3, "unit0", "g3"),
+                      SmallDevice(4, "unit0", "g4"), SmallDevice(5, "unit1", "g5")};
+  topology.devices[3].reserved_regions.push_back(
+      {IovaRange{0x10000, 0x1ffff}, ReservedRegionType::kDirect});
+  topology.devices[4].untrusted = true;
+  topology.devices[4].default_domain = DefaultDomainType::kIdentity;
+  topology.devices[5].allow_identity = true;
+  return topology;
+}
+
+}  // namespace viommu

@@ -1,0 +1,99 @@
+// engine/backend/fake/fake_backend.h -- A backend without page tables: it records what it is told
+// and fails where a test wants it to.
+//
+// It checks that the engine keeps its side of the seam: no area is mapped twice, only areas that
+// are mapped are unmapped, no object is destroyed twice or used after. A breach is kept in
+// `breaches`.
+#ifndef VIOMMU_ENGINE_BACKEND_FAKE_FAKE_BACKEND_H_
+#define VIOMMU_ENGINE_BACKEND_FAKE_FAKE_BACKEND_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
+#include "engine/backend/backend.h"
+
+namespace viommu {
+
+// Thread-safe.
+class FakeBackend : public Backend {
+ public:
+  explicit FakeBackend(Topology topology);
+
+  // Asked before every effect, with its verb ("Map", "Switch", ...); an error is returned to the
+  // engine and nothing is done. Runs under no lock of the fake: it may block.
+  void SetHook(std::function<absl::Status(const std::string& verb)> hook);
+
+  // Everything done so far, one line an effect.
+  std::vector<std::string> log() const;
+  // Where the engine broke the contract of the seam; empty when it never did.
+  std::vector<std::string> breaches() const;
+  // The whole state in one text, for comparing before and after.
+  std::string State() const;
+
+  absl::string_view name() const override { return "fake"; }
+  const Topology& topology() const override { return topology_; }
+  VtdHardware DescribeHardware(DeviceIndex) const override { return {}; }
+  BackendStats Stats() const override { return {}; }
+  std::vector<QueueState> Queues() const override { return {}; }
+  absl::StatusOr<DomainProperties> PlanDomain(const DomainSpec& spec) const override;
+  absl::Status CheckCompatible(DeviceIndex device,
+                               const DomainProperties& properties) const override;
+  Transition PlanSwitch(absl::Span<const DeviceIndex>, const DomainTarget&) const override {
+    return {};
+  }
+  absl::Status CreateMemoryRegion(Uid uid, uint64_t size_bytes,
+                                  std::optional<int32_t> numa_node) override;
+  absl::Status DestroyMemoryRegion(Uid uid) override;
+  absl::Status CreateIoas(Uid uid) override;
+  absl::Status DestroyIoas(Uid uid) override;
+  absl::Status CreateDomain(Uid uid, const DomainSpec& spec,
+                            absl::Span<const BackendMapping> existing) override;
+  absl::Status DestroyDomain(Uid uid) override;
+  absl::Status Map(Uid ioas, absl::Span<const BackendMapping> mappings) override;
+  absl::Status Unmap(Uid ioas, absl::Span<const IovaRange> areas) override;
+  absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
+                                    const DomainTarget& target) override;
+  absl::Status Claim(absl::Span<const DeviceIndex> group) override;
+  absl::StatusOr<Transition> AssignDefault(absl::Span<const DeviceIndex> group,
+                                           DefaultDomainType type) override;
+
+ private:
+  struct Ioas {
+    std::map<Iova, BackendMapping> areas;
+    std::set<Uid> domains;
+  };
+
+  absl::Status Ask(const std::string& verb) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Records the effect; breaches it when `holds` is false.
+  void Note(const std::string& line, bool holds) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Place(absl::Span<const DeviceIndex> group, const std::string& where)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const Topology topology_;
+  mutable absl::Mutex mutex_;
+  std::function<absl::Status(const std::string&)> hook_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> log_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> breaches_ ABSL_GUARDED_BY(mutex_);
+  std::set<Uid> regions_ ABSL_GUARDED_BY(mutex_);
+  std::map<Uid, Ioas> ioas_ ABSL_GUARDED_BY(mutex_);
+  std::map<Uid, Uid> domains_ ABSL_GUARDED_BY(mutex_);                 // Their Ioas.
+  std::map<DeviceIndex, std::string> places_ ABSL_GUARDED_BY(mutex_);  // What a device is on.
+};
+
+// Two units, six devices: dev0 plain; dev1 and dev2 in one group; dev3 with a DIRECT region; dev4
+// untrusted; dev5 allows IDENTITY and sits behind the second unit. All have an MSI window.
+Topology SmallTopology();
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_BACKEND_FAKE_FAKE_BACKEND_H_
