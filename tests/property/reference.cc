@@ -163,9 +163,10 @@ bool Reference::CanUse(int device, int number) const {
       return topology_.devices[member].allow_identity && !topology_.devices[member].untrusted;
     });
   }
-  // In this world the units differ in depth and leaves so that a domain fits its own unit only, or
-  // a wider one that walks as many levels.
-  return domains_[number].has_value() && Width(device) == domains_[number]->width_bits;
+  // The wide unit walks the narrow one's tables too, not the other way round.
+  if (!domains_[number].has_value()) return false;
+  return std::all_of(group.members.begin(), group.members.end(),
+                     [&](int member) { return Width(member) >= domains_[number]->width_bits; });
 }
 
 bool Reference::Attach(int device, int number) {
@@ -222,6 +223,7 @@ View Reference::Look(int device, Iova iova, bool write) const {
       return {iova >> Width(device) != 0 ? kTooWide : kNotPresent};
     case Place::kIdentity:
     case Place::kHostIdentity:
+      if (iova >> topology_.iommus[0].host_address_width_bits != 0) return {kTooWide};
       return {0, -1, iova};
     case Place::kDomain:
       break;

@@ -1,7 +1,7 @@
 // tests/property/reference.h -- What the engine should do, as naively as it can be said.
 //
-// Maps from page to page, scanned from end to end; no trees, no leaves, no caches. It knows only the
-// small world of world.h: whole pages, one principal who is the operator.
+// Maps from page to page, scanned from end to end; no trees, no leaves, no caches. It knows only
+// the small world of world.h: whole pages, one principal who is the operator.
 #ifndef VIOMMU_TESTS_PROPERTY_REFERENCE_H_
 #define VIOMMU_TESTS_PROPERTY_REFERENCE_H_
 
@@ -17,8 +17,8 @@ namespace viommu::property {
 
 inline constexpr uint64_t kPage = 4096;
 
-// What a device meets at a page: VT-d's fault reason, or the page of a region behind it, or (identity)
-// a physical address.
+// What a device meets at a page: VT-d's fault reason, or the page of a region behind it, or
+// (identity) a physical address.
 struct View {
   uint8_t fault = 0;  // 0: none.
   int region = -1;    // -1 under identity.

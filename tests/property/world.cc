@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/backend/soft/soft_backend_inl.h"
-#include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
 
 namespace viommu::property {
 namespace {
@@ -22,8 +22,8 @@ constexpr size_t kEyes = 6;
 
 // Where page-table edges are: the start, table and leaf borders, the interrupt window, the ends of
 // the two apertures and of the address space.
-constexpr Iova kPlaces[] = {0x0,        0x1f8000,        0x3fff8000,      0xfedfc000,
-                            0xfeefc000, 0x7fffff8000,    0xffffffffc000,  0x1fffffffffff000,
+constexpr Iova kPlaces[] = {0x0,        0x1f8000,          0x3fff8000,     0xfedfc000,
+                            0xfeefc000, 0x7fffff8000,      0xffffffffc000, 0x1fffffffffff000,
                             0x40000000, 0xfffffffffffff000};
 
 Topology SmallHost() {
@@ -61,29 +61,33 @@ ObjectRef Named(const char* kind, int number) { return {absl::StrCat(kind, numbe
 }  // namespace
 
 World::World(uint64_t seed) : random_(seed) {
+  doing_ = "setting up";
+  const absl::Status status = SetUp();
+  if (!status.ok()) Trouble(status.ToString());
+}
+
+absl::Status World::SetUp() {
   observer_ = [this](const uint64_t*, size_t) {
     if (watching_) LookOut();
   };
   const Topology host = SmallHost();
   SoftBackendOptions options;
   options.table_arena_bytes = uint64_t{64} << 20;
-  auto backend =
-      SoftBackendT<ObservedStore>::Create(host, options, ObservedStore(&observer_));
-  if (!backend.ok()) return Trouble(backend.status().ToString());
-  backend_ = *std::move(backend);
-  auto engine = Engine::Create({"property"}, backend_.get(), &journal_, RealEnv());
-  if (!engine.ok()) return Trouble(engine.status().ToString());
-  engine_ = *std::move(engine);
+  ASSIGN_OR_RETURN(backend_,
+                   SoftBackendT<ObservedStore>::Create(host, options, ObservedStore(&observer_)));
+  ASSIGN_OR_RETURN(engine_, Engine::Create({"property"}, backend_.get(), &journal_, RealEnv()));
   me_.is_operator = true;
   reference_ = std::make_unique<Reference>(host, kIoases, kDomains);
   for (int i = 0; i < kRegions; ++i) {
-    const auto region =
-        engine_->CreateMemoryRegion(me_, absl::StrCat("r", i), kRegionBytes, std::nullopt);
-    if (!region.ok()) return Trouble(region.status().ToString());
-    region_base_.push_back(
-        backend_->simulation()->PhysicalAddress(region->object.uid, 0)->value);
+    ASSIGN_OR_RETURN(
+        const MemoryRegionView region,
+        engine_->CreateMemoryRegion(me_, absl::StrCat("r", i), kRegionBytes, std::nullopt));
+    region_base_.push_back(backend_->simulation()->PhysicalAddress(region.object.uid, 0)->value);
   }
-  for (int i = 0; i < kIoases; ++i) engine_->CreateIoas(me_, absl::StrCat("as", i)).IgnoreError();
+  for (int i = 0; i < kIoases; ++i) {
+    RETURN_IF_ERROR(engine_->CreateIoas(me_, absl::StrCat("as", i)).status());
+  }
+  return absl::OkStatus();
 }
 
 void World::Trouble(const std::string& what) {
@@ -141,32 +145,33 @@ void World::LookOut() {
   ++tally_.stores_watched;
   for (const Eye& eye : eyes_) {
     ++tally_.looks;
-    const hardware::Translation seen =
-        backend_->machine().unit_of(eye.device).hardware().Probe(
-            RequestOf(eye.device, eye.iova, eye.write));
+    const hardware::Translation seen = backend_->machine()
+                                           .unit_of(eye.device)
+                                           .hardware()
+                                           .Probe(RequestOf(eye.device, eye.iova, eye.write));
     if (Same(eye.before, seen) || Same(eye.after, seen)) continue;
-    Trouble(absl::StrFormat("after a store device %d at 0x%x (write %d) sees fault 0x%x, physical "
-                            "0x%x; before: fault 0x%x, 0x%x; after: fault 0x%x, 0x%x",
-                            eye.device, eye.iova, eye.write, seen.fault_reason,
-                            seen.physical.value, eye.before.fault, Physical(eye.before),
-                            eye.after.fault, Physical(eye.after)));
+    Trouble(absl::StrFormat(
+        "after a store device %d at 0x%x (write %d) sees fault 0x%x, physical "
+        "0x%x; before: fault 0x%x, 0x%x; after: fault 0x%x, 0x%x",
+        eye.device, eye.iova, eye.write, seen.fault_reason, seen.physical.value, eye.before.fault,
+        Physical(eye.before), eye.after.fault, Physical(eye.after)));
   }
 }
 
 void World::CheckThroughCaches() {
   for (const Eye& eye : eyes_) {
     ++tally_.dma_checks;
-    const hardware::Translation seen =
-        const_cast<SoftMachine&>(backend_->machine())
-            .unit_of(eye.device)
-            .hardware()
-            .Translate(RequestOf(eye.device, eye.iova, eye.write));
+    const hardware::Translation seen = const_cast<SoftMachine&>(backend_->machine())
+                                           .unit_of(eye.device)
+                                           .hardware()
+                                           .Translate(RequestOf(eye.device, eye.iova, eye.write));
     const View expected = reference_->Look(eye.device, eye.iova, eye.write);
     if (Same(expected, seen)) continue;
-    Trouble(absl::StrFormat("device %d at 0x%x (write %d) sees fault 0x%x, physical 0x%x; expected "
-                            "fault 0x%x, physical 0x%x",
-                            eye.device, eye.iova, eye.write, seen.fault_reason,
-                            seen.physical.value, expected.fault, Physical(expected)));
+    Trouble(
+        absl::StrFormat("device %d at 0x%x (write %d) sees fault 0x%x, physical 0x%x; expected "
+                        "fault 0x%x, physical 0x%x",
+                        eye.device, eye.iova, eye.write, seen.fault_reason, seen.physical.value,
+                        expected.fault, Physical(expected)));
   }
 }
 
@@ -231,8 +236,7 @@ void World::UnmapVerb() {
   if (iova > kMaxAddress - (size - 1)) size = kPage;
   std::optional<uint64_t> bytes;
   Both(
-      absl::StrCat("unmap as", ioas, " ", Hex(iova), "+", Hex(size)),
-      {iova, iova + (size - kPage)},
+      absl::StrCat("unmap as", ioas, " ", Hex(iova), "+", Hex(size)), {iova, iova + (size - kPage)},
       [&] {
         bytes = reference_->Unmap(ioas, iova, size);
         return bytes.has_value();

@@ -2,8 +2,8 @@
 //
 // Engine over the soft backend with observed stores, beside the Reference. Every step is one random
 // verb or one DMA. Before a verb the caches are filled with what it is about to change; during it
-// every store is followed by cold looks that must see the old or the new state; after it DMA through
-// the caches must see the new state only (R3, R4), and the answers must agree.
+// every store is followed by cold looks that must see the old or the new state; after it DMA
+// through the caches must see the new state only (R3, R4), and the answers must agree.
 #ifndef VIOMMU_TESTS_PROPERTY_WORLD_H_
 #define VIOMMU_TESTS_PROPERTY_WORLD_H_
 
@@ -14,10 +14,13 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "engine/backend/soft/hardware/vtd_model.h"
 #include "engine/backend/soft/soft_backend.h"
 #include "engine/base/env.h"
 #include "engine/engine.h"
 #include "engine/journal/memory_journal.h"
+#include "engine/pagetable/store.h"
 #include "tests/property/reference.h"
 
 namespace viommu::property {
@@ -52,6 +55,7 @@ class World {
     View before, after;
   };
 
+  absl::Status SetUp();
   uint64_t Random(uint64_t below) { return random_() % below; }
   Iova RandomIova();
   ObjectRef Target(int number) const;
