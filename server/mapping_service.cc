@@ -1,5 +1,6 @@
 #include "server/mapping_service.h"
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <thread>
@@ -179,7 +180,7 @@ class Session {
       return out;
     }
     // The one that the batch was not has revision 0.
-    out.set_mapping_revision(reply.map.mapping_revision | reply.unmap.mapping_revision);
+    out.set_mapping_revision(std::max(reply.map.mapping_revision, reply.unmap.mapping_revision));
     if (pending.show_iovas)
       out.mutable_iovas()->Add(reply.map.iovas.begin(), reply.map.iovas.end());
     out.set_unmapped_bytes(reply.unmap.unmapped_bytes);
