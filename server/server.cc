@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
+#include "grpc/health/v1/health.pb.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -103,6 +104,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Engine* engine, ServerOpti
     return Error(absl::StatusCode::kInvalidArgument, "NO_LISTEN_ADDRESS", "no address to listen on")
         .ToStatus();
   }
+  // The library speaks the health service without a description; naming ours here links it in, for
+  // reflection to find.
+  grpc::health::v1::HealthCheckRequest::descriptor();
   // Both take effect on builders made later in this process; setting them again changes nothing.
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();

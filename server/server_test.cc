@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "engine/base/errors.h"
 #include "google/protobuf/descriptor.h"
+#include "grpc/health/v1/health.pb.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"
 #include "server/services_fixture.h"
@@ -18,16 +19,16 @@ namespace viommu {
 namespace {
 
 using ServerTest = ServicesTest;
+using grpc::health::v1::HealthCheckResponse;
 
-// The standard health service, spoken by hand because no package ships its header:
-// HealthCheckRequest{string service = 1}, HealthCheckResponse{enum status = 1; SERVING = 1}.
+// "SERVING" and so on, or the code of the error.
 std::string Health(const std::shared_ptr<grpc::Channel>& channel, const std::string& service) {
   grpc::GenericStub stub(channel);
   grpc::ClientContext context;
   grpc::CompletionQueue queue;
-  std::string bytes;
-  if (!service.empty()) bytes = absl::StrCat("\x0a", std::string(1, service.size()), service);
-  grpc::Slice slice(bytes);
+  grpc::health::v1::HealthCheckRequest asked;
+  asked.set_service(service);
+  grpc::Slice slice(asked.SerializeAsString());
   const grpc::ByteBuffer request(&slice, 1);
   auto call = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", request, &queue);
   call->StartCall();
@@ -38,28 +39,27 @@ std::string Health(const std::shared_ptr<grpc::Channel>& channel, const std::str
   bool ok = false;
   queue.Next(&tag, &ok);
   if (!status.ok()) return absl::StrCat("code ", static_cast<int>(status.error_code()));
-  std::vector<grpc::Slice> slices;
-  if (!response.Dump(&slices).ok() || slices.empty()) return "empty";
-  return std::string(reinterpret_cast<const char*>(slices[0].begin()), slices[0].size());
+  grpc::Slice answer;
+  HealthCheckResponse health;
+  if (!response.DumpToSingleSlice(&answer).ok()) return "unreadable";
+  health.ParseFromArray(answer.begin(), static_cast<int>(answer.size()));
+  return HealthCheckResponse::ServingStatus_Name(health.status());
 }
-
-const char* const kServing = "\x08\x01";
-const char* const kNotServing = "\x08\x02";
 
 TEST_F(ServerTest, TellsTheHealthOfEveryService) {
   for (const char* service :
        {"", "viommu.v1.HostService", "viommu.v1.DeviceService", "viommu.v1.MemoryService",
         "viommu.v1.IoasService", "viommu.v1.MappingService", "viommu.v1.DomainService",
         "viommu.v1.SimulationService"}) {
-    EXPECT_EQ(Health(client_->channel, service), kServing) << service;
+    EXPECT_EQ(Health(client_->channel, service), "SERVING") << service;
   }
   EXPECT_EQ(Health(client_->channel, "viommu.v1.NoService"), "code 5");
 }
 
 TEST_F(ServerTest, DrainsBeforeItStops) {
   server_->Drain();
-  EXPECT_EQ(Health(client_->channel, ""), kNotServing);
-  EXPECT_EQ(Health(client_->channel, "viommu.v1.IoasService"), kNotServing);
+  EXPECT_EQ(Health(client_->channel, ""), "NOT_SERVING");
+  EXPECT_EQ(Health(client_->channel, "viommu.v1.IoasService"), "NOT_SERVING");
   EXPECT_TRUE(CreateIoas("vm0").ok()) << "calls still work";
   server_->Shutdown(absl::Now() + absl::Seconds(20));
   EXPECT_EQ(CreateIoas("vm1").error_code(), grpc::StatusCode::UNAVAILABLE);
@@ -93,6 +93,11 @@ TEST_F(ServerTest, ReflectionKnowsTheTypesOfErrorDetails) {
        {"ErrorInfo", "BadRequest", "PreconditionFailure", "ResourceInfo", "RetryInfo", "Status"}) {
     EXPECT_NE(pool->FindMessageTypeByName(absl::StrCat("google.rpc.", type)), nullptr) << type;
   }
+}
+
+TEST_F(ServerTest, ReflectionDescribesTheHealthService) {
+  const auto* pool = google::protobuf::DescriptorPool::generated_pool();
+  EXPECT_NE(pool->FindServiceByName("grpc.health.v1.Health"), nullptr);
 }
 
 }  // namespace
