@@ -1,0 +1,29 @@
+// server/call_context.h -- Who calls, until when, and under which request_id.
+#ifndef VIOMMU_SERVER_CALL_CONTEXT_H_
+#define VIOMMU_SERVER_CALL_CONTEXT_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/types.h"
+#include "google/protobuf/message.h"
+#include "grpcpp/server_context.h"
+
+namespace viommu {
+
+// The caller is the local operator until authentication is configured: whoever reaches the socket
+// may do everything.
+CallContext MakeCallContext(const grpc::ServerContext& context);
+
+// The same, with request_id and validate_only where the request has them. The digest is over the
+// request's type and its deterministic serialisation without request_id.
+// kInvalidArgument: as CheckKnown and CheckRequestId.
+absl::StatusOr<CallContext> MakeCallContext(const grpc::ServerContext& context,
+                                            const google::protobuf::Message& request);
+
+// Equal for requests of the same type that differ in request_id at most.
+std::string RequestDigest(const google::protobuf::Message& request);
+
+}  // namespace viommu
+
+#endif  // VIOMMU_SERVER_CALL_CONTEXT_H_

@@ -1,0 +1,244 @@
+#include "server/config.h"
+
+#include <sys/un.h>
+
+#include <set>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/descriptor.h"
+#include "server/socket_address.h"
+#include "viommu/config/v1/config.pb.h"
+
+namespace viommu {
+namespace {
+
+using ::google::protobuf::EnumValueDescriptor;
+using ::google::protobuf::FieldDescriptor;
+using ::viommu::config::v1::DaemonConfig;
+
+constexpr absl::string_view kDefaultStateDir = ".state";
+constexpr absl::string_view kDefaultSocketName = "viommud.sock";
+constexpr absl::string_view kDefaultMetricsAddress = "127.0.0.1:9477";
+// sun_path holds the path and its terminating zero.
+constexpr size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;
+
+struct Limit {
+  uint32_t least;
+  uint32_t most;
+  uint32_t by_default;
+};
+constexpr Limit kMessageBytes = {64 << 10, 64 << 20, 4 << 20};
+constexpr Limit kThreads = {8, 4096, 256};
+constexpr Limit kDrainSeconds = {0, 3600, 30};
+
+// Lays one flag over the message.
+void Override(const CommandLine::Flag& flag, DaemonConfig* message, Problems* problems) {
+  const FieldDescriptor* field = DaemonConfig::descriptor()->FindFieldByName(flag.name);
+  const auto* reflection = DaemonConfig::GetReflection();
+  // Whatever the file says is overridden, even by a value that turns out to be none.
+  reflection->ClearField(message, field);
+  if (field->cpp_type() == FieldDescriptor::CPPTYPE_STRING) {
+    reflection->SetString(message, field, flag.value);
+  } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_UINT32) {
+    uint32_t number = 0;
+    if (!absl::SimpleAtoi(flag.value, &number)) {
+      problems->push_back(
+          absl::StrCat("--", flag.name, ": \"", flag.value, "\" is no whole number"));
+      return;
+    }
+    reflection->SetUInt32(message, field, number);
+  } else {
+    const EnumValueDescriptor* value = field->enum_type()->FindValueByName(
+        absl::AsciiStrToUpper(absl::StrCat(flag.name, "_", flag.value)));
+    if (value == nullptr || value->number() == 0) {
+      problems->push_back(absl::StrCat("--", flag.name, ": \"", flag.value,
+                                       "\" is none of debug, info, warning, error"));
+      return;
+    }
+    reflection->SetEnum(message, field, value);
+  }
+}
+
+// Takes the merged message apart, with the origin of each setting at hand for what is wrong.
+class Checker {
+ public:
+  Checker(const DaemonConfig& message, const TextFile& file, const std::set<std::string>& flags,
+          Problems* problems)
+      : message_(message), file_(file), flags_(flags), problems_(problems) {}
+
+  Config Check(const Environment& environment);
+
+ private:
+  void Report(absl::string_view setting, absl::string_view what) {
+    problems_->push_back(absl::StrCat(Origin(setting), ": ", what));
+  }
+
+  std::string Origin(absl::string_view setting) const {
+    if (flags_.count(std::string(setting)) != 0) return absl::StrCat("--", setting);
+    if (file_.Has(setting)) return absl::StrCat(file_.Where(setting), ": ", setting);
+    return absl::StrCat("default of ", setting);
+  }
+
+  std::string StateDir(const Environment& environment);
+  std::string UnixSocket(const std::string& state_dir);
+  std::string Address(absl::string_view setting, const std::string& text);
+  uint32_t Number(absl::string_view setting, bool given, uint32_t value, const Limit& limit);
+  LogLevel Level();
+
+  const DaemonConfig& message_;
+  const TextFile& file_;
+  const std::set<std::string>& flags_;
+  Problems* const problems_;
+};
+
+std::string Checker::StateDir(const Environment& environment) {
+  if (message_.has_state_dir()) {
+    if (message_.state_dir().empty()) Report("state_dir", "must not be empty");
+    return message_.state_dir();
+  }
+  // systemd separates several directories by colons; the first one is the daemon's.
+  const std::string inherited = environment("STATE_DIRECTORY").value_or("");
+  const std::string first = inherited.substr(0, inherited.find(':'));
+  return first.empty() ? std::string(kDefaultStateDir) : first;
+}
+
+std::string Checker::UnixSocket(const std::string& state_dir) {
+  const std::string path = message_.has_unix_socket()
+                               ? message_.unix_socket()
+                               : absl::StrCat(state_dir, "/", kDefaultSocketName);
+  if (path.empty()) Report("unix_socket", "must not be empty");
+  if (path.size() > kMaxSocketPath) {
+    Report("unix_socket", absl::StrCat("\"", path, "\" has ", path.size(),
+                                       " bytes; a socket path has at most ", kMaxSocketPath));
+  }
+  return path;
+}
+
+std::string Checker::Address(absl::string_view setting, const std::string& text) {
+  if (text.empty()) return text;
+  const absl::StatusOr<SocketAddress> address = ParseSocketAddress(text);
+  if (!address.ok()) Report(setting, address.status().message());
+  return text;
+}
+
+uint32_t Checker::Number(absl::string_view setting, bool given, uint32_t value,
+                         const Limit& limit) {
+  if (!given) return limit.by_default;
+  if (value < limit.least || value > limit.most) {
+    Report(setting, absl::StrCat(value, " is not in ", limit.least, "..", limit.most));
+  }
+  return value;
+}
+
+LogLevel Checker::Level() {
+  switch (message_.log_level()) {
+    case DaemonConfig::LOG_LEVEL_DEBUG:
+      return LogLevel::kDebug;
+    case DaemonConfig::LOG_LEVEL_UNSPECIFIED:
+    case DaemonConfig::LOG_LEVEL_INFO:
+      return LogLevel::kInfo;
+    case DaemonConfig::LOG_LEVEL_WARNING:
+      return LogLevel::kWarning;
+    case DaemonConfig::LOG_LEVEL_ERROR:
+      return LogLevel::kError;
+    default:
+      Report("log_level", absl::StrCat("unknown level ", static_cast<int>(message_.log_level())));
+      return LogLevel::kInfo;
+  }
+}
+
+Config Checker::Check(const Environment& environment) {
+  Config config;
+  config.state_dir = StateDir(environment);
+  config.unix_socket = UnixSocket(config.state_dir);
+  config.tcp_address = Address("tcp_address", message_.tcp_address());
+  config.metrics_address = Address("metrics_address", message_.has_metrics_address()
+                                                          ? message_.metrics_address()
+                                                          : std::string(kDefaultMetricsAddress));
+  config.topology = message_.topology();
+  config.max_message_bytes = Number("max_message_bytes", message_.has_max_message_bytes(),
+                                    message_.max_message_bytes(), kMessageBytes);
+  config.max_threads =
+      Number("max_threads", message_.has_max_threads(), message_.max_threads(), kThreads);
+  config.drain_timeout =
+      absl::Seconds(Number("drain_timeout_seconds", message_.has_drain_timeout_seconds(),
+                           message_.drain_timeout_seconds(), kDrainSeconds));
+  config.log_level = Level();
+  return config;
+}
+
+// Takes the value of the flag `name` from behind its '=' or from the next argument.
+std::optional<std::string> TakeValue(const std::vector<std::string>& arguments, size_t* i,
+                                     absl::string_view name, Problems* problems) {
+  const size_t equals = arguments[*i].find('=');
+  if (equals != std::string::npos) return arguments[*i].substr(equals + 1);
+  if (*i + 1 < arguments.size() && !absl::StartsWith(arguments[*i + 1], "--")) {
+    return arguments[++*i];
+  }
+  problems->push_back(absl::StrCat("--", name, ": needs a value"));
+  return std::nullopt;
+}
+
+bool IsSetting(const std::string& name) {
+  return DaemonConfig::descriptor()->FindFieldByName(name) != nullptr;
+}
+
+}  // namespace
+
+CommandLine ParseCommandLine(const std::vector<std::string>& arguments, Problems* problems) {
+  CommandLine line;
+  std::set<std::string> seen;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (argument == "--help" || argument == "-h") {
+      line.help = true;
+    } else if (argument == "--version") {
+      line.version = true;
+    } else if (!absl::StartsWith(argument, "--")) {
+      problems->push_back(absl::StrCat("\"", argument, "\": not understood; see --help"));
+    } else {
+      const std::string name = argument.substr(2, argument.find('=') - 2);
+      if (name != "config" && !IsSetting(name)) {
+        problems->push_back(absl::StrCat("--", name, ": no such flag; see --help"));
+        continue;
+      }
+      std::optional<std::string> value = TakeValue(arguments, &i, name, problems);
+      if (!value.has_value()) continue;
+      if (!seen.insert(name).second) {
+        problems->push_back(absl::StrCat("--", name, ": given twice"));
+      } else if (name == "config") {
+        line.config_file = *std::move(value);
+      } else {
+        line.settings.push_back({name, *std::move(value)});
+      }
+    }
+  }
+  return line;
+}
+
+Config LoadConfig(const CommandLine& command_line, const Environment& environment,
+                  Problems* problems) {
+  DaemonConfig message;
+  TextFile file(command_line.config_file);
+  if (!command_line.config_file.empty()) {
+    const absl::StatusOr<std::string> text = ReadTextFile(command_line.config_file);
+    if (text.ok()) {
+      file.Parse(*text, &message, problems);
+    } else {
+      problems->push_back(absl::StrCat("--config: ", text.status().message()));
+    }
+  }
+  std::set<std::string> flags;
+  for (const CommandLine::Flag& flag : command_line.settings) {
+    Override(flag, &message, problems);
+    flags.insert(flag.name);
+  }
+  return Checker(message, file, flags, problems).Check(environment);
+}
+
+}  // namespace viommu

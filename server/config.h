@@ -1,0 +1,64 @@
+// server/config.h -- The daemon's settings, from the command line and a file.
+//
+// viommu.config.v1.DaemonConfig is the one list of settings: a field is also a flag of its name. A
+// flag wins over the file, the file over the default. Nothing is half right: every problem of both
+// is reported, naming the flag or the place in the file.
+#ifndef VIOMMU_SERVER_CONFIG_H_
+#define VIOMMU_SERVER_CONFIG_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "server/log.h"
+#include "server/text_file.h"
+
+namespace viommu {
+
+// Settings that can be used. What each one means, and its range: config.proto.
+struct Config {
+  std::string state_dir;
+  std::string unix_socket;
+  std::string tcp_address;      // Empty: no TCP.
+  std::string metrics_address;  // Empty: no metrics.
+  std::string topology;         // Empty: the one built in.
+  uint32_t max_message_bytes = 0;
+  uint32_t max_threads = 0;
+  absl::Duration drain_timeout;
+  LogLevel log_level = LogLevel::kInfo;
+};
+
+// A command line, taken apart.
+struct CommandLine {
+  struct Flag {
+    std::string name;
+    std::string value;
+  };
+  std::vector<Flag> settings;  // As given, `--name=value` or `--name value`.
+  std::string config_file;     // --config; empty: none.
+  bool help = false;
+  bool version = false;
+};
+
+// `arguments` without the program's name. Unknown flags, flags without value, flags given twice
+// and stray words are appended to `problems`.
+CommandLine ParseCommandLine(const std::vector<std::string>& arguments, Problems* problems);
+
+// Value of an environment variable, if it is set.
+using Environment = std::function<std::optional<std::string>(const char* name)>;
+
+// Reads the file that the command line names and lays the flags over it. The answer can be used
+// only when nothing was appended to `problems`.
+Config LoadConfig(const CommandLine& command_line, const Environment& environment,
+                  Problems* problems);
+
+// What --help prints.
+std::string HelpText();
+
+}  // namespace viommu
+
+#endif  // VIOMMU_SERVER_CONFIG_H_

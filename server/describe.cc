@@ -1,0 +1,256 @@
+#include "server/describe.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "server/convert.h"
+#include "server/names.h"
+
+namespace viommu {
+namespace {
+
+// The fields that every owned resource has.
+template <typename Resource>
+void DescribeObject(NameKind kind, const ObjectView& object, const CallContext& caller,
+                    Resource* out) {
+  out->set_name(FormatName(kind, object, caller));
+  if (object.uid != 0) out->set_uid(absl::StrCat(object.uid));
+  out->set_owner(object.owner);
+  out->set_etag(object.etag);
+  if (object.uid != 0) *out->mutable_create_time() = ToProto(object.create_time);
+  out->set_revision(object.revision);
+}
+
+// The set bits of a page-size mask (bit n: 2^n bytes) as sizes.
+template <typename Repeated>
+void DescribePageSizes(uint64_t mask, Repeated* out) {
+  for (int bit = 0; bit < 64; ++bit) {
+    const uint64_t size_bytes = uint64_t{1} << bit;
+    if ((mask & size_bytes) != 0) out->Add(size_bytes);
+  }
+}
+
+v1::VtdIommu DescribeVtd(const IommuSpec& spec) {
+  v1::VtdIommu out;
+  out.set_host_address_width_bits(spec.host_address_width_bits);
+  out.set_guest_address_width_bits(spec.guest_address_width_bits);
+  if (spec.levels_3) out.add_second_stage_levels(3);
+  if (spec.levels_4) out.add_second_stage_levels(4);
+  if (spec.levels_5) out.add_second_stage_levels(5);
+  const uint64_t leaves =
+      (uint64_t{1} << 12) | (uint64_t{spec.leaf_2m} << 21) | (uint64_t{spec.leaf_1g} << 30);
+  DescribePageSizes(leaves, out.mutable_page_sizes_bytes());
+  out.set_snoop_control(spec.snoop_control);
+  out.set_pass_through(spec.pass_through);
+  out.set_domain_id_bits(spec.domain_id_bits);
+  out.set_pasid_bits(spec.pasid_bits);
+  return out;
+}
+
+v1::Limits DescribeLimits(uint64_t max_message_bytes) {
+  v1::Limits out;
+  out.set_max_batch_entries(kMaxBatchEntries);
+  out.set_max_page_size(kMaxPageSize);
+  out.set_default_page_size(kDefaultPageSize);
+  out.set_max_in_flight_batches(kMaxInFlightBatches);
+  out.set_max_allowed_ranges(kMaxAllowedRanges);
+  out.set_remembered_requests(kRememberedRequests);
+  out.set_max_region_bytes(kMaxRegionBytes);
+  out.set_max_access_bytes(kMaxAccessBytes);
+  out.set_max_message_bytes(max_message_bytes);
+  return out;
+}
+
+v1::DomainType TypeOf(DomainKind kind) {
+  switch (kind) {
+    case DomainKind::kPaging:
+      return v1::DOMAIN_TYPE_PAGING;
+    case DomainKind::kIdentity:
+      return v1::DOMAIN_TYPE_IDENTITY;
+    case DomainKind::kBlocked:
+      return v1::DOMAIN_TYPE_BLOCKED;
+  }
+  return v1::DOMAIN_TYPE_UNSPECIFIED;
+}
+
+v1::PagingDomain DescribePaging(const DomainView& view) {
+  v1::PagingDomain out;
+  out.set_ioas(view.ioas);
+  out.set_device(view.device);
+  out.set_format(view.properties.format);
+  out.set_levels(view.properties.levels);
+  *out.mutable_aperture() = ToProto(view.properties.aperture);
+  DescribePageSizes(view.properties.page_sizes, out.mutable_page_sizes_bytes());
+  out.set_enforces_cache_coherency(view.properties.enforces_cache_coherency);
+  return out;
+}
+
+}  // namespace
+
+v1::Host Describe(const HostView& view, uint64_t max_message_bytes) {
+  v1::Host out;
+  out.set_version(view.version);
+  out.set_backend(view.backend);
+  out.set_boot_id(view.boot_id);
+  out.set_revision(view.revision);
+  *out.mutable_start_time() = ToProto(view.start_time);
+  *out.mutable_limits() = DescribeLimits(max_message_bytes);
+  return out;
+}
+
+v1::Iommu Describe(const IommuView& view) {
+  v1::Iommu out;
+  out.set_name(HostName(NameKind::kIommu, view.spec.id));
+  if (view.spec.numa_node.has_value()) out.set_numa_node(*view.spec.numa_node);
+  for (const std::string& device : view.devices) out.add_devices(device);
+  if (view.spec.pass_through) out.add_default_domain_types(v1::DEFAULT_DOMAIN_TYPE_IDENTITY);
+  out.add_default_domain_types(v1::DEFAULT_DOMAIN_TYPE_DMA);
+  *out.mutable_vtd() = DescribeVtd(view.spec);
+  return out;
+}
+
+v1::InvalidationQueue Describe(const QueueState& state) {
+  v1::InvalidationQueue out;
+  out.set_name(QueueName(state.iommu));
+  out.set_size_entries(state.size_entries);
+  out.set_head(state.head);
+  out.set_tail(state.tail);
+  if (state.size_entries != 0) {
+    out.set_depth((state.tail + state.size_entries - state.head) % state.size_entries);
+  }
+  out.set_submitted(state.submitted);
+  out.set_waits(state.waits);
+  out.set_errors(state.errors);
+  return out;
+}
+
+v1::Device Describe(const DeviceView& view) {
+  v1::Device out;
+  out.set_name(HostName(NameKind::kDevice, view.spec.id));
+  out.set_uid(absl::StrCat(view.uid));
+  out.set_claimed_by(view.claimed_by);
+  out.set_etag(view.etag);
+  out.set_revision(view.revision);
+  out.set_pci_address(view.spec.pci_address);
+  out.set_iommu(HostName(NameKind::kIommu, view.spec.iommu));
+  out.set_group(view.spec.group);
+  for (const std::string& member : view.group_members) out.add_group_members(member);
+  if (view.spec.numa_node.has_value()) out.set_numa_node(*view.spec.numa_node);
+  out.set_untrusted(view.spec.untrusted);
+  out.set_allow_identity(view.spec.allow_identity);
+  out.set_pasid_bits(view.spec.pasid_bits);
+  out.set_ats(view.spec.ats);
+  out.set_pri(view.spec.pri);
+  out.set_ownership(ToProto(view.ownership));
+  out.set_domain(view.domain);
+  out.set_attached(view.attached);
+  out.set_default_domain(ToProto(view.default_domain));
+  out.set_default_domain_fallback(view.default_domain_fallback);
+  out.set_health(ToProto(view.health));
+  out.set_health_reason(view.health_reason);
+  return out;
+}
+
+v1::Attachment Describe(const AttachmentView& view) {
+  v1::Attachment out;
+  out.set_device(view.device);
+  out.set_domain(view.domain);
+  out.set_owner(view.owner);
+  *out.mutable_create_time() = ToProto(view.create_time);
+  out.set_revision(view.revision);
+  return out;
+}
+
+v1::ReservedRegion Describe(const ReservedRegionView& view) {
+  v1::ReservedRegion out;
+  *out.mutable_range() = ToProto(view.region.range);
+  out.set_type(ToProto(view.region.type));
+  out.set_source(view.source);
+  return out;
+}
+
+v1::HardwareInfo Describe(const VtdHardware& hardware) {
+  v1::HardwareInfo out;
+  auto* vtd = out.mutable_vtd();
+  vtd->set_capability(hardware.capability);
+  vtd->set_extended_capability(hardware.extended_capability);
+  vtd->set_text(
+      absl::StrCat("cap ", Hex(hardware.capability), ", ecap ", Hex(hardware.extended_capability)));
+  return out;
+}
+
+v1::MemoryRegion Describe(const MemoryRegionView& view, const CallContext& caller) {
+  v1::MemoryRegion out;
+  DescribeObject(NameKind::kMemoryRegion, view.object, caller, &out);
+  out.set_size_bytes(view.size_bytes);
+  if (view.numa_node.has_value()) out.set_numa_node(*view.numa_node);
+  out.set_mapping_count(view.mapping_count);
+  return out;
+}
+
+v1::Domain Describe(const DomainView& view, const CallContext& caller) {
+  v1::Domain out;
+  DescribeObject(NameKind::kDomain, view.object, caller, &out);
+  out.set_type(TypeOf(view.kind));
+  for (const std::string& device : view.attached_devices) out.add_attached_devices(device);
+  if (view.kind == DomainKind::kPaging) *out.mutable_paging() = DescribePaging(view);
+  return out;
+}
+
+v1::Ioas Describe(const IoasView& view, const CallContext& caller) {
+  v1::Ioas out;
+  DescribeObject(NameKind::kIoas, view.object, caller, &out);
+  out.set_mapping_count(view.mapping_count);
+  out.set_mapped_bytes(view.mapped_bytes);
+  out.set_mapping_revision(view.mapping_revision);
+  out.set_alignment_bytes(view.alignment_bytes);
+  for (const IovaRange& range : view.allowed_ranges) *out.add_allowed_ranges() = ToProto(range);
+  for (const std::string& domain : view.domains) out.add_domains(domain);
+  return out;
+}
+
+v1::Mapping Describe(const MappingView& view) {
+  v1::Mapping out;
+  out.set_iova(view.range.first);
+  out.set_length(view.range.size_bytes());
+  out.set_text(ToString(view.range));
+  out.set_memory_region(view.memory_region);
+  out.set_offset(view.offset_bytes);
+  out.set_permission(ToProto(view.permission));
+  return out;
+}
+
+v1::TranslateResponse Describe(const TranslationView& view) {
+  v1::TranslateResponse out;
+  out.set_memory_region(view.mapping.memory_region);
+  out.set_offset(view.offset_bytes);
+  out.set_permission(ToProto(view.mapping.permission));
+  out.set_contiguous_bytes(view.contiguous_bytes);
+  *out.mutable_mapping() = Describe(view.mapping);
+  return out;
+}
+
+v1::DmaFault Describe(const DmaFault& fault) {
+  v1::DmaFault out;
+  out.set_code(fault.code);
+  out.set_reason(fault.reason);
+  out.set_description(fault.description);
+  out.set_iova(fault.iova);
+  out.set_iova_text(Hex(fault.iova));
+  return out;
+}
+
+v1::TableEntry Describe(const TableEntryDump& entry) {
+  v1::TableEntry out;
+  out.set_table(entry.table);
+  out.set_physical_address(entry.address.value);
+  out.set_physical_address_text(Hex(entry.address.value));
+  for (const uint64_t word : entry.words) {
+    out.add_words(word);
+    out.add_words_text(Hex(word));
+  }
+  out.set_decoded(entry.decoded);
+  return out;
+}
+
+}  // namespace viommu

@@ -1,0 +1,160 @@
+#include "server/describe.h"
+
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+
+namespace viommu {
+namespace {
+
+ObjectView SomeObject() {
+  ObjectView object;
+  object.id = "x";
+  object.owner = "alice";
+  object.uid = 7;
+  object.etag = "e1";
+  object.revision = 42;
+  object.create_time = absl::FromUnixSeconds(1000);
+  return object;
+}
+
+TEST(DescribeTest, ShowsWhatEveryObjectHas) {
+  IoasView view;
+  view.object = SomeObject();
+  view.mapping_revision = 9;
+  view.allowed_ranges = {{0x1000, 0x1fff}};
+  view.domains = {"domains/d0"};
+  const v1::Ioas ioas = Describe(view, CallContext());
+  EXPECT_EQ(ioas.name(), "owners/alice/ioas/x");
+  EXPECT_EQ(ioas.uid(), "7");
+  EXPECT_EQ(ioas.owner(), "alice");
+  EXPECT_EQ(ioas.etag(), "e1");
+  EXPECT_EQ(ioas.revision(), 42u);
+  EXPECT_EQ(ioas.create_time().seconds(), 1000);
+  EXPECT_EQ(ioas.mapping_revision(), 9u);
+  EXPECT_EQ(ioas.allowed_ranges(0).text(), "[0x1000, 0x1fff]");
+  EXPECT_EQ(ioas.domains(0), "domains/d0");
+}
+
+TEST(DescribeTest, StaticDomainsHaveNeitherUidNorTimeNorKind) {
+  DomainView view;
+  view.object.id = "blocked";
+  view.kind = DomainKind::kBlocked;
+  const v1::Domain domain = Describe(view, CallContext());
+  EXPECT_EQ(domain.name(), "domains/blocked");
+  EXPECT_EQ(domain.uid(), "");
+  EXPECT_FALSE(domain.has_create_time());
+  EXPECT_EQ(domain.type(), v1::DOMAIN_TYPE_BLOCKED);
+  EXPECT_EQ(domain.kind_case(), v1::Domain::KIND_NOT_SET);
+}
+
+TEST(DescribeTest, PagingDomainsShowTheirProperties) {
+  DomainView view;
+  view.object = SomeObject();
+  view.ioas = "ioas/vm0";
+  view.device = "devices/d0";
+  view.properties.format = "vtd-second-stage";
+  view.properties.levels = 4;
+  view.properties.aperture = {0, 0xffffffffffff};
+  view.properties.page_sizes = (1ull << 12) | (1ull << 21) | (1ull << 63);
+  const v1::PagingDomain paging = Describe(view, CallContext()).paging();
+  EXPECT_EQ(paging.ioas(), "ioas/vm0");
+  EXPECT_EQ(paging.device(), "devices/d0");
+  EXPECT_EQ(paging.levels(), 4u);
+  EXPECT_EQ(paging.aperture().last(), 0xffffffffffffu);
+  ASSERT_EQ(paging.page_sizes_bytes_size(), 3);
+  EXPECT_EQ(paging.page_sizes_bytes(0), 4096u);
+  EXPECT_EQ(paging.page_sizes_bytes(1), 2u << 20);
+  EXPECT_EQ(paging.page_sizes_bytes(2), 1ull << 63);
+}
+
+TEST(DescribeTest, IommusAdvertiseOnlyTheDefaultDomainsTheyHave) {
+  IommuView view;
+  view.spec.id = "vtd0";
+  view.spec.pass_through = false;
+  view.spec.levels_3 = true;
+  view.spec.leaf_1g = false;
+  v1::Iommu iommu = Describe(view);
+  EXPECT_EQ(iommu.name(), "iommus/vtd0");
+  EXPECT_FALSE(iommu.has_numa_node());
+  ASSERT_EQ(iommu.default_domain_types_size(), 1);
+  EXPECT_EQ(iommu.default_domain_types(0), v1::DEFAULT_DOMAIN_TYPE_DMA);
+  EXPECT_EQ(iommu.vtd().second_stage_levels_size(), 2);
+  EXPECT_EQ(iommu.vtd().page_sizes_bytes_size(), 2);
+
+  view.spec.pass_through = true;
+  view.spec.numa_node = 0;
+  iommu = Describe(view);
+  EXPECT_TRUE(iommu.has_numa_node());
+  EXPECT_EQ(iommu.default_domain_types_size(), 2);
+}
+
+TEST(DescribeTest, QueueDepthWrapsAround) {
+  QueueState state;
+  state.iommu = "vtd0";
+  state.size_entries = 256;
+  state.head = 250;
+  state.tail = 4;
+  EXPECT_EQ(Describe(state).depth(), 10u);
+  EXPECT_EQ(Describe(state).name(), "iommus/vtd0/invalidationQueue");
+  EXPECT_EQ(Describe(QueueState()).depth(), 0u);
+}
+
+TEST(DescribeTest, DevicesShowTheirSpecAndState) {
+  DeviceView view;
+  view.spec.id = "0000:00:02.0";
+  view.spec.pci_address = "0000:00:02.0";
+  view.spec.iommu = "vtd0";
+  view.spec.group = "g2";
+  view.spec.untrusted = true;
+  view.ownership = DeviceOwnership::kClaimed;
+  view.claimed_by = "local";
+  view.domain = "domains/blocked";
+  view.default_domain_fallback = "untrusted";
+  view.health = DeviceHealth::kUnhealthy;
+  view.group_members = {"devices/0000:00:02.1"};
+  const v1::Device device = Describe(view);
+  EXPECT_EQ(device.name(), "devices/0000:00:02.0");
+  EXPECT_EQ(device.iommu(), "iommus/vtd0");
+  EXPECT_EQ(device.group_members(0), "devices/0000:00:02.1");
+  EXPECT_TRUE(device.untrusted());
+  EXPECT_EQ(device.ownership(), v1::DEVICE_OWNERSHIP_CLAIMED);
+  EXPECT_EQ(device.claimed_by(), "local");
+  EXPECT_EQ(device.domain(), "domains/blocked");
+  EXPECT_EQ(device.default_domain_fallback(), "untrusted");
+  EXPECT_EQ(device.health(), v1::DEVICE_HEALTH_UNHEALTHY);
+}
+
+TEST(DescribeTest, MappingsAndTranslationsAgree) {
+  TranslationView view;
+  view.iova = 0x1800;
+  view.mapping.range = {0x1000, 0x2fff};
+  view.mapping.memory_region = "memoryRegions/ram";
+  view.mapping.offset_bytes = 0x10000;
+  view.mapping.permission = Permission::kRead;
+  view.offset_bytes = 0x10800;
+  view.contiguous_bytes = 0x1800;
+  const v1::TranslateResponse out = Describe(view);
+  EXPECT_EQ(out.offset(), 0x10800u);
+  EXPECT_EQ(out.contiguous_bytes(), 0x1800u);
+  EXPECT_EQ(out.permission(), v1::PERMISSION_READ);
+  EXPECT_EQ(out.mapping().length(), 0x2000u);
+  EXPECT_EQ(out.mapping().text(), "[0x1000, 0x2fff]");
+  EXPECT_EQ(out.mapping().offset(), 0x10000u);
+}
+
+TEST(DescribeTest, FaultsAndTableEntriesHaveHexText) {
+  DmaFault fault;
+  fault.code = 0x58;
+  fault.reason = "SPT.2";
+  fault.iova = 0x1000;
+  EXPECT_EQ(Describe(fault).iova_text(), "0x1000");
+  EXPECT_EQ(Describe(fault).code(), 0x58u);
+  TableEntryDump entry;
+  entry.address = PhysAddr{0x5000};
+  entry.words = {1, 0xff};
+  EXPECT_EQ(Describe(entry).physical_address_text(), "0x5000");
+  EXPECT_EQ(Describe(entry).words_text(1), "0xff");
+}
+
+}  // namespace
+}  // namespace viommu

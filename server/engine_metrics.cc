@@ -1,0 +1,112 @@
+#include "server/engine_metrics.h"
+
+#include <initializer_list>
+#include <utility>
+
+#include "absl/strings/string_view.h"
+#include "prometheus/client_metric.h"
+#include "prometheus/metric_type.h"
+
+namespace viommu {
+namespace {
+
+using ::prometheus::ClientMetric;
+using ::prometheus::MetricFamily;
+using ::prometheus::MetricType;
+
+// Collects families; values are added to the one that was begun last.
+class Families {
+ public:
+  void Begin(MetricType type, absl::string_view name, absl::string_view help) {
+    families_.push_back({std::string(name), std::string(help), type, {}});
+  }
+
+  void Add(std::initializer_list<ClientMetric::Label> labels, uint64_t value) {
+    ClientMetric metric;
+    metric.label = labels;
+    // Exact up to 2^53; a Prometheus sample has no more.
+    if (families_.back().type == MetricType::Counter) {
+      metric.counter.value = static_cast<double>(value);
+    } else {
+      metric.gauge.value = static_cast<double>(value);
+    }
+    families_.back().metric.push_back(std::move(metric));
+  }
+
+  void Gauge(absl::string_view name, absl::string_view help, uint64_t value) {
+    Begin(MetricType::Gauge, name, help);
+    Add({}, value);
+  }
+
+  // One value for each entry of `values`, whose name goes into `label`.
+  void Each(MetricType type, absl::string_view name, absl::string_view help, const char* label,
+            const std::vector<std::pair<std::string, uint64_t>>& values) {
+    Begin(type, name, help);
+    for (const auto& [key, value] : values) Add({{label, key}}, value);
+  }
+
+  std::vector<MetricFamily> Take() { return std::move(families_); }
+
+ private:
+  std::vector<MetricFamily> families_;
+};
+
+void AddModel(const EngineStats& stats, Families* families) {
+  families->Each(MetricType::Gauge, "viommu_objects", "Live objects by kind.", "kind",
+                 stats.objects);
+  families->Gauge("viommu_mappings", "Areas mapped in all address spaces.", stats.mappings);
+  families->Gauge("viommu_mapped_bytes", "Bytes mapped in all address spaces.", stats.mapped_bytes);
+  families->Gauge("viommu_claimed_devices", "Devices that are claimed.", stats.claimed_devices);
+  families->Gauge("viommu_attached_devices", "Devices that are attached.", stats.attached_devices);
+  families->Gauge("viommu_remembered_requests", "Request ids kept for repeated calls.",
+                  stats.remembered_requests);
+  families->Begin(MetricType::Counter, "viommu_attach_transitions_total",
+                  "Changes of a device's domain, by kind and whether DMA saw a gap.");
+  for (const EngineStats::Transitions& transition : stats.transitions) {
+    families->Add({{"kind", transition.kind}, {"hitless", "true"}}, transition.hitless);
+    families->Add({{"kind", transition.kind}, {"hitless", "false"}}, transition.not_hitless);
+  }
+}
+
+void AddBackend(const BackendStats& stats, Families* families) {
+  families->Gauge("viommu_table_pages", "4 KiB pages used by tables and queues.",
+                  stats.table_pages);
+  families->Each(MetricType::Counter, "viommu_invalidations_total",
+                 "Invalidation descriptors submitted, by kind.", "kind", stats.invalidations);
+  families->Each(MetricType::Counter, "viommu_dma_faults_total",
+                 "DMA requests that were blocked, by the hardware's reason.", "reason",
+                 stats.faults);
+}
+
+// Descriptors between head and tail of a ring.
+uint64_t Depth(const QueueState& queue) {
+  if (queue.size_entries == 0) return 0;
+  return (queue.tail + uint64_t{queue.size_entries} - queue.head) % queue.size_entries;
+}
+
+void AddQueues(const std::vector<QueueState>& queues, Families* families) {
+  families->Begin(MetricType::Gauge, "viommu_invalidation_queue_depth",
+                  "Descriptors that the hardware has not taken yet.");
+  for (const QueueState& queue : queues) families->Add({{"iommu", queue.iommu}}, Depth(queue));
+  families->Begin(MetricType::Counter, "viommu_invalidation_waits_total",
+                  "Wait descriptors submitted.");
+  for (const QueueState& queue : queues) families->Add({{"iommu", queue.iommu}}, queue.waits);
+  families->Begin(MetricType::Counter, "viommu_invalidation_errors_total",
+                  "Descriptors that the hardware refused.");
+  for (const QueueState& queue : queues) families->Add({{"iommu", queue.iommu}}, queue.errors);
+}
+
+}  // namespace
+
+std::vector<MetricFamily> EngineMetrics::Collect() const {
+  const EngineStats stats = stats_();
+  Families families;
+  families.Begin(MetricType::Gauge, "viommu_build_info", "1, with what is running as labels.");
+  families.Add({{"version", version_}, {"backend", backend_}}, 1);
+  AddModel(stats, &families);
+  AddBackend(stats.backend, &families);
+  AddQueues(stats.queues, &families);
+  return families.Take();
+}
+
+}  // namespace viommu

@@ -1,0 +1,86 @@
+#include "server/engine_metrics.h"
+
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "prometheus/text_serializer.h"
+
+namespace viommu {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
+  EngineStats stats;
+  stats.objects = {{"ioas", 2}, {"domain", 0}};
+  stats.mappings = 3;
+  stats.mapped_bytes = uint64_t{1} << 40;
+  stats.claimed_devices = 4;
+  stats.attached_devices = 5;
+  stats.transitions = {{"blocked_to_paging", 6, 7}};
+  stats.remembered_requests = 8;
+  stats.backend.table_pages = 9;
+  stats.backend.invalidations = {{"iotlb_page", 10}, {"wait", 0}};
+  stats.backend.faults = {{"SPT.2", 11}};
+  QueueState queue;
+  queue.iommu = "dmar0";
+  queue.size_entries = 128;
+  queue.head = 126;
+  queue.tail = 3;  // The ring has wrapped.
+  queue.waits = 12;
+  queue.errors = 13;
+  stats.queues = {queue};
+
+  const EngineMetrics metrics([&] { return stats; }, "1.2", "soft");
+  const std::string text = prometheus::TextSerializer().Serialize(metrics.Collect());
+  for (const char* line : {
+           "viommu_build_info{version=\"1.2\",backend=\"soft\"} 1\n",
+           "viommu_objects{kind=\"ioas\"} 2\n",
+           "viommu_objects{kind=\"domain\"} 0\n",
+           "viommu_mappings 3\n",
+           "viommu_mapped_bytes 1099511627776\n",
+           "viommu_claimed_devices 4\n",
+           "viommu_attached_devices 5\n",
+           "viommu_attach_transitions_total{kind=\"blocked_to_paging\",hitless=\"true\"} 6\n",
+           "viommu_attach_transitions_total{kind=\"blocked_to_paging\",hitless=\"false\"} 7\n",
+           "viommu_remembered_requests 8\n",
+           "viommu_table_pages 9\n",
+           "viommu_invalidations_total{kind=\"iotlb_page\"} 10\n",
+           "viommu_invalidations_total{kind=\"wait\"} 0\n",
+           "viommu_dma_faults_total{reason=\"SPT.2\"} 11\n",
+           "viommu_invalidation_queue_depth{iommu=\"dmar0\"} 5\n",
+           "viommu_invalidation_waits_total{iommu=\"dmar0\"} 12\n",
+           "viommu_invalidation_errors_total{iommu=\"dmar0\"} 13\n",
+           "# TYPE viommu_invalidations_total counter\n",
+           "# TYPE viommu_mappings gauge\n",
+       }) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+}
+
+TEST(EngineMetricsTest, AsksAtEveryScrape) {
+  uint64_t scrapes = 0;
+  const EngineMetrics metrics(
+      [&] {
+        EngineStats stats;
+        stats.mappings = ++scrapes;
+        return stats;
+      },
+      "1", "soft");
+  metrics.Collect();
+  EXPECT_THAT(prometheus::TextSerializer().Serialize(metrics.Collect()),
+              HasSubstr("viommu_mappings 2\n"));
+}
+
+TEST(EngineMetricsTest, TakesAnEmptyQueueAsDepthZero) {
+  EngineStats stats;
+  stats.queues = {QueueState{}};
+  stats.queues[0].iommu = "u";
+  const EngineMetrics metrics([&] { return stats; }, "1", "soft");
+  EXPECT_THAT(prometheus::TextSerializer().Serialize(metrics.Collect()),
+              HasSubstr("viommu_invalidation_queue_depth{iommu=\"u\"} 0\n"));
+}
+
+}  // namespace
+}  // namespace viommu

@@ -1,0 +1,39 @@
+// server/host_service.h -- HostService over the engine. Stateless, thread-safe.
+#ifndef VIOMMU_SERVER_HOST_SERVICE_H_
+#define VIOMMU_SERVER_HOST_SERVICE_H_
+
+#include <cstdint>
+
+#include "engine/engine.h"
+#include "viommu/v1/host.grpc.pb.h"
+
+namespace viommu {
+
+// Contract of each call: viommu/v1/host.proto.
+class HostService final : public v1::HostService::Service {
+ public:
+  // `engine` outlives the service. `max_message_bytes` is shown among the limits.
+  HostService(Engine* engine, uint64_t max_message_bytes)
+      : engine_(*engine), max_message_bytes_(max_message_bytes) {}
+
+  grpc::Status GetHost(grpc::ServerContext* context, const v1::GetHostRequest* request,
+                       v1::Host* response) override;
+  grpc::Status GetIommu(grpc::ServerContext* context, const v1::GetIommuRequest* request,
+                        v1::Iommu* response) override;
+  grpc::Status ListIommus(grpc::ServerContext* context, const v1::ListIommusRequest* request,
+                          v1::ListIommusResponse* response) override;
+  grpc::Status GetInvalidationQueue(grpc::ServerContext* context,
+                                    const v1::GetInvalidationQueueRequest* request,
+                                    v1::InvalidationQueue* response) override;
+  grpc::Status ListInvalidationQueues(grpc::ServerContext* context,
+                                      const v1::ListInvalidationQueuesRequest* request,
+                                      v1::ListInvalidationQueuesResponse* response) override;
+
+ private:
+  Engine& engine_;
+  const uint64_t max_message_bytes_;
+};
+
+}  // namespace viommu
+
+#endif  // VIOMMU_SERVER_HOST_SERVICE_H_

@@ -1,0 +1,200 @@
+// server/main.cc -- viommud: puts the parts together, serves, and takes them apart in order.
+//
+// The only file that knows which backend and which journal there are.
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "engine/backend/soft/soft_backend.h"
+#include "engine/backend/topology.h"
+#include "engine/base/env.h"
+#include "engine/base/status_macros.h"
+#include "engine/engine.h"
+#include "engine/journal/memory_journal.h"
+#include "prometheus/registry.h"
+#include "server/announcement.h"
+#include "server/config.h"
+#include "server/engine_metrics.h"
+#include "server/log.h"
+#include "server/mapping_metrics.h"
+#include "server/metrics_endpoint.h"
+#include "server/rpc_interceptor.h"
+#include "server/rpc_metrics.h"
+#include "server/server.h"
+#include "server/signals.h"
+#include "server/socket_address.h"
+#include "server/state_dir.h"
+#include "server/text_file.h"
+#include "server/topology.h"
+#include "server/unix_socket.h"
+
+namespace viommu {
+namespace {
+
+constexpr char kVersion[] = "0.1.0";
+
+constexpr int kExitFailure = 1;
+constexpr int kExitUnusableSettings = 2;
+
+std::optional<std::string> EnvironmentVariable(const char* name) {
+  const char* value = std::getenv(name);
+  if (value == nullptr) return std::nullopt;
+  return value;
+}
+
+std::vector<RpcMethod> AllMethods() {
+  std::vector<RpcMethod> methods = MethodsOf(Server::ServiceNames());
+  for (RpcMethod& method : BuiltInMethods()) methods.push_back(std::move(method));
+  return methods;
+}
+
+// What a running daemon is made of; each part uses those above it.
+struct Daemon {
+  std::unique_ptr<StateDir> state_dir;
+  std::unique_ptr<SoftBackend> backend;
+  MemoryJournal journal;
+  std::unique_ptr<Engine> engine;
+  std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
+  RpcMetrics rpc_metrics{AllMethods(), registry.get()};
+  MappingMetrics mapping_metrics{registry.get()};
+  std::unique_ptr<Server> server;
+  std::unique_ptr<MetricsEndpoint> metrics;
+  Endpoints endpoints;
+};
+
+absl::Status StartEngine(Topology topology, Daemon* daemon) {
+  ASSIGN_OR_RETURN(daemon->backend, SoftBackend::Create(std::move(topology), {}, {}));
+  ASSIGN_OR_RETURN(daemon->engine,
+                   Engine::Create({kVersion}, daemon->backend.get(), &daemon->journal, RealEnv()));
+  return absl::OkStatus();
+}
+
+absl::Status StartServer(const Config& config, Log* log, Daemon* daemon) {
+  RETURN_IF_ERROR(RemoveStaleSocket(config.unix_socket));
+  ServerOptions options;
+  options.listen_addresses.push_back("unix:" + config.unix_socket);
+  if (!config.tcp_address.empty()) options.listen_addresses.push_back(config.tcp_address);
+  options.max_message_bytes = config.max_message_bytes;
+  options.max_threads = static_cast<int>(config.max_threads);
+  options.interceptors.push_back(
+      std::make_unique<RpcInterceptorFactory>(&daemon->rpc_metrics, log));
+  ASSIGN_OR_RETURN(daemon->server, Server::Start(daemon->engine.get(), std::move(options)));
+  RETURN_IF_ERROR(RestrictSocket(config.unix_socket));
+  daemon->endpoints.unix_socket = std::filesystem::absolute(config.unix_socket).string();
+  if (config.tcp_address.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(SocketAddress tcp, ParseSocketAddress(config.tcp_address));
+  tcp.port = static_cast<uint16_t>(daemon->server->ports().back());
+  daemon->endpoints.tcp_address = tcp.ToString();
+  return absl::OkStatus();
+}
+
+absl::Status StartMetrics(const Config& config, Daemon* daemon) {
+  if (config.metrics_address.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const SocketAddress address, ParseSocketAddress(config.metrics_address));
+  Engine* engine = daemon->engine.get();
+  const auto engine_metrics = std::make_shared<EngineMetrics>(
+      [engine] { return engine->Stats(); }, kVersion, std::string(daemon->backend->name()));
+  ASSIGN_OR_RETURN(daemon->metrics,
+                   MetricsEndpoint::Serve(address, {daemon->registry, engine_metrics}));
+  daemon->endpoints.metrics_address = daemon->metrics->address().ToString();
+  return absl::OkStatus();
+}
+
+// Tells programs (endpoints.json), collectors (the log) and people (standard output).
+absl::Status Announce(const Daemon& daemon, Log* log) {
+  const Endpoints& endpoints = daemon.endpoints;
+  RETURN_IF_ERROR(
+      daemon.state_dir->ReplaceFile(kEndpointsFile, EndpointsJson(endpoints, getpid())));
+  log->Write(LogLevel::kInfo, "ready",
+             {{"unix_socket", endpoints.unix_socket},
+              {"tcp_address", endpoints.tcp_address},
+              {"metrics_address", endpoints.metrics_address},
+              {"state_dir", daemon.state_dir->path()}});
+  const std::string grpcurl = EnvironmentVariable("VIOMMU_GRPCURL").value_or("grpcurl");
+  std::fputs(Greeting(endpoints, grpcurl).c_str(), stdout);
+  std::fflush(stdout);
+  return absl::OkStatus();
+}
+
+// Lets running calls finish. The metrics go on being served meanwhile.
+void Drain(const Config& config, const TerminationSignals& signals, int signal, Daemon* daemon,
+           Log* log) {
+  signals.ExitOnNext(kExitFailure);
+  log->Write(
+      LogLevel::kInfo, "drain",
+      {{"signal", signal}, {"timeout_seconds", absl::ToDoubleSeconds(config.drain_timeout)}});
+  daemon->server->Drain();
+  daemon->server->Shutdown(absl::Now() + config.drain_timeout);
+  daemon->state_dir->RemoveFile(kEndpointsFile);
+}
+
+// Serves until a signal comes. An error: it could not be started.
+absl::Status Serve(const Config& config, Topology topology, const TerminationSignals& signals,
+                   Log* log) {
+  Daemon daemon;
+  ASSIGN_OR_RETURN(daemon.state_dir, StateDir::Open(config.state_dir));
+  // That of a daemon that was killed must not be taken for ours.
+  daemon.state_dir->RemoveFile(kEndpointsFile);
+  RETURN_IF_ERROR(StartEngine(std::move(topology), &daemon));
+  RETURN_IF_ERROR(StartServer(config, log, &daemon));
+  RETURN_IF_ERROR(StartMetrics(config, &daemon));
+  RETURN_IF_ERROR(Announce(daemon, log));
+  Drain(config, signals, signals.Wait(), &daemon, log);
+  return absl::OkStatus();
+}
+
+int Refuse(const Problems& problems) {
+  std::fprintf(stderr, "viommud: unusable settings:\n  %s\n",
+               absl::StrJoin(problems, "\n  ").c_str());
+  return kExitUnusableSettings;
+}
+
+int Main(const std::vector<std::string>& arguments) {
+  // Before any thread is made, so that all of them leave the signals to us.
+  const TerminationSignals signals;
+  Problems problems;
+  const CommandLine command_line = ParseCommandLine(arguments, &problems);
+  if (command_line.help || command_line.version) {
+    const std::string text =
+        command_line.help ? HelpText() : absl::StrCat("viommud ", kVersion, "\n");
+    std::fputs(text.c_str(), stdout);
+    return 0;
+  }
+  const Config config = LoadConfig(command_line, EnvironmentVariable, &problems);
+  Topology topology = LoadTopology(config.topology, &problems);
+  if (!problems.empty()) return Refuse(problems);
+
+  // gRPC would write lines of its own between ours; what matters in them comes back as a Status.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
+  // Nobody else may open what is made from here on, not even for a moment.
+  umask(0077);
+  Log log(config.log_level, STDERR_FILENO, RealEnv());
+  log.Write(LogLevel::kInfo, "start", {{"version", kVersion}, {"pid", getpid()}});
+  const absl::Status served = Serve(config, std::move(topology), signals, &log);
+  if (!served.ok()) {
+    log.Write(LogLevel::kError, "start_failed", {{"error", served.message()}});
+    return kExitFailure;
+  }
+  log.Write(LogLevel::kInfo, "stop");
+  return 0;
+}
+
+}  // namespace
+}  // namespace viommu
+
+int main(int argc, char** argv) { return viommu::Main({argv + 1, argv + argc}); }

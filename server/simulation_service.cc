@@ -1,0 +1,152 @@
+#include "server/simulation_service.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
+#include "server/convert.h"
+#include "server/describe.h"
+#include "server/handler.h"
+#include "server/names.h"
+#include "server/request_check.h"
+
+namespace viommu {
+namespace {
+
+constexpr size_t kMaxHealthReasonBytes = 256;
+
+absl::StatusOr<std::string> ParseDevice(absl::string_view name) {
+  return ParseHostName(NameKind::kDevice, "name", name);
+}
+
+// The bytes that the device writes, or room for those that it reads.
+absl::StatusOr<std::string> ParseAccess(const v1::DmaRequest& request) {
+  switch (request.access_case()) {
+    case v1::DmaRequest::kReadLength:
+      RETURN_IF_ERROR(CheckAccessLength("read_length", request.read_length()));
+      return std::string(request.read_length(), '\0');
+    case v1::DmaRequest::kWriteData:
+      RETURN_IF_ERROR(CheckAccessLength("write_data", request.write_data().size()));
+      return request.write_data();
+    case v1::DmaRequest::ACCESS_NOT_SET:
+      break;
+  }
+  return Require(false, "read_length or write_data");
+}
+
+absl::Status CheckHealthReason(absl::string_view reason) {
+  if (reason.size() <= kMaxHealthReasonBytes) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument, "INVALID_LENGTH",
+               absl::StrCat("health_reason: ", reason.size(), " bytes, but at most ",
+                            kMaxHealthReasonBytes, " fit"))
+      .Errno("EINVAL")
+      .Field("health_reason");
+}
+
+}  // namespace
+
+grpc::Status SimulationService::Dma(grpc::ServerContext* context, const v1::DmaRequest* request,
+                                    v1::DmaResponse* response) {
+  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
+    RETURN_IF_ERROR(Require(request->has_iova(), "iova"));
+    ASSIGN_OR_RETURN(std::string data, ParseAccess(*request));
+    const bool write = request->access_case() == v1::DmaRequest::kWriteData;
+    ASSIGN_OR_RETURN(const DmaOutcome outcome, engine_.Dma(call, device, request->iova(), write,
+                                                           absl::MakeSpan(&data[0], data.size())));
+    response->set_bytes_done(outcome.bytes_done);
+    if (outcome.fault.has_value()) *response->mutable_fault() = Describe(*outcome.fault);
+    if (!write) {
+      data.resize(std::min<size_t>(data.size(), outcome.bytes_done));
+      response->set_data(std::move(data));
+    }
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SimulationService::ReadMemory(grpc::ServerContext* context,
+                                           const v1::ReadMemoryRequest* request,
+                                           v1::ReadMemoryResponse* response) {
+  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef region,
+                     ParseName(NameKind::kMemoryRegion, "name", request->name()));
+    RETURN_IF_ERROR(CheckAccessLength("length", request->length()));
+    std::string data(request->length(), '\0');
+    RETURN_IF_ERROR(
+        engine_.ReadMemory(call, region, request->offset(), absl::MakeSpan(&data[0], data.size())));
+    response->set_data(std::move(data));
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SimulationService::WriteMemory(grpc::ServerContext* context,
+                                            const v1::WriteMemoryRequest* request,
+                                            v1::WriteMemoryResponse*) {
+  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef region,
+                     ParseName(NameKind::kMemoryRegion, "name", request->name()));
+    RETURN_IF_ERROR(CheckAccessLength("data", request->data().size()));
+    return engine_.WriteMemory(call, region, request->offset(), request->data());
+  });
+}
+
+grpc::Status SimulationService::HostMap(grpc::ServerContext* context,
+                                        const v1::HostMapRequest* request,
+                                        v1::HostMapResponse* response) {
+  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
+    ASSIGN_OR_RETURN(const ObjectRef region,
+                     ParseName(NameKind::kMemoryRegion, "memory_region", request->memory_region()));
+    ASSIGN_OR_RETURN(const Permission permission,
+                     ParsePermission("permission", request->permission(), Permission::kReadWrite));
+    ASSIGN_OR_RETURN(const Iova iova, engine_.HostMap(call, device, region, request->offset(),
+                                                      request->length(), permission));
+    response->set_iova(iova);
+    response->set_iova_text(Hex(iova));
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SimulationService::HostUnmap(grpc::ServerContext* context,
+                                          const v1::HostUnmapRequest* request,
+                                          v1::HostUnmapResponse*) {
+  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
+    RETURN_IF_ERROR(Require(request->has_iova(), "iova"));
+    return engine_.HostUnmap(call, device, request->iova(), request->length());
+  });
+}
+
+grpc::Status SimulationService::SetDeviceHealth(grpc::ServerContext* context,
+                                                const v1::SetDeviceHealthRequest* request,
+                                                v1::Device* response) {
+  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
+    ASSIGN_OR_RETURN(const DeviceHealth health, ParseDeviceHealth("health", request->health()));
+    RETURN_IF_ERROR(CheckHealthReason(request->health_reason()));
+    ASSIGN_OR_RETURN(const DeviceView view,
+                     engine_.SetDeviceHealth(call, device, health, request->health_reason()));
+    *response = Describe(view);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SimulationService::DumpTables(grpc::ServerContext* context,
+                                           const v1::DumpTablesRequest* request,
+                                           v1::DumpTablesResponse* response) {
+  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
+    RETURN_IF_ERROR(Require(request->has_iova(), "iova"));
+    ASSIGN_OR_RETURN(const std::vector<TableEntryDump> entries,
+                     engine_.DumpTables(call, device, request->iova()));
+    for (const TableEntryDump& entry : entries) *response->add_entries() = Describe(entry);
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace viommu

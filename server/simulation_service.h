@@ -1,0 +1,38 @@
+// server/simulation_service.h -- SimulationService over the engine. Stateless, thread-safe.
+#ifndef VIOMMU_SERVER_SIMULATION_SERVICE_H_
+#define VIOMMU_SERVER_SIMULATION_SERVICE_H_
+
+#include "engine/engine.h"
+#include "viommu/v1/simulation.grpc.pb.h"
+
+namespace viommu {
+
+// Contract of each call: viommu/v1/simulation.proto.
+class SimulationService final : public v1::SimulationService::Service {
+ public:
+  // `engine` outlives the service.
+  explicit SimulationService(Engine* engine) : engine_(*engine) {}
+
+  grpc::Status Dma(grpc::ServerContext* context, const v1::DmaRequest* request,
+                   v1::DmaResponse* response) override;
+  grpc::Status ReadMemory(grpc::ServerContext* context, const v1::ReadMemoryRequest* request,
+                          v1::ReadMemoryResponse* response) override;
+  grpc::Status WriteMemory(grpc::ServerContext* context, const v1::WriteMemoryRequest* request,
+                           v1::WriteMemoryResponse* response) override;
+  grpc::Status HostMap(grpc::ServerContext* context, const v1::HostMapRequest* request,
+                       v1::HostMapResponse* response) override;
+  grpc::Status HostUnmap(grpc::ServerContext* context, const v1::HostUnmapRequest* request,
+                         v1::HostUnmapResponse* response) override;
+  grpc::Status SetDeviceHealth(grpc::ServerContext* context,
+                               const v1::SetDeviceHealthRequest* request,
+                               v1::Device* response) override;
+  grpc::Status DumpTables(grpc::ServerContext* context, const v1::DumpTablesRequest* request,
+                          v1::DumpTablesResponse* response) override;
+
+ private:
+  Engine& engine_;
+};
+
+}  // namespace viommu
+
+#endif  // VIOMMU_SERVER_SIMULATION_SERVICE_H_
