@@ -1,0 +1,179 @@
+// The steps in which the device moves bytes.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "clients/demo/pattern.h"
+#include "clients/demo/running_dma.h"
+#include "clients/demo/session.h"
+#include "clients/demo/session_objects.h"
+#include "clients/demo/transcript.h"
+
+namespace viommu {
+namespace {
+
+constexpr uint64_t kAccessBytes = uint64_t{1} << 20;  // The most that one access may move.
+// The first bytes, the last, and some that cross a 2 MiB boundary.
+constexpr uint64_t kPlaces[] = {0, (uint64_t{512} << 20) - kAccessBytes / 2,
+                                kRegionBytes - kAccessBytes};
+// What the device reads while its domain is replaced; DmaReads and DmaWrites leave it alone.
+constexpr uint64_t kWatchedOffset = uint64_t{256} << 20;
+// Odd, so that the device ends on the new domain.
+constexpr int kReplacements = 51;
+constexpr uint64_t kReadsBetweenReplacements = 4;
+
+constexpr uint64_t kDeviceSeed = 1000;  // Of what the device writes.
+
+std::string HowBlocked(const v1::DmaFault& fault) {
+  return absl::StrCat(fault.reason(), " at ", fault.iova_text(), " (", fault.description(), ")");
+}
+
+absl::Status Different(absl::string_view what, uint64_t offset) {
+  return absl::DataLossError(absl::StrCat(what, " differs at offset 0x", absl::Hex(offset)));
+}
+
+}  // namespace
+
+absl::Status Session::WriteMemory(const std::string& region, uint64_t offset,
+                                  const std::string& data) {
+  v1::WriteMemoryRequest request;
+  request.set_name(region);
+  request.set_offset(offset);
+  request.set_data(data);
+  return Call(client_.simulation, &v1::SimulationService::Stub::WriteMemory, request).status();
+}
+
+absl::StatusOr<std::string> Session::ReadMemory(const std::string& region, uint64_t offset,
+                                                uint64_t length) {
+  v1::ReadMemoryRequest request;
+  request.set_name(region);
+  request.set_offset(offset);
+  request.set_length(length);
+  auto memory = Call(client_.simulation, &v1::SimulationService::Stub::ReadMemory, request);
+  if (!memory.ok()) return memory.status();
+  return std::move(*memory->mutable_data());
+}
+
+absl::StatusOr<v1::DmaResponse> Session::Read(uint64_t iova, uint64_t length) {
+  v1::DmaRequest request;
+  request.set_name(device_);
+  request.set_iova(iova);
+  request.set_read_length(length);
+  auto response = Call(client_.simulation, &v1::SimulationService::Stub::Dma, request);
+  if (response.ok() && response->has_fault()) ++blocked_dma_;
+  return response;
+}
+
+absl::StatusOr<v1::DmaResponse> Session::Write(uint64_t iova, const std::string& data) {
+  v1::DmaRequest request;
+  request.set_name(device_);
+  request.set_iova(iova);
+  request.set_write_data(data);
+  auto response = Call(client_.simulation, &v1::SimulationService::Stub::Dma, request);
+  if (response.ok() && response->has_fault()) ++blocked_dma_;
+  return response;
+}
+
+Session::Told Session::BothAreBlocked(uint64_t iova) {
+  std::string told;
+  for (const bool write : {false, true}) {
+    const char* what = write ? "write" : "read";
+    const auto response =
+        write ? Write(iova, Pattern(kDeviceSeed, kPageBytes)) : Read(iova, kPageBytes);
+    if (!response.ok()) return response.status();
+    if (!response->has_fault()) {
+      return absl::InternalError(absl::StrCat("a ", what, " was not blocked"));
+    }
+    if (response->bytes_done() != 0 || response->fault().iova() != iova) {
+      return absl::InternalError(absl::StrCat("a ", what, " was blocked after ",
+                                              response->bytes_done(),
+                                              " bytes: ", HowBlocked(response->fault())));
+    }
+    absl::StrAppend(&told, write ? "\n" : "", what, " blocked: ", HowBlocked(response->fault()));
+  }
+  return told;
+}
+
+Session::Told Session::DmaBeforeAttachIsBlocked() { return BothAreBlocked(kIova); }
+
+Session::Told Session::DmaReads() {
+  for (const uint64_t offset : kPlaces) {
+    const std::string bytes = Pattern(kOld.seed + offset, kAccessBytes);
+    const absl::Status written = WriteMemory(kOld.region, offset, bytes);
+    if (!written.ok()) return written;
+    const auto read = Read(kIova + offset, kAccessBytes);
+    if (!read.ok()) return read.status();
+    if (read->has_fault()) return absl::InternalError(HowBlocked(read->fault()));
+    if (read->data() != bytes) return Different("what the device read", offset);
+  }
+  return absl::StrCat(FormatBytes(kAccessBytes), " at each of ", std::size(kPlaces),
+                      " places, every byte right");
+}
+
+Session::Told Session::DmaWrites() {
+  for (const uint64_t offset : kPlaces) {
+    const std::string bytes = Pattern(kDeviceSeed + offset, kAccessBytes);
+    const auto written = Write(kIova + offset, bytes);
+    if (!written.ok()) return written.status();
+    if (written->has_fault()) return absl::InternalError(HowBlocked(written->fault()));
+    const auto memory = ReadMemory(kOld.region, offset, kAccessBytes);
+    if (!memory.ok()) return memory.status();
+    if (*memory != bytes) return Different("what the device wrote", offset);
+    // The other region is mapped at the same addresses, but for no device yet.
+    const auto other = ReadMemory(kNew.region, offset, kAccessBytes);
+    if (!other.ok()) return other.status();
+    if (*other != std::string(kAccessBytes, '\0')) return Different("the other region", offset);
+  }
+  return absl::StrCat(FormatBytes(kAccessBytes), " at each of ", std::size(kPlaces),
+                      " places, every byte right; ", kNew.region, " untouched");
+}
+
+absl::StatusOr<bool> Session::Replace(const std::string& domain) {
+  v1::ReplaceAttachmentRequest request;
+  request.set_name(device_);
+  request.set_domain(domain);
+  const auto replaced = Call(client_.device, &v1::DeviceService::Stub::ReplaceAttachment, request);
+  if (!replaced.ok()) return replaced.status();
+  ++transitions_;
+  return replaced->transition().hitless();
+}
+
+Session::Told Session::ReplaceDomainUnderDma() {
+  for (const Side& side : kSides) {
+    const absl::Status written =
+        WriteMemory(side.region, kWatchedOffset, Pattern(side.seed, kPageBytes));
+    if (!written.ok()) return written;
+  }
+  RunningDma dma(&client_, device_, kIova + kWatchedOffset, Pattern(kOld.seed, kPageBytes),
+                 Pattern(kNew.seed, kPageBytes));
+  int hitless = 0;
+  for (int i = 0; i < kReplacements; ++i) {
+    const absl::Status running = dma.WaitForReads(kReadsBetweenReplacements);
+    if (!running.ok()) return running;
+    const bool to_new = i % 2 == 0;
+    dma.Replacing();
+    const absl::StatusOr<bool> replaced = Replace(to_new ? kNew.domain : kOld.domain);
+    if (!replaced.ok()) return replaced.status();
+    dma.Replaced(to_new ? RunningDma::Contents::kNew : RunningDma::Contents::kOld, *replaced);
+    hitless += *replaced ? 1 : 0;
+  }
+  const absl::Status running = dma.WaitForReads(kReadsBetweenReplacements);
+  if (!running.ok()) return running;
+  const absl::StatusOr<DmaCounts> counts = dma.Stop();
+  if (!counts.ok()) return counts.status();
+  blocked_dma_ += counts->blocked;
+  return absl::StrCat(kReplacements, " times to and fro, ", hitless, " hitless; ", counts->total(),
+                      " reads meanwhile, ", counts->during, " of them in the midst of it:\n",
+                      counts->old_bytes, " saw the old bytes, ", counts->new_bytes, " the new, ",
+                      counts->blocked, " were blocked, 0 saw anything else");
+}
+
+Session::Told Session::DmaAfterUnmapIsBlocked() {
+  Told told = BothAreBlocked(kIova + kWatchedOffset);
+  if (!told.ok()) return told;
+  const auto memory = ReadMemory(kNew.region, kWatchedOffset, kPageBytes);
+  if (!memory.ok()) return memory.status();
+  if (*memory != Pattern(kNew.seed, kPageBytes)) return Different("memory", kWatchedOffset);
+  return absl::StrCat(*told, "\nmemory is as it was");
+}
+
+}  // namespace viommu
