@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <string>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -54,7 +53,10 @@ class Session {
                                          uint64_t length);
   absl::StatusOr<v1::DmaResponse> Read(uint64_t iova, uint64_t length);
   absl::StatusOr<v1::DmaResponse> Write(uint64_t iova, const std::string& data);
-  // Reads and writes at `iova` must both be blocked; tells how.
+  // The fault, which must be at `iova`, before any byte moved.
+  static absl::StatusOr<v1::DmaFault> MustBeBlocked(const absl::StatusOr<v1::DmaResponse>& response,
+                                                    uint64_t iova);
+  // A read and a write at `iova` must both be blocked; tells how.
   Told BothAreBlocked(uint64_t iova);
   absl::StatusOr<bool> Replace(const std::string& domain);
 

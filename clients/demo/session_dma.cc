@@ -24,7 +24,7 @@ constexpr uint64_t kReadsBetweenReplacements = 4;
 constexpr uint64_t kDeviceSeed = 1000;  // Of what the device writes.
 
 std::string HowBlocked(const v1::DmaFault& fault) {
-  return absl::StrCat(fault.reason(), " at ", fault.iova_text(), " (", fault.description(), ")");
+  return absl::StrCat("at ", fault.iova_text(), ": ", fault.reason(), ", ", fault.description());
 }
 
 absl::Status Different(absl::string_view what, uint64_t offset) {
@@ -73,24 +73,23 @@ absl::StatusOr<v1::DmaResponse> Session::Write(uint64_t iova, const std::string&
   return response;
 }
 
+absl::StatusOr<v1::DmaFault> Session::MustBeBlocked(const absl::StatusOr<v1::DmaResponse>& response,
+                                                    uint64_t iova) {
+  if (!response.ok()) return response.status();
+  if (!response->has_fault()) return absl::InternalError("a DMA was not blocked");
+  if (response->bytes_done() == 0 && response->fault().iova() == iova) return response->fault();
+  return absl::InternalError(absl::StrCat("a DMA was blocked after ", response->bytes_done(),
+                                          " bytes: ", HowBlocked(response->fault())));
+}
+
 Session::Told Session::BothAreBlocked(uint64_t iova) {
-  std::string told;
-  for (const bool write : {false, true}) {
-    const char* what = write ? "write" : "read";
-    const auto response =
-        write ? Write(iova, Pattern(kDeviceSeed, kPageBytes)) : Read(iova, kPageBytes);
-    if (!response.ok()) return response.status();
-    if (!response->has_fault()) {
-      return absl::InternalError(absl::StrCat("a ", what, " was not blocked"));
-    }
-    if (response->bytes_done() != 0 || response->fault().iova() != iova) {
-      return absl::InternalError(absl::StrCat("a ", what, " was blocked after ",
-                                              response->bytes_done(),
-                                              " bytes: ", HowBlocked(response->fault())));
-    }
-    absl::StrAppend(&told, write ? "\n" : "", what, " blocked: ", HowBlocked(response->fault()));
-  }
-  return told;
+  const auto read = MustBeBlocked(Read(iova, kPageBytes), iova);
+  if (!read.ok()) return read.status();
+  const auto write = MustBeBlocked(Write(iova, Pattern(kDeviceSeed, kPageBytes)), iova);
+  if (!write.ok()) return write.status();
+  return read->code() == write->code() ? absl::StrCat("read and write blocked ", HowBlocked(*read))
+                                       : absl::StrCat("read blocked ", HowBlocked(*read),
+                                                      "\nwrite blocked ", HowBlocked(*write));
 }
 
 Session::Told Session::DmaBeforeAttachIsBlocked() { return BothAreBlocked(kIova); }
@@ -124,7 +123,7 @@ Session::Told Session::DmaWrites() {
     if (*other != std::string(kAccessBytes, '\0')) return Different("the other region", offset);
   }
   return absl::StrCat(FormatBytes(kAccessBytes), " at each of ", std::size(kPlaces),
-                      " places, every byte right; ", kNew.region, " untouched");
+                      " places, every byte right;\n", kNew.region, " untouched");
 }
 
 absl::StatusOr<bool> Session::Replace(const std::string& domain) {
@@ -161,10 +160,11 @@ Session::Told Session::ReplaceDomainUnderDma() {
   const absl::StatusOr<DmaCounts> counts = dma.Stop();
   if (!counts.ok()) return counts.status();
   blocked_dma_ += counts->blocked;
-  return absl::StrCat(kReplacements, " times to and fro, ", hitless, " hitless; ", counts->total(),
-                      " reads meanwhile, ", counts->during, " of them in the midst of it:\n",
-                      counts->old_bytes, " saw the old bytes, ", counts->new_bytes, " the new, ",
-                      counts->blocked, " were blocked, 0 saw anything else");
+  return absl::StrCat(kReplacements, " times to and fro, ", hitless, " of them hitless;\n",
+                      counts->total(), " reads meanwhile, ", counts->during,
+                      " during a replacement:\n", counts->old_bytes, " saw the old bytes, ",
+                      counts->new_bytes, " the new, ", counts->blocked,
+                      " a fault, none anything else");
 }
 
 Session::Told Session::DmaAfterUnmapIsBlocked() {
