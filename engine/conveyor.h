@@ -41,17 +41,22 @@ class MappingStream::Conveyor {
   Operation* MakeOperation(StreamBatch batch, Item& item);
   absl::Status CheckBatch(const StreamBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Start(Item& item, Operation& operation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Makes the item's reply final. The caller holds the item: its reply may be taken meanwhile.
   void Drive(Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Drives, in order, what is before `end` (null: everything) and, when `only_ready`, what needs no
+  // waiting.
+  void DriveBefore(const Item* end, bool only_ready) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Ready(const Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Settle(Item& item, absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Pipeline* const pipeline_;
   const CallContext context_;
   const StreamOptions options_;
+  Pipeline::Cohort cohort_;  // Of all batches, under OnError::kStop.
   absl::Mutex mutex_;
   absl::CondVar changed_;
-  std::deque<std::unique_ptr<Item>> items_ ABSL_GUARDED_BY(mutex_);  // In order of Submit.
+  std::deque<std::shared_ptr<Item>> items_ ABSL_GUARDED_BY(mutex_);  // In order of Submit.
   std::optional<uint64_t> last_sequence_ ABSL_GUARDED_BY(mutex_);
-  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -91,37 +91,6 @@ class EveryVerbTest : public EngineTest {
     ASSERT_TRUE(engine_->Map(alice_, Ref("as"), OneMap(0x5000, 0x1000)).ok());
     ASSERT_TRUE(engine_->AttachDevice(alice_, "dev0", Ref("d")).ok());
   }
-
-  // All that a client can see, and all that the backend holds.
-  std::string Everything() {
-    std::string all = backend_.State();
-    const PageRequest page{kMaxPageSize, ""};
-    const auto regions = engine_->ListMemoryRegions(operator_, page);
-    for (const auto& r : regions->items) {
-      all += r.object.id + r.object.etag + std::to_string(r.mapping_count) + "\n";
-    }
-    const auto spaces = engine_->ListIoas(operator_, page);
-    for (const auto& i : spaces->items) {
-      all += i.object.id + i.object.etag + std::to_string(i.mapping_count) + "," +
-             std::to_string(i.mapped_bytes) + "," + std::to_string(i.alignment_bytes) + "\n";
-      const ObjectRef ref{i.object.id, i.object.owner};
-      const auto usable = engine_->ListIovaRanges(operator_, ref);
-      for (const IovaRange& r : *usable) all += ToString(r);
-      const auto mappings = engine_->ListMappings(operator_, ref, {0, kMaxAddress}, page);
-      for (const auto& m : mappings->items) all += ToString(m.range) + m.memory_region + "\n";
-    }
-    const auto domains = engine_->ListDomains(operator_, page);
-    for (const auto& d : domains->items) {
-      all += d.object.id + d.object.etag;
-      for (const auto& a : d.attached_devices) all += a;
-      all += "\n";
-    }
-    const auto devices = engine_->ListDevices(operator_, page);
-    for (const auto& d : devices->items) {
-      all += d.spec.id + d.etag + d.claimed_by + d.domain + (d.attached ? "!" : "") + "\n";
-    }
-    return all;
-  }
 };
 
 TEST_F(EveryVerbTest, ARefusalOfTheBackendChangesNothing) {

@@ -3,6 +3,7 @@
 #define VIOMMU_ENGINE_ENGINE_FIXTURE_H_
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -65,6 +66,39 @@ class EngineTest : public ::testing::Test {
     ASSERT_TRUE(engine_->CreateDomain(alice_, "d", Ref("as"), "dev0").ok());
   }
 
+  // All that a client can see, and all that the backend holds.
+  std::string Everything() {
+    std::string all = backend_.State();
+    const PageRequest page{kMaxPageSize, ""};
+    const auto regions = engine_->ListMemoryRegions(operator_, page);
+    for (const auto& r : regions->items) {
+      all += r.object.id + r.object.etag + std::to_string(r.mapping_count) + "\n";
+    }
+    const auto spaces = engine_->ListIoas(operator_, page);
+    for (const auto& i : spaces->items) {
+      all += i.object.id + i.object.etag + std::to_string(i.mapping_count) + "," +
+             std::to_string(i.mapped_bytes) + "," + std::to_string(i.alignment_bytes) + "," +
+             std::to_string(i.mapping_revision) + "\n";
+      for (const IovaRange& r : i.allowed_ranges) all += "allowed" + ToString(r);
+      const ObjectRef ref{i.object.id, i.object.owner};
+      const auto usable = engine_->ListIovaRanges(operator_, ref);
+      for (const IovaRange& r : *usable) all += ToString(r);
+      const auto mappings = engine_->ListMappings(operator_, ref, {0, kMaxAddress}, page);
+      for (const auto& m : mappings->items) all += ToString(m.range) + m.memory_region + "\n";
+    }
+    const auto domains = engine_->ListDomains(operator_, page);
+    for (const auto& d : domains->items) {
+      all += d.object.id + d.object.etag;
+      for (const auto& a : d.attached_devices) all += a;
+      all += "\n";
+    }
+    const auto devices = engine_->ListDevices(operator_, page);
+    for (const auto& d : devices->items) {
+      all += d.spec.id + d.etag + d.claimed_by + d.domain + (d.attached ? "!" : "") + "\n";
+    }
+    return all;
+  }
+
   FakeBackend backend_{SmallTopology()};
   FakeJournal journal_;
   FakeEnv env_;
@@ -76,6 +110,25 @@ class EngineTest : public ::testing::Test {
 inline std::string Described(const absl::Status& status) {
   const auto detail = DetailOf(status);
   return absl::StatusCodeToString(status.code()) + (detail ? " " + detail->reason : "");
+}
+
+// The same with the field at fault and the index of the failing entry, where the error has them:
+// "CODE REASON field #index".
+inline std::string DescribedInFull(const absl::Status& status) {
+  std::string described = Described(status);
+  const auto detail = DetailOf(status);
+  if (detail && !detail->field.empty()) described += " " + detail->field;
+  if (detail && detail->index) described += " #" + std::to_string(*detail->index);
+  return described;
+}
+
+// A hook for the backend: it refuses `verb` the `nth` time from now on, and nothing else.
+inline std::function<absl::Status(const std::string&)> RefuseNth(const std::string& verb, int nth) {
+  auto left = std::make_shared<std::atomic<int>>(nth);
+  return [=](const std::string& asked) {
+    if (asked != verb || --*left != 0) return absl::OkStatus();
+    return absl::Status(Error(absl::StatusCode::kResourceExhausted, "TEST", "refused"));
+  };
 }
 
 }  // namespace viommu

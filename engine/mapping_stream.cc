@@ -1,3 +1,4 @@
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -7,18 +8,9 @@
 #include "engine/core.h"
 
 namespace viommu {
-namespace {
-
-absl::Status Stopped() {
-  return Error(absl::StatusCode::kAborted, "STREAM_STOPPED",
-               "an earlier batch of the stream failed; acknowledge it to go on");
-}
-
-}  // namespace
-
 MappingStream::Conveyor::~Conveyor() {
   absl::MutexLock lock(&mutex_);
-  for (const std::unique_ptr<Item>& item : items_) Drive(*item);
+  DriveBefore(nullptr, /*only_ready=*/false);
 }
 
 absl::Status MappingStream::Conveyor::CheckBatch(const StreamBatch& batch) {
@@ -34,7 +26,7 @@ absl::Status MappingStream::Conveyor::CheckBatch(const StreamBatch& batch) {
                  "a batch is either all maps or all unmaps")
         .Errno("EINVAL");
   }
-  return stopped_ ? Stopped() : absl::OkStatus();
+  return absl::OkStatus();
 }
 
 Operation* MappingStream::Conveyor::MakeOperation(StreamBatch batch, Item& item) {
@@ -49,46 +41,52 @@ Operation* MappingStream::Conveyor::MakeOperation(StreamBatch batch, Item& item)
 void MappingStream::Conveyor::Submit(StreamBatch batch) {
   absl::MutexLock lock(&mutex_);
   while (items_.size() >= kMaxInFlightBatches) changed_.Wait(&mutex_);
-  items_.push_back(std::make_unique<Item>());
-  Item& item = *items_.back();
-  item.reply.sequence = batch.sequence;
+  const auto item = std::make_shared<Item>();
+  items_.push_back(item);
+  item->reply.sequence = batch.sequence;
   const absl::Status checked = CheckBatch(batch);
   if (checked.ok()) {
-    Start(item, *MakeOperation(std::move(batch), item));
+    Start(*item, *MakeOperation(std::move(batch), *item));
   } else {
-    Settle(item, checked);
+    if (options_.on_error == OnError::kStop) pipeline_->Stop(cohort_);
+    Settle(*item, checked);
   }
   changed_.SignalAll();
 }
 
 void MappingStream::Conveyor::Start(Item& item, Operation& operation) {
-  const void* const cohort = options_.on_error == OnError::kStop ? this : nullptr;
+  Pipeline::Cohort* const cohort = options_.on_error == OnError::kStop ? &cohort_ : nullptr;
   item.driven = true;  // Until it has a flight nobody else can finish it.
   mutex_.Unlock();
   item.flight = pipeline_->Start(operation, cohort, /*may_wait=*/false);
   mutex_.Lock();
   if (item.flight == nullptr) {
     // It needs what is under way before it to be settled. Ours would wait for us: settle them.
-    for (size_t i = 0; i < items_.size() && items_[i].get() != &item;) {
-      Item& before = *items_[i];
-      if (before.done) {
-        ++i;
-        continue;
-      }
-      Drive(before);
-      i = 0;  // Replies may have been taken meanwhile.
-    }
-    if (stopped_) {
-      item.driven = false;
-      return Settle(item, Stopped());
-    }
+    DriveBefore(&item, /*only_ready=*/false);
     mutex_.Unlock();
     item.flight = pipeline_->Start(operation, cohort, /*may_wait=*/true);
     mutex_.Lock();
   }
   item.driven = false;
-  // Nothing to wait for: settle it here, so that it is not left to a client that reads slowly.
-  if (item.flight->result.has_value() || item.flight->completion->done()) Drive(item);
+  // Nothing is left to a client that reads slowly where there is nothing to wait for.
+  DriveBefore(nullptr, /*only_ready=*/true);
+}
+
+bool MappingStream::Conveyor::Ready(const Item& item) {
+  return !item.driven && pipeline_->Ready(*item.flight);
+}
+
+void MappingStream::Conveyor::DriveBefore(const Item* end, bool only_ready) {
+  for (size_t i = 0; i < items_.size() && items_[i].get() != end;) {
+    const std::shared_ptr<Item> before = items_[i];
+    if (before->done) {
+      ++i;
+      continue;
+    }
+    if (only_ready && !Ready(*before)) return;
+    Drive(*before);
+    i = 0;  // Replies may have been taken meanwhile.
+  }
 }
 
 void MappingStream::Conveyor::Drive(Item& item) {
@@ -104,7 +102,6 @@ void MappingStream::Conveyor::Drive(Item& item) {
 void MappingStream::Conveyor::Settle(Item& item, absl::Status status) {
   if (status.ok() && item.map != nullptr) item.reply.map = std::move(item.map->answer());
   if (status.ok() && item.unmap != nullptr) item.reply.unmap = item.unmap->answer();
-  if (!status.ok() && options_.on_error == OnError::kStop) stopped_ = true;
   item.reply.status = std::move(status);
   item.done = true;
   item.map.reset();
@@ -113,10 +110,7 @@ void MappingStream::Conveyor::Settle(Item& item, absl::Status status) {
   changed_.SignalAll();
 }
 
-void MappingStream::Conveyor::Acknowledge() {
-  absl::MutexLock lock(&mutex_);
-  stopped_ = false;
-}
+void MappingStream::Conveyor::Acknowledge() { pipeline_->Resume(cohort_); }
 
 void MappingStream::Conveyor::CloseSubmissions() {
   absl::MutexLock lock(&mutex_);
@@ -128,8 +122,9 @@ bool MappingStream::Conveyor::NextReply(StreamReply* reply) {
   absl::MutexLock lock(&mutex_);
   while (items_.empty() && !closed_) changed_.Wait(&mutex_);
   if (items_.empty()) return false;
-  Drive(*items_.front());
-  *reply = std::move(items_.front()->reply);
+  const std::shared_ptr<Item> item = items_.front();
+  Drive(*item);
+  *reply = std::move(item->reply);
   items_.pop_front();
   changed_.SignalAll();
   return true;

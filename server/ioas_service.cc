@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "server/batches.h"
@@ -92,8 +94,13 @@ grpc::Status IoasService::Map(grpc::ServerContext* context, const v1::MapRequest
   return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kIoas, "name", request->name()));
     ASSIGN_OR_RETURN(const MapBatch batch, ParseMap(*request));
-    ASSIGN_OR_RETURN(const MapAnswer answer, engine_.Map(call, ref, batch));
-    DescribeAnswer(answer, response);
+    const absl::Time start = absl::Now();
+    const absl::StatusOr<MapAnswer> answer = engine_.Map(call, ref, batch);
+    if (metrics_ != nullptr) {
+      metrics_->ObserveMap(MappingMetrics::Path::kUnary, batch.entries.size(), absl::Now() - start);
+    }
+    RETURN_IF_ERROR(answer.status());
+    DescribeAnswer(*answer, response);
     return absl::OkStatus();
   });
 }
@@ -103,10 +110,16 @@ grpc::Status IoasService::Unmap(grpc::ServerContext* context, const v1::UnmapReq
   return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kIoas, "name", request->name()));
     ASSIGN_OR_RETURN(const UnmapBatch batch, ParseUnmap(*request));
-    ASSIGN_OR_RETURN(const UnmapAnswer answer, engine_.Unmap(call, ref, batch));
-    response->set_unmapped_bytes(answer.unmapped_bytes);
-    response->set_unmapped_count(answer.unmapped_areas);
-    response->set_mapping_revision(answer.mapping_revision);
+    const absl::Time start = absl::Now();
+    const absl::StatusOr<UnmapAnswer> answer = engine_.Unmap(call, ref, batch);
+    if (metrics_ != nullptr) {
+      metrics_->ObserveUnmap(MappingMetrics::Path::kUnary, batch.entries.size(),
+                             absl::Now() - start);
+    }
+    RETURN_IF_ERROR(answer.status());
+    response->set_unmapped_bytes(answer->unmapped_bytes);
+    response->set_unmapped_count(answer->unmapped_areas);
+    response->set_mapping_revision(answer->mapping_revision);
     return absl::OkStatus();
   });
 }

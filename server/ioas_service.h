@@ -3,6 +3,7 @@
 #define VIOMMU_SERVER_IOAS_SERVICE_H_
 
 #include "engine/engine.h"
+#include "server/mapping_metrics.h"
 #include "viommu/v1/ioas.grpc.pb.h"
 
 namespace viommu {
@@ -10,8 +11,8 @@ namespace viommu {
 // Contract of each call: viommu/v1/ioas.proto.
 class IoasService final : public v1::IoasService::Service {
  public:
-  // `engine` outlives the service.
-  explicit IoasService(Engine* engine) : engine_(*engine) {}
+  // Both outlive the service; `metrics` may be null.
+  IoasService(Engine* engine, MappingMetrics* metrics) : engine_(*engine), metrics_(metrics) {}
 
   grpc::Status CreateIoas(grpc::ServerContext* context, const v1::CreateIoasRequest* request,
                           v1::Ioas* response) override;
@@ -40,6 +41,7 @@ class IoasService final : public v1::IoasService::Service {
 
  private:
   Engine& engine_;
+  MappingMetrics* const metrics_;
 };
 
 }  // namespace viommu

@@ -91,6 +91,7 @@ absl::Status StartServer(const Config& config, Log* log, Daemon* daemon) {
   if (!config.tcp_address.empty()) options.listen_addresses.push_back(config.tcp_address);
   options.max_message_bytes = config.max_message_bytes;
   options.max_threads = static_cast<int>(config.max_threads);
+  options.mapping_metrics = &daemon->mapping_metrics;
   options.interceptors.push_back(
       std::make_unique<RpcInterceptorFactory>(&daemon->rpc_metrics, log));
   ASSIGN_OR_RETURN(daemon->server, Server::Start(daemon->engine.get(), std::move(options)));

@@ -1,5 +1,6 @@
 #include "server/mapping_service.h"
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <thread>
@@ -8,6 +9,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "google/protobuf/arena.h"
@@ -87,8 +90,8 @@ absl::Status CheckFlat(const google::protobuf::Message& message) {
 // One open stream. Submit belongs to the reading thread, Answer to the writing one.
 class Session {
  public:
-  Session(std::unique_ptr<MappingStream> mappings, StreamDefaults defaults)
-      : mappings_(std::move(mappings)), defaults_(std::move(defaults)) {}
+  Session(std::unique_ptr<MappingStream> mappings, StreamDefaults defaults, MappingMetrics* metrics)
+      : mappings_(std::move(mappings)), defaults_(std::move(defaults)), metrics_(metrics) {}
 
   // kInvalidArgument: `request` is no batch in its place; the stream must end. What is wrong with a
   // batch is in its answer.
@@ -129,6 +132,9 @@ class Session {
   struct Pending {
     absl::Status malformed;   // Why the engine could not be given the batch.
     bool show_iovas = false;  // The client left the addresses to us.
+    bool is_map = false;
+    size_t entries = 0;
+    absl::Time start = absl::Now();  // When it came in.
   };
 
   absl::Status SubmitMap(const v1::MapBatch& batch) {
@@ -136,8 +142,12 @@ class Session {
     StreamBatch out;
     out.sequence = batch.sequence();
     absl::StatusOr<MapBatch> map = ParseArrays(batch, defaults_);
-    if (map.ok()) out.map = *std::move(map);
-    Submit(std::move(out), Pending{map.status(), batch.iova().empty()});
+    Pending pending{map.status(), batch.iova().empty(), /*is_map=*/true};
+    if (map.ok()) {
+      pending.entries = map->entries.size();
+      out.map = *std::move(map);
+    }
+    Submit(std::move(out), std::move(pending));
     return absl::OkStatus();
   }
 
@@ -146,8 +156,12 @@ class Session {
     StreamBatch out;
     out.sequence = batch.sequence();
     absl::StatusOr<UnmapBatch> unmap = ParseArrays(batch);
-    if (unmap.ok()) out.unmap = *std::move(unmap);
-    Submit(std::move(out), Pending{unmap.status(), false});
+    Pending pending{unmap.status(), false, /*is_map=*/false};
+    if (unmap.ok()) {
+      pending.entries = unmap->entries.size();
+      out.unmap = *std::move(unmap);
+    }
+    Submit(std::move(out), std::move(pending));
     return absl::OkStatus();
   }
 
@@ -169,8 +183,20 @@ class Session {
     return pending;
   }
 
+  void Observe(const Pending& pending) {
+    if (metrics_ == nullptr || !pending.malformed.ok()) return;
+    const absl::Duration took = absl::Now() - pending.start;
+    constexpr MappingMetrics::Path kPath = MappingMetrics::Path::kStream;
+    if (pending.is_map) {
+      metrics_->ObserveMap(kPath, pending.entries, took);
+    } else {
+      metrics_->ObserveUnmap(kPath, pending.entries, took);
+    }
+  }
+
   v1::StreamMappingsResponse Describe(const StreamReply& reply) {
     const Pending pending = TakePending();
+    Observe(pending);
     v1::StreamMappingsResponse out;
     out.set_sequence(reply.sequence);
     if (!reply.status.ok()) {
@@ -179,7 +205,7 @@ class Session {
       return out;
     }
     // The one that the batch was not has revision 0.
-    out.set_mapping_revision(reply.map.mapping_revision | reply.unmap.mapping_revision);
+    out.set_mapping_revision(std::max(reply.map.mapping_revision, reply.unmap.mapping_revision));
     if (pending.show_iovas)
       out.mutable_iovas()->Add(reply.map.iovas.begin(), reply.map.iovas.end());
     out.set_unmapped_bytes(reply.unmap.unmapped_bytes);
@@ -189,11 +215,13 @@ class Session {
 
   const std::unique_ptr<MappingStream> mappings_;
   const StreamDefaults defaults_;
+  MappingMetrics* const metrics_;
   absl::Mutex mutex_;
   std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);  // In the order of submission.
 };
 
-absl::StatusOr<std::unique_ptr<Session>> Open(Engine& engine, const CallContext& call,
+absl::StatusOr<std::unique_ptr<Session>> Open(Engine& engine, MappingMetrics* metrics,
+                                              const CallContext& call,
                                               const v1::StreamMappingsRequest& request) {
   RETURN_IF_ERROR(CheckKnown(request));
   if (!request.has_open()) return Refusal("OPEN_EXPECTED", "the first message is not `open`");
@@ -201,14 +229,15 @@ absl::StatusOr<std::unique_ptr<Session>> Open(Engine& engine, const CallContext&
   ASSIGN_OR_RETURN(StreamDefaults defaults, ParseDefaults(request.open()));
   ASSIGN_OR_RETURN(std::unique_ptr<MappingStream> mappings,
                    engine.OpenMappingStream(call, options));
-  return std::make_unique<Session>(std::move(mappings), std::move(defaults));
+  return std::make_unique<Session>(std::move(mappings), std::move(defaults), metrics);
 }
 
-absl::Status Run(Engine& engine, const CallContext& call, MappingService::Stream* stream) {
+absl::Status Run(Engine& engine, MappingMetrics* metrics, const CallContext& call,
+                 MappingService::Stream* stream) {
   RequestReader reader(stream);
   const v1::StreamMappingsRequest* request = reader.Next();
   if (request == nullptr) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, Open(engine, call, *request));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, Open(engine, metrics, call, *request));
   std::thread writer([&] { session->Answer(stream); });
   absl::Status status;
   while (status.ok() && (request = reader.Next()) != nullptr) status = session->Submit(*request);
@@ -220,7 +249,7 @@ absl::Status Run(Engine& engine, const CallContext& call, MappingService::Stream
 }  // namespace
 
 grpc::Status MappingService::StreamMappings(grpc::ServerContext* context, Stream* stream) {
-  return ToGrpcStatus(Run(engine_, MakeCallContext(*context), stream));
+  return ToGrpcStatus(Run(engine_, metrics_, MakeCallContext(*context), stream));
 }
 
 }  // namespace viommu

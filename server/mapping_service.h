@@ -7,6 +7,7 @@
 #define VIOMMU_SERVER_MAPPING_SERVICE_H_
 
 #include "engine/engine.h"
+#include "server/mapping_metrics.h"
 #include "viommu/v1/mapping.grpc.pb.h"
 
 namespace viommu {
@@ -16,13 +17,14 @@ class MappingService final : public v1::MappingService::Service {
  public:
   using Stream = grpc::ServerReaderWriter<v1::StreamMappingsResponse, v1::StreamMappingsRequest>;
 
-  // `engine` outlives the service.
-  explicit MappingService(Engine* engine) : engine_(*engine) {}
+  // Both outlive the service; `metrics` may be null.
+  MappingService(Engine* engine, MappingMetrics* metrics) : engine_(*engine), metrics_(metrics) {}
 
   grpc::Status StreamMappings(grpc::ServerContext* context, Stream* stream) override;
 
  private:
   Engine& engine_;
+  MappingMetrics* const metrics_;
 };
 
 }  // namespace viommu

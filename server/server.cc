@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
+#include "grpc/health/v1/health.pb.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -68,12 +69,12 @@ absl::Status ListenFailed(const std::vector<std::string>& addresses,
 }  // namespace
 
 struct Server::Services {
-  Services(Engine* engine, uint64_t max_message_bytes)
+  Services(Engine* engine, uint64_t max_message_bytes, MappingMetrics* metrics)
       : host(engine, max_message_bytes),
         device(engine),
         memory(engine),
-        ioas(engine),
-        mapping(engine),
+        ioas(engine, metrics),
+        mapping(engine, metrics),
         domain(engine),
         simulation(engine) {}
 
@@ -103,6 +104,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Engine* engine, ServerOpti
     return Error(absl::StatusCode::kInvalidArgument, "NO_LISTEN_ADDRESS", "no address to listen on")
         .ToStatus();
   }
+  // The library speaks the health service without a description; naming ours here links it in, for
+  // reflection to find.
+  grpc::health::v1::HealthCheckRequest::descriptor();
   // Both take effect on builders made later in this process; setting them again changes nothing.
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -111,7 +115,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Engine* engine, ServerOpti
   ApplyLimits(options, &builder);
   ApplyConnectionRules(options, &builder);
   builder.experimental().SetInterceptorCreators(std::move(options.interceptors));
-  auto services = std::make_unique<Services>(engine, options.max_message_bytes);
+  auto services =
+      std::make_unique<Services>(engine, options.max_message_bytes, options.mapping_metrics);
   for (grpc::Service* service : services->All()) builder.RegisterService(service);
   std::vector<int> ports(options.listen_addresses.size(), 0);
   for (size_t i = 0; i < ports.size(); ++i) {

@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "grpcpp/server.h"
 #include "grpcpp/support/server_interceptor.h"
+#include "server/mapping_metrics.h"
 
 namespace viommu {
 
@@ -32,6 +33,8 @@ struct ServerOptions {
   absl::Duration keepalive_interval = absl::Minutes(1);
   absl::Duration keepalive_timeout = absl::Seconds(10);
   absl::Duration min_client_keepalive_interval = absl::Seconds(10);
+  // Told of every map and unmap batch; may be null. Outlives the server.
+  MappingMetrics* mapping_metrics = nullptr;
   // See every call, in this order: metrics, logs.
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
 };

@@ -83,6 +83,7 @@ absl::Status IovaSpace::SetAllowed(std::vector<IovaRange> allowed) {
       return Error(StatusCode::kInvalidArgument, "RANGE_INVALID",
                    absl::StrCat("range ", ToString(range), " does not begin below its end"))
           .Errno("EINVAL")
+          .Field(absl::StrCat("ranges[", i, "]"))
           .Index(i);
     }
     if (!seen.Insert(range, i)) {
@@ -90,12 +91,14 @@ absl::Status IovaSpace::SetAllowed(std::vector<IovaRange> allowed) {
                    absl::StrCat("range ", ToString(range), " overlaps ",
                                 ToString(seen.LowerBound(range.first).range())))
           .Errno("EINVAL")
+          .Field(absl::StrCat("ranges[", i, "]"))
           .Index(i);
     }
     if (const Reservation* reservation = ReservedOverlap(range)) {
       return Error(StatusCode::kFailedPrecondition, "IOVA_CONFLICT",
                    absl::StrCat("range ", ToString(range), " intersects ", Describe(*reservation)))
           .Errno("EADDRINUSE")
+          .Field(absl::StrCat("ranges[", i, "]"))
           .Index(i)
           .Violation(Describe(*reservation));
     }

@@ -18,7 +18,7 @@ absl::Status CreateMemoryRegionOperation::Validate(const Model& model) const {
                  absl::StrCat("size ", size_bytes_, " is not a multiple of 4096 from 4096 to ",
                               kMaxRegionBytes))
         .Errno("EINVAL")
-        .Field("memory_region.size");
+        .Field("memory_region.size_bytes");
   }
   if (!numa_node_.has_value()) return absl::OkStatus();
   const std::vector<IommuSpec>& iommus = model.backend().topology().iommus;

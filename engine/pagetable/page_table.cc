@@ -58,7 +58,7 @@ absl::Status ConflictError(Iova iova) {
 }
 
 absl::Status ExhaustedError(uint64_t tables_needed) {
-  return Error(absl::StatusCode::kResourceExhausted, "TABLE_PAGES_EXHAUSTED",
+  return Error(absl::StatusCode::kResourceExhausted, "TABLE_MEMORY_EXHAUSTED",
                absl::StrCat("fewer than the ", tables_needed, " table pages needed are left"))
       .Errno("ENOMEM");
 }

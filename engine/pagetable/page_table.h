@@ -57,7 +57,7 @@ class PageTable {
   // kOutOfRange: the range leaves the aperture or wraps (IOVA_OUT_OF_APERTURE), or a physical
   //   address is wider than an entry holds (PHYSICAL_ADDRESS_TOO_WIDE).
   // kFailedPrecondition: a part of the range is mapped already (IOVA_CONFLICT).
-  // kResourceExhausted: the arena has too few pages for the tables (TABLE_PAGES_EXHAUSTED).
+  // kResourceExhausted: the arena has too few pages for the tables (TABLE_MEMORY_EXHAUSTED).
   absl::Status Map(Iova iova, PhysAddr to, uint64_t size_bytes, PageAccess permission);
 
   // Removes every leaf that lies wholly in [iova, iova + size_bytes) and answers their bytes; what

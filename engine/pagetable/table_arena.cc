@@ -34,7 +34,7 @@ absl::StatusOr<PhysAddr> TableArena::AllocateBlock(int pages_log2) {
   {
     absl::MutexLock lock(&mutex_);
     if (!CutFreed(pages_log2, &index) && !CutFresh(pages_log2, &index)) {
-      return Error(absl::StatusCode::kResourceExhausted, "TABLE_PAGES_EXHAUSTED",
+      return Error(absl::StatusCode::kResourceExhausted, "TABLE_MEMORY_EXHAUSTED",
                    absl::StrCat("no block of ", uint64_t{1} << pages_log2, " table pages is left; ",
                                 pages_in_use_, " of ", pages_total_, " are in use"))
           .Errno("ENOMEM");

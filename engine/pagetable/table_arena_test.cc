@@ -42,7 +42,7 @@ TEST(TableArenaTest, HandsOutEveryPageOnceAndThenRefuses) {
   EXPECT_EQ(pages.rbegin()->value, TableMemory::kBase.value + 7 * kPage);
   const auto none = memory.arena()->AllocateZeroed();
   EXPECT_EQ(none.status().code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(DetailOf(none.status())->reason, "TABLE_PAGES_EXHAUSTED");
+  EXPECT_EQ(DetailOf(none.status())->reason, "TABLE_MEMORY_EXHAUSTED");
   EXPECT_EQ(memory.arena()->pages_in_use(), 8u);
   EXPECT_EQ(memory.arena()->pages_total(), 8u);
 }

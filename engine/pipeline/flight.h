@@ -16,10 +16,10 @@ namespace viommu {
 // Guarded by the pipeline's lock.
 class Pipeline::Flight {
  public:
-  Flight(Operation* operation, const void* cohort) : operation(operation), cohort(cohort) {}
+  Flight(Operation* operation, Cohort* cohort) : operation(operation), cohort(cohort) {}
 
   Operation* const operation;
-  const void* const cohort;
+  Cohort* const cohort;    // Null: none.
   std::vector<Uid> lanes;  // Those it is in; ascending.
   bool planned = false;
   bool accepted = false;       // Was planned and journalled once; its deadline is over.

@@ -37,13 +37,17 @@ absl::Status Pipeline::Run(Operation& operation) {
   return Finish(*flight);
 }
 
-std::unique_ptr<Pipeline::Flight> Pipeline::Start(Operation& operation, const void* cohort,
+std::unique_ptr<Pipeline::Flight> Pipeline::Start(Operation& operation, Cohort* cohort,
                                                   bool may_wait) {
   auto flight = std::make_unique<Flight>(&operation, cohort);
   absl::MutexLock lock(&mutex_);
+  if (cohort != nullptr && cohort->stopped_) {
+    flight->result = StreamStopped();
+    return flight;
+  }
   absl::StatusOr<std::vector<Uid>> lanes = operation.Lanes(*model_);
   if (!lanes.ok()) {
-    flight->result = lanes.status();
+    Fail(*flight, lanes.status());
     return flight;
   }
   Enter(*flight, *std::move(lanes));
@@ -71,15 +75,32 @@ absl::Status Pipeline::Finish(Flight& flight) {
     while (flight.completion == completion && !Heads(flight)) flight.turn.Wait(&mutex_);
     if (flight.completion != completion) continue;
     absl::Status applied = durable.ok() ? Apply(flight) : JournalFailed(durable);
-    if (applied.ok()) {
-      flight.operation->Commit(*model_);
-      Leave(flight);
-    } else {
+    if (!applied.ok()) {
       TakeBack(flight);
+      Fail(flight, std::move(applied));
+      break;
     }
+    flight.operation->Commit(*model_);
+    Leave(flight);
     flight.result = std::move(applied);
   }
   return *flight.result;
+}
+
+void Pipeline::Stop(Cohort& cohort) {
+  absl::MutexLock lock(&mutex_);
+  cohort.stopped_ = true;
+}
+
+void Pipeline::Resume(Cohort& cohort) {
+  absl::MutexLock lock(&mutex_);
+  cohort.stopped_ = false;
+}
+
+bool Pipeline::Ready(const Flight& flight) {
+  absl::MutexLock lock(&mutex_);
+  if (flight.result.has_value()) return true;
+  return flight.planned && flight.completion->done() && Heads(flight);
 }
 
 Pipeline::PlanOutcome Pipeline::AwaitPlan(Flight& flight, bool may_wait) {
@@ -114,8 +135,20 @@ Pipeline::PlanOutcome Pipeline::AwaitPlan(Flight& flight, bool may_wait) {
 }
 
 Pipeline::PlanOutcome Pipeline::Fail(Flight& flight, absl::Status why) {
-  Leave(flight);
-  flight.result = std::move(why);
+  std::vector<Flight*> ended{&flight};
+  if (flight.cohort != nullptr) {
+    flight.cohort->stopped_ = true;
+    // It heads its lanes, or is in none: those of its cohort are behind it and not planned now.
+    for (const Uid uid : flight.lanes) {
+      for (Flight* const other : lanes_[uid]) {
+        if (other != &flight && other->cohort == flight.cohort) ended.push_back(other);
+      }
+    }
+  }
+  for (Flight* const one : ended) {
+    Leave(*one);
+    one->result = one == &flight ? std::move(why) : StreamStopped();
+  }
   return PlanOutcome::kFailed;
 }
 
@@ -162,11 +195,6 @@ void Pipeline::TakeBack(Flight& failed) {
   failed.operation->Unplan(*model_);
   failed.planned = false;
   journal_->Abort(failed.ticket);
-  for (Flight* const flight : behind) {
-    if (failed.cohort == nullptr || flight->cohort != failed.cohort) continue;
-    Fail(*flight, StreamStopped());
-  }
-  Leave(failed);
 }
 
 bool Pipeline::Heads(const Flight& flight) const {

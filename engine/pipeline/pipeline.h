@@ -33,6 +33,13 @@ class Pipeline {
   // An operation under way, between Start and Finish.
   class Flight;
 
+  // Operations of one client on one object of which a failure stops those that come after it.
+  // Guarded by the pipeline's lock.
+  class Cohort {
+    friend class Pipeline;
+    bool stopped_ = false;
+  };
+
   Pipeline(Model* model, Backend* backend, Journal* journal)
       : model_(model), backend_(backend), journal_(journal) {}
   Pipeline(const Pipeline&) = delete;
@@ -45,13 +52,20 @@ class Pipeline {
   // Errors: the operation's own; kDeadlineExceeded; kUnavailable JOURNAL_FAILED.
   absl::Status Run(Operation& operation) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The first half, up to the journal. `cohort` names operations of which one failing at apply
-  // fails those planned after it (kAborted STREAM_STOPPED) instead of planning them again; null:
-  // none. With `may_wait` false answers null, having changed nothing, when the operation can not be
-  // planned at once. Otherwise never null: an operation that failed already has its status in
-  // Finish.
-  std::unique_ptr<Flight> Start(Operation& operation, const void* cohort, bool may_wait)
+  // The first half, up to the journal. Once an operation of `cohort` has failed, at whatever step,
+  // those after it fail too, under way or yet to come (kAborted STREAM_STOPPED), until Resume;
+  // null: none. With `may_wait` false answers null, having changed nothing, when the operation can
+  // not be planned at once. Otherwise never null: an operation that failed already has its status
+  // in Finish.
+  std::unique_ptr<Flight> Start(Operation& operation, Cohort* cohort, bool may_wait)
       ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // As if an operation of the cohort had failed; the opposite, for operations yet to come.
+  void Stop(Cohort& cohort) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Resume(Cohort& cohort) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Whether Finish would not wait for the journal or for other operations.
+  bool Ready(const Flight& flight) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The second half; waits for the journal and for its turn. Each flight is finished once.
   absl::Status Finish(Flight& flight) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -63,11 +77,13 @@ class Pipeline {
 
   // Waits for the flight's turn and plans. kFailed: its result is set and it has left its lanes.
   PlanOutcome AwaitPlan(Flight& flight, bool may_wait) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Ends a flight whose plan, if it had one, is taken back; stops its cohort.
   PlanOutcome Fail(Flight& flight, absl::Status why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // After the plan: to the journal, or to the end when nothing is to be changed.
   void Depart(Flight& flight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Apply(Flight& flight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Undoes the plan of a flight that heads its lanes, and of all that may stand on it.
+  // Undoes the plan of a flight that heads its lanes, and of all that may stand on it. They stay
+  // in their lanes.
   void TakeBack(Flight& failed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   bool Heads(const Flight& flight) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

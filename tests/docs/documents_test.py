@@ -1,0 +1,76 @@
+"""Every command that the documents show works and prints what they show."""
+import os
+import unittest
+
+from tests.docs import console
+from tests.e2e import daemon
+from tests.e2e import grpcurl
+from tools import case_report
+
+_ROOT = os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"])
+_DOCUMENTS = ("README.md",)
+
+
+class DocumentsTest(unittest.TestCase):
+    def test_readme_session_prints_what_it_shows(self):
+        self._replay("README.md")
+
+    def test_every_document_with_a_session_is_replayed(self):
+        with_sessions = []
+        for folder, _, names in os.walk(_ROOT):
+            for name in names:
+                path = os.path.relpath(os.path.join(folder, name), _ROOT)
+                if name.endswith(".md") and console.commands(self._text(path)):
+                    with_sessions.append(path)
+        self.assertEqual(sorted(with_sessions), sorted(_DOCUMENTS))
+
+    def _replay(self, path):
+        commands = console.commands(self._text(path))
+        self.assertGreater(len(commands), 10)
+        folder = daemon.new_folder()
+        # A document's reader stands in the checkout, where ./dev run keeps its state.
+        os.mkdir(os.path.join(folder, ".state"))
+        with daemon.Daemon("--unix_socket=.state/viommud.sock", folder=folder):
+            shell = console.Shell(folder, self._environment())
+            try:
+                for command in commands:
+                    if command.text.startswith("./dev "):
+                        continue  # Each of those has a test of its own, or is this one's caller.
+                    with self.subTest(command=command.text):
+                        printed = shell.run(command.text)
+                        self.assertTrue(console.matches(command.output, printed),
+                                        "printed:\n" + "\n".join(printed))
+            finally:
+                shell.close()
+
+    def _text(self, path):
+        with open(os.path.join(_ROOT, path), encoding="utf-8") as file:
+            return file.read()
+
+    def _environment(self):
+        folder = os.path.dirname(grpcurl.binary())
+        return dict(os.environ, PATH=folder + os.pathsep + os.environ.get("PATH", "/usr/bin:/bin"))
+
+
+class ConsoleTest(unittest.TestCase):
+    """The comparison is not so lenient that nothing could fail."""
+
+    def test_lines_must_be_equal(self):
+        self.assertTrue(console.matches(("a", "b"), ("a", "b")))
+        self.assertFalse(console.matches(("a", "b"), ("a",)))
+        self.assertFalse(console.matches(("a",), ("a", "b")))
+        self.assertFalse(console.matches(("a.c",), ("abc",)))
+
+    def test_dots_stand_for_text_or_lines(self):
+        self.assertTrue(console.matches(('"x": "..."',), ('"x": "17"',)))
+        self.assertFalse(console.matches(('"x": "..."',), ('"y": "17"',)))
+        self.assertTrue(console.matches(("{", "...", "}"), ("{", "a", "b", "}")))
+
+    def test_commands_and_their_output_are_found(self):
+        text = "x\n```console\n$ one\nout\n$ two\n```\n```sh\n$ three\n```\n"
+        self.assertEqual(console.commands(text),
+                         [console.Command("one", ("out",)), console.Command("two", ())])
+
+
+if __name__ == "__main__":
+    case_report.main()

@@ -1,0 +1,97 @@
+"""A session in which every RPC of every service is called once and has something to do."""
+import base64
+
+DEVICE = "devices/0000:01:00.0"
+PAGE = 4096
+
+# Stands for the address that HostMap chose.
+HOST_IOVA = object()
+
+BYTES = base64.b64encode(b"bytes").decode()
+
+# (method, request, part that the answer must have)
+STEPS = [
+    ("HostService/GetHost", {}, {"version": "0.1.0", "backend": "soft"}),
+    ("HostService/ListIommus", {}, {}),
+    ("HostService/GetIommu", {"name": "iommus/dmar1"},
+     {"devices": ["devices/0000:81:00.0", "devices/0000:82:00.0", "devices/0000:83:00.0"]}),
+    ("HostService/ListInvalidationQueues", {}, {}),
+    ("HostService/GetInvalidationQueue", {"name": "iommus/dmar0/invalidationQueue"},
+     {"name": "iommus/dmar0/invalidationQueue"}),
+    ("DeviceService/ListDevices", {}, {}),
+    ("DeviceService/GetDevice", {"name": "devices/0000:02:00.0"},
+     {"group": "nic0", "group_members": ["devices/0000:02:00.1"]}),
+    ("DeviceService/ListReservedRegions", {"parent": "devices/0000:83:00.0"}, {}),
+    ("DeviceService/GetHardwareInfo", {"name": DEVICE}, {}),
+    ("DeviceService/SetDefaultDomain",
+     {"name": "devices/0000:82:00.0", "default_domain": "DEFAULT_DOMAIN_TYPE_IDENTITY"},
+     {"default_domain": "DEFAULT_DOMAIN_TYPE_IDENTITY"}),
+    ("MemoryService/CreateMemoryRegion",
+     {"memory_region_id": "ram", "memory_region": {"size_bytes": 1 << 20, "numa_node": 1}},
+     {"name": "memoryRegions/ram", "size_bytes": str(1 << 20), "numa_node": 1}),
+    ("MemoryService/GetMemoryRegion", {"name": "memoryRegions/ram"}, {"name": "memoryRegions/ram"}),
+    ("MemoryService/ListMemoryRegions", {}, {}),
+    ("SimulationService/HostMap",
+     {"name": DEVICE, "memory_region": "memoryRegions/ram", "length": PAGE}, {}),
+    ("SimulationService/HostUnmap", {"name": DEVICE, "iova": HOST_IOVA, "length": PAGE}, {}),
+    ("DeviceService/ClaimDevice", {"name": DEVICE}, {"claimed_by": "local"}),
+    ("IoasService/CreateIoas", {"ioas_id": "space"}, {"name": "ioas/space"}),
+    ("IoasService/GetIoas", {"name": "ioas/space"}, {"name": "ioas/space"}),
+    ("IoasService/ListIoas", {}, {}),
+    ("IoasService/SetAllowedIovaRanges",
+     {"name": "ioas/space", "ranges": [{"first": 0x100000, "last": 0xffffff}]}, {}),
+    ("IoasService/ListIovaRanges", {"parent": "ioas/space"}, {}),
+    ("DomainService/CreateDomain",
+     {"domain_id": "paging", "domain": {"paging": {"ioas": "ioas/space", "device": DEVICE}}},
+     {"name": "domains/paging", "type": "DOMAIN_TYPE_PAGING"}),
+    ("DomainService/GetDomain", {"name": "domains/identity"}, {"type": "DOMAIN_TYPE_IDENTITY"}),
+    ("DomainService/ListDomains", {}, {}),
+    ("DeviceService/AttachDevice", {"name": DEVICE, "domain": "domains/blocked"}, {}),
+    ("DeviceService/ReplaceAttachment", {"name": DEVICE, "domain": "domains/paging"}, {}),
+    ("DeviceService/ListAttachments", {"parent": DEVICE}, {}),
+    ("IoasService/Map",
+     {"name": "ioas/space", "mappings": [
+         {"iova": 0x100000, "memory_region": "memoryRegions/ram", "length": PAGE}]},
+     {"iovas": [str(0x100000)]}),
+    ("IoasService/CopyMappings",
+     {"name": "ioas/space", "source": "ioas/space", "source_iova": 0x100000, "length": PAGE,
+      "iova": 0x200000, "permission": "PERMISSION_READ"},
+     {"iovas": [str(0x200000)]}),
+    ("IoasService/ListMappings", {"parent": "ioas/space", "first_iova": 0x200000}, {}),
+    ("IoasService/Translate", {"name": "ioas/space", "iova": 0x200123}, {"offset": str(0x123)}),
+    ("MappingService/StreamMappings", [
+        {"open": {"name": "ioas/space"}}, {"unmap": {"sequence": 1, "iova": [0x200000],
+                                                     "length": [PAGE]}}],
+     {"sequence": "1", "unmapped_bytes": str(PAGE)}),
+    ("SimulationService/WriteMemory", {"name": "memoryRegions/ram", "data": BYTES}, {}),
+    ("SimulationService/ReadMemory", {"name": "memoryRegions/ram", "length": 5},
+     {"data": BYTES}),
+    ("SimulationService/Dma", {"name": DEVICE, "iova": 0x100000, "read_length": 5},
+     {"bytes_done": "5", "data": BYTES}),
+    ("SimulationService/DumpTables", {"name": DEVICE, "iova": 0x100000}, {}),
+    ("IoasService/Unmap", {"name": "ioas/space", "all": True}, {"unmapped_count": "1"}),
+    ("DeviceService/DetachDevice", {"name": DEVICE}, {}),
+    ("DomainService/DeleteDomain", {"name": "domains/paging"}, {}),
+    ("IoasService/DeleteIoas", {"name": "ioas/space"}, {}),
+    ("MemoryService/DeleteMemoryRegion", {"name": "memoryRegions/ram"}, {}),
+    ("DeviceService/ReleaseDevice", {"name": DEVICE}, {"ownership": "DEVICE_OWNERSHIP_HOST"}),
+    ("SimulationService/SetDeviceHealth",
+     {"name": DEVICE, "health": "DEVICE_HEALTH_UNHEALTHY", "health_reason": "fan"},
+     {"health": "DEVICE_HEALTH_UNHEALTHY", "health_reason": "fan"}),
+]
+
+_WITHOUT_EFFECT = ("Get", "List", "Translate", "ReadMemory", "DumpTables")
+# They have an effect, but none on the model: see simulation.proto and mapping.proto.
+_WITHOUT_REQUEST_ID = ("Dma", "WriteMemory", "StreamMappings")
+
+
+def is_mutation(method):
+    """Whether requests of "HostService/GetHost" or the like carry request_id and validate_only."""
+    return not method.partition("/")[2].startswith(_WITHOUT_EFFECT + _WITHOUT_REQUEST_ID)
+
+
+def complete(request, answers):
+    """`request` with what only the answers so far, by method, can tell."""
+    if isinstance(request, dict) and request.get("iova") is HOST_IOVA:
+        return dict(request, iova=answers["SimulationService/HostMap"]["iova"])
+    return request
