@@ -23,6 +23,7 @@
 #include "clients/demo/metrics_diff.h"
 #include "clients/demo/session.h"
 #include "clients/demo/transcript.h"
+#include "grpc/grpc.h"
 
 namespace viommu {
 namespace {
@@ -114,6 +115,9 @@ void PrintMetrics(const std::vector<Samples>& scrapes) {
 }
 
 int Run(const std::string& program) {
+  // Never given back. gRPC would otherwise be taken down with the last channel, and wait up to 10 s
+  // for a thread that waits for sockets which were full once.
+  grpc_init();
   const bool colours = isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
   Transcript transcript(&std::cout, colours);
   Stage stage;

@@ -70,11 +70,11 @@ absl::StatusOr<Device*> GroupOperation::Locate(Model& model) {
   ASSIGN_OR_RETURN(Device * device, model.FindDevice(device_id_));
   device_ = device->index;
   members_ = model.GroupOf(*device).members;
-  Answer(model);
+  AnswerWithDevice(model);
   return device;
 }
 
-void GroupOperation::Answer(const Model& model) {
+void GroupOperation::AnswerWithDevice(const Model& model) {
   answer() = ViewOf(model, model.devices[device_], context());
 }
 
@@ -108,7 +108,7 @@ void ClaimOperation::Commit(Model& model) {
   // Into BLOCKED every transition is hitless: each request meets the old state or none.
   model.CountTransition(from, model.StateOf(claimed), /*hitless=*/true);
   BumpMembers(model);
-  Answer(model);
+  AnswerWithDevice(model);
 }
 
 // ---- Release ----
@@ -137,7 +137,7 @@ void ReleaseOperation::Commit(Model& model) {
   released.claimed_by.clear();
   model.CountTransition(from, model.StateOf(released), transition_.hitless);
   BumpMembers(model);
-  Answer(model);
+  AnswerWithDevice(model);
 }
 
 // ---- SetDefaultDomain ----
@@ -184,7 +184,7 @@ void SetDefaultDomainOperation::Commit(Model& model) {
   changed.default_domain_fallback = fallback_;
   model.CountTransition(from, model.StateOf(changed), transition_.hitless);
   BumpMembers(model);
-  Answer(model);
+  AnswerWithDevice(model);
 }
 
 }  // namespace viommu

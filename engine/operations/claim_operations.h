@@ -23,7 +23,7 @@ class GroupOperation : public AnsweringOperation<DeviceView> {
  protected:
   // Looks the device up; to be called first by Plan.
   absl::StatusOr<Device*> Locate(Model& model);
-  void Answer(const Model& model);
+  void AnswerWithDevice(const Model& model);
   Group& group(Model& model) { return model.GroupOf(model.devices[device_]); }
   void BumpMembers(Model& model);
 

@@ -146,6 +146,12 @@ class Client:
         """The answer of a unary call that has to go well."""
         return self.call(method, request).message
 
+    def print(self, method, request):
+        """What a person sees of a unary call."""
+        command = [part for part in self._command(method, ()) if part != "-format-error"]
+        _, stdout, stderr = self._run(command, json.dumps(request))
+        return stdout + stderr
+
     def open(self, method, flags=()):
         return Stream(self._command(method, flags), self._folder)
 
