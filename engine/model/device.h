@@ -49,15 +49,19 @@ struct HostMappings {
   IntervalMap<Area> areas;
 };
 
-// Invariant: either the host has the group (claimed_by empty, no member attached) or a principal
-// has (every attached member on `target`, which is BLOCKED while none is).
-struct Group {
-  Uid uid = 0;
-  std::vector<DeviceIndex> members;
+// Who has a group and what it is on.
+struct GroupState {
   std::string claimed_by;  // Empty: the host.
   DomainTarget target;     // In force while claimed.
   DefaultDomainType default_domain = DefaultDomainType::kDma;
   std::string default_domain_fallback;
+};
+
+// Invariant: either the host has the group (claimed_by empty, no member attached) or a principal
+// has (every attached member on `target`, which is BLOCKED while none is).
+struct Group : GroupState {
+  Uid uid = 0;
+  std::vector<DeviceIndex> members;
   HostMappings host;
 
   bool claimed() const { return !claimed_by.empty(); }

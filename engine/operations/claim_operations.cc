@@ -4,8 +4,8 @@
 #include "absl/strings/str_join.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
-#include "engine/operations/claims.h"
 #include "engine/model/views.h"
+#include "engine/operations/claims.h"
 
 namespace viommu {
 namespace {
@@ -78,8 +78,21 @@ void GroupOperation::AnswerWithDevice(const Model& model) {
   answer() = ViewOf(model, model.devices[device_], context());
 }
 
-void GroupOperation::BumpMembers(Model& model) {
-  for (const DeviceIndex index : members_) model.Bump(model.devices[index]);
+void GroupChange::Foresee(Model& model) {
+  Group& group = GroupIn(model);
+  const GroupState before = group;
+  Change(group);
+  AnswerWithDevice(model);
+  static_cast<GroupState&>(group) = before;
+}
+
+void GroupChange::CommitChange(Model& model, bool hitless) {
+  Group& group = GroupIn(model);
+  const DomainState from = model.StateOf(group);
+  Change(group);
+  model.CountTransition(from, model.StateOf(group), hitless);
+  for (const DeviceIndex index : members()) model.Bump(model.devices[index]);
+  AnswerWithDevice(model);
 }
 
 // ---- Claim ----
@@ -97,18 +110,19 @@ absl::Status ClaimOperation::Plan(Model& model) {
         .Resource(device->Name());
   }
   RETURN_IF_ERROR(CheckClaimable(model, group));
-  return CheckNoHostMappings(model, *device);
+  RETURN_IF_ERROR(CheckNoHostMappings(model, *device));
+  Foresee(model);
+  return absl::OkStatus();
+}
+
+void ClaimOperation::Change(GroupState& group) const {
+  group.claimed_by = context().principal;
+  group.target = DomainTarget{};
 }
 
 void ClaimOperation::Commit(Model& model) {
-  Group& claimed = group(model);
-  const DomainState from = model.StateOf(claimed);
-  claimed.claimed_by = context().principal;
-  claimed.target = DomainTarget{};
   // Into BLOCKED every transition is hitless: each request meets the old state or none.
-  model.CountTransition(from, model.StateOf(claimed), /*hitless=*/true);
-  BumpMembers(model);
-  AnswerWithDevice(model);
+  CommitChange(model, /*hitless=*/true);
 }
 
 // ---- Release ----
@@ -123,6 +137,7 @@ absl::Status ReleaseOperation::Plan(Model& model) {
   }
   RETURN_IF_ERROR(CheckNothingAttached(model, group));
   type_ = group.default_domain;
+  Foresee(model);
   return absl::OkStatus();
 }
 
@@ -131,14 +146,9 @@ absl::Status ReleaseOperation::Apply(Backend& backend) {
   return absl::OkStatus();
 }
 
-void ReleaseOperation::Commit(Model& model) {
-  Group& released = group(model);
-  const DomainState from = model.StateOf(released);
-  released.claimed_by.clear();
-  model.CountTransition(from, model.StateOf(released), transition_.hitless);
-  BumpMembers(model);
-  AnswerWithDevice(model);
-}
+void ReleaseOperation::Change(GroupState& group) const { group.claimed_by.clear(); }
+
+void ReleaseOperation::Commit(Model& model) { CommitChange(model, transition_.hitless); }
 
 // ---- SetDefaultDomain ----
 
@@ -163,8 +173,7 @@ absl::Status SetDefaultDomainOperation::Plan(Model& model) {
     RETURN_IF_ERROR(CheckIdentityAllowed(model, *device, context()));
   }
   same_ = type_ == group.default_domain && fallback_ == group.default_domain_fallback;
-  answer().default_domain = type_;
-  answer().default_domain_fallback = fallback_;
+  Foresee(model);
   return absl::OkStatus();
 }
 
@@ -177,14 +186,11 @@ absl::Status SetDefaultDomainOperation::Apply(Backend& backend) {
   return absl::OkStatus();
 }
 
-void SetDefaultDomainOperation::Commit(Model& model) {
-  Group& changed = group(model);
-  const DomainState from = model.StateOf(changed);
-  changed.default_domain = type_;
-  changed.default_domain_fallback = fallback_;
-  model.CountTransition(from, model.StateOf(changed), transition_.hitless);
-  BumpMembers(model);
-  AnswerWithDevice(model);
+void SetDefaultDomainOperation::Change(GroupState& group) const {
+  group.default_domain = type_;
+  group.default_domain_fallback = fallback_;
 }
+
+void SetDefaultDomainOperation::Commit(Model& model) { CommitChange(model, transition_.hitless); }
 
 }  // namespace viommu

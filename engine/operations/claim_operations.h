@@ -10,7 +10,7 @@
 
 namespace viommu {
 
-// What the three share: one group, one device named, answered with the device.
+// An operation on one group, with one device named, answered with that device.
 class GroupOperation : public AnsweringOperation<DeviceView> {
  public:
   GroupOperation(CallContext context, std::string device)
@@ -24,8 +24,7 @@ class GroupOperation : public AnsweringOperation<DeviceView> {
   // Looks the device up; to be called first by Plan.
   absl::StatusOr<Device*> Locate(Model& model);
   void AnswerWithDevice(const Model& model);
-  Group& group(Model& model) { return model.GroupOf(model.devices[device_]); }
-  void BumpMembers(Model& model);
+  Group& GroupIn(Model& model) const { return model.GroupOf(model.devices[device_]); }
 
   const std::string& device_id() const { return device_id_; }
   const std::vector<DeviceIndex>& members() const { return members_; }
@@ -36,10 +35,25 @@ class GroupOperation : public AnsweringOperation<DeviceView> {
   std::vector<DeviceIndex> members_;
 };
 
-class ClaimOperation : public GroupOperation {
+// An operation that gives the whole group another state.
+class GroupChange : public GroupOperation {
+ public:
+  using GroupOperation::GroupOperation;
+
+ protected:
+  // What the group becomes.
+  virtual void Change(GroupState& group) const = 0;
+
+  // Answers as Commit will, for a dry run; to be called last by Plan.
+  void Foresee(Model& model);
+  // Makes the change, in which DMA saw a gap or, when hitless, did not, and answers.
+  void CommitChange(Model& model, bool hitless);
+};
+
+class ClaimOperation : public GroupChange {
  public:
   ClaimOperation(CallContext context, std::string device, std::string etag)
-      : GroupOperation(std::move(context), std::move(device)), etag_(std::move(etag)) {}
+      : GroupChange(std::move(context), std::move(device)), etag_(std::move(etag)) {}
 
   absl::Status Plan(Model& model) override;
   bool nothing_to_do() const override { return held_; }
@@ -48,14 +62,16 @@ class ClaimOperation : public GroupOperation {
   void Commit(Model& model) override;
 
  private:
+  void Change(GroupState& group) const override;
+
   const std::string etag_;
   bool held_ = false;
 };
 
-class ReleaseOperation : public GroupOperation {
+class ReleaseOperation : public GroupChange {
  public:
   ReleaseOperation(CallContext context, std::string device, std::string etag)
-      : GroupOperation(std::move(context), std::move(device)), etag_(std::move(etag)) {}
+      : GroupChange(std::move(context), std::move(device)), etag_(std::move(etag)) {}
 
   absl::Status Plan(Model& model) override;
   LogicalOperation Logical() const override { return record::Release{device_id()}; }
@@ -63,15 +79,17 @@ class ReleaseOperation : public GroupOperation {
   void Commit(Model& model) override;
 
  private:
+  void Change(GroupState& group) const override;
+
   const std::string etag_;
   DefaultDomainType type_ = DefaultDomainType::kDma;
   Transition transition_;
 };
 
-class SetDefaultDomainOperation : public GroupOperation {
+class SetDefaultDomainOperation : public GroupChange {
  public:
   SetDefaultDomainOperation(CallContext context, std::string device, DefaultDomainType type)
-      : GroupOperation(std::move(context), std::move(device)), asked_(type) {}
+      : GroupChange(std::move(context), std::move(device)), asked_(type) {}
 
   absl::Status Plan(Model& model) override;
   bool nothing_to_do() const override { return same_; }
@@ -80,6 +98,8 @@ class SetDefaultDomainOperation : public GroupOperation {
   void Commit(Model& model) override;
 
  private:
+  void Change(GroupState& group) const override;
+
   const DefaultDomainType asked_;
   DefaultDomainType type_ = DefaultDomainType::kDma;
   std::string fallback_;

@@ -128,12 +128,21 @@ absl::StatusOr<std::vector<Uid>> MapOperation::Lanes(Model& model) {
   return IoasLane(model, context(), ref_);
 }
 
+absl::Status MapOperation::AtFirstUse(const absl::Status& status, size_t region) const {
+  const auto uses = [region](const MapEntry& entry) { return entry.region == region; };
+  const auto entry = std::find_if(batch_.entries.begin(), batch_.entries.end(), uses);
+  if (entry == batch_.entries.end()) return status;
+  const size_t index = entry - batch_.entries.begin();
+  return AtIndex(status, index, absl::StrCat(EntryField("mappings", index), ".memory_region"));
+}
+
 absl::StatusOr<std::vector<Ioas::Addition>> MapOperation::Resolve(const Model& model) const {
   RETURN_IF_ERROR(CheckBatchSize(batch_.entries.size(), "mappings"));
   std::vector<MemoryRegion*> regions;
   for (const ObjectRef& ref : batch_.regions) {
-    ASSIGN_OR_RETURN(MemoryRegion * region, model.Find<MemoryRegion>(context(), ref));
-    regions.push_back(region);
+    const absl::StatusOr<MemoryRegion*> region = model.Find<MemoryRegion>(context(), ref);
+    if (!region.ok()) return AtFirstUse(region.status(), regions.size());
+    regions.push_back(*region);
   }
   std::vector<Ioas::Addition> additions;
   additions.reserve(batch_.entries.size());

@@ -45,6 +45,8 @@ class MapOperation : public AddAreasOperation {
 
  private:
   absl::StatusOr<std::vector<Ioas::Addition>> Resolve(const Model& model) const;
+  // `status`, which is about batch_.regions[region], with the first entry that names it.
+  absl::Status AtFirstUse(const absl::Status& status, size_t region) const;
 
   const ObjectRef ref_;
   const MapBatch batch_;

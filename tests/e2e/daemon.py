@@ -24,11 +24,6 @@ def run(*flags, folder=None):
                           text=True, timeout=_START_SECONDS, check=False)
 
 
-def refused(*flags, folder=None):
-    """As run(), for flags that are no problem themselves; only the metrics' port is chosen."""
-    return run("--metrics_address=127.0.0.1:0", *flags, folder=folder)
-
-
 class Daemon:
     """A viommud that serves from construction until stop(). Use it in a `with` statement.
 
@@ -36,13 +31,13 @@ class Daemon:
     of its socket stays within what a socket's path may have, wherever the folder is.
     """
 
-    def __init__(self, *flags, folder=None):
+    def __init__(self, *flags, folder=None, metrics_address="127.0.0.1:0"):
         self.folder = folder or new_folder()
         self.state_dir = os.path.join(self.folder, "state")
         self._stdout = self._open("stdout")
         self._stderr = self._open("stderr")
         self._process = subprocess.Popen(
-            [BINARY, "--state_dir=state", "--metrics_address=127.0.0.1:0", *flags],
+            [BINARY, "--state_dir=state", f"--metrics_address={metrics_address}", *flags],
             cwd=self.folder, stdin=subprocess.DEVNULL, stdout=self._stdout, stderr=self._stderr)
         try:
             self.endpoints = self._await_endpoints()

@@ -108,10 +108,11 @@ absl::StatusOr<PhysAddr> SoftMemory::Locate(Uid uid, uint64_t offset_bytes,
   if (it == regions_.end()) return NoRegion(uid);
   const uint64_t region_bytes = it->second.size_bytes;
   if (offset_bytes >= region_bytes || region_bytes - offset_bytes < size_bytes) {
-    return Error(absl::StatusCode::kOutOfRange, "OUT_OF_MEMORY_REGION",
+    return Error(absl::StatusCode::kOutOfRange, "SOURCE_OUT_OF_BOUNDS",
                  absl::StrCat(Hex(size_bytes), " bytes at ", Hex(offset_bytes),
                               " are not inside a memory region of ", Hex(region_bytes), " bytes"))
-        .Errno("EINVAL");
+        .Errno("EINVAL")
+        .Field("offset");
   }
   return it->second.base + offset_bytes;
 }
