@@ -173,8 +173,8 @@ class Engine {
   //   one; HOST_MAPPINGS: the host still maps memory for it; DEVICE_UNHEALTHY
   absl::StatusOr<DeviceView> ClaimDevice(const CallContext&, const std::string& id,
                                          const std::string& etag);
-  // kFailedPrecondition DEVICE_NOT_CLAIMED; STILL_ATTACHED: attachments and domains made for it are
-  // listed
+  // kFailedPrecondition DEVICE_NOT_CLAIMED; STILL_ATTACHED: attached members of its group are
+  // listed. Domains made for it stay.
   absl::StatusOr<DeviceView> ReleaseDevice(const CallContext&, const std::string& id,
                                            const std::string& etag);
   // kFailedPrecondition DEVICE_NOT_CLAIMED, ALREADY_ATTACHED, GROUP_MISMATCH (a group member is on

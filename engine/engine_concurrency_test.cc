@@ -1,6 +1,7 @@
 // Many clients at once, random verbs, a backend and a journal that fail now and then: in the end
 // what the engine shows is what the backend holds.
 #include <atomic>
+#include <iostream>
 #include <map>
 #include <random>
 #include <string>
@@ -227,8 +228,7 @@ class EngineConcurrencyTest : public EngineTest {
 
 TEST_F(EngineConcurrencyTest, ManyClientsLeaveEngineAndBackendInAgreement) {
   const uint64_t seed = std::random_device()();
-  RecordProperty("seed", std::to_string(seed));
-  SCOPED_TRACE(absl::StrCat("seed ", seed));
+  std::cout << "seed " << seed << std::endl;
   std::atomic<uint64_t> effects{0};
   backend_.SetHook([&](const std::string&) {
     if (++effects % 16 != 0) return absl::OkStatus();

@@ -266,6 +266,20 @@ TEST_F(EngineObjectsTest, NamesTheReferrersOfWhatIsInUse) {
   EXPECT_EQ(engine_->GetMemoryRegion(alice_, Ref("ram"))->mapping_count, 2u);
 }
 
+TEST_F(EngineObjectsTest, ADomainClosesWhatItCanNotTranslateAndOpensItAgain) {
+  const auto open = *engine_->ListIovaRanges(alice_, Ref("0"));
+  for (const char* const id : {"d", "e"}) {
+    ASSERT_TRUE(engine_->CreateDomain(alice_, id, Ref("0"), "dev0").ok());
+    EXPECT_EQ(engine_->GetIoas(alice_, Ref("0"))->alignment_bytes, 4096u);
+  }
+  ASSERT_TRUE(engine_->DeleteDomain(alice_, Ref("d"), "").ok());
+  EXPECT_EQ(engine_->GetIoas(alice_, Ref("0"))->alignment_bytes, 4096u) << "there is another";
+  EXPECT_NE(*engine_->ListIovaRanges(alice_, Ref("0")), open);
+  ASSERT_TRUE(engine_->DeleteDomain(alice_, Ref("e"), "").ok());
+  EXPECT_EQ(engine_->GetIoas(alice_, Ref("0"))->alignment_bytes, 1u);
+  EXPECT_EQ(*engine_->ListIovaRanges(alice_, Ref("0")), open);
+}
+
 TEST_F(EngineObjectsTest, RefusesRegionsThatCanNotBe) {
   const struct {
     uint64_t size_bytes;
