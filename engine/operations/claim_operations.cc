@@ -101,7 +101,7 @@ absl::Status ClaimOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, Locate(model));
   const Group& group = model.GroupOf(*device);
   RETURN_IF_ERROR(Model::CheckEtag(etag_, device->Etag(), device->Name()));
-  held_ = group.claimed_by == context().principal;
+  held_ = group.claimed() && group.claimed_by == context().principal;
   if (held_) return absl::OkStatus();
   if (group.claimed()) {
     return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_CLAIMED",
