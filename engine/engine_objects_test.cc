@@ -288,7 +288,8 @@ TEST_F(EngineObjectsTest, RefusesRegionsThatCanNotBe) {
   } kCases[] = {
       {0, std::nullopt, "INVALID_ARGUMENT INVALID_SIZE memory_region.size_bytes"},
       {4095, std::nullopt, "INVALID_ARGUMENT INVALID_SIZE memory_region.size_bytes"},
-      {kMaxRegionBytes + 4096, std::nullopt, "INVALID_ARGUMENT INVALID_SIZE memory_region.size_bytes"},
+      {kMaxRegionBytes + 4096, std::nullopt,
+       "INVALID_ARGUMENT INVALID_SIZE memory_region.size_bytes"},
       {4096, 7, "INVALID_ARGUMENT INVALID_NUMA_NODE memory_region.numa_node"},
       {4096, -1, "INVALID_ARGUMENT INVALID_NUMA_NODE memory_region.numa_node"},
       {4096, 0, "OK"},
