@@ -19,7 +19,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-// Becomes ready. $1 is --state_dir=DIR.
+// Becomes ready; what shall happen on SIGTERM must stand before it. $1 is --state_dir=DIR.
 constexpr char kReady[] = R"(
 dir=${1#--state_dir=}
 echo '{"pid":1,"unix_socket":"/s","metrics_address":"127.0.0.1:9"}' > "$dir/new"
@@ -48,7 +48,7 @@ class DaemonProcessTest : public ::testing::Test {
 };
 
 TEST_F(DaemonProcessTest, KnowsWhereAReadyDaemonListens) {
-  auto daemon = DaemonProcess::Start(Script(std::string(kReady) + "trap 'exit 0' TERM\n" + kWait));
+  auto daemon = DaemonProcess::Start(Script("trap 'exit 0' TERM\n" + std::string(kReady) + kWait));
   ASSERT_TRUE(daemon.ok()) << daemon.status();
   EXPECT_EQ((*daemon)->endpoints().unix_socket, "/s");
   EXPECT_EQ((*daemon)->endpoints().metrics_address, "127.0.0.1:9");
@@ -63,7 +63,7 @@ TEST_F(DaemonProcessTest, TellsWithWhatItStopped) {
   } kCases[] = {{"trap 'echo sorry; exit 3' TERM\n", "exit code 3:\nsorry"},
                 {"trap 'kill -ABRT $$' TERM\n", "killed by signal 6"}};
   for (const auto& c : kCases) {
-    auto daemon = DaemonProcess::Start(Script(std::string(kReady) + c.on_term + kWait));
+    auto daemon = DaemonProcess::Start(Script(c.on_term + std::string(kReady) + kWait));
     ASSERT_TRUE(daemon.ok()) << daemon.status();
     const absl::Status stopped = (*daemon)->Stop();
     EXPECT_EQ(stopped.code(), absl::StatusCode::kInternal);

@@ -53,11 +53,10 @@ class Session {
                                          uint64_t length);
   absl::StatusOr<v1::DmaResponse> Read(uint64_t iova, uint64_t length);
   absl::StatusOr<v1::DmaResponse> Write(uint64_t iova, const std::string& data);
-  // The fault, which must be at `iova`, before any byte moved.
-  static absl::StatusOr<v1::DmaFault> MustBeBlocked(const absl::StatusOr<v1::DmaResponse>& response,
-                                                    uint64_t iova);
+  absl::Status MemoryMustHold(const std::string& region, uint64_t offset, const std::string& bytes);
   // A read and a write at `iova` must both be blocked; tells how.
   Told BothAreBlocked(uint64_t iova);
+  // Whether it was hitless.
   absl::StatusOr<bool> Replace(const std::string& domain);
 
   Client& client_;
