@@ -381,7 +381,7 @@ CONVENTIONS = [
 class BadInputTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.daemon = cls.enterClassContext(daemon.Daemon())
+        cls.daemon = cls.enterClassContext(daemon.Daemon(metrics=True))
         cls.client = grpcurl.Client(cls.daemon)
         for region in ("ram", "spare"):
             cls.get("MemoryService/CreateMemoryRegion", memory_region_id=region,

@@ -24,7 +24,7 @@ class MutationsTest(unittest.TestCase):
     """Every mutation, in a session where it has something to do."""
 
     def setUp(self):
-        self.daemon = self.enterContext(daemon.Daemon())
+        self.daemon = self.enterContext(daemon.Daemon(metrics=True))
         self.client = grpcurl.Client(self.daemon)
 
     def each_mutation(self, make):

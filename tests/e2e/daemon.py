@@ -31,9 +31,11 @@ class Daemon:
     of its socket stays within what a socket's path may have, wherever the folder is.
     """
 
-    def __init__(self, *flags, folder=None, metrics_address="127.0.0.1:0"):
+    def __init__(self, *flags, folder=None, metrics=False):
         self.folder = folder or new_folder()
         self.state_dir = os.path.join(self.folder, "state")
+        # Without, it stops at once: the metrics' web server takes up to two seconds to notice.
+        metrics_address = "127.0.0.1:0" if metrics else ""
         self._stdout = self._open("stdout")
         self._stderr = self._open("stderr")
         self._process = subprocess.Popen(

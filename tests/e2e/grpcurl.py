@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 
 # A call that takes longer is stuck.
 _CALL_SECONDS = 60
@@ -102,13 +103,23 @@ class Stream:
             self._process.stdin.write(json.dumps(message) + "\n")
         self._process.stdin.flush()
 
+    def close(self):
+        """Sends no more. A call that takes one message only starts with this."""
+        self._process.stdin.close()
+        self._process.stdin = None  # communicate() must not close it again.
+
     def receive(self):
         """The next answer; grpcurl ends each with a line that is its closing brace or all of it."""
-        text = ""
-        for line in self._process.stdout:
-            text += line
-            if line.rstrip() in ("}", "{}"):
-                return self._decoder.decode(text)
+        watchdog = threading.Timer(_CALL_SECONDS, self._process.kill)
+        watchdog.start()
+        try:
+            text = ""
+            for line in self._process.stdout:
+                text += line
+                if line.rstrip() in ("}", "{}"):
+                    return self._decoder.decode(text)
+        finally:
+            watchdog.cancel()
         raise AssertionError("the stream has ended: " + self._process.stderr.read())
 
     def finish(self):

@@ -199,11 +199,11 @@ class ServingTest(unittest.TestCase):
 
     def test_no_tcp_unless_told(self):
         with daemon.Daemon() as running:
-            self.assertEqual([running.metrics_address], listening_tcp(running.pid))
-            self.assertNotIn("tcp_address", running.endpoints)
-        with daemon.Daemon("--tcp_address=127.0.0.1:0", metrics_address="") as running:
-            self.assertEqual([running.endpoints["tcp_address"]], listening_tcp(running.pid))
-            self.assertNotIn("metrics_address", running.endpoints)
+            self.assertEqual([], listening_tcp(running.pid))
+            self.assertEqual({"pid", "unix_socket"}, set(running.endpoints))
+        with daemon.Daemon("--tcp_address=127.0.0.1:0", metrics=True) as running:
+            self.assertEqual({running.endpoints["tcp_address"], running.metrics_address},
+                             set(listening_tcp(running.pid)))
 
     def test_the_lines_it_prints_work_when_pasted(self):
         with daemon.Daemon() as running:
@@ -252,7 +252,7 @@ class ServingTest(unittest.TestCase):
               'tcp_address: "127.0.0.1:0"\nunix_socket: "file.sock"\ntopology: "t.textproto"\n')
         write(folder, "t.textproto", 'iommus { id: "only" vtd {} }\n')
         with daemon.Daemon("--config=c.textproto", "--unix_socket=flag.sock",
-                           folder=folder) as running:
+                           folder=folder, metrics=True) as running:
             self.assertEqual("flag.sock", os.path.basename(running.socket))
             client = grpcurl.Client.over_tcp(running)
             (iommu,) = client.get("HostService/ListIommus")["iommus"]

@@ -30,7 +30,7 @@ def outcome(response):
 class StreamTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.daemon = cls.enterClassContext(daemon.Daemon())
+        cls.daemon = cls.enterClassContext(daemon.Daemon(metrics=True))
         cls.client = grpcurl.Client(cls.daemon)
 
     def setUp(self):
