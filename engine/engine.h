@@ -17,11 +17,11 @@
 //   kUnavailable        JOURNAL_FAILED: the change could not be made durable; nothing changed
 //
 // Lock order (outermost first; a lock is never taken while one further down is held):
-//   1 MappingStream's lock    the order of one stream's batches; not held while an operation is
-//   driven 2 Pipeline::mutex_        the whole model: objects, areas, attachments, lanes, request
-//   table 3 Journal's own lock      Append is called under 2 and never blocks on storage 4
-//   Completion::mutex_      one operation's journal answer
-//   - RequestTable::mutex_    taken alone
+//   1. MappingStream's own: the order of one stream's batches; not held while one is driven.
+//   2. Pipeline::mutex_: the whole model, that is objects, areas, attachments and lanes.
+//   3. The journal's own: Append is called under 2 and never blocks on storage.
+//   4. Completion::mutex_: the journal's answer to one operation.
+// RequestTable::mutex_ is taken alone.
 // Backend locks stand apart: no engine lock is held while the backend changes something.
 #ifndef VIOMMU_ENGINE_ENGINE_H_
 #define VIOMMU_ENGINE_ENGINE_H_
@@ -173,8 +173,8 @@ class Engine {
   //   one; HOST_MAPPINGS: the host still maps memory for it; DEVICE_UNHEALTHY
   absl::StatusOr<DeviceView> ClaimDevice(const CallContext&, const std::string& id,
                                          const std::string& etag);
-  // kFailedPrecondition DEVICE_NOT_CLAIMED; STILL_ATTACHED: attachments and domains made for it are
-  // listed
+  // kFailedPrecondition DEVICE_NOT_CLAIMED; STILL_ATTACHED: attached members of its group are
+  // listed. Domains made for it stay.
   absl::StatusOr<DeviceView> ReleaseDevice(const CallContext&, const std::string& id,
                                            const std::string& etag);
   // kFailedPrecondition DEVICE_NOT_CLAIMED, ALREADY_ATTACHED, GROUP_MISMATCH (a group member is on

@@ -3,7 +3,6 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "engine/base/errors.h"
 #include "engine/core.h"
 #include "engine/model/views.h"
@@ -56,9 +55,10 @@ absl::StatusOr<Page<View>> PageOfObjects(const Model& model, const CallContext& 
   RETURN_IF_ERROR(CheckPageSize(page));
   std::pair<std::string, std::string> after;
   if (!page.cursor.empty()) {
-    const std::vector<std::string> parts = absl::StrSplit(page.cursor, '/');
-    if (parts.size() != 2) return UnknownPageToken();
-    after = {parts[0], parts[1]};
+    // An owner may have slashes in it, an id has none.
+    const size_t slash = page.cursor.rfind('/');
+    if (slash == std::string::npos) return UnknownPageToken();
+    after = {page.cursor.substr(0, slash), page.cursor.substr(slash + 1)};
   }
   std::optional<std::string> only;
   if (!context.is_operator) only = context.principal;

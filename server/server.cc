@@ -1,5 +1,6 @@
 #include "server/server.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -136,13 +137,16 @@ Server::Server(std::unique_ptr<Services> services, std::unique_ptr<grpc::Server>
                std::vector<int> ports)
     : services_(std::move(services)), server_(std::move(server)), ports_(std::move(ports)) {}
 
-Server::~Server() { Shutdown(absl::InfinitePast()); }
+Server::~Server() { Shutdown(absl::UnixEpoch()); }
 
 std::vector<std::string> Server::ServiceNames() { return Services::Names(); }
 
 void Server::Drain() { server_->GetHealthCheckService()->Shutdown(); }
 
-void Server::Shutdown(absl::Time deadline) { server_->Shutdown(absl::ToChronoTime(deadline)); }
+void Server::Shutdown(absl::Time deadline) {
+  // gRPC takes a time before 1970 for one that never comes.
+  server_->Shutdown(absl::ToChronoTime(std::max(deadline, absl::UnixEpoch())));
+}
 
 void Server::Wait() { server_->Wait(); }
 

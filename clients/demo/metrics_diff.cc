@@ -1,11 +1,12 @@
 #include "clients/demo/metrics_diff.h"
 
 #include <algorithm>
+#include <functional>
 #include <set>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 
@@ -21,17 +22,21 @@ double ValueIn(const Samples& samples, const std::string& series) {
   return found == samples.end() ? 0 : found->second;
 }
 
-bool IsShown(absl::string_view series, const std::vector<std::string>& prefixes) {
+bool IsShown(absl::string_view series, absl::string_view prefix) {
   const absl::string_view name = NameOf(series);
-  if (absl::EndsWith(name, "_bucket") || absl::EndsWith(name, "_seconds_sum")) return false;
-  return std::any_of(prefixes.begin(), prefixes.end(),
-                     [&](const std::string& prefix) { return absl::StartsWith(name, prefix); });
+  return absl::StartsWith(name, prefix) && !absl::EndsWith(name, "_bucket") &&
+         !absl::EndsWith(name, "_seconds_sum");
 }
 
-bool Moved(const std::string& series, const std::vector<Samples>& scrapes) {
-  return std::any_of(scrapes.begin(), scrapes.end(), [&](const Samples& samples) {
-    return ValueIn(samples, series) != ValueIn(scrapes.front(), series);
-  });
+MetricRow RowOf(const std::vector<Samples>& scrapes, const std::string& series) {
+  MetricRow row = {series, {}};
+  for (const Samples& samples : scrapes) row.values.push_back(ValueIn(samples, series));
+  return row;
+}
+
+bool Moved(const MetricRow& row) {
+  return std::adjacent_find(row.values.begin(), row.values.end(), std::not_equal_to<>()) !=
+         row.values.end();
 }
 
 }  // namespace
@@ -59,31 +64,40 @@ double SumOf(const Samples& samples, absl::string_view name) {
   return sum;
 }
 
-std::vector<std::string> MovedSeries(const std::vector<Samples>& scrapes,
-                                     const std::vector<std::string>& prefixes) {
-  std::set<std::string> moved;
+std::vector<MetricRow> MovedSeries(const std::vector<Samples>& scrapes, absl::string_view prefix) {
+  std::set<std::string> names;
   for (const Samples& samples : scrapes) {
     for (const auto& [series, value] : samples) {
-      if (IsShown(series, prefixes) && Moved(series, scrapes)) moved.insert(series);
+      if (IsShown(series, prefix)) names.insert(series);
     }
   }
-  return {moved.begin(), moved.end()};
+  std::vector<MetricRow> rows;
+  for (const std::string& name : names) {
+    MetricRow row = RowOf(scrapes, name);
+    if (Moved(row)) rows.push_back(std::move(row));
+  }
+  return rows;
 }
 
-std::string FormatSeries(const std::vector<std::string>& series,
-                         const std::vector<Samples>& scrapes,
-                         const std::vector<std::string>& headings) {
+MetricRow SumRow(const std::vector<Samples>& scrapes, absl::string_view name) {
+  MetricRow row = {std::string(name), {}};
+  for (const Samples& samples : scrapes) row.values.push_back(SumOf(samples, name));
+  return row;
+}
+
+std::string FormatTable(const std::vector<MetricRow>& rows,
+                        const std::vector<std::string>& headings) {
   size_t widest = 0;
-  for (const std::string& name : series) widest = std::max(widest, name.size());
+  for (const MetricRow& row : rows) widest = std::max(widest, row.name.size());
   std::string table(widest, ' ');
   for (const std::string& heading : headings) {
     absl::StrAppendFormat(&table, "%*s", kValueColumns, heading);
   }
   table += '\n';
-  for (const std::string& name : series) {
-    absl::StrAppendFormat(&table, "%-*s", static_cast<int>(widest), name);
-    for (const Samples& samples : scrapes) {
-      absl::StrAppendFormat(&table, "%*.15g", kValueColumns, ValueIn(samples, name));
+  for (const MetricRow& row : rows) {
+    absl::StrAppendFormat(&table, "%-*s", static_cast<int>(widest), row.name);
+    for (const double value : row.values) {
+      absl::StrAppendFormat(&table, "%*.15g", kValueColumns, value);
     }
     table += '\n';
   }

@@ -18,15 +18,22 @@ Samples ParseSamples(absl::string_view text);
 // Sum over the series of metric `name`; 0 when there is none.
 double SumOf(const Samples& samples, absl::string_view name);
 
-// Series that do not have the same value in all `scrapes`, of metrics whose name begins with one of
-// `prefixes`; without histogram buckets, and without sums of seconds: those always differ.
-std::vector<std::string> MovedSeries(const std::vector<Samples>& scrapes,
-                                     const std::vector<std::string>& prefixes);
+// One line of a table: a value for each scrape.
+struct MetricRow {
+  std::string name;
+  std::vector<double> values;
+};
 
-// A table: one line for each of `series`, one column for each scrape.
-std::string FormatSeries(const std::vector<std::string>& series,
-                         const std::vector<Samples>& scrapes,
-                         const std::vector<std::string>& headings);
+// The series that do not have the same value in all `scrapes`, of metrics whose names begin with
+// `prefix`; by name. Without histogram buckets and sums of seconds: too many, and always different.
+std::vector<MetricRow> MovedSeries(const std::vector<Samples>& scrapes, absl::string_view prefix);
+
+// The sum over all series of one metric.
+MetricRow SumRow(const std::vector<Samples>& scrapes, absl::string_view name);
+
+// With a line of headings, one for each scrape.
+std::string FormatTable(const std::vector<MetricRow>& rows,
+                        const std::vector<std::string>& headings);
 
 }  // namespace viommu
 

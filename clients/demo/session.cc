@@ -81,7 +81,7 @@ Session::Told Session::CreateMemoryRegions() {
     const auto region = Call(client_.memory, &v1::MemoryService::Stub::CreateMemoryRegion, request);
     if (!region.ok()) return region.status();
   }
-  return absl::StrCat(kOld.region, ", ", kNew.region, " of ", FormatBytes(kRegionBytes));
+  return absl::StrCat(kOld.region, ", ", kNew.region, ": ", FormatBytes(kRegionBytes), " each");
 }
 
 Session::Told Session::CreateIoas() {
@@ -105,7 +105,7 @@ Session::Told Session::CreateDomains() {
     if (!domain.ok()) return domain.status();
     format = absl::StrCat(domain->paging().format(), ", ", domain->paging().levels(), " levels");
   }
-  return absl::StrCat(kOld.domain, ", ", kNew.domain, " (", format, ")");
+  return absl::StrCat(kOld.domain, ", ", kNew.domain, "\n", format);
 }
 
 Session::Told Session::MapOneGibibyte() {

@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <string>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -54,8 +53,10 @@ class Session {
                                          uint64_t length);
   absl::StatusOr<v1::DmaResponse> Read(uint64_t iova, uint64_t length);
   absl::StatusOr<v1::DmaResponse> Write(uint64_t iova, const std::string& data);
-  // Reads and writes at `iova` must both be blocked; tells how.
+  absl::Status MemoryMustHold(const std::string& region, uint64_t offset, const std::string& bytes);
+  // A read and a write at `iova` must both be blocked; tells how.
   Told BothAreBlocked(uint64_t iova);
+  // Whether it was hitless.
   absl::StatusOr<bool> Replace(const std::string& domain);
 
   Client& client_;

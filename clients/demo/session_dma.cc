@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "clients/demo/dma_checks.h"
 #include "clients/demo/pattern.h"
 #include "clients/demo/running_dma.h"
 #include "clients/demo/session.h"
@@ -22,14 +23,6 @@ constexpr int kReplacements = 51;
 constexpr uint64_t kReadsBetweenReplacements = 4;
 
 constexpr uint64_t kDeviceSeed = 1000;  // Of what the device writes.
-
-std::string HowBlocked(const v1::DmaFault& fault) {
-  return absl::StrCat(fault.reason(), " at ", fault.iova_text(), " (", fault.description(), ")");
-}
-
-absl::Status Different(absl::string_view what, uint64_t offset) {
-  return absl::DataLossError(absl::StrCat(what, " differs at offset 0x", absl::Hex(offset)));
-}
 
 }  // namespace
 
@@ -74,23 +67,18 @@ absl::StatusOr<v1::DmaResponse> Session::Write(uint64_t iova, const std::string&
 }
 
 Session::Told Session::BothAreBlocked(uint64_t iova) {
-  std::string told;
-  for (const bool write : {false, true}) {
-    const char* what = write ? "write" : "read";
-    const auto response =
-        write ? Write(iova, Pattern(kDeviceSeed, kPageBytes)) : Read(iova, kPageBytes);
-    if (!response.ok()) return response.status();
-    if (!response->has_fault()) {
-      return absl::InternalError(absl::StrCat("a ", what, " was not blocked"));
-    }
-    if (response->bytes_done() != 0 || response->fault().iova() != iova) {
-      return absl::InternalError(absl::StrCat("a ", what, " was blocked after ",
-                                              response->bytes_done(),
-                                              " bytes: ", HowBlocked(response->fault())));
-    }
-    absl::StrAppend(&told, write ? "\n" : "", what, " blocked: ", HowBlocked(response->fault()));
-  }
-  return told;
+  const auto read = Read(iova, kPageBytes);
+  if (!read.ok()) return read.status();
+  const auto write = Write(iova, Pattern(kDeviceSeed, kPageBytes));
+  if (!write.ok()) return write.status();
+  const auto read_fault = MustBeBlocked(*read, iova);
+  if (!read_fault.ok()) return read_fault.status();
+  const auto write_fault = MustBeBlocked(*write, iova);
+  if (!write_fault.ok()) return write_fault.status();
+  return read_fault->code() == write_fault->code()
+             ? absl::StrCat("read and write blocked ", HowBlocked(*read_fault))
+             : absl::StrCat("read blocked ", HowBlocked(*read_fault), "\nwrite blocked ",
+                            HowBlocked(*write_fault));
 }
 
 Session::Told Session::DmaBeforeAttachIsBlocked() { return BothAreBlocked(kIova); }
@@ -98,15 +86,23 @@ Session::Told Session::DmaBeforeAttachIsBlocked() { return BothAreBlocked(kIova)
 Session::Told Session::DmaReads() {
   for (const uint64_t offset : kPlaces) {
     const std::string bytes = Pattern(kOld.seed + offset, kAccessBytes);
-    const absl::Status written = WriteMemory(kOld.region, offset, bytes);
-    if (!written.ok()) return written;
+    absl::Status status = WriteMemory(kOld.region, offset, bytes);
+    if (!status.ok()) return status;
     const auto read = Read(kIova + offset, kAccessBytes);
     if (!read.ok()) return read.status();
-    if (read->has_fault()) return absl::InternalError(HowBlocked(read->fault()));
-    if (read->data() != bytes) return Different("what the device read", offset);
+    status = MustBeDone(*read, kAccessBytes);
+    if (status.ok()) status = MustBeEqual(read->data(), bytes, "what the device read");
+    if (!status.ok()) return status;
   }
   return absl::StrCat(FormatBytes(kAccessBytes), " at each of ", std::size(kPlaces),
                       " places, every byte right");
+}
+
+absl::Status Session::MemoryMustHold(const std::string& region, uint64_t offset,
+                                     const std::string& bytes) {
+  const auto memory = ReadMemory(region, offset, bytes.size());
+  if (!memory.ok()) return memory.status();
+  return MustBeEqual(*memory, bytes, absl::StrCat(region, " behind offset 0x", absl::Hex(offset)));
 }
 
 Session::Told Session::DmaWrites() {
@@ -114,17 +110,15 @@ Session::Told Session::DmaWrites() {
     const std::string bytes = Pattern(kDeviceSeed + offset, kAccessBytes);
     const auto written = Write(kIova + offset, bytes);
     if (!written.ok()) return written.status();
-    if (written->has_fault()) return absl::InternalError(HowBlocked(written->fault()));
-    const auto memory = ReadMemory(kOld.region, offset, kAccessBytes);
-    if (!memory.ok()) return memory.status();
-    if (*memory != bytes) return Different("what the device wrote", offset);
+    absl::Status status = MustBeDone(*written, kAccessBytes);
+    if (status.ok()) status = MemoryMustHold(kOld.region, offset, bytes);
     // The other region is mapped at the same addresses, but for no device yet.
-    const auto other = ReadMemory(kNew.region, offset, kAccessBytes);
-    if (!other.ok()) return other.status();
-    if (*other != std::string(kAccessBytes, '\0')) return Different("the other region", offset);
+    const std::string untouched(kAccessBytes, '\0');
+    if (status.ok()) status = MemoryMustHold(kNew.region, offset, untouched);
+    if (!status.ok()) return status;
   }
   return absl::StrCat(FormatBytes(kAccessBytes), " at each of ", std::size(kPlaces),
-                      " places, every byte right; ", kNew.region, " untouched");
+                      " places, every byte right;\n", kNew.region, " untouched");
 }
 
 absl::StatusOr<bool> Session::Replace(const std::string& domain) {
@@ -161,18 +155,19 @@ Session::Told Session::ReplaceDomainUnderDma() {
   const absl::StatusOr<DmaCounts> counts = dma.Stop();
   if (!counts.ok()) return counts.status();
   blocked_dma_ += counts->blocked;
-  return absl::StrCat(kReplacements, " times to and fro, ", hitless, " hitless; ", counts->total(),
-                      " reads meanwhile, ", counts->during, " of them in the midst of it:\n",
-                      counts->old_bytes, " saw the old bytes, ", counts->new_bytes, " the new, ",
-                      counts->blocked, " were blocked, 0 saw anything else");
+  return absl::StrCat(kReplacements, " times to and fro, ", hitless, " of them hitless;\n",
+                      counts->total(), " reads meanwhile, ", counts->during,
+                      " during a replacement:\n", counts->old_bytes, " saw the old bytes, ",
+                      counts->new_bytes, " the new, ", counts->blocked,
+                      " a fault, none anything else");
 }
 
 Session::Told Session::DmaAfterUnmapIsBlocked() {
   Told told = BothAreBlocked(kIova + kWatchedOffset);
   if (!told.ok()) return told;
-  const auto memory = ReadMemory(kNew.region, kWatchedOffset, kPageBytes);
-  if (!memory.ok()) return memory.status();
-  if (*memory != Pattern(kNew.seed, kPageBytes)) return Different("memory", kWatchedOffset);
+  const absl::Status held =
+      MemoryMustHold(kNew.region, kWatchedOffset, Pattern(kNew.seed, kPageBytes));
+  if (!held.ok()) return held;
   return absl::StrCat(*told, "\nmemory is as it was");
 }
 

@@ -10,9 +10,9 @@
 namespace viommu {
 namespace {
 
-constexpr int kNameColumns = 36;
+constexpr int kNameColumns = 38;
 // What stands before a step's result: number, name, verdict, time, and the gaps between them.
-constexpr int kIndentColumns = 4 + kNameColumns + 8 + 12 + 2;
+constexpr int kIndentColumns = 4 + kNameColumns + 6 + 12 + 2;
 
 }  // namespace
 
@@ -44,7 +44,7 @@ void Transcript::Print(absl::string_view name, const absl::StatusOr<std::string>
   const char* colour = told.ok() ? "\033[32m" : "\033[31m";
   const std::string text = told.ok() ? *told : std::string(told.status().message());
   out_ << absl::StreamFormat("%2d  %-*s", steps_, kNameColumns, name) << (colours_ ? colour : "")
-       << absl::StreamFormat("%-8s", told.ok() ? "ok" : "FAILED") << (colours_ ? "\033[0m" : "")
+       << absl::StreamFormat("%-6s", told.ok() ? "ok" : "FAILED") << (colours_ ? "\033[0m" : "")
        << FormatMilliseconds(took) << "  "
        << absl::StrReplaceAll(text, {{"\n", absl::StrCat("\n", std::string(kIndentColumns, ' '))}})
        << std::endl;  // Flushed: the user watches.

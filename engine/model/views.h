@@ -1,4 +1,6 @@
-// engine/model/views.h -- The model's objects as the engine shows them. Called under the pipeline's lock.
+// engine/model/views.h -- The model's objects as the engine shows them.
+//
+// Called under the pipeline's lock.
 #ifndef VIOMMU_ENGINE_MODEL_VIEWS_H_
 #define VIOMMU_ENGINE_MODEL_VIEWS_H_
 

@@ -70,11 +70,11 @@ absl::StatusOr<Device*> GroupOperation::Locate(Model& model) {
   ASSIGN_OR_RETURN(Device * device, model.FindDevice(device_id_));
   device_ = device->index;
   members_ = model.GroupOf(*device).members;
-  Answer(model);
+  AnswerWithDevice(model);
   return device;
 }
 
-void GroupOperation::Answer(const Model& model) {
+void GroupOperation::AnswerWithDevice(const Model& model) {
   answer() = ViewOf(model, model.devices[device_], context());
 }
 
@@ -82,7 +82,7 @@ void GroupChange::Foresee(Model& model) {
   Group& group = GroupIn(model);
   const GroupState before = group;
   Change(group);
-  Answer(model);
+  AnswerWithDevice(model);
   static_cast<GroupState&>(group) = before;
 }
 
@@ -92,7 +92,7 @@ void GroupChange::CommitChange(Model& model, bool hitless) {
   Change(group);
   model.CountTransition(from, model.StateOf(group), hitless);
   for (const DeviceIndex index : members()) model.Bump(model.devices[index]);
-  Answer(model);
+  AnswerWithDevice(model);
 }
 
 // ---- Claim ----
@@ -101,7 +101,7 @@ absl::Status ClaimOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, Locate(model));
   const Group& group = model.GroupOf(*device);
   RETURN_IF_ERROR(Model::CheckEtag(etag_, device->Etag(), device->Name()));
-  held_ = group.claimed_by == context().principal;
+  held_ = group.claimed() && group.claimed_by == context().principal;
   if (held_) return absl::OkStatus();
   if (group.claimed()) {
     return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_CLAIMED",

@@ -23,7 +23,7 @@ class GroupOperation : public AnsweringOperation<DeviceView> {
  protected:
   // Looks the device up; to be called first by Plan.
   absl::StatusOr<Device*> Locate(Model& model);
-  void Answer(const Model& model);
+  void AnswerWithDevice(const Model& model);
   Group& GroupIn(Model& model) const { return model.GroupOf(model.devices[device_]); }
 
   const std::string& device_id() const { return device_id_; }

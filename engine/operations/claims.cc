@@ -7,7 +7,7 @@ namespace viommu {
 
 absl::Status CheckClaimed(const Model& model, const Device& device, const std::string& principal) {
   const Group& group = model.GroupOf(device);
-  if (group.claimed_by == principal) return absl::OkStatus();
+  if (group.claimed() && group.claimed_by == principal) return absl::OkStatus();
   return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_NOT_CLAIMED",
                absl::StrCat(device.Name(), " is not claimed by you"))
       .Errno("EPERM")

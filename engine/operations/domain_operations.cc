@@ -2,8 +2,8 @@
 
 #include <memory>
 
-#include "engine/operations/claims.h"
 #include "engine/model/views.h"
+#include "engine/operations/claims.h"
 
 namespace viommu {
 namespace {

@@ -155,7 +155,7 @@ void SetHealthOperation::Commit(Model& model) {
   device.health = health_;
   device.health_reason = reason_;
   model.Bump(device);
-  Answer(model);
+  AnswerWithDevice(model);
 }
 
 }  // namespace viommu

@@ -39,7 +39,8 @@ absl::StatusOr<std::vector<Uid>> IoasLane(Model& model, const CallContext& conte
   return std::vector<Uid>{ioas->uid()};
 }
 
-absl::StatusOr<IovaRange> CheckedRange(Iova iova, uint64_t length) {
+absl::StatusOr<IovaRange> CheckedRange(Iova iova, uint64_t length,
+                                       absl::string_view iova_field = "iova") {
   if (length == 0 || (iova == 0 && length == kMaxAddress)) {
     return Error(absl::StatusCode::kInvalidArgument, "INVALID_LENGTH",
                  length == 0 ? "length is 0"
@@ -53,7 +54,7 @@ absl::StatusOr<IovaRange> CheckedRange(Iova iova, uint64_t length) {
                  absl::StrCat("iova ", Hex(iova), " + length ", Hex(length),
                               " passes the end of the address space"))
         .Errno("EOVERFLOW")
-        .Field("iova");
+        .Field(iova_field);
   }
   return IovaRange{iova, iova + (length - 1)};
 }
@@ -183,7 +184,7 @@ absl::StatusOr<std::vector<Uid>> CopyMappingsOperation::Lanes(Model& model) {
 absl::StatusOr<std::vector<Ioas::Addition>> CopyMappingsOperation::SourcePieces(
     const Model& model, const Ioas& source) const {
   ASSIGN_OR_RETURN(const IovaRange range,
-                   CheckedRange(request_.source_iova, request_.length_bytes));
+                   CheckedRange(request_.source_iova, request_.length_bytes, "source_iova"));
   std::vector<Ioas::Addition> pieces;
   Iova next = range.first;
   bool complete = false;

@@ -198,8 +198,10 @@ void Pipeline::TakeBack(Flight& failed) {
 }
 
 bool Pipeline::Heads(const Flight& flight) const {
-  return std::all_of(flight.lanes.begin(), flight.lanes.end(),
-                     [&](Uid uid) { return lanes_.at(uid).front() == &flight; });
+  for (const Uid uid : flight.lanes) {
+    if (lanes_.at(uid).front() != &flight) return false;
+  }
+  return true;
 }
 
 bool Pipeline::MayPlan(const Flight& flight) const {

@@ -351,8 +351,11 @@ TEST_F(SoftBackendTest, ARunOutArenaLeavesEverythingAsItWasAtEverySize) {
       }
       return status.ok();
     };
-    for (const auto& [uid, device] : {std::pair{kDomain, kDiskA}, {kDomain2, kFarDisk}}) {
-      if (step([&] { return backend_->CreateDomain(uid, {kIoas, device}, {}); })) {
+    for (const auto& domain : {std::pair{kDomain, kDiskA}, {kDomain2, kFarDisk}}) {
+      const auto [uid, device] = domain;
+      if (step([&, uid = uid, device = device] {
+            return backend_->CreateDomain(uid, {kIoas, device}, {});
+          })) {
         Attach(device, uid);
       }
     }
