@@ -26,6 +26,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/engine.h"
 #include "engine/journal/memory_journal.h"
+#include "grpc/grpc.h"
 #include "prometheus/registry.h"
 #include "server/announcement.h"
 #include "server/config.h"
@@ -182,6 +183,8 @@ int Main(const std::vector<std::string>& arguments) {
 
   // gRPC would write lines of its own between ours; what matters in them comes back as a Status.
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
+  // Held until the process ends: giving gRPC up waits for its poller, for up to ten seconds.
+  grpc_init();
   // Nobody else may open what is made from here on, not even for a moment.
   umask(0077);
   Log log(config.log_level, STDERR_FILENO, RealEnv());
