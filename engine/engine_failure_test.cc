@@ -214,6 +214,16 @@ TEST_F(EngineFailureTest, WhatWasPlannedOnAFailedUnmapIsPlannedAgain) {
   EXPECT_EQ(journal_.aborted().size(), 3u);
 }
 
+TEST_F(EngineFailureTest, ADeadlineThatHasPassedChangesNothing) {
+  SetUpAlice();
+  const std::string before = Everything();
+  CallContext late = alice_;
+  late.deadline = absl::Now() - absl::Seconds(1);
+  EXPECT_EQ(Described(engine_->Map(late, Ref("as"), OneMap(0x1000, 0x1000)).status()),
+            "DEADLINE_EXCEEDED DEADLINE_EXCEEDED");
+  EXPECT_EQ(Everything(), before);
+}
+
 TEST_F(EngineFailureTest, ADeadlineThatPassesInTheQueueChangesNothing) {
   SetUpAlice();
   journal_.Hold();

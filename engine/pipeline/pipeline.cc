@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
@@ -43,6 +44,11 @@ std::unique_ptr<Pipeline::Flight> Pipeline::Start(Operation& operation, Cohort* 
   absl::MutexLock lock(&mutex_);
   if (cohort != nullptr && cohort->stopped_) {
     flight->result = StreamStopped();
+    return flight;
+  }
+  const absl::Time deadline = operation.context().deadline;
+  if (deadline != absl::InfiniteFuture() && deadline <= absl::Now()) {
+    Fail(*flight, DeadlineExceeded());
     return flight;
   }
   absl::StatusOr<std::vector<Uid>> lanes = operation.Lanes(*model_);
