@@ -17,7 +17,6 @@ namespace viommu {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
 // Becomes ready; what shall happen on SIGTERM must stand before it. $1 is --state_dir=DIR.
 constexpr char kReady[] = R"(
@@ -38,7 +37,7 @@ class DaemonProcessTest : public ::testing::Test {
   }
 
   std::string Script(const std::string& text) {
-    const std::string path = ::testing::TempDir() + "/daemon.sh";
+    std::string path = ::testing::TempDir() + "/daemon.sh";
     std::ofstream(path) << "#!/bin/sh\n" << text;
     chmod(path.c_str(), 0755);
     return path;
