@@ -10,6 +10,7 @@ using ::testing::ElementsAre;
 
 std::vector<std::string> NamesOf(const std::vector<MetricRow>& rows) {
   std::vector<std::string> names;
+  names.reserve(rows.size());
   for (const MetricRow& row : rows) names.push_back(row.name);
   return names;
 }

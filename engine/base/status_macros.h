@@ -22,6 +22,6 @@
 #define ASSIGN_OR_RETURN_INNER(tmp, lhs, expr) \
   auto tmp = (expr);                           \
   if (!tmp.ok()) return tmp.status();          \
-  lhs = *std::move(tmp)
+  lhs = *std::move(tmp)  // NOLINT(bugprone-macro-parentheses): may be a declaration.
 
 #endif  // VIOMMU_ENGINE_BASE_STATUS_MACROS_H_

@@ -230,7 +230,7 @@ class Walker final : public TableWalker {
   }
 
   // Maps the piece, which lies within this table and meets no leaf.
-  template <Visibility visibility>
+  template <Visibility kVisibility>
   void MapInto(PhysAddr table, int level, Piece piece, MapContext* context) {
     uint64_t* word = WordFor(table, piece.first, level);
     uint64_t added = 0;
@@ -245,7 +245,7 @@ class Walker final : public TableWalker {
         continue;
       }
       // A new table's own words hold anything yet.
-      const uint64_t entry = visibility == kLinked ? Load(word) : 0;
+      const uint64_t entry = kVisibility == kLinked ? Load(word) : 0;
       if (Format::IsPresent(entry)) {
         MapInto<kLinked>(Format::TableAddress(entry), level - 1, piece.UpTo(last), context);
       } else {

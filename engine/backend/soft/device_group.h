@@ -140,7 +140,7 @@ absl::Status DeviceGroup<Store>::WriteAll(const vtd::PasidEntry& target) {
   std::vector<vtd::PasidEntry> old;
   for (const uint16_t source_id : source_ids_) {
     old.push_back(unit_.RequesterEntry(source_id));
-    const absl::Status status = unit_.SetRequesterEntry(store_, source_id, target);
+    absl::Status status = unit_.SetRequesterEntry(store_, source_id, target);
     if (status.ok()) continue;
     for (size_t i = old.size() - 1; i > 0; --i) {
       unit_.ForceRequesterEntry(store_, source_ids_[i - 1], old[i - 1]);
