@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <thread>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -15,11 +16,13 @@
 
 namespace viommu {
 
-// Thread-safe. Whoever needs a batch's answer drives it; one thread at a time, in order.
+// Thread-safe. Whoever needs a batch's answer drives it; one thread at a time, in order. What can
+// not be finished when it is submitted is left to a thread of the stream's own, so that it is
+// finished even when the client takes no replies and everybody else waits for it.
 class MappingStream::Conveyor {
  public:
-  Conveyor(Pipeline* pipeline, CallContext context, StreamOptions options)
-      : pipeline_(pipeline), context_(std::move(context)), options_(std::move(options)) {}
+  // `ioas` is the uid that the stream's name meant when it was opened; it stays bound to that one.
+  Conveyor(Pipeline* pipeline, CallContext context, StreamOptions options, Uid ioas);
   ~Conveyor();
 
   void Submit(StreamBatch batch) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -47,17 +50,22 @@ class MappingStream::Conveyor {
   // waiting.
   void DriveBefore(const Item* end, bool only_ready) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Ready(const Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DriveWhatIsLeft() ABSL_LOCKS_EXCLUDED(mutex_);
   void Settle(Item& item, absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Pipeline* const pipeline_;
   const CallContext context_;
   const StreamOptions options_;
+  const Uid ioas_;
   Pipeline::Cohort cohort_;  // Of all batches, under OnError::kStop.
   absl::Mutex mutex_;
   absl::CondVar changed_;
+  absl::CondVar left_;  // A batch was left to the stream's own thread, or the stream ends.
   std::deque<std::shared_ptr<Item>> items_ ABSL_GUARDED_BY(mutex_);  // In order of Submit.
   std::optional<uint64_t> last_sequence_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread driver_;
 };
 
 }  // namespace viommu

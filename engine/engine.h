@@ -21,8 +21,9 @@
 //   2. Pipeline::mutex_: the whole model, that is objects, areas, attachments and lanes.
 //   3. The journal's own: Append is called under 2 and never blocks on storage.
 //   4. Completion::mutex_: the journal's answer to one operation.
+//   5. The backend's own, for its pure calls (const, and PhysicalAddress), which plans may make.
 // RequestTable::mutex_ is taken alone.
-// Backend locks stand apart: no engine lock is held while the backend changes something.
+// No engine lock is held while the backend changes something.
 #ifndef VIOMMU_ENGINE_ENGINE_H_
 #define VIOMMU_ENGINE_ENGINE_H_
 
@@ -113,18 +114,19 @@ class Engine {
   absl::Status DeleteIoas(const CallContext&, const ObjectRef&, const std::string& etag);
 
   // All or nothing; the index of the failing entry is in the error.
-  // kInvalidArgument    EMPTY_BATCH, BATCH_TOO_LARGE, INVALID_LENGTH (0), INVALID_PERMISSION,
-  // MISALIGNED (IOVA,
-  //                     length or offset against the Ioas alignment), IOVA_RESERVED,
-  //                     REGION_INDEX_OUT_OF_RANGE
+  // kInvalidArgument    EMPTY_BATCH, BATCH_TOO_LARGE, INVALID_LENGTH (0), INVALID_PERMISSION
+  // kInvalidArgument    MISALIGNED: IOVA, length or offset against the Ioas alignment
+  // kInvalidArgument    IOVA_RESERVED, REGION_INDEX_OUT_OF_RANGE
   // kOutOfRange         IOVA_OVERFLOW (the range passes 2^64 - 1), SOURCE_OUT_OF_BOUNDS
   // kAlreadyExists      IOVA_OCCUPIED: an area is there, or an earlier entry of the batch
   // kResourceExhausted  IOVA_EXHAUSTED (nothing free for a chosen IOVA), TABLE_MEMORY_EXHAUSTED
   absl::StatusOr<MapAnswer> Map(const CallContext&, const ObjectRef& ioas, const MapBatch& batch);
   // Every area in every range goes, or none. Holes are allowed.
-  // kInvalidArgument    EMPTY_BATCH, BATCH_TOO_LARGE, INVALID_LENGTH (0; the magic range (0,
-  // 2^64-1) too) kOutOfRange         IOVA_OVERFLOW kNotFound           IOVA_NOT_COVERED: no area in
-  // the range, or one that lies only partly in it
+  // kInvalidArgument    EMPTY_BATCH, BATCH_TOO_LARGE, CONFLICTING_FIELDS
+  // kInvalidArgument    INVALID_LENGTH: 0, and the magic range (0, 2^64-1)
+  // kOutOfRange         IOVA_OVERFLOW
+  // kNotFound           IOVA_NOT_COVERED: no area in the range, or one that lies only partly in it
+  // kInternal           QUEUE_ERROR, QUEUE_TIMEOUT: the flush failed; try again (engine/DESIGN.md)
   absl::StatusOr<UnmapAnswer> Unmap(const CallContext&, const ObjectRef& ioas,
                                     const UnmapBatch& batch);
   // As Map, one new area for each source area; further kNotFound IOVA_NOT_COVERED: the source range
@@ -181,6 +183,7 @@ class Engine {
   // another
   //   domain), INCOMPATIBLE_DOMAIN, IOVA_CONFLICT (an area lies in a reserved region of the device)
   // kPermissionDenied   IDENTITY_NOT_ALLOWED
+  // kUnimplemented      IDENTITY_UNAVAILABLE: a unit of the group has no pass-through
   // kResourceExhausted  DOMAIN_IDS_EXHAUSTED
   absl::StatusOr<AttachAnswer> AttachDevice(const CallContext&, const std::string& device,
                                             const ObjectRef& domain);

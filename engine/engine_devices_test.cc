@@ -112,7 +112,7 @@ TEST_F(EngineDevicesTest, RefusesReleases) {
     });
   }
   const absl::Status attached = engine_->ReleaseDevice(alice_, "dev1", "").status();
-  EXPECT_EQ(DetailOf(attached)->violations, std::vector<std::string>{"detach devices/dev2 first"});
+  EXPECT_EQ(DetailOf(attached)->violations, std::vector<std::string>{"devices/dev2"});
 }
 
 TEST_F(EngineDevicesTest, AReleaseGivesTheWholeGroupBack) {

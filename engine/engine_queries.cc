@@ -208,10 +208,10 @@ absl::StatusOr<std::vector<IovaRange>> Engine::ListIovaRanges(const CallContext&
 absl::StatusOr<DomainView> Engine::GetDomain(const CallContext& context, const ObjectRef& ref) {
   absl::MutexLock lock(&core_->pipeline.mutex());
   if (!ref.owner.has_value() && ref.id == kIdentityDomain) {
-    return StaticDomainView(core_->model, DomainTarget::Kind::kIdentity);
+    return StaticDomainView(core_->model, DomainTarget::Kind::kIdentity, context);
   }
   if (!ref.owner.has_value() && ref.id == kBlockedDomain) {
-    return StaticDomainView(core_->model, DomainTarget::Kind::kBlocked);
+    return StaticDomainView(core_->model, DomainTarget::Kind::kBlocked, context);
   }
   ASSIGN_OR_RETURN(const Domain* domain, core_->model.Find<Domain>(context, ref));
   return ViewOf(core_->model, *domain, context.principal);
@@ -237,7 +237,7 @@ absl::StatusOr<Page<DomainView>> Engine::ListDomains(const CallContext& context,
   }
   std::vector<DomainView> first;
   for (; shown < 2 && first.size() < page.page_size; ++shown) {
-    first.push_back(StaticDomainView(core_->model, kStatic[shown]));
+    first.push_back(StaticDomainView(core_->model, kStatic[shown], context));
   }
   if (first.size() == page.page_size) {
     return Page<DomainView>{std::move(first), absl::StrCat("#", shown)};

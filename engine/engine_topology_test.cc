@@ -69,5 +69,46 @@ TEST_F(EngineTopologyTest, IdentityNeedsEveryMemberToAllowItAndToBeTrusted) {
   }
 }
 
+// A unit without pass-through, and a group of which one member alone asks for IDENTITY.
+Topology UnwillingTopology() {
+  Topology topology = SmallTopology();
+  topology.iommus[1].pass_through = false;
+  topology.devices[1].allow_identity = true;
+  topology.devices[1].default_domain = DefaultDomainType::kIdentity;
+  return topology;
+}
+
+class UnwillingTopologyTest : public EngineTest {
+ protected:
+  void SetUp() override {
+    engine_ = *Engine::Create({"test"}, &unwilling_, &journal_, &env_);
+    operator_.principal = "alice";
+  }
+  FakeBackend unwilling_{UnwillingTopology()};
+};
+
+TEST_F(UnwillingTopologyTest, IdentityWithoutPassThroughIsRefusedInADryRunToo) {
+  ASSERT_TRUE(engine_->ClaimDevice(operator_, "dev5", "").ok());
+  for (const bool dry : {true, false}) {
+    CallContext call = operator_;
+    call.validate_only = dry;
+    EXPECT_EQ(Described(engine_->AttachDevice(call, "dev5", Ref("identity")).status()),
+              "UNIMPLEMENTED IDENTITY_UNAVAILABLE");
+  }
+}
+
+TEST_F(UnwillingTopologyTest, ADefaultOfIdentityWithoutPassThroughBecomesDmaAndSaysWhy) {
+  const auto device = engine_->SetDefaultDomain(operator_, "dev5", DefaultDomainType::kIdentity);
+  ASSERT_TRUE(device.ok()) << device.status();
+  EXPECT_EQ(device->default_domain, DefaultDomainType::kDma);
+  EXPECT_NE(device->default_domain_fallback.find("can not pass addresses through"),
+            std::string::npos);
+}
+
+TEST_F(UnwillingTopologyTest, OneMemberAloneDoesNotPutAGroupOnIdentity) {
+  EXPECT_EQ(engine_->GetDevice(operator_, "dev2")->default_domain, DefaultDomainType::kDma);
+  EXPECT_EQ(engine_->GetDevice(operator_, "dev1")->default_domain, DefaultDomainType::kDma);
+}
+
 }  // namespace
 }  // namespace viommu

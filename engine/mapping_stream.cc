@@ -8,9 +8,30 @@
 #include "engine/core.h"
 
 namespace viommu {
+MappingStream::Conveyor::Conveyor(Pipeline* pipeline, CallContext context, StreamOptions options,
+                                  Uid ioas)
+    : pipeline_(pipeline),
+      context_(std::move(context)),
+      options_(std::move(options)),
+      ioas_(ioas),
+      driver_([this] { DriveWhatIsLeft(); }) {}
+
 MappingStream::Conveyor::~Conveyor() {
+  {
+    absl::MutexLock lock(&mutex_);
+    ending_ = true;
+    left_.SignalAll();
+  }
+  driver_.join();
+}
+
+void MappingStream::Conveyor::DriveWhatIsLeft() {
   absl::MutexLock lock(&mutex_);
-  DriveBefore(nullptr, /*only_ready=*/false);
+  while (true) {
+    DriveBefore(nullptr, /*only_ready=*/false);
+    if (ending_) return;
+    left_.Wait(&mutex_);
+  }
 }
 
 absl::Status MappingStream::Conveyor::CheckBatch(const StreamBatch& batch) {
@@ -31,10 +52,12 @@ absl::Status MappingStream::Conveyor::CheckBatch(const StreamBatch& batch) {
 
 Operation* MappingStream::Conveyor::MakeOperation(StreamBatch batch, Item& item) {
   if (batch.map.has_value()) {
-    item.map = std::make_unique<MapOperation>(context_, options_.ioas, *std::move(batch.map));
+    item.map =
+        std::make_unique<MapOperation>(context_, options_.ioas, *std::move(batch.map), ioas_);
     return item.map.get();
   }
-  item.unmap = std::make_unique<UnmapOperation>(context_, options_.ioas, *std::move(batch.unmap));
+  item.unmap =
+      std::make_unique<UnmapOperation>(context_, options_.ioas, *std::move(batch.unmap), ioas_);
   return item.unmap.get();
 }
 
@@ -68,8 +91,8 @@ void MappingStream::Conveyor::Start(Item& item, Operation& operation) {
     mutex_.Lock();
   }
   item.driven = false;
-  // Nothing is left to a client that reads slowly where there is nothing to wait for.
   DriveBefore(nullptr, /*only_ready=*/true);
+  if (!item.done) left_.Signal();
 }
 
 bool MappingStream::Conveyor::Ready(const Item& item) {
@@ -139,13 +162,13 @@ bool MappingStream::NextReply(StreamReply* reply) { return conveyor_->NextReply(
 
 absl::StatusOr<std::unique_ptr<MappingStream>> Engine::OpenMappingStream(
     const CallContext& context, const StreamOptions& options) {
-  // Each batch looks the Ioas up again; here only to refuse a stream that could do nothing.
-  RETURN_IF_ERROR(GetIoas(context, options.ioas).status());
+  // Each batch looks the name up again and must find the same Ioas.
+  ASSIGN_OR_RETURN(const IoasView ioas, GetIoas(context, options.ioas));
   CallContext of_stream = context;
   of_stream.request_id.clear();
   of_stream.deadline = absl::InfiniteFuture();
-  return std::unique_ptr<MappingStream>(new MappingStream(
-      std::make_unique<MappingStream::Conveyor>(&core_->pipeline, std::move(of_stream), options)));
+  return std::unique_ptr<MappingStream>(new MappingStream(std::make_unique<MappingStream::Conveyor>(
+      &core_->pipeline, std::move(of_stream), options, ioas.object.uid)));
 }
 
 }  // namespace viommu

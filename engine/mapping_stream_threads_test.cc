@@ -103,5 +103,32 @@ TEST_F(MappingStreamThreadsTest, NothingTakesEffectBetweenAFailureAndItsAcknowle
             static_cast<uint64_t>(std::count(replies.begin(), replies.end(), "OK")));
 }
 
+TEST_F(MappingStreamThreadsTest, AClientThatTakesNoRepliesHoldsUpNobody) {
+  SetUpAlice();
+  auto stream = engine_->OpenMappingStream(alice_, {Ref("as"), OnError::kContinue});
+  ASSERT_TRUE(stream.ok());
+  journal_.Hold();
+  (*stream)->Submit({1, OneMap(0x10000, 0x1000), std::nullopt});
+  while (journal_.held() == 0) std::this_thread::yield();
+  journal_.Release();
+  // Nobody asks for the reply; an exclusive verb on the same Ioas gets its turn all the same.
+  EXPECT_TRUE(engine_->CreateDomain(alice_, "late", Ref("as"), "dev0").ok());
+  EXPECT_TRUE(engine_->Unmap(alice_, Ref("as"), OneUnmap(0x10000, 0x1000)).ok());
+}
+
+TEST_F(MappingStreamThreadsTest, StaysBoundToTheIoasThatItWasOpenedFor) {
+  SetUpAlice();
+  ASSERT_TRUE(engine_->CreateIoas(alice_, "other").ok());
+  auto stream = engine_->OpenMappingStream(alice_, {Ref("other"), OnError::kContinue});
+  ASSERT_TRUE(stream.ok());
+  ASSERT_TRUE(engine_->DeleteIoas(alice_, Ref("other"), "").ok());
+  ASSERT_TRUE(engine_->CreateIoas(alice_, "other").ok());
+  (*stream)->Submit({1, OneMap(0x10000, 0x1000), std::nullopt});
+  StreamReply reply;
+  ASSERT_TRUE((*stream)->NextReply(&reply));
+  EXPECT_EQ(Described(reply.status), "NOT_FOUND IOAS_NOT_FOUND");
+  EXPECT_EQ(engine_->GetIoas(alice_, Ref("other"))->mapping_count, 0u);
+}
+
 }  // namespace
 }  // namespace viommu

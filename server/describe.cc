@@ -17,7 +17,8 @@ void DescribeObject(NameKind kind, const ObjectView& object, const CallContext& 
   if (object.uid != 0) out->set_uid(absl::StrCat(object.uid));
   out->set_owner(object.owner);
   out->set_etag(object.etag);
-  if (object.uid != 0) *out->mutable_create_time() = ToProto(object.create_time);
+  // The static domains were never made, and what a dry run shows is not made yet.
+  if (object.create_time != absl::Time()) *out->mutable_create_time() = ToProto(object.create_time);
   out->set_revision(object.revision);
 }
 
@@ -156,7 +157,7 @@ v1::Attachment Describe(const AttachmentView& view) {
   out.set_device(view.device);
   out.set_domain(view.domain);
   out.set_owner(view.owner);
-  *out.mutable_create_time() = ToProto(view.create_time);
+  if (view.create_time != absl::Time()) *out.mutable_create_time() = ToProto(view.create_time);
   out.set_revision(view.revision);
   return out;
 }

@@ -106,7 +106,7 @@ TEST(RpcMetricsTest, FindsAMethodByItsPathOnly) {
 TEST(RpcMetricsTest, CountsAStrangeCodeAsUnknown) {
   prometheus::Registry registry;
   const RpcMetrics metrics({{"s", "m", RpcType::kUnary}}, &registry);
-  metrics.Find("/s/m")->Handled(static_cast<grpc::StatusCode>(77), absl::Milliseconds(2));
+  metrics.Find("/s/m")->Handled(static_cast<grpc::StatusCode>(20), absl::Milliseconds(2));
   metrics.Find("/s/m")->Handled(grpc::StatusCode::UNAUTHENTICATED, absl::Milliseconds(2));
   const std::string text = Scrape(registry);
   EXPECT_THAT(text, HasSubstr("grpc_code=\"Unknown\",grpc_method=\"m\",grpc_service=\"s\","

@@ -30,7 +30,9 @@ int Milliseconds(absl::Duration d) { return static_cast<int>(absl::ToInt64Millis
 
 void ApplyLimits(const ServerOptions& options, grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
-  builder->SetMaxSendMessageSize(static_cast<int>(options.max_message_bytes));
+  // Answers are bounded by the limits of pages, batches and accesses, whatever requests may be: a
+  // change that was made must be answered.
+  builder->SetMaxSendMessageSize(-1);
   builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, options.max_metadata_bytes);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams_per_connection);
   // gRPC inflates a message before it looks at its size: a small bomb would fill the memory.

@@ -81,6 +81,11 @@ Error&& Error::Violation(absl::string_view description) && {
   return std::move(*this);
 }
 
+Error& Error::Violation(absl::string_view description) & {
+  detail_.violations.emplace_back(description);
+  return *this;
+}
+
 Error&& Error::Meta(absl::string_view key, absl::string_view value) && {
   detail_.metadata[std::string(key)] = std::string(value);
   return std::move(*this);

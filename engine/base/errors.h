@@ -43,6 +43,7 @@ class Error {
   Error&& Index(uint64_t index) &&;
   Error&& Resource(absl::string_view name) &&;
   Error&& Violation(absl::string_view description) &&;
+  Error& Violation(absl::string_view description) &;  // For loops.
   Error&& Meta(absl::string_view key, absl::string_view value) &&;
 
   absl::Status ToStatus() const;

@@ -210,7 +210,9 @@ class IntervalMap<V>::BasicIterator {
   using reference = Entry;
 
   BasicIterator() = default;
-  operator BasicIterator<true>() const { return BasicIterator<true>(leaf_, position_); }
+  operator BasicIterator<true>() const {  // NOLINT(google-explicit-constructor): as std has it.
+    return BasicIterator<true>(leaf_, position_);
+  }
 
   uint64_t first() const { return leaf_->firsts[position_]; }
   uint64_t last() const { return leaf_->slots[position_].last; }

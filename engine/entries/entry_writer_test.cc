@@ -100,10 +100,10 @@ TEST(EntryWriterTest, TakesTheKnownPathsOfStreamTableEntries) {
 
 // A toy: unit 0 holds V (bit 0) and one bit per further word that says whether it is used; flag 63
 // of word 0 is safe.
-template <size_t unit_words>
+template <size_t kUnit>
 struct Toy {
   static constexpr size_t kWords = 4;
-  static constexpr size_t kUnitWords = unit_words;
+  static constexpr size_t kUnitWords = kUnit;
   using Entry = std::array<uint64_t, 4>;
   static constexpr uint64_t kSafe = uint64_t{1} << 63;
 

@@ -86,7 +86,7 @@ Descriptor InvalidateIotlbDomain(uint16_t domain_id) { return MakeIotlb(kIotlbDo
 PageBlock CoveringBlock(const IovaRange& range) {
   const uint64_t first_page = range.first >> kPageShift;
   // Pages whose numbers agree above the highest bit in which first and last differ.
-  const int order = absl::bit_width(first_page ^ (range.last >> kPageShift));
+  const auto order = static_cast<int>(absl::bit_width(first_page ^ (range.last >> kPageShift)));
   return {first_page >> order << order << kPageShift, order};
 }
 

@@ -61,7 +61,9 @@ absl::StatusOr<Object*> Model::FindObject(const CallContext& context, const Obje
   ASSIGN_OR_RETURN(const std::string owner, OwnerOf(context, ref));
   Object* const object = objects.FindLive(owner, kind, ref.id);
   if (object != nullptr) return object;
-  const std::string name = absl::StrCat(Collection(kind), "/", ref.id);
+  const std::string own = absl::StrCat(Collection(kind), "/", ref.id);
+  const std::string name =
+      owner == context.principal ? own : absl::StrCat("owners/", owner, "/", own);
   return Error(absl::StatusCode::kNotFound, absl::StrCat(ReasonPrefix(kind), "_NOT_FOUND"),
                absl::StrCat(name, " does not exist"))
       .Errno("ENOENT")
@@ -142,13 +144,14 @@ void Model::CountTransition(DomainState from, DomainState to, bool hitless) {
   ++transitions[hitless ? 1 : 0][{from, to}];
 }
 
-std::vector<std::string> Model::ReferrerNames(const Object& object, absl::string_view principal,
+std::vector<std::string> Model::ReferrerNames(const Object& object, const CallContext& context,
                                               size_t limit) const {
   std::vector<std::string> names;
   for (const auto& [holder, count] : object.referrers()) {
     if (names.size() == limit) break;
     if (const Object* named = objects.FindByUid(holder); named != nullptr) {
-      names.push_back(named->NameFor(principal));
+      const bool may_know = context.is_operator || named->owner() == context.principal;
+      names.push_back(may_know ? named->NameFor(context.principal) : "another owner's object");
     } else if (const auto it = holder_names_.find(holder); it != holder_names_.end()) {
       names.push_back(it->second);
     }

@@ -79,8 +79,9 @@ class Model {
   uint64_t Bump(Device& device);
   void CountTransition(DomainState from, DomainState to, bool hitless);
 
-  // Resource names of the holders of references to `object`, ascending; at most `limit`.
-  std::vector<std::string> ReferrerNames(const Object& object, absl::string_view principal,
+  // Resource names of the holders of references to `object`, ascending; at most `limit`. Somebody
+  // else's object has no name for a caller who is no operator.
+  std::vector<std::string> ReferrerNames(const Object& object, const CallContext& context,
                                          size_t limit) const;
 
   ObjectTable objects;

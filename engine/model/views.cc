@@ -47,16 +47,17 @@ DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view pr
   return view;
 }
 
-DomainView StaticDomainView(const Model& model, DomainTarget::Kind kind) {
+DomainView StaticDomainView(const Model& model, DomainTarget::Kind kind,
+                            const CallContext& context) {
   const bool identity = kind == DomainTarget::Kind::kIdentity;
   DomainView view;
   view.object.id = std::string(identity ? kIdentityDomain : kBlockedDomain);
   view.object.etag = "static";
   view.kind = identity ? DomainKind::kIdentity : DomainKind::kBlocked;
   for (const Device& device : model.devices) {
-    if (device.attachment.has_value() && device.attachment->target.kind == kind) {
-      view.attached_devices.push_back(device.Name());
-    }
+    if (!device.attachment.has_value() || device.attachment->target.kind != kind) continue;
+    if (!context.is_operator && device.attachment->owner != context.principal) continue;
+    view.attached_devices.push_back(device.Name());
   }
   return view;
 }
@@ -76,7 +77,7 @@ DeviceView ViewOf(const Model& model, const Device& device, const CallContext& c
   } else if (may_know) {
     view.domain = model.TargetName(group.target, context.principal);
   }
-  view.attached = device.attachment.has_value();
+  view.attached = may_know && device.attachment.has_value();
   view.default_domain = group.default_domain;
   view.default_domain_fallback = group.default_domain_fallback;
   view.health = device.health;

@@ -19,7 +19,9 @@ inline constexpr absl::string_view kBlockedDomain = "blocked";
 MemoryRegionView ViewOf(const MemoryRegion& region, absl::string_view principal);
 IoasView ViewOf(const Model& model, const Ioas& ioas, absl::string_view principal);
 DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view principal);
-DomainView StaticDomainView(const Model& model, DomainTarget::Kind kind);
+// With the attached devices of the caller, or, for operators, all.
+DomainView StaticDomainView(const Model& model, DomainTarget::Kind kind,
+                            const CallContext& context);
 DeviceView ViewOf(const Model& model, const Device& device, const CallContext& context);
 AttachmentView AttachmentOf(const Model& model, const Device& device, absl::string_view principal);
 IommuView ViewOf(const Model& model, const IommuSpec& iommu);

@@ -46,6 +46,16 @@ absl::Status ReserveOne(Ioas& ioas, const Device& device, const ReservedRegion& 
                               absl::StrCat("reserved region of ", device.Name()));
 }
 
+// The members of a group besides those that are changed anyway.
+void BumpOthers(Model& model, absl::Span<const DeviceIndex> group,
+                absl::Span<const DeviceIndex> changed) {
+  for (const DeviceIndex index : group) {
+    if (std::find(changed.begin(), changed.end(), index) == changed.end()) {
+      model.Bump(model.devices[index]);
+    }
+  }
+}
+
 void DropRegions(Model& model, Uid domain, absl::Span<const DeviceIndex> devices) {
   Ioas& ioas = *model.Get<Ioas>(model.Get<Domain>(domain)->ioas);
   for (const DeviceIndex index : devices) ioas.space().Unreserve(model.devices[index].uid);
@@ -69,6 +79,8 @@ absl::StatusOr<DomainTarget> ToDomainOperation::ResolveTarget(const Model& model
 
 absl::StatusOr<std::vector<Uid>> ToDomainOperation::Lanes(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
+  // Before any lane is entered: nobody waits in another tenant's.
+  RETURN_IF_ERROR(CheckClaimed(model, *device, context().principal));
   ASSIGN_OR_RETURN(const DomainTarget target, ResolveTarget(model, *device));
   const Group& group = model.GroupOf(*device);
   std::vector<Uid> lanes{group.uid};
@@ -180,7 +192,13 @@ void ToDomainOperation::Commit(Model& model) {
     device.attachment = Attachment{target_, context().principal, revision, created};
   }
   group.target = target_;
+  // Domains show who is attached, and every member of a group shows where the group is.
+  if (old_domain_.has_value()) model.Bump(*model.Get<Domain>(*old_domain_));
+  if (target_.kind == DomainTarget::Kind::kPaging && old_domain_ != target_.domain) {
+    model.Bump(*model.Get<Domain>(target_.domain));
+  }
   if (switches_hardware_) {
+    BumpOthers(model, group_, moving_);
     model.CountTransition(from, model.StateOf(group), answer().transition.hitless);
   }
   answer().attachment = AttachmentOf(model, model.devices[device_], context().principal);
@@ -231,8 +249,15 @@ absl::Status ReplaceOperation::CheckVerb(const Model& model, const Device& devic
 
 // ---- Detach ----
 
+absl::Status DetachOperation::CheckMayDetach(const Model& model, const Device& device) const {
+  // An operator may take a device off whoever holds it.
+  if (context().is_operator && model.GroupOf(device).claimed()) return absl::OkStatus();
+  return CheckClaimed(model, device, context().principal);
+}
+
 absl::StatusOr<std::vector<Uid>> DetachOperation::Lanes(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
+  RETURN_IF_ERROR(CheckMayDetach(model, *device));
   const Group& group = model.GroupOf(*device);
   std::vector<Uid> lanes{group.uid};
   if (const auto old = PagingDomainOf(group)) AddDomainLanes(model, *old, &lanes);
@@ -244,10 +269,7 @@ absl::Status DetachOperation::Plan(Model& model) {
   const Group& group = model.GroupOf(*device);
   device_ = device->index;
   group_ = group.members;
-  // An operator may take a device off whoever holds it.
-  if (!context().is_operator || !group.claimed()) {
-    RETURN_IF_ERROR(CheckClaimed(model, *device, context().principal));
-  }
+  RETURN_IF_ERROR(CheckMayDetach(model, *device));
   attached_ = device->attachment.has_value();
   last_ = std::none_of(group_.begin(), group_.end(), [&](DeviceIndex index) {
     return index != device_ && model.devices[index].attachment.has_value();
@@ -267,11 +289,13 @@ void DetachOperation::Commit(Model& model) {
   Group& group = model.GroupOf(device);
   if (const auto old = PagingDomainOf(group)) {
     model.Get<Domain>(*old)->DropReferences(device.uid, 1);
+    model.Bump(*model.Get<Domain>(*old));
     DropRegions(model, *old, {device_});
   }
   device.attachment.reset();
   model.Bump(device);
   if (!last_) return;
+  BumpOthers(model, group_, {device_});
   const DomainState from = model.StateOf(group);
   group.target = DomainTarget{};
   model.CountTransition(from, model.StateOf(group), answer().transition.hitless);

@@ -83,6 +83,8 @@ class DetachOperation : public AnsweringOperation<DetachAnswer> {
   void Commit(Model& model) override;
 
  private:
+  absl::Status CheckMayDetach(const Model& model, const Device& device) const;
+
   const std::string device_id_;
   DeviceIndex device_ = 0;
   bool attached_ = false;

@@ -41,7 +41,7 @@ absl::Status CheckNothingAttached(const Model& model, const Group& group) {
   Error error(absl::StatusCode::kFailedPrecondition, "STILL_ATTACHED",
               absl::StrCat(absl::StrJoin(attached, ", "), " still attached"));
   for (const std::string& name : attached) {
-    std::move(error).Violation(absl::StrCat("detach ", name, " first"));
+    error.Violation(name);
   }
   return std::move(error).Errno("EBUSY").Resource(attached.front());
 }
@@ -58,7 +58,8 @@ DefaultDomainType DefaultDomainFor(const Model& model, const Group& group, Defau
     *fallback = absl::StrCat(member.Name(), " is untrusted and therefore always translated");
     return DefaultDomainType::kDma;
   }
-  return asked;
+  *fallback = IdentityUnavailable(model, group);
+  return fallback->empty() ? asked : DefaultDomainType::kDma;
 }
 
 absl::StatusOr<std::vector<Uid>> GroupOperation::Lanes(Model& model) {

@@ -47,11 +47,28 @@ absl::Status CheckIdentityAllowed(const Model& model, const Device& device,
       why = absl::StrCat("allow_identity is not set for devices/", member.id);
     }
   }
+  if (!why.empty()) {
+    return Error(absl::StatusCode::kPermissionDenied, "IDENTITY_NOT_ALLOWED",
+                 absl::StrCat(device.Name(), " may not be put on IDENTITY: ", why))
+        .Errno("EPERM")
+        .Resource(device.Name());
+  }
+  why = IdentityUnavailable(model, model.GroupOf(device));
   if (why.empty()) return absl::OkStatus();
-  return Error(absl::StatusCode::kPermissionDenied, "IDENTITY_NOT_ALLOWED",
-               absl::StrCat(device.Name(), " may not be put on IDENTITY: ", why))
-      .Errno("EPERM")
+  return Error(absl::StatusCode::kUnimplemented, "IDENTITY_UNAVAILABLE", why)
+      .Errno("EOPNOTSUPP")
       .Resource(device.Name());
+}
+
+std::string IdentityUnavailable(const Model& model, const Group& group) {
+  for (const DeviceIndex index : group.members) {
+    for (const IommuSpec& iommu : model.backend().topology().iommus) {
+      if (iommu.id != model.devices[index].spec.iommu || iommu.pass_through) continue;
+      return absl::StrCat("iommus/", iommu.id, " of ", model.devices[index].Name(),
+                          " can not pass addresses through");
+    }
+  }
+  return "";
 }
 
 }  // namespace viommu

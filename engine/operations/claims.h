@@ -20,9 +20,13 @@ absl::Status CheckHostHas(const Model& model, const Device& device);
 absl::Status CheckNoHostMappings(const Model& model, const Device& device);
 
 // R1. kPermissionDenied IDENTITY_NOT_ALLOWED: not an operator, or a member of the device's group
-// does not allow it or is untrusted.
+// does not allow it or is untrusted. kUnimplemented IDENTITY_UNAVAILABLE: its unit has no
+// pass-through.
 absl::Status CheckIdentityAllowed(const Model& model, const Device& device,
                                   const CallContext& context);
+
+// Why a member of the group can not be put on IDENTITY at all; empty: it can.
+std::string IdentityUnavailable(const Model& model, const Group& group);
 
 }  // namespace viommu
 

@@ -18,14 +18,13 @@ inline constexpr size_t kMaxListedReferrers = 16;  // In an error message.
 
 // kFailedPrecondition IN_USE, with the referrers, when there are any.
 inline absl::Status CheckUnused(const Model& model, const Object& object,
-                                const std::string& principal) {
+                                const CallContext& context) {
   if (object.referrers().empty()) return absl::OkStatus();
-  const std::vector<std::string> names =
-      model.ReferrerNames(object, principal, kMaxListedReferrers);
-  const std::string name = object.NameFor(principal);
+  const std::vector<std::string> names = model.ReferrerNames(object, context, kMaxListedReferrers);
+  const std::string name = object.NameFor(context.principal);
   Error error(absl::StatusCode::kFailedPrecondition, "IN_USE",
               absl::StrCat(name, " is in use by ", absl::StrJoin(names, ", ")));
-  for (const std::string& referrer : names) std::move(error).Violation(referrer);
+  for (const std::string& referrer : names) error.Violation(referrer);
   return std::move(error).Errno("EBUSY").Resource(name).Meta(
       "referrer_count", absl::StrCat(object.referrers().size()));
 }
@@ -48,7 +47,7 @@ class DeleteOperation : public Operation {
     ASSIGN_OR_RETURN(object_, model.Find<T>(context(), ref_));
     RETURN_IF_ERROR(
         Model::CheckEtag(etag_, object_->Etag(), object_->NameFor(context().principal)));
-    RETURN_IF_ERROR(CheckUnused(model, *object_, context().principal));
+    RETURN_IF_ERROR(CheckUnused(model, *object_, context()));
     object_->state = Object::State::kDestroying;
     return absl::OkStatus();
   }

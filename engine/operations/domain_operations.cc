@@ -30,6 +30,8 @@ absl::Status CloseRange(Ioas& ioas, const IovaRange& range, Uid domain) {
 absl::StatusOr<std::vector<Uid>> CreateDomainOperation::Lanes(Model& model) {
   ASSIGN_OR_RETURN(const Ioas* ioas, model.Find<Ioas>(context(), ioas_ref_));
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
+  // Before any lane is entered: nobody waits in another tenant's.
+  RETURN_IF_ERROR(CheckClaimed(model, *device, ioas->owner()));
   return std::vector<Uid>{model.GroupOf(*device).uid, ioas->uid()};
 }
 
@@ -96,6 +98,7 @@ absl::Status CreateDomainOperation::Apply(Backend& backend) {
 void CreateDomainOperation::Commit(Model& model) {
   ioas_->domains.insert(domain_->uid());
   model.Publish(*domain_);
+  model.Bump(*ioas_);  // It shows its domains and its alignment.
   answer() = ViewOf(model, *domain_, context().principal);
 }
 
@@ -105,6 +108,7 @@ void DeleteDomainOperation::DropWhatItHolds(Model& model) {
   ioas.DropReferences(object().uid(), 1);
   ioas.space().RemoveAlignment(object().uid());
   ioas.space().Unreserve(object().uid());
+  model.Bump(ioas);
 }
 
 }  // namespace viommu

@@ -146,14 +146,14 @@ absl::Status SetHealthOperation::Plan(Model& model) {
   device_ = device->index;
   RETURN_IF_ERROR(CheckOperator(context()));
   answer().health = health_;
-  answer().health_reason = reason_;
+  answer().health_reason = health_ == DeviceHealth::kHealthy ? "" : reason_;
   return absl::OkStatus();
 }
 
 void SetHealthOperation::Commit(Model& model) {
   Device& device = model.devices[device_];
   device.health = health_;
-  device.health_reason = reason_;
+  device.health_reason = health_ == DeviceHealth::kHealthy ? "" : reason_;
   model.Bump(device);
   AnswerWithDevice(model);
 }

@@ -33,9 +33,23 @@ absl::Status CheckPermission(Permission permission) {
       .Field("permission");
 }
 
-absl::StatusOr<std::vector<Uid>> IoasLane(Model& model, const CallContext& context,
-                                          const ObjectRef& ref) {
-  ASSIGN_OR_RETURN(const Ioas* ioas, model.Find<Ioas>(context, ref));
+// The Ioas that the name means, which must be `only` unless that is 0: a stream does not go on in
+// an Ioas that got the name of the one it was opened for.
+absl::StatusOr<Ioas*> FindIoas(const Model& model, const CallContext& context, const ObjectRef& ref,
+                               Uid only) {
+  ASSIGN_OR_RETURN(Ioas * ioas, model.Find<Ioas>(context, ref));
+  if (only == 0 || ioas->uid() == only) return ioas;
+  const std::string name = ioas->NameFor(context.principal);
+  return Error(absl::StatusCode::kNotFound, "IOAS_NOT_FOUND",
+               absl::StrCat("the ", name, " that the stream was opened for is gone"))
+      .Errno("ENOENT")
+      .Resource(name)
+      .ToStatus();
+}
+
+absl::StatusOr<std::vector<Uid>> IoasLane(const Model& model, const CallContext& context,
+                                          const ObjectRef& ref, Uid only) {
+  ASSIGN_OR_RETURN(const Ioas* ioas, FindIoas(model, context, ref, only));
   return std::vector<Uid>{ioas->uid()};
 }
 
@@ -125,7 +139,7 @@ void AddAreasOperation::Commit(Model& model) {
 // ---- Map ----
 
 absl::StatusOr<std::vector<Uid>> MapOperation::Lanes(Model& model) {
-  return IoasLane(model, context(), ref_);
+  return IoasLane(model, context(), ref_, only_);
 }
 
 absl::Status MapOperation::AtFirstUse(const absl::Status& status, size_t region) const {
@@ -165,7 +179,7 @@ absl::StatusOr<std::vector<Ioas::Addition>> MapOperation::Resolve(const Model& m
 }
 
 absl::Status MapOperation::Plan(Model& model) {
-  ASSIGN_OR_RETURN(Ioas * ioas, model.Find<Ioas>(context(), ref_));
+  ASSIGN_OR_RETURN(Ioas * ioas, FindIoas(model, context(), ref_, only_));
   ASSIGN_OR_RETURN(const std::vector<Ioas::Addition> additions, Resolve(model));
   return PlanAll(*ioas, additions, "mappings");
 }
@@ -230,7 +244,7 @@ absl::Status CopyMappingsOperation::Plan(Model& model) {
 // ---- Unmap ----
 
 absl::StatusOr<std::vector<Uid>> UnmapOperation::Lanes(Model& model) {
-  return IoasLane(model, context(), ref_);
+  return IoasLane(model, context(), ref_, only_);
 }
 
 absl::Status UnmapOperation::CheckBatch() const {
@@ -243,7 +257,7 @@ absl::Status UnmapOperation::CheckBatch() const {
 }
 
 absl::Status UnmapOperation::Plan(Model& model) {
-  ASSIGN_OR_RETURN(ioas_, model.Find<Ioas>(context(), ref_));
+  ASSIGN_OR_RETURN(ioas_, FindIoas(model, context(), ref_, only_));
   RETURN_IF_ERROR(CheckBatch());
   areas_.clear();
   if (batch_.all) {

@@ -36,8 +36,12 @@ class AddAreasOperation : public AnsweringOperation<MapAnswer> {
 
 class MapOperation : public AddAreasOperation {
  public:
-  MapOperation(CallContext context, ObjectRef ioas, MapBatch batch)
-      : AddAreasOperation(std::move(context)), ref_(std::move(ioas)), batch_(std::move(batch)) {}
+  // `only`: the uid that the name must still mean; 0: whichever has the name.
+  MapOperation(CallContext context, ObjectRef ioas, MapBatch batch, Uid only = 0)
+      : AddAreasOperation(std::move(context)),
+        ref_(std::move(ioas)),
+        batch_(std::move(batch)),
+        only_(only) {}
 
   absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
   bool stackable() const override { return true; }
@@ -50,6 +54,7 @@ class MapOperation : public AddAreasOperation {
 
   const ObjectRef ref_;
   const MapBatch batch_;
+  const Uid only_;
 };
 
 class CopyMappingsOperation : public AddAreasOperation {
@@ -72,8 +77,12 @@ class CopyMappingsOperation : public AddAreasOperation {
 
 class UnmapOperation : public AnsweringOperation<UnmapAnswer> {
  public:
-  UnmapOperation(CallContext context, ObjectRef ioas, UnmapBatch batch)
-      : AnsweringOperation(std::move(context)), ref_(std::move(ioas)), batch_(std::move(batch)) {}
+  // `only`: the uid that the name must still mean; 0: whichever has the name.
+  UnmapOperation(CallContext context, ObjectRef ioas, UnmapBatch batch, Uid only = 0)
+      : AnsweringOperation(std::move(context)),
+        ref_(std::move(ioas)),
+        batch_(std::move(batch)),
+        only_(only) {}
 
   absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
   bool stackable() const override { return true; }
@@ -89,6 +98,7 @@ class UnmapOperation : public AnsweringOperation<UnmapAnswer> {
 
   const ObjectRef ref_;
   const UnmapBatch batch_;
+  const Uid only_;
   Ioas* ioas_ = nullptr;
   std::vector<PlacedArea> areas_;
 };

@@ -27,7 +27,7 @@ absl::Status CheckTopology(const Topology& topology) {
   Error error(absl::StatusCode::kInvalidArgument, "INVALID_TOPOLOGY",
               absl::StrCat(problems[0].path, ": ", problems[0].message));
   for (const TopologyProblem& problem : problems) {
-    std::move(error).Violation(absl::StrCat(problem.path, ": ", problem.message));
+    error.Violation(absl::StrCat(problem.path, ": ", problem.message));
   }
   return error;
 }

@@ -103,7 +103,12 @@ absl::Status SoftMemory::DestroyRegion(Uid uid) {
 
 absl::StatusOr<PhysAddr> SoftMemory::Locate(Uid uid, uint64_t offset_bytes,
                                             uint64_t size_bytes) const {
-  absl::MutexLock lock(&mutex_);
+  absl::ReaderMutexLock lock(&mutex_);
+  return LocateLocked(uid, offset_bytes, size_bytes);
+}
+
+absl::StatusOr<PhysAddr> SoftMemory::LocateLocked(Uid uid, uint64_t offset_bytes,
+                                                  uint64_t size_bytes) const {
   const auto it = regions_.find(uid);
   if (it == regions_.end()) return NoRegion(uid);
   const uint64_t region_bytes = it->second.size_bytes;
@@ -118,13 +123,16 @@ absl::StatusOr<PhysAddr> SoftMemory::Locate(Uid uid, uint64_t offset_bytes,
 }
 
 absl::Status SoftMemory::Read(Uid uid, uint64_t offset_bytes, absl::Span<char> data) const {
-  ASSIGN_OR_RETURN(const PhysAddr address, Locate(uid, offset_bytes, data.size()));
-  if (!physical_.Read(address, data)) return NoRegion(uid);  // Destroyed meanwhile.
+  // Held while bytes move: when the region went meanwhile, another tenant's could be in its place.
+  absl::ReaderMutexLock lock(&mutex_);
+  ASSIGN_OR_RETURN(const PhysAddr address, LocateLocked(uid, offset_bytes, data.size()));
+  if (!physical_.Read(address, data)) return NoRegion(uid);
   return absl::OkStatus();
 }
 
 absl::Status SoftMemory::Write(Uid uid, uint64_t offset_bytes, absl::Span<const char> data) {
-  ASSIGN_OR_RETURN(const PhysAddr address, Locate(uid, offset_bytes, data.size()));
+  absl::ReaderMutexLock lock(&mutex_);
+  ASSIGN_OR_RETURN(const PhysAddr address, LocateLocked(uid, offset_bytes, data.size()));
   if (!physical_.Write(address, data)) return NoRegion(uid);
   return absl::OkStatus();
 }

@@ -57,6 +57,8 @@ class SoftMemory {
   absl::Status Write(Uid uid, uint64_t offset_bytes, absl::Span<const char> data);
 
  private:
+  absl::StatusOr<PhysAddr> LocateLocked(Uid uid, uint64_t offset_bytes, uint64_t size_bytes) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   explicit SoftMemory(int address_width_bits);
   absl::Status AddDirectRegions(const Topology& topology);
 

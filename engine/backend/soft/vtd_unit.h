@@ -119,7 +119,7 @@ absl::Status VtdUnit::SetRequesterEntry(const Store& store, uint16_t source_id,
   absl::MutexLock lock(&mutex_);
   const vtd::PasidEntry old = ReadEntry(source_id);
   const auto plan = PlanEntry<vtd::PasidArchitecture>(old, target);
-  const absl::Status status =
+  absl::Status status =
       WriteEntry(plan, EntryWords(source_id), store, [&] { return FlushEntry(old); });
   if (!status.ok()) ForceLocked(store, source_id, old);
   return status;
