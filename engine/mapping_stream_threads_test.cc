@@ -104,7 +104,6 @@ TEST_F(MappingStreamThreadsTest, NothingTakesEffectBetweenAFailureAndItsAcknowle
 }
 
 TEST_F(MappingStreamThreadsTest, AClientThatTakesNoRepliesHoldsUpNobody) {
-  SetUpAlice();
   auto stream = engine_->OpenMappingStream(alice_, {Ref("as"), OnError::kContinue});
   ASSERT_TRUE(stream.ok());
   journal_.Hold();
@@ -117,7 +116,6 @@ TEST_F(MappingStreamThreadsTest, AClientThatTakesNoRepliesHoldsUpNobody) {
 }
 
 TEST_F(MappingStreamThreadsTest, StaysBoundToTheIoasThatItWasOpenedFor) {
-  SetUpAlice();
   ASSERT_TRUE(engine_->CreateIoas(alice_, "other").ok());
   auto stream = engine_->OpenMappingStream(alice_, {Ref("other"), OnError::kContinue});
   ASSERT_TRUE(stream.ok());

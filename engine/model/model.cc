@@ -140,6 +140,16 @@ uint64_t Model::Bump(Device& device) {
   return device.revision = ++revision;
 }
 
+void Model::Touch(Object& object) {
+  ++object.generation;
+  object.revision = revision;
+}
+
+void Model::Touch(Device& device) {
+  ++device.generation;
+  device.revision = revision;
+}
+
 void Model::CountTransition(DomainState from, DomainState to, bool hitless) {
   ++transitions[hitless ? 1 : 0][{from, to}];
 }

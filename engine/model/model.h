@@ -77,6 +77,9 @@ class Model {
   // Called at commit: every committed change has its own revision.
   uint64_t Bump(Object& object);
   uint64_t Bump(Device& device);
+  // For what changed along with something else: a new etag, at the revision of that change.
+  void Touch(Object& object);
+  void Touch(Device& device);
   void CountTransition(DomainState from, DomainState to, bool hitless);
 
   // Resource names of the holders of references to `object`, ascending; at most `limit`. Somebody

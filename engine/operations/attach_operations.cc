@@ -47,11 +47,11 @@ absl::Status ReserveOne(Ioas& ioas, const Device& device, const ReservedRegion& 
 }
 
 // The members of a group besides those that are changed anyway.
-void BumpOthers(Model& model, absl::Span<const DeviceIndex> group,
-                absl::Span<const DeviceIndex> changed) {
+void TouchOthers(Model& model, absl::Span<const DeviceIndex> group,
+                 absl::Span<const DeviceIndex> changed) {
   for (const DeviceIndex index : group) {
     if (std::find(changed.begin(), changed.end(), index) == changed.end()) {
-      model.Bump(model.devices[index]);
+      model.Touch(model.devices[index]);
     }
   }
 }
@@ -79,9 +79,9 @@ absl::StatusOr<DomainTarget> ToDomainOperation::ResolveTarget(const Model& model
 
 absl::StatusOr<std::vector<Uid>> ToDomainOperation::Lanes(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
+  ASSIGN_OR_RETURN(const DomainTarget target, ResolveTarget(model, *device));
   // Before any lane is entered: nobody waits in another tenant's.
   RETURN_IF_ERROR(CheckClaimed(model, *device, context().principal));
-  ASSIGN_OR_RETURN(const DomainTarget target, ResolveTarget(model, *device));
   const Group& group = model.GroupOf(*device);
   std::vector<Uid> lanes{group.uid};
   if (target.kind == DomainTarget::Kind::kPaging) AddDomainLanes(model, target.domain, &lanes);
@@ -193,12 +193,12 @@ void ToDomainOperation::Commit(Model& model) {
   }
   group.target = target_;
   // Domains show who is attached, and every member of a group shows where the group is.
-  if (old_domain_.has_value()) model.Bump(*model.Get<Domain>(*old_domain_));
+  if (old_domain_.has_value()) model.Touch(*model.Get<Domain>(*old_domain_));
   if (target_.kind == DomainTarget::Kind::kPaging && old_domain_ != target_.domain) {
-    model.Bump(*model.Get<Domain>(target_.domain));
+    model.Touch(*model.Get<Domain>(target_.domain));
   }
   if (switches_hardware_) {
-    BumpOthers(model, group_, moving_);
+    TouchOthers(model, group_, moving_);
     model.CountTransition(from, model.StateOf(group), answer().transition.hitless);
   }
   answer().attachment = AttachmentOf(model, model.devices[device_], context().principal);
@@ -287,15 +287,15 @@ absl::Status DetachOperation::Apply(Backend& backend) {
 void DetachOperation::Commit(Model& model) {
   Device& device = model.devices[device_];
   Group& group = model.GroupOf(device);
+  model.Bump(device);
   if (const auto old = PagingDomainOf(group)) {
     model.Get<Domain>(*old)->DropReferences(device.uid, 1);
-    model.Bump(*model.Get<Domain>(*old));
+    model.Touch(*model.Get<Domain>(*old));
     DropRegions(model, *old, {device_});
   }
   device.attachment.reset();
-  model.Bump(device);
   if (!last_) return;
-  BumpOthers(model, group_, {device_});
+  TouchOthers(model, group_, {device_});
   const DomainState from = model.StateOf(group);
   group.target = DomainTarget{};
   model.CountTransition(from, model.StateOf(group), answer().transition.hitless);

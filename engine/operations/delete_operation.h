@@ -57,8 +57,8 @@ class DeleteOperation : public Operation {
   LogicalOperation Logical() const override { return record::Destroy{object_->uid()}; }
 
   void Commit(Model& model) override {
-    DropWhatItHolds(model);
     ++model.revision;
+    DropWhatItHolds(model);
     model.objects.Erase(object_->uid());
   }
 

@@ -98,7 +98,7 @@ absl::Status CreateDomainOperation::Apply(Backend& backend) {
 void CreateDomainOperation::Commit(Model& model) {
   ioas_->domains.insert(domain_->uid());
   model.Publish(*domain_);
-  model.Bump(*ioas_);  // It shows its domains and its alignment.
+  model.Touch(*ioas_);  // It shows its domains and its alignment.
   answer() = ViewOf(model, *domain_, context().principal);
 }
 
@@ -108,7 +108,7 @@ void DeleteDomainOperation::DropWhatItHolds(Model& model) {
   ioas.DropReferences(object().uid(), 1);
   ioas.space().RemoveAlignment(object().uid());
   ioas.space().Unreserve(object().uid());
-  model.Bump(ioas);
+  model.Touch(ioas);
 }
 
 }  // namespace viommu
