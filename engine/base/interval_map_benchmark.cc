@@ -143,7 +143,7 @@ struct Memory {
 template <typename Operation>
 void BM_AgainstBtree(benchmark::State& state) {
   const std::vector<IovaRange> areas = Areas(state.range(0), state.range(1) != 0);
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     const double btree = Operation::template Measure<BtreeMap>(areas);
     const double ours = Operation::template Measure<OurMap>(areas);
     state.counters["btree"] = btree;
@@ -166,7 +166,7 @@ double PlacingIn(int64_t count) {
 // P9: our map alone, with range(0) areas against range(1).
 void BM_Growth(benchmark::State& state) {
   const bool shuffled = state.range(2) != 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     const double few = Insert::Measure<OurMap>(Areas(state.range(1), shuffled));
     const double many = Insert::Measure<OurMap>(Areas(state.range(0), shuffled));
     const double btree_many = Insert::Measure<BtreeMap>(Areas(state.range(0), shuffled));
@@ -178,7 +178,7 @@ void BM_Growth(benchmark::State& state) {
 }
 
 void BM_GrowthOfPlacing(benchmark::State& state) {
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     const double few = PlacingIn(state.range(1));
     const double many = PlacingIn(state.range(0));
     state.counters["place_few"] = few;

@@ -79,7 +79,7 @@ void P1P2GiBOfPages(benchmark::State& state) {
   World world;
   PlainLoop loop;
   Samples plain, zero, map, unmap;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     plain.Time([&] { loop.Run(); });
     zero.Time([&] { loop.Zero(); });
     map.Time([&] { world.Map(kGiB, kGiB, kShifted); });
@@ -102,7 +102,7 @@ void P3SingleOperations(benchmark::State& state) {
   world.Map(kOperations * size, size, PhysAddr{0});  // Keeps the tables.
   PlainLoop loop;
   Samples plain, map, unmap;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     plain.Time([&] { loop.Run(); });
     for (int round = 0; round < 16; ++round) {
       map.Time([&] {
@@ -126,7 +126,7 @@ void RunOf256Pages(benchmark::State& state) {
   World world;
   world.Map(kGiB + kMiB, kPage, kShifted);  // Keeps the table.
   Samples map, unmap;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     map.Time([&] { world.Map(kGiB, kMiB, kShifted); });
     unmap.Time([&] { world.Unmap(kGiB, kMiB); });
   }
@@ -139,7 +139,7 @@ void TranslateWithinGiB(benchmark::State& state) {
   World world;
   world.Map(kGiB, kGiB, kShifted);
   uint64_t random = 1;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     random = random * 6364136223846793005 + 1442695040888963407;
     benchmark::DoNotOptimize(world.table.Translate(kGiB + (random >> 34)));
   }
