@@ -5,9 +5,10 @@
 // lanes at once, so lanes never wait for each other in a circle. It is planned when it heads its
 // lanes, or, when stackable, when all before it are planned and stackable too. A plan that fails
 // while others are under way before it is tried again at the head: an error never stands on a
-// change that may still be taken back. It is applied when its record is durable and it heads its
-// lanes. When that fails, the plans behind it are taken back in reverse, then its own, and those
-// behind are planned again.
+// change in its own lanes that may still be taken back. (Names being made and regions being mapped
+// have no lanes: there a refusal may stand on what is not settled yet.) It is applied when its
+// record is durable and it heads its lanes. When that fails, the plans behind it are taken back in
+// reverse, then its own, and those behind are planned again.
 //
 // The thread that waits for an operation drives it; there are no threads of our own. Thread-safe.
 #ifndef VIOMMU_ENGINE_PIPELINE_PIPELINE_H_
