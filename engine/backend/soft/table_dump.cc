@@ -15,17 +15,17 @@ constexpr uint64_t kSecondStageAddressMask = 0x000f'ffff'ffff'f000;
 constexpr uint64_t kSecondStagePresentMask = 3;  // R and W.
 constexpr uint64_t kSecondStagePageSize = uint64_t{1} << 7;
 
-// Reads entries of N words and appends what they say to a list.
+// Reads entries of kWords words and appends what they say to a list.
 class Reader {
  public:
   Reader(const PhysicalMemory& memory, std::vector<TableEntryDump>* dumps)
       : memory_(memory), dumps_(*dumps) {}
 
   // `describe` takes the array. What no memory backs reads as zero, that is, not present.
-  template <size_t N, typename Describe>
-  std::array<uint64_t, N> Read(std::string table, PhysAddr address, Describe describe) {
-    std::array<uint64_t, N> words;
-    for (size_t i = 0; i < N; ++i) {
+  template <size_t kWords, typename Describe>
+  std::array<uint64_t, kWords> Read(std::string table, PhysAddr address, Describe describe) {
+    std::array<uint64_t, kWords> words;
+    for (size_t i = 0; i < kWords; ++i) {
       words[i] = memory_.Load64(address + i * kWordBytes).value_or(0);
     }
     dumps_.push_back({std::move(table), address, {words.begin(), words.end()}, describe(words)});
