@@ -26,9 +26,12 @@ class MappingStreamThreadsTest : public EngineTest {
       }
     });
   }
-  void TearDown() override {
+  void TearDown() override { StopStorage(); }
+
+  // From here on the test itself holds and releases the journal.
+  void StopStorage() {
     storage_done_ = true;
-    storage_.join();
+    if (storage_.joinable()) storage_.join();
   }
 
   // Maps a page and, in every second batch, unmaps it again: half of the batches stand on the one
@@ -106,6 +109,7 @@ TEST_F(MappingStreamThreadsTest, NothingTakesEffectBetweenAFailureAndItsAcknowle
 TEST_F(MappingStreamThreadsTest, AClientThatTakesNoRepliesHoldsUpNobody) {
   auto stream = engine_->OpenMappingStream(alice_, {Ref("as"), OnError::kContinue});
   ASSERT_TRUE(stream.ok());
+  StopStorage();
   journal_.Hold();
   (*stream)->Submit({1, OneMap(0x10000, 0x1000), std::nullopt});
   while (journal_.held() == 0) std::this_thread::yield();
