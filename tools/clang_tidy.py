@@ -45,7 +45,9 @@ def check(entry, common, cache):
     mark = key and os.path.join(cache, key)
     if mark and os.path.exists(mark):
         return ""
-    done = run([TIDY, "-p", ".", "--quiet", "--warnings-as-errors=*", entry["file"]], None)
+    # Named, because it would be looked for beside the file as the compiler sees it, in Bazel's tree.
+    done = run([TIDY, "-p", ".", "--config-file=" + CHECKS, "--quiet", "--warnings-as-errors=*",
+                entry["file"]], None)
     if done.returncode != 0:
         # Without its count of what it found in system headers, and does not show.
         errors = [line for line in done.stderr.decode().splitlines() if "generated" not in line]
