@@ -68,7 +68,7 @@ absl::Status CreateDomainOperation::Plan(Model& model) {
                                model.objects.NextUid(), ioas_->uid(), device->index, properties);
   domain_ = domain.get();
   RETURN_IF_ERROR(model.objects.Reserve(std::move(domain)).status());
-  const absl::Status reserved = ReserveSpace(properties, domain_->uid());
+  absl::Status reserved = ReserveSpace(properties, domain_->uid());
   if (!reserved.ok()) {
     model.objects.Erase(domain_->uid());
     return reserved;
