@@ -108,9 +108,8 @@ std::string Checker::StateDir(const Environment& environment) {
 }
 
 std::string Checker::UnixSocket(const std::string& state_dir) {
-  const std::string path = message_.has_unix_socket()
-                               ? message_.unix_socket()
-                               : absl::StrCat(state_dir, "/", kDefaultSocketName);
+  std::string path = message_.has_unix_socket() ? message_.unix_socket()
+                                                : absl::StrCat(state_dir, "/", kDefaultSocketName);
   if (path.empty()) Report("unix_socket", "must not be empty");
   if (path.size() > kMaxSocketPath) {
     Report("unix_socket", absl::StrCat("\"", path, "\" has ", path.size(),

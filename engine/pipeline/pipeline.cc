@@ -153,8 +153,9 @@ Pipeline::PlanOutcome Pipeline::Fail(Flight& flight, absl::Status why) {
   }
   for (Flight* const one : ended) {
     Leave(*one);
-    one->result = one == &flight ? std::move(why) : StreamStopped();
+    one->result = StreamStopped();
   }
+  flight.result = std::move(why);
   return PlanOutcome::kFailed;
 }
 

@@ -111,7 +111,7 @@ class PipelineTest : public ::testing::Test {
   using Flight = std::unique_ptr<Pipeline::Flight>;
 
   Step& Make(const std::string& name, std::vector<Uid> lanes, Step::Behaviour behaviour = {},
-             CallContext context = {}) {
+             const CallContext& context = {}) {
     steps_.push_back(
         std::make_unique<Step>(&log_, name, std::move(lanes), std::move(behaviour), context));
     return *steps_.back();
