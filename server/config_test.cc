@@ -27,7 +27,7 @@ struct Loaded {
   Problems problems;
 };
 
-Environment Variables(std::map<std::string, std::string> variables) {
+Environment Variables(const std::map<std::string, std::string>& variables) {
   return [variables](const char* name) -> std::optional<std::string> {
     const auto found = variables.find(name);
     if (found == variables.end()) return std::nullopt;
@@ -44,7 +44,7 @@ Loaded Load(const std::vector<std::string>& arguments,
 }
 
 std::string WriteFile(const std::string& text) {
-  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/c.textproto";
+  std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/c.textproto";
   std::ofstream(path) << text;
   return path;
 }
