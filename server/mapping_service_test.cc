@@ -32,7 +32,8 @@ class MappingServiceTest : public ServicesTest {
     EXPECT_TRUE(stream_->Write(request));
   }
 
-  void Map(uint64_t sequence, std::vector<uint64_t> iovas, std::vector<uint64_t> lengths) {
+  void Map(uint64_t sequence, const std::vector<uint64_t>& iovas,
+           const std::vector<uint64_t>& lengths) {
     v1::StreamMappingsRequest request;
     request.mutable_map()->set_sequence(sequence);
     for (const uint64_t iova : iovas) request.mutable_map()->add_iova(iova);

@@ -114,7 +114,7 @@ absl::Status CheckNewId(absl::string_view field, absl::string_view id) {
 }
 
 std::string FormatName(NameKind kind, const ObjectView& object, const CallContext& caller) {
-  const std::string own = HostName(kind, object.id);
+  std::string own = HostName(kind, object.id);
   if (object.owner.empty() || object.owner == caller.principal) return own;
   return absl::StrCat(kOwners, object.owner, "/", own);
 }
