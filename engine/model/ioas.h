@@ -35,6 +35,12 @@ class Ioas : public Object {
   Ioas(std::string owner, std::string id, Uid uid)
       : Object(kKind, std::move(owner), std::move(id), uid) {}
 
+  Usage Holds() const override {
+    Usage usage = Usage::OfMappings(mapping_count_, mapped_bytes_);
+    usage[Resource::kIoas] = 1;
+    return usage;
+  }
+
   // One area to be added, its source looked up.
   struct Addition {
     std::optional<Iova> iova;

@@ -7,15 +7,14 @@
 namespace viommu {
 
 absl::Status CreateIoasOperation::Plan(Model& model) {
-  auto ioas = std::make_unique<Ioas>(
-      context().principal, model.IdOrGenerated(id_, ObjectKind::kIoas), model.objects.NextUid());
-  ioas_ = ioas.get();
-  RETURN_IF_ERROR(model.objects.Reserve(std::move(ioas)).status());
+  ASSIGN_OR_RETURN(ioas_, model.Reserve(std::make_unique<Ioas>(
+                              context().principal, model.IdOrGenerated(id_, ObjectKind::kIoas),
+                              model.objects.NextUid())));
   answer() = ViewOf(model, *ioas_, context().principal);
   return absl::OkStatus();
 }
 
-void CreateIoasOperation::Unplan(Model& model) { model.objects.Erase(ioas_->uid()); }
+void CreateIoasOperation::Unplan(Model& model) { model.Discard(*ioas_); }
 
 LogicalOperation CreateIoasOperation::Logical() const {
   return record::CreateIoas{ioas_->uid(), ioas_->id()};

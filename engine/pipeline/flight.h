@@ -21,6 +21,7 @@ class Pipeline::Flight {
   Operation* const operation;
   Cohort* const cohort;    // Null: none.
   std::vector<Uid> lanes;  // Those it is in; ascending.
+  Account* counted = nullptr;  // Its caller's, where it counts as under way; null: it does not.
   bool planned = false;
   bool accepted = false;       // Was planned and journalled once; its deadline is over.
   bool retry_at_head = false;  // Its plan was refused while others were under way.
