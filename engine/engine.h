@@ -79,7 +79,7 @@ class Engine {
  public:
   struct Options {
     std::string version;
-    OwnerLimits owner_limits;
+    OwnerLimits owner_limits = {};
   };
 
   // `backend`, `journal` and `env` must outlive the engine. Puts every group on its default domain.

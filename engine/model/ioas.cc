@@ -1,5 +1,7 @@
 #include "engine/model/ioas.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
@@ -109,6 +111,10 @@ absl::Status Ioas::PlanRemove(const IovaRange& range, std::vector<PlacedArea>* r
   if (removed->size() == before) {
     return NotCovered(absl::StrCat("no area in ", ToString(range)));
   }
+  if (removed->size() - before == areas_.size()) {
+    RevokeEverything();
+    return absl::OkStatus();
+  }
   for (size_t i = before; i < removed->size(); ++i) {
     const PlacedArea& area = (*removed)[i];
     areas_.Erase(area.range.first);
@@ -122,15 +128,32 @@ absl::Status Ioas::PlanRemoveAll(std::vector<PlacedArea>* removed) {
   return PlanRemove(IovaRange{0, kMaxAddress}, removed);
 }
 
-void Ioas::UndoRemove(const PlacedArea& area) {
-  revoked_.Erase(area.range.first);
-  areas_.Insert(area.range, area.area);
+// Under the engine's one lock, so not area by area: of the two maps the smaller one is moved.
+void Ioas::RevokeEverything() {
+  if (revoked_.size() < areas_.size()) std::swap(revoked_, areas_);
+  for (auto it = areas_.begin(); it != areas_.end(); ++it) revoked_.Insert(it.range(), it.value());
+  areas_.Clear();
 }
 
-void Ioas::CommitRemove(const PlacedArea& area) {
-  revoked_.Erase(area.range.first);
-  --mapping_count_;
-  mapped_bytes_ -= area.range.size_bytes();
+void Ioas::UndoRemove(absl::Span<const PlacedArea> removed) {
+  if (areas_.empty() && removed.size() == revoked_.size()) {
+    std::swap(areas_, revoked_);
+    return;
+  }
+  for (auto it = removed.rbegin(); it != removed.rend(); ++it) {
+    revoked_.Erase(it->range.first);
+    areas_.Insert(it->range, it->area);
+  }
+}
+
+void Ioas::CommitRemove(absl::Span<const PlacedArea> removed) {
+  const bool all = removed.size() == revoked_.size();
+  if (all) revoked_.Clear();
+  for (const PlacedArea& area : removed) {
+    if (!all) revoked_.Erase(area.range.first);
+    mapped_bytes_ -= area.range.size_bytes();
+  }
+  mapping_count_ -= removed.size();
 }
 
 std::optional<PlacedArea> Ioas::FindCommitted(Iova iova) const {

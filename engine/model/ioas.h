@@ -64,8 +64,10 @@ class Ioas : public Object {
   absl::Status PlanRemove(const IovaRange& range, std::vector<PlacedArea>* removed);
   // The same for every area; an empty Ioas is no error.
   absl::Status PlanRemoveAll(std::vector<PlacedArea>* removed);
-  void UndoRemove(const PlacedArea& area);
-  void CommitRemove(const PlacedArea& area);
+  // Takes back what the two did, in any number of calls, and not committed / makes it final. What is
+  // everything, or all that is revoked, costs the same for any number of areas but their release.
+  void UndoRemove(absl::Span<const PlacedArea> removed);
+  void CommitRemove(absl::Span<const PlacedArea> removed);
 
   // The committed view.
   uint64_t mapping_count() const { return mapping_count_; }
@@ -88,6 +90,8 @@ class Ioas : public Object {
   absl::btree_set<Uid> domains;  // Committed and planned ones.
 
  private:
+  // Every area goes from the planned view; all of them are committed.
+  void RevokeEverything();
   absl::Status CheckSource(const Addition& addition) const;
 
   IovaSpace space_;
