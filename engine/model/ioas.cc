@@ -1,6 +1,7 @@
 #include "engine/model/ioas.h"
 
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
@@ -26,6 +27,14 @@ absl::Status Misaligned(absl::string_view what, uint64_t value, uint64_t alignme
 
 PlacedArea Placed(IntervalMap<Area>::const_iterator it) {
   return {IovaRange{it.first(), it.last()}, it.value()};
+}
+
+// Moves every area of one map to another in which nothing lies there. A million areas may move under
+// the engine's one lock, so the smaller map is moved, whichever it is.
+void MoveAll(IntervalMap<Area>& from, IntervalMap<Area>& into) {
+  if (from.size() > into.size()) std::swap(from, into);
+  for (auto it = from.begin(); it != from.end(); ++it) into.Insert(it.range(), it.value());
+  from.Clear();
 }
 
 }  // namespace
@@ -111,8 +120,8 @@ absl::Status Ioas::PlanRemove(const IovaRange& range, std::vector<PlacedArea>* r
   if (removed->size() == before) {
     return NotCovered(absl::StrCat("no area in ", ToString(range)));
   }
-  if (removed->size() - before == areas_.size()) {
-    RevokeEverything();
+  if (removed->size() - before > areas_.size() / 2) {
+    RevokeAround(range);
     return absl::OkStatus();
   }
   for (size_t i = before; i < removed->size(); ++i) {
@@ -128,16 +137,22 @@ absl::Status Ioas::PlanRemoveAll(std::vector<PlacedArea>* removed) {
   return PlanRemove(IovaRange{0, kMaxAddress}, removed);
 }
 
-// Under the engine's one lock, so not area by area: of the two maps the smaller one is moved.
-void Ioas::RevokeEverything() {
-  if (revoked_.size() < areas_.size()) std::swap(revoked_, areas_);
-  for (auto it = areas_.begin(); it != areas_.end(); ++it) revoked_.Insert(it.range(), it.value());
-  areas_.Clear();
+void Ioas::RevokeAround(const IovaRange& range) {
+  std::vector<PlacedArea> kept;
+  for (auto it = areas_.begin(); it != areas_.end() && it.first() < range.first; ++it) {
+    kept.push_back(Placed(it));
+  }
+  auto it = range.last == kMaxAddress ? areas_.end() : areas_.LowerBound(range.last + 1);
+  for (; it != areas_.end(); ++it) kept.push_back(Placed(it));
+  // Out of both: one that is planned may lie where one is revoked.
+  for (const PlacedArea& area : kept) areas_.Erase(area.range.first);
+  MoveAll(areas_, revoked_);
+  for (const PlacedArea& area : kept) areas_.Insert(area.range, area.area);
 }
 
 void Ioas::UndoRemove(absl::Span<const PlacedArea> removed) {
-  if (areas_.empty() && removed.size() == revoked_.size()) {
-    std::swap(areas_, revoked_);
+  if (removed.size() == revoked_.size()) {
+    MoveAll(revoked_, areas_);
     return;
   }
   for (auto it = removed.rbegin(); it != removed.rend(); ++it) {

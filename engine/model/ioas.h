@@ -64,8 +64,7 @@ class Ioas : public Object {
   absl::Status PlanRemove(const IovaRange& range, std::vector<PlacedArea>* removed);
   // The same for every area; an empty Ioas is no error.
   absl::Status PlanRemoveAll(std::vector<PlacedArea>* removed);
-  // Takes back what the two did, in any number of calls, and not committed / makes it final. What is
-  // everything, or all that is revoked, costs the same for any number of areas but their release.
+  // Takes back what the two did, in any number of calls / makes it final.
   void UndoRemove(absl::Span<const PlacedArea> removed);
   void CommitRemove(absl::Span<const PlacedArea> removed);
 
@@ -90,8 +89,9 @@ class Ioas : public Object {
   absl::btree_set<Uid> domains;  // Committed and planned ones.
 
  private:
-  // Every area goes from the planned view; all of them are committed.
-  void RevokeEverything();
+  // Moves the areas of `range`, all of them committed and whole, to the revoked ones by taking the
+  // others out of their way: for when those are fewer.
+  void RevokeAround(const IovaRange& range);
   absl::Status CheckSource(const Addition& addition) const;
 
   IovaSpace space_;

@@ -213,6 +213,33 @@ TEST_F(IoasTest, RemovesEverythingBesideWhatIsRevokedAlready) {
   }
 }
 
+TEST_F(IoasTest, RemovesMostAroundWhatStays) {
+  const Iovas all = {0x1000, 0x3000, 0x5000, 0x7000, 0x9000};
+  for (const Iova iova : all) Committed(iova);
+  std::vector<PlacedArea> hole, most;
+  ASSERT_TRUE(ioas_.PlanRemove({0x1000, 0x1fff}, &hole).ok());
+  const PlacedArea replacing = Planned(0x1000);  // Lies where an area is revoked.
+  const PlacedArea above = Planned(0xb000);
+  ASSERT_TRUE(ioas_.PlanRemove({0x3000, 0x8fff}, &most).ok());
+  EXPECT_EQ(most.size(), 3u);
+  EXPECT_EQ(Seen(), all);
+  EXPECT_FALSE(ioas_.FirstOverlap({0x2000, 0x8fff}).has_value());
+  EXPECT_EQ(ioas_.FirstOverlap({0, 0x2fff})->area.planned, 1u);
+  EXPECT_TRUE(ioas_.FirstOverlap({0x9000, 0xafff}).has_value());
+  EXPECT_TRUE(ioas_.FirstOverlap({0xb000, 0xbfff}).has_value());
+  ioas_.UndoRemove(most);
+  EXPECT_TRUE(ioas_.FirstOverlap({0x5000, 0x5fff}).has_value());
+  most.clear();
+  ASSERT_TRUE(ioas_.PlanRemove({0x3000, 0x8fff}, &most).ok());
+  ioas_.CommitRemove(hole);
+  ioas_.CommitAdd(replacing);
+  ioas_.CommitAdd(above);
+  EXPECT_EQ(Seen(), (Iovas{0x1000, 0x3000, 0x5000, 0x7000, 0x9000, 0xb000}));
+  ioas_.CommitRemove(most);
+  EXPECT_EQ(Seen(), (Iovas{0x1000, 0x9000, 0xb000}));
+  EXPECT_EQ(ioas_.mapping_count(), 3u);
+}
+
 TEST_F(IoasTest, RemovesAllOfNothingWithoutAnError) {
   std::vector<PlacedArea> removed;
   EXPECT_TRUE(ioas_.PlanRemoveAll(&removed).ok());

@@ -64,8 +64,13 @@ void SetAllowedRangesOperation::Commit(Model& model) {
 }
 
 void DeleteIoasOperation::DropWhatItHolds(Model& model) {
+  // Areas side by side mostly map one region: it is looked up once.
+  MemoryRegion* region = nullptr;
   object().VisitCommitted(IovaRange{0, kMaxAddress}, [&](const PlacedArea& area) {
-    model.Get<MemoryRegion>(area.area.region)->DropReferences(object().uid(), 1);
+    if (region == nullptr || region->uid() != area.area.region) {
+      region = model.Get<MemoryRegion>(area.area.region);
+    }
+    region->DropReferences(object().uid(), 1);
     return true;
   });
 }
