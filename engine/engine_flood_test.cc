@@ -1,5 +1,5 @@
-// A flood of grants starves nobody: revokes are taken in at any time and wait for a limited number of
-// grants only. Counted in effects of the backend, not in time.
+// A flood of grants starves nobody: revokes are taken in at any time and wait for a limited number
+// of grants only. Counted in effects of the backend, not in time.
 #include <algorithm>
 #include <atomic>
 #include <functional>
@@ -80,9 +80,8 @@ TEST_F(EngineFloodTest, AnUnmapWaitsForTheGrantsBeforeItAndNoMore) {
   StartFlood();
   EXPECT_EQ(journal_.held(), kInFlight) << "as many as the limit, and not one more";
   const size_t from = backend_.log().size();
-  std::thread revoke([&] {
-    EXPECT_TRUE(engine_->Unmap(alice_, Ref("as"), OneUnmap(0x1000, 0x1000)).ok());
-  });
+  std::thread revoke(
+      [&] { EXPECT_TRUE(engine_->Unmap(alice_, Ref("as"), OneUnmap(0x1000, 0x1000)).ok()); });
   // Taken in although the limit is reached.
   while (journal_.held() != kInFlight + 1) std::this_thread::yield();
   EXPECT_EQ(done_, 0u);
@@ -91,7 +90,8 @@ TEST_F(EngineFloodTest, AnUnmapWaitsForTheGrantsBeforeItAndNoMore) {
   EXPECT_EQ(EffectsBefore("Unmap ", from, "Map "), kInFlight);
 }
 
-// A revoke that can not be planned beside others heads its lanes in the end, before what comes later.
+// A revoke that can not be planned beside others heads its lanes in the end, before what comes
+// later.
 TEST_F(EngineFloodTest, AnExclusiveRevokeIsNotOvertaken) {
   StartFlood();
   const size_t from = backend_.log().size();

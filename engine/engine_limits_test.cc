@@ -157,8 +157,9 @@ TEST_F(EngineLimitsTest, MappedBytesAreLimited) {
 TEST_F(EngineLimitsTest, WhatIsWrongWithAnEntryIsToldBeforeItsLimit) {
   MapBatch batch = Pages(0, 5);
   batch.entries[1].length_bytes = 0;
-  EXPECT_EQ(DescribedInFull(Map(alice_, batch)), "INVALID_ARGUMENT INVALID_LENGTH "
-                                                 "mappings[1].length #1");
+  EXPECT_EQ(DescribedInFull(Map(alice_, batch)),
+            "INVALID_ARGUMENT INVALID_LENGTH "
+            "mappings[1].length #1");
   batch = Pages(0, 5);
   batch.entries[4].length_bytes = ~uint64_t{0};  // The one that would pass the limit.
   EXPECT_EQ(Described(Map(alice_, batch)), "OUT_OF_RANGE IOVA_OVERFLOW");

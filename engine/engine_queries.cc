@@ -95,8 +95,9 @@ absl::Status IommuNotFound(const std::string& id) {
 
 HostView Engine::GetHost() {
   absl::MutexLock lock(&core_->pipeline.mutex());
-  return {core_->options.version, std::string(core_->backend->name()), core_->boot_id,
-          core_->model.revision, core_->start_time, core_->options.owner_limits};
+  return {core_->options.version, std::string(core_->backend->name()),
+          core_->boot_id,         core_->model.revision,
+          core_->start_time,      core_->options.owner_limits};
 }
 
 std::vector<UsageView> Engine::ListUsage(const CallContext& context) {

@@ -29,13 +29,13 @@ inline constexpr size_t kRememberedRequests = 1024;  // request_ids kept per pri
 inline constexpr uint64_t kMaxRegionBytes = uint64_t{1} << 44;
 inline constexpr uint64_t kMaxAccessBytes = uint64_t{1} << 20;  // One Dma, ReadMemory, WriteMemory.
 
-// What one owner (principal) may have at a time, so that no tenant can take the host's memory, ids or
-// attention from the others. The same for every owner; fixed when the engine is made. An owner is
-// charged for its objects and what they hold, whoever acts on them; a caller for what it has
+// What one owner (principal) may have at a time, so that no tenant can take the host's memory, ids
+// or attention from the others. The same for every owner; fixed when the engine is made. An owner
+// is charged for its objects and what they hold, whoever acts on them; a caller for what it has
 // under way.
 struct OwnerLimits {
-  // Objects of a kind. Some hundred bytes each; and 4096 domains are a sixteenth of the 65536 domain
-  // ids that a VT-d unit has at most.
+  // Objects of a kind. Some hundred bytes each; and 4096 domains are a sixteenth of the 65536
+  // domain ids that a VT-d unit has at most.
   uint64_t max_memory_regions = 4096;
   uint64_t max_ioas = 4096;
   uint64_t max_domains = 4096;

@@ -1,6 +1,6 @@
 // How long one Unmap of a million areas works under the engine's lock, step by step: `plan` and
-// `record` in one go, `commit` in another; `unplan` is what a failure costs. Half of the areas is the
-// worst: of those that go and those that stay the fewer are moved one by one.
+// `record` in one go, `commit` in another; `unplan` is what a failure costs. Half of the areas is
+// the worst: of those that go and those that stay the fewer are moved one by one.
 //
 //   bazel run -c opt //engine:unmap_all_benchmark
 

@@ -36,8 +36,8 @@ constexpr Limit kMessageBytes = {64 << 10, 64 << 20, 4 << 20};
 constexpr Limit kThreads = {8, 4096, 256};
 constexpr Limit kDrainSeconds = {0, 3600, 30};
 
-// The settings that limit one owner, each with its largest value; the least is 1. Their defaults are
-// the engine's.
+// The settings that limit one owner, each with its largest value; the least is 1. Their defaults
+// are the engine's.
 struct OwnerLimit {
   const char* setting;
   uint64_t OwnerLimits::*value;

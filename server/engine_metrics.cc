@@ -61,8 +61,8 @@ void AddModel(const EngineStats& stats, Families* families) {
   families->Gauge("viommu_remembered_requests", "Request ids kept for repeated calls.",
                   stats.remembered_requests);
   families->Each(MetricType::Counter, "viommu_limit_refusals_total",
-                 "Calls and batches refused because their owner would have passed a limit.", "limit",
-                 stats.limit_refusals);
+                 "Calls and batches refused because their owner would have passed a limit.",
+                 "limit", stats.limit_refusals);
   families->Begin(MetricType::Counter, "viommu_attach_transitions_total",
                   "Changes of a device's domain, by kind and whether DMA saw a gap.");
   for (const EngineStats::Transitions& transition : stats.transitions) {

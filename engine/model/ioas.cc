@@ -29,8 +29,8 @@ PlacedArea Placed(IntervalMap<Area>::const_iterator it) {
   return {IovaRange{it.first(), it.last()}, it.value()};
 }
 
-// Moves every area of one map to another in which nothing lies there. A million areas may move under
-// the engine's one lock, so the smaller map is moved, whichever it is.
+// Moves every area of one map to another in which nothing lies there. A million areas may move
+// under the engine's one lock, so the smaller map is moved, whichever it is.
 void MoveAll(IntervalMap<Area>& from, IntervalMap<Area>& into) {
   if (from.size() > into.size()) std::swap(from, into);
   for (auto it = from.begin(); it != from.end(); ++it) into.Insert(it.range(), it.value());

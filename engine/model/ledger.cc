@@ -34,9 +34,13 @@ constexpr Rule kRules[kResourceCount] = {
     {&OwnerLimits::max_streams, "max_streams", "open mapping streams", "STREAM_LIMIT", "EMFILE"},
 };
 
-const Rule& RuleOf(Resource resource) { return kRules[static_cast<size_t>(resource)]; }
-
 }  // namespace
+
+Ledger::Ledger(const OwnerLimits& limits) {
+  for (size_t i = 0; i < kResourceCount; ++i) {
+    limits_[static_cast<Resource>(i)] = limits.*kRules[i].value;
+  }
+}
 
 absl::StatusOr<Account*> Ledger::Take(absl::string_view owner, const Usage& usage) {
   const auto it = accounts_.find(owner);
@@ -55,7 +59,7 @@ absl::StatusOr<Account*> Ledger::Take(absl::string_view owner, const Usage& usag
 }
 
 uint64_t Ledger::Left(const Account& account, Resource resource) const {
-  const uint64_t limit = limits_.*RuleOf(resource).value;
+  const uint64_t limit = limits_[resource];
   return limit - std::min(limit, account.usage_[resource]);
 }
 
@@ -76,8 +80,8 @@ void Ledger::GiveBack(Account& account, const Usage& usage) {
 }
 
 absl::Status Ledger::Refusal(const Account& account, Resource resource, uint64_t requested) const {
-  const Rule& rule = RuleOf(resource);
-  const uint64_t limit = limits_.*rule.value;
+  const Rule& rule = kRules[static_cast<size_t>(resource)];
+  const uint64_t limit = limits_[resource];
   const uint64_t in_use = account.usage_[resource];
   return Error(absl::StatusCode::kResourceExhausted, rule.reason,
                absl::StrCat(account.owner(), " may have ", limit, " ", rule.what, " and has ",

@@ -2,8 +2,8 @@
 //
 // Usage is taken when a change is planned and given back when the plan is undone, or when a
 // revoke is committed: what is under way counts, so two plans can not pass a limit together.
-// Invariant: with nothing under way an owner's account is the sum of Object::Holds over its objects,
-// plus its streams.
+// Invariant: with nothing under way an owner's account is the sum of Object::Holds over its
+// objects, plus its streams.
 #ifndef VIOMMU_ENGINE_MODEL_LEDGER_H_
 #define VIOMMU_ENGINE_MODEL_LEDGER_H_
 
@@ -73,7 +73,7 @@ class Account {
 // Thread-compatible: guarded by the pipeline's lock.
 class Ledger {
  public:
-  explicit Ledger(const OwnerLimits& limits) : limits_(limits) {}
+  explicit Ledger(const OwnerLimits& limits);
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;
 
@@ -101,14 +101,13 @@ class Ledger {
   // Counts `status`, a final answer, when it is a Refusal; the same plan may be refused more often.
   void CountIfRefusal(const absl::Status& status);
 
-  const OwnerLimits& limits() const { return limits_; }
   // By limit; every one is listed.
   std::vector<std::pair<std::string, uint64_t>> Refusals() const;
   // What is used, ascending by owner, then in the order of Resource; nothing that is 0.
   std::vector<UsageView> List() const;
 
  private:
-  const OwnerLimits limits_;
+  Usage limits_;  // Each is the most that an account may use.
   absl::flat_hash_map<std::string, std::unique_ptr<Account>> accounts_;
   Account host_{"the host"};
   std::array<uint64_t, kResourceCount> refusals_{};

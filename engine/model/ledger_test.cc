@@ -12,10 +12,10 @@
 namespace viommu {
 namespace {
 
-constexpr Resource kAll[] = {Resource::kMemoryRegions, Resource::kIoas,
-                             Resource::kDomains,       Resource::kMappings,
-                             Resource::kMappedBytes,   Resource::kRegionBytes,
-                             Resource::kOperationsInFlight, Resource::kStreams};
+constexpr Resource kAll[] = {
+    Resource::kMemoryRegions,      Resource::kIoas,        Resource::kDomains,
+    Resource::kMappings,           Resource::kMappedBytes, Resource::kRegionBytes,
+    Resource::kOperationsInFlight, Resource::kStreams};
 
 // Every limit another: 10, 20, ... in the order of Resource.
 OwnerLimits TenTwenty() { return {10, 20, 30, 40, 50, 60, 70, 80}; }

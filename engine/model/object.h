@@ -47,7 +47,7 @@ class Object {
 
   State state = State::kReserved;
   Account* account = nullptr;  // Its owner's, while it is in the model.
-  uint64_t generation = 1;  // Counts the changes that the etag tells.
+  uint64_t generation = 1;     // Counts the changes that the etag tells.
   uint64_t revision = 0;
   absl::Time create_time;
 

@@ -63,10 +63,9 @@ absl::Status CreateDomainOperation::Plan(Model& model) {
   RETURN_IF_ERROR(CheckClaimed(model, *device, ioas_->owner()));
   ASSIGN_OR_RETURN(const DomainProperties properties,
                    model.backend().PlanDomain({ioas_->uid(), device->index}));
-  ASSIGN_OR_RETURN(
-      domain_, model.Reserve(std::make_unique<Domain>(
-                   ioas_->owner(), model.IdOrGenerated(id_, ObjectKind::kDomain),
-                   model.objects.NextUid(), ioas_->uid(), device->index, properties)));
+  ASSIGN_OR_RETURN(domain_, model.Reserve(std::make_unique<Domain>(
+                                ioas_->owner(), model.IdOrGenerated(id_, ObjectKind::kDomain),
+                                model.objects.NextUid(), ioas_->uid(), device->index, properties)));
   const absl::Status reserved = ReserveSpace(properties, domain_->uid());
   if (!reserved.ok()) {
     model.Discard(*domain_);

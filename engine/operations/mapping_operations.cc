@@ -325,9 +325,7 @@ absl::Status UnmapOperation::Plan(Model& model) {
   return absl::OkStatus();
 }
 
-void UnmapOperation::Unplan(Model&) {
-  ioas_->UndoRemove(areas_);
-}
+void UnmapOperation::Unplan(Model&) { ioas_->UndoRemove(areas_); }
 
 LogicalOperation UnmapOperation::Logical() const {
   record::Unmap logical{ioas_->uid(), {}};
@@ -350,8 +348,7 @@ void UnmapOperation::Commit(Model& model) {
     for (n = 1; i + n < areas_.size() && areas_[i + n].area.region == areas_[i].area.region;) ++n;
     model.Get<MemoryRegion>(areas_[i].area.region)->DropReferences(ioas_->uid(), n);
   }
-  model.ledger.GiveBack(*ioas_->account,
-                        Usage::OfMappings(areas_.size(), answer().unmapped_bytes));
+  model.ledger.GiveBack(*ioas_->account, Usage::OfMappings(areas_.size(), answer().unmapped_bytes));
   answer().mapping_revision = ioas_->mapping_revision = ++model.revision;
 }
 

@@ -36,10 +36,10 @@ absl::Status CreateMemoryRegionOperation::Validate(const Model& model) const {
 
 absl::Status CreateMemoryRegionOperation::Plan(Model& model) {
   RETURN_IF_ERROR(Validate(model));
-  ASSIGN_OR_RETURN(
-      region_, model.Reserve(std::make_unique<MemoryRegion>(
-                   context().principal, model.IdOrGenerated(id_, ObjectKind::kMemoryRegion),
-                   model.objects.NextUid(), size_bytes_, numa_node_)));
+  ASSIGN_OR_RETURN(region_,
+                   model.Reserve(std::make_unique<MemoryRegion>(
+                       context().principal, model.IdOrGenerated(id_, ObjectKind::kMemoryRegion),
+                       model.objects.NextUid(), size_bytes_, numa_node_)));
   answer() = ViewOf(*region_, context().principal);
   return absl::OkStatus();
 }

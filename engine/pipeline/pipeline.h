@@ -10,8 +10,8 @@
 // record is durable and it heads its lanes. When that fails, the plans behind it are taken back in
 // reverse, then its own, and those behind are planned again.
 //
-// A caller may have a limited number of grants (what is no revoke) under way: one more is refused at
-// once. Revokes are not counted, so that an Unmap always gets into its lane, and behind no more
+// A caller may have a limited number of grants (what is no revoke) under way: one more is refused
+// at once. Revokes are not counted, so that an Unmap always gets into its lane, and behind no more
 // grants than the limit lets each of those who may act on the object have.
 //
 // The thread that waits for an operation drives it; there are no threads of our own. Thread-safe.
@@ -61,8 +61,8 @@ class Pipeline {
   // The first half, up to the journal. Once an operation of `cohort` has failed, at whatever step,
   // those after it fail too, under way or yet to come (kAborted STREAM_STOPPED), until Resume;
   // null: none. With `may_wait` false answers null, having changed nothing, when the operation can
-  // not be planned at once, or its caller has too many grants under way. Otherwise never null: an operation that failed already has its status
-  // in Finish.
+  // not be planned at once, or its caller has too many grants under way. Otherwise never null: an
+  // operation that failed already has its status in Finish.
   std::unique_ptr<Flight> Start(Operation& operation, Cohort* cohort, bool may_wait)
       ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -106,8 +106,8 @@ TEST_F(SoftLimitsTest, TheHostIsChargedForItsOwnMappingsAndNobodyElse) {
 // after every one.
 TEST_F(SoftLimitsTest, AnAccountIsTheSumOfWhatItsOwnerShows) {
   OwnerLimits limits;
-  limits.max_mappings = 24;
-  limits.max_mapped_bytes = 60 * kPage;
+  limits.max_mappings = 12;
+  limits.max_mapped_bytes = 30 * kPage;
   limits.max_ioas = 3;
   limits.max_memory_regions = 3;
   limits.max_region_bytes_total = 100 * kPage;
@@ -132,8 +132,9 @@ TEST_F(SoftLimitsTest, AnAccountIsTheSumOfWhatItsOwnerShows) {
         status = engine_->DeleteIoas(caller, Ref(name), "");
         break;
       case 2:
-        status = engine_->CreateMemoryRegion(caller, name, (1 + random() % 40) * kPage, std::nullopt)
-                     .status();
+        status =
+            engine_->CreateMemoryRegion(caller, name, (1 + random() % 40) * kPage, std::nullopt)
+                .status();
         break;
       case 3:
         status = engine_->DeleteMemoryRegion(caller, Ref(name), "");
@@ -155,7 +156,8 @@ TEST_F(SoftLimitsTest, AnAccountIsTheSumOfWhatItsOwnerShows) {
         MapBatch batch;
         batch.regions = {Ref("ram")};
         for (uint64_t i = 0; i <= random() % 4; ++i) {
-          batch.entries.push_back({random() % 64 * kPage, 0, (1 + random() % 6) * kPage, 0,
+          batch.entries.push_back({random() % 64 * kPage, 0,
+                                   (random() % 2 == 0 ? 1 : 1 + random() % 6) * kPage, 0,
                                    Permission::kReadWrite});
         }
         status = engine_->Map(caller, Ref(name), batch).status();
