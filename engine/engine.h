@@ -14,10 +14,9 @@
 //   kPermissionDenied   NOT_OPERATOR: `owners/...` addressed by somebody who is no operator
 //   kAborted            ETAG_MISMATCH
 //   kDeadlineExceeded   the deadline passed before the change was planned
-//   kResourceExhausted  OBJECT_LIMIT, MAPPING_LIMIT, MAPPED_BYTES_LIMIT, REGION_BYTES_LIMIT: the
-//   owner
-//                       would pass a limit of OwnerLimits; IN_FLIGHT_LIMIT: the caller has too many
-//                       grants under way (never for what only revokes). See Ledger::Refusal
+//   kResourceExhausted  OBJECT_LIMIT, MAPPING_LIMIT, MAPPED_BYTES_LIMIT, REGION_BYTES_LIMIT:
+//                       the owner would pass a limit of OwnerLimits; IN_FLIGHT_LIMIT: the caller
+//                       has too many grants under way (never for what only revokes).
 //   kUnavailable        JOURNAL_FAILED: the change could not be made durable; nothing changed
 //
 // Lock order (outermost first; a lock is never taken while one further down is held):

@@ -61,7 +61,6 @@ class Account {
   explicit Account(std::string owner) : owner_(std::move(owner)) {}
 
   const std::string& owner() const { return owner_; }
-  const Usage& usage() const { return usage_; }
 
  private:
   friend class Ledger;
