@@ -3,6 +3,7 @@
 #define VIOMMU_ENGINE_CONVEYOR_H_
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -22,7 +23,9 @@ namespace viommu {
 class MappingStream::Conveyor {
  public:
   // `ioas` is the uid that the stream's name meant when it was opened; it stays bound to that one.
-  Conveyor(Pipeline* pipeline, CallContext context, StreamOptions options, Uid ioas);
+  // `at_end` is called last, under no lock.
+  Conveyor(Pipeline* pipeline, CallContext context, StreamOptions options, Uid ioas,
+           std::function<void()> at_end);
   ~Conveyor();
 
   void Submit(StreamBatch batch) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -57,6 +60,7 @@ class MappingStream::Conveyor {
   const CallContext context_;
   const StreamOptions options_;
   const Uid ioas_;
+  const std::function<void()> at_end_;
   Pipeline::Cohort cohort_;  // Of all batches, under OnError::kStop.
   absl::Mutex mutex_;
   absl::CondVar changed_;

@@ -20,7 +20,7 @@ struct Engine::Core {
   Core(Options options, Backend* backend, Journal* journal, Env* env)
       : options(std::move(options)),
         backend(backend),
-        model(backend, env),
+        model(backend, env, this->options.owner_limits),
         pipeline(&model, backend, journal),
         start_time(env->Now()) {}
 
@@ -29,6 +29,10 @@ struct Engine::Core {
   absl::StatusOr<typename Op::Answer> Execute(Op& operation);
   // The same for an operation that answers nothing.
   absl::Status ExecuteVoid(Operation& operation);
+
+  // Counts one open stream of a caller. kResourceExhausted STREAM_LIMIT
+  absl::StatusOr<Account*> TakeStream(const std::string& principal);
+  void GiveBackStream(Account& account);
 
   const Options options;
   Backend* const backend;

@@ -14,6 +14,9 @@
 //   kPermissionDenied   NOT_OPERATOR: `owners/...` addressed by somebody who is no operator
 //   kAborted            ETAG_MISMATCH
 //   kDeadlineExceeded   the deadline passed before the change was planned
+//   kResourceExhausted  OBJECT_LIMIT, MAPPING_LIMIT, MAPPED_BYTES_LIMIT, REGION_BYTES_LIMIT:
+//                       the owner would pass a limit of OwnerLimits; IN_FLIGHT_LIMIT: the caller
+//                       has too many grants under way (never for what only revokes).
 //   kUnavailable        JOURNAL_FAILED: the change could not be made durable; nothing changed
 //
 // Lock order (outermost first; a lock is never taken while one further down is held):
@@ -76,6 +79,7 @@ class Engine {
  public:
   struct Options {
     std::string version;
+    OwnerLimits owner_limits = {};
   };
 
   // `backend`, `journal` and `env` must outlive the engine. Puts every group on its default domain.
@@ -88,6 +92,9 @@ class Engine {
 
   // ---- Host ----
   HostView GetHost();
+  // What the caller uses of its limits; for an operator what everybody does, and the host itself
+  // ("the host"). Ascending by owner; what is not used is left out.
+  std::vector<UsageView> ListUsage(const CallContext&);
   absl::StatusOr<IommuView> GetIommu(const CallContext&, const std::string& id);
   absl::StatusOr<Page<IommuView>> ListIommus(const CallContext&, const PageRequest&);
   absl::StatusOr<QueueState> GetInvalidationQueue(const CallContext&, const std::string& iommu);
@@ -146,7 +153,8 @@ class Engine {
   absl::StatusOr<IoasView> SetAllowedIovaRanges(const CallContext&, const ObjectRef& ioas,
                                                 const std::vector<IovaRange>& ranges,
                                                 const std::string& etag);
-  // Null on an error only: kNotFound as above.
+  // Null on an error only: kNotFound as above; kResourceExhausted STREAM_LIMIT. The engine outlives
+  // its streams.
   absl::StatusOr<std::unique_ptr<MappingStream>> OpenMappingStream(const CallContext&,
                                                                    const StreamOptions&);
 

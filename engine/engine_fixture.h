@@ -16,6 +16,7 @@
 #include "engine/base/errors.h"
 #include "engine/engine.h"
 #include "engine/journal/fake_journal.h"
+#include "engine/types.h"
 #include "gtest/gtest.h"
 
 namespace viommu {
@@ -32,8 +33,8 @@ class FakeEnv : public Env {
 
 class EngineTest : public ::testing::Test {
  protected:
-  EngineTest() {
-    auto engine = Engine::Create({"test"}, &backend_, &journal_, &env_);
+  explicit EngineTest(const OwnerLimits& limits = OwnerLimits()) {
+    auto engine = Engine::Create({"test", limits}, &backend_, &journal_, &env_);
     EXPECT_TRUE(engine.ok()) << engine.status();
     engine_ = *std::move(engine);
     alice_.principal = "alice";
@@ -66,7 +67,7 @@ class EngineTest : public ::testing::Test {
     ASSERT_TRUE(engine_->CreateDomain(alice_, "d", Ref("as"), "dev0").ok());
   }
 
-  // All that a client can see, and all that the backend holds.
+  // All that a client can see, all that the backend holds, and what owners are charged for.
   std::string Everything() {
     std::string all = backend_.State();
     const PageRequest page{kMaxPageSize, ""};
@@ -95,6 +96,15 @@ class EngineTest : public ::testing::Test {
     const auto devices = engine_->ListDevices(operator_, page);
     for (const auto& d : devices->items) {
       all += d.spec.id + d.etag + d.claimed_by + d.domain + (d.attached ? "!" : "") + "\n";
+    }
+    return all + UsageOf(operator_);
+  }
+
+  // One line for each limit that is used: "alice max_ioas 1".
+  std::string UsageOf(const CallContext& caller) {
+    std::string all;
+    for (const UsageView& view : engine_->ListUsage(caller)) {
+      all += view.owner + " " + view.limit + " " + std::to_string(view.in_use) + "\n";
     }
     return all;
   }

@@ -95,8 +95,18 @@ absl::Status IommuNotFound(const std::string& id) {
 
 HostView Engine::GetHost() {
   absl::MutexLock lock(&core_->pipeline.mutex());
-  return {core_->options.version, std::string(core_->backend->name()), core_->boot_id,
-          core_->model.revision, core_->start_time};
+  return {core_->options.version, std::string(core_->backend->name()),
+          core_->boot_id,         core_->model.revision,
+          core_->start_time,      core_->options.owner_limits};
+}
+
+std::vector<UsageView> Engine::ListUsage(const CallContext& context) {
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  std::vector<UsageView> usage = core_->model.ledger.List();
+  if (context.is_operator) return usage;
+  const auto foreign = [&](const UsageView& view) { return view.owner != context.principal; };
+  usage.erase(std::remove_if(usage.begin(), usage.end(), foreign), usage.end());
+  return usage;
 }
 
 absl::StatusOr<IommuView> Engine::GetIommu(const CallContext&, const std::string& id) {
@@ -312,6 +322,7 @@ EngineStats Engine::Stats() {
   stats.remembered_requests = core_->requests.size();
   absl::MutexLock lock(&core_->pipeline.mutex());
   const Model& model = core_->model;
+  stats.limit_refusals = model.ledger.Refusals();
   stats.objects = {{"memory_region", model.objects.CountLive(ObjectKind::kMemoryRegion)},
                    {"ioas", model.objects.CountLive(ObjectKind::kIoas)},
                    {"domain", model.objects.CountLive(ObjectKind::kDomain)},

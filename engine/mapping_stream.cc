@@ -9,11 +9,12 @@
 
 namespace viommu {
 MappingStream::Conveyor::Conveyor(Pipeline* pipeline, CallContext context, StreamOptions options,
-                                  Uid ioas)
+                                  Uid ioas, std::function<void()> at_end)
     : pipeline_(pipeline),
       context_(std::move(context)),
       options_(std::move(options)),
       ioas_(ioas),
+      at_end_(std::move(at_end)),
       driver_([this] { DriveWhatIsLeft(); }) {}
 
 MappingStream::Conveyor::~Conveyor() {
@@ -23,6 +24,7 @@ MappingStream::Conveyor::~Conveyor() {
     left_.SignalAll();
   }
   driver_.join();
+  at_end_();
 }
 
 void MappingStream::Conveyor::DriveWhatIsLeft() {
@@ -153,6 +155,18 @@ bool MappingStream::Conveyor::NextReply(StreamReply* reply) {
   return true;
 }
 
+absl::StatusOr<Account*> Engine::Core::TakeStream(const std::string& principal) {
+  absl::MutexLock lock(&pipeline.mutex());
+  absl::StatusOr<Account*> account = model.ledger.Take(principal, Usage(Resource::kStreams, 1));
+  model.ledger.CountIfRefusal(account.status());
+  return account;
+}
+
+void Engine::Core::GiveBackStream(Account& account) {
+  absl::MutexLock lock(&pipeline.mutex());
+  model.ledger.GiveBack(account, Usage(Resource::kStreams, 1));
+}
+
 MappingStream::MappingStream(std::unique_ptr<Conveyor> conveyor) : conveyor_(std::move(conveyor)) {}
 MappingStream::~MappingStream() = default;
 void MappingStream::Submit(StreamBatch batch) { conveyor_->Submit(std::move(batch)); }
@@ -164,11 +178,13 @@ absl::StatusOr<std::unique_ptr<MappingStream>> Engine::OpenMappingStream(
     const CallContext& context, const StreamOptions& options) {
   // Each batch looks the name up again and must find the same Ioas.
   ASSIGN_OR_RETURN(const IoasView ioas, GetIoas(context, options.ioas));
+  ASSIGN_OR_RETURN(Account * account, core_->TakeStream(context.principal));
   CallContext of_stream = context;
   of_stream.request_id.clear();
   of_stream.deadline = absl::InfiniteFuture();
   return std::unique_ptr<MappingStream>(new MappingStream(std::make_unique<MappingStream::Conveyor>(
-      &core_->pipeline, std::move(of_stream), options, ioas.object.uid)));
+      &core_->pipeline, std::move(of_stream), options, ioas.object.uid,
+      [core = core_.get(), account] { core->GiveBackStream(*account); })));
 }
 
 }  // namespace viommu

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -27,6 +28,29 @@ inline constexpr size_t kMaxAllowedRanges = 1024;    // Of one Ioas.
 inline constexpr size_t kRememberedRequests = 1024;  // request_ids kept per principal.
 inline constexpr uint64_t kMaxRegionBytes = uint64_t{1} << 44;
 inline constexpr uint64_t kMaxAccessBytes = uint64_t{1} << 20;  // One Dma, ReadMemory, WriteMemory.
+
+// What one owner (principal) may have at a time, so that no tenant can take the host's memory, ids
+// or attention from the others. The same for every owner; fixed when the engine is made. An owner
+// is charged for its objects and what they hold, whoever acts on them; a caller for what it has
+// under way.
+struct OwnerLimits {
+  // Objects of a kind. Some hundred bytes each; and 4096 domains are a sixteenth of the 65536
+  // domain ids that a VT-d unit has at most.
+  uint64_t max_memory_regions = 4096;
+  uint64_t max_ioas = 4096;
+  uint64_t max_domains = 4096;
+  // Areas of all IO address spaces: 64 GiB in single pages, at 40 to 60 bytes each about a GiB.
+  uint64_t max_mappings = uint64_t{1} << 24;
+  // Bytes that they map together: four of the largest regions. It bounds what tables can cover.
+  uint64_t max_mapped_bytes = uint64_t{1} << 46;
+  // Bytes of all memory regions together.
+  uint64_t max_region_bytes_total = uint64_t{1} << 46;
+  // Grants (what gives or makes something) of one caller between their start and their answer. Each
+  // holds a batch of up to 4 MiB, so this is a GiB; and a revoke waits behind no more than these.
+  uint64_t max_operations_in_flight = 256;
+  // Open mapping streams of one caller; each has threads of its own.
+  uint64_t max_streams = 64;
+};
 
 // ---- Who calls, and how ----
 
@@ -139,6 +163,14 @@ struct HostView {
   std::string boot_id;  // New at every start without state.
   uint64_t revision = 0;
   absl::Time start_time;
+  OwnerLimits owner_limits;
+};
+
+// What an owner uses of one of its limits.
+struct UsageView {
+  std::string owner;
+  std::string limit;  // As in OwnerLimits: "max_mappings".
+  uint64_t in_use = 0;
 };
 
 struct MappingView {
@@ -252,6 +284,8 @@ struct EngineStats {
   };
   std::vector<Transitions> transitions;  // Every kind is listed.
   uint64_t remembered_requests = 0;
+  // Calls and batches that a limit of OwnerLimits refused; every limit is listed.
+  std::vector<std::pair<std::string, uint64_t>> limit_refusals;
   BackendStats backend;
   std::vector<QueueState> queues;
 };

@@ -36,6 +36,32 @@ constexpr Limit kMessageBytes = {64 << 10, 64 << 20, 4 << 20};
 constexpr Limit kThreads = {8, 4096, 256};
 constexpr Limit kDrainSeconds = {0, 3600, 30};
 
+// The settings that limit one owner, each with its largest value; the least is 1. Their defaults
+// are the engine's.
+struct OwnerLimit {
+  const char* setting;
+  uint64_t OwnerLimits::*value;
+  uint64_t most;
+};
+constexpr OwnerLimit kOwnerLimits[] = {
+    {"owner_max_memory_regions", &OwnerLimits::max_memory_regions, uint64_t{1} << 20},
+    {"owner_max_ioas", &OwnerLimits::max_ioas, uint64_t{1} << 20},
+    {"owner_max_domains", &OwnerLimits::max_domains, uint64_t{1} << 20},
+    {"owner_max_mappings", &OwnerLimits::max_mappings, uint64_t{1} << 32},
+    {"owner_max_mapped_bytes", &OwnerLimits::max_mapped_bytes, uint64_t{1} << 62},
+    {"owner_max_region_bytes_total", &OwnerLimits::max_region_bytes_total, uint64_t{1} << 62},
+    {"owner_max_operations_in_flight", &OwnerLimits::max_operations_in_flight, 65536},
+    {"owner_max_streams", &OwnerLimits::max_streams, 4096},
+};
+
+// Reads a whole number of the field's width; false: the flag's value is none.
+template <typename Number>
+bool ParseNumber(const CommandLine::Flag& flag, Number* number, Problems* problems) {
+  if (absl::SimpleAtoi(flag.value, number)) return true;
+  problems->push_back(absl::StrCat("--", flag.name, ": \"", flag.value, "\" is no whole number"));
+  return false;
+}
+
 // Lays one flag over the message.
 void Override(const CommandLine::Flag& flag, DaemonConfig* message, Problems* problems) {
   const FieldDescriptor* field = DaemonConfig::descriptor()->FindFieldByName(flag.name);
@@ -46,12 +72,10 @@ void Override(const CommandLine::Flag& flag, DaemonConfig* message, Problems* pr
     reflection->SetString(message, field, flag.value);
   } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_UINT32) {
     uint32_t number = 0;
-    if (!absl::SimpleAtoi(flag.value, &number)) {
-      problems->push_back(
-          absl::StrCat("--", flag.name, ": \"", flag.value, "\" is no whole number"));
-      return;
-    }
-    reflection->SetUInt32(message, field, number);
+    if (ParseNumber(flag, &number, problems)) reflection->SetUInt32(message, field, number);
+  } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_UINT64) {
+    uint64_t number = 0;
+    if (ParseNumber(flag, &number, problems)) reflection->SetUInt64(message, field, number);
   } else {
     const EnumValueDescriptor* value = field->enum_type()->FindValueByName(
         absl::AsciiStrToUpper(absl::StrCat(flag.name, "_", flag.value)));
@@ -89,6 +113,7 @@ class Checker {
   std::string Address(absl::string_view setting, const std::string& text);
   uint32_t Number(absl::string_view setting, bool given, uint32_t value, const Limit& limit);
   LogLevel Level();
+  OwnerLimits Owner();
 
   const DaemonConfig& message_;
   const TextFile& file_;
@@ -151,6 +176,20 @@ LogLevel Checker::Level() {
   }
 }
 
+OwnerLimits Checker::Owner() {
+  OwnerLimits limits;
+  for (const OwnerLimit& limit : kOwnerLimits) {
+    const FieldDescriptor* field = DaemonConfig::descriptor()->FindFieldByName(limit.setting);
+    if (!DaemonConfig::GetReflection()->HasField(message_, field)) continue;
+    const uint64_t value = DaemonConfig::GetReflection()->GetUInt64(message_, field);
+    if (value < 1 || value > limit.most) {
+      Report(limit.setting, absl::StrCat(value, " is not in 1..", limit.most));
+    }
+    limits.*limit.value = value;
+  }
+  return limits;
+}
+
 Config Checker::Check(const Environment& environment) {
   Config config;
   config.state_dir = StateDir(environment);
@@ -168,6 +207,7 @@ Config Checker::Check(const Environment& environment) {
       absl::Seconds(Number("drain_timeout_seconds", message_.has_drain_timeout_seconds(),
                            message_.drain_timeout_seconds(), kDrainSeconds));
   config.log_level = Level();
+  config.owner_limits = Owner();
   return config;
 }
 

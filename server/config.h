@@ -14,6 +14,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "engine/types.h"
 #include "server/log.h"
 #include "server/text_file.h"
 
@@ -30,6 +31,7 @@ struct Config {
   uint32_t max_threads = 0;
   absl::Duration drain_timeout;
   LogLevel log_level = LogLevel::kInfo;
+  OwnerLimits owner_limits;
 };
 
 // A command line, taken apart.

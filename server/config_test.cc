@@ -61,6 +61,32 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.max_threads, 256u);
   EXPECT_EQ(config.drain_timeout, absl::Seconds(30));
   EXPECT_EQ(config.log_level, LogLevel::kInfo);
+  EXPECT_EQ(config.owner_limits.max_memory_regions, 4096u);
+  EXPECT_EQ(config.owner_limits.max_ioas, 4096u);
+  EXPECT_EQ(config.owner_limits.max_domains, 4096u);
+  EXPECT_EQ(config.owner_limits.max_mappings, 16777216u);
+  EXPECT_EQ(config.owner_limits.max_mapped_bytes, uint64_t{1} << 46);
+  EXPECT_EQ(config.owner_limits.max_region_bytes_total, uint64_t{1} << 46);
+  EXPECT_EQ(config.owner_limits.max_operations_in_flight, 256u);
+  EXPECT_EQ(config.owner_limits.max_streams, 64u);
+}
+
+TEST(ConfigTest, TakesEachLimitOfAnOwnerFromFileAndFlag) {
+  const std::string path = WriteFile(R"(
+    owner_max_memory_regions: 1 owner_max_ioas: 2 owner_max_domains: 3 owner_max_mappings: 4
+    owner_max_mapped_bytes: 5 owner_max_region_bytes_total: 6 owner_max_operations_in_flight: 7
+    owner_max_streams: 8
+  )");
+  const auto [config, problems] = Load({"--config", path, "--owner_max_streams=9"});
+  EXPECT_THAT(problems, IsEmpty());
+  EXPECT_EQ(config.owner_limits.max_memory_regions, 1u);
+  EXPECT_EQ(config.owner_limits.max_ioas, 2u);
+  EXPECT_EQ(config.owner_limits.max_domains, 3u);
+  EXPECT_EQ(config.owner_limits.max_mappings, 4u);
+  EXPECT_EQ(config.owner_limits.max_mapped_bytes, 5u);
+  EXPECT_EQ(config.owner_limits.max_region_bytes_total, 6u);
+  EXPECT_EQ(config.owner_limits.max_operations_in_flight, 7u);
+  EXPECT_EQ(config.owner_limits.max_streams, 9u);
 }
 
 TEST(ConfigTest, TakesTheStateFolderOfSystemd) {
@@ -144,6 +170,14 @@ TEST(ConfigTest, KeepsSettingsInTheirRange) {
       {"metrics_address", {"", "[::1]:9477"}, {"9477", "::1:9477"}},
       {"log_level", {"debug", "info", "warning", "error"}, {"", "unspecified", "3"}},
       {"unix_socket", {std::string(107, 'a')}, {std::string(108, 'a'), ""}},
+      {"owner_max_memory_regions", {"1", "1048576"}, {"0", "1048577"}},
+      {"owner_max_ioas", {"1", "1048576"}, {"0", "1048577"}},
+      {"owner_max_domains", {"1", "1048576"}, {"0", "1048577"}},
+      {"owner_max_mappings", {"1", "4294967296"}, {"0", "4294967297", "many"}},
+      {"owner_max_mapped_bytes", {"1", "4611686018427387904"}, {"0", "4611686018427387905", "-1"}},
+      {"owner_max_region_bytes_total", {"1", "4611686018427387904"}, {"0", "4611686018427387905"}},
+      {"owner_max_operations_in_flight", {"1", "65536"}, {"0", "65537"}},
+      {"owner_max_streams", {"1", "4096"}, {"0", "4097"}},
       {"state_dir", {"a"}, {"", std::string(100, 'a')}},
   };
   for (const auto& c : kCases) {

@@ -48,7 +48,20 @@ v1::VtdIommu DescribeVtd(const IommuSpec& spec) {
   return out;
 }
 
-v1::Limits DescribeLimits(uint64_t max_message_bytes) {
+v1::OwnerLimits DescribeOwnerLimits(const OwnerLimits& limits) {
+  v1::OwnerLimits out;
+  out.set_max_memory_regions(limits.max_memory_regions);
+  out.set_max_ioas(limits.max_ioas);
+  out.set_max_domains(limits.max_domains);
+  out.set_max_mappings(limits.max_mappings);
+  out.set_max_mapped_bytes(limits.max_mapped_bytes);
+  out.set_max_region_bytes_total(limits.max_region_bytes_total);
+  out.set_max_operations_in_flight(limits.max_operations_in_flight);
+  out.set_max_streams(limits.max_streams);
+  return out;
+}
+
+v1::Limits DescribeLimits(const OwnerLimits& owner_limits, uint64_t max_message_bytes) {
   v1::Limits out;
   out.set_max_batch_entries(kMaxBatchEntries);
   out.set_max_page_size(kMaxPageSize);
@@ -59,6 +72,7 @@ v1::Limits DescribeLimits(uint64_t max_message_bytes) {
   out.set_max_region_bytes(kMaxRegionBytes);
   out.set_max_access_bytes(kMaxAccessBytes);
   out.set_max_message_bytes(max_message_bytes);
+  *out.mutable_owner() = DescribeOwnerLimits(owner_limits);
   return out;
 }
 
@@ -95,7 +109,7 @@ v1::Host Describe(const HostView& view, uint64_t max_message_bytes) {
   out.set_boot_id(view.boot_id);
   out.set_revision(view.revision);
   *out.mutable_start_time() = ToProto(view.start_time);
-  *out.mutable_limits() = DescribeLimits(max_message_bytes);
+  *out.mutable_limits() = DescribeLimits(view.owner_limits, max_message_bytes);
   return out;
 }
 

@@ -60,6 +60,9 @@ void AddModel(const EngineStats& stats, Families* families) {
   families->Gauge("viommu_attached_devices", "Devices that are attached.", stats.attached_devices);
   families->Gauge("viommu_remembered_requests", "Request ids kept for repeated calls.",
                   stats.remembered_requests);
+  families->Each(MetricType::Counter, "viommu_limit_refusals_total",
+                 "Calls and batches refused because their owner would have passed a limit.",
+                 "limit", stats.limit_refusals);
   families->Begin(MetricType::Counter, "viommu_attach_transitions_total",
                   "Changes of a device's domain, by kind and whether DMA saw a gap.");
   for (const EngineStats::Transitions& transition : stats.transitions) {

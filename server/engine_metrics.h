@@ -5,7 +5,8 @@
 //   viommu_mappings, viommu_mapped_bytes                areas of all address spaces
 //   viommu_claimed_devices, viommu_attached_devices
 //   viommu_remembered_requests                          request ids kept for repeats
-//   viommu_table_pages                                  4 KiB pages in tables and queues
+//   viommu_limit_refusals_total{limit}                  calls and batches that would have passed
+//   one viommu_table_pages                                  4 KiB pages in tables and queues
 //   viommu_invalidations_total{kind}
 //   viommu_invalidation_queue_depth{iommu}              descriptors not yet taken by the hardware
 //   viommu_invalidation_waits_total{iommu}, viommu_invalidation_errors_total{iommu}

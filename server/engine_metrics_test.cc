@@ -20,6 +20,7 @@ TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
   stats.attached_devices = 5;
   stats.transitions = {{"blocked_to_paging", 6, 7}};
   stats.remembered_requests = 8;
+  stats.limit_refusals = {{"max_mappings", 14}, {"max_ioas", 0}};
   stats.backend.table_pages = 9;
   stats.backend.invalidations = {{"iotlb_page", 10}, {"wait", 0}};
   stats.backend.faults = {{"SPT.2", 11}};
@@ -39,6 +40,9 @@ TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
            "viommu_objects{kind=\"ioas\"} 2\n",
            "viommu_objects{kind=\"domain\"} 0\n",
            "viommu_mappings 3\n",
+           "viommu_limit_refusals_total{limit=\"max_mappings\"} 14\n",
+           "viommu_limit_refusals_total{limit=\"max_ioas\"} 0\n",
+           "# TYPE viommu_limit_refusals_total counter\n",
            "viommu_mapped_bytes 1099511627776\n",
            "viommu_claimed_devices 4\n",
            "viommu_attached_devices 5\n",

@@ -24,6 +24,16 @@ Limits
   --max_threads N             most calls that run at once                    [256]
   --drain_timeout_seconds N   for running calls after SIGTERM                 [30]
 
+What one owner may have at a time
+  --owner_max_memory_regions N           memory regions                     [4096]
+  --owner_max_ioas N                     IO address spaces                  [4096]
+  --owner_max_domains N                  paging domains                     [4096]
+  --owner_max_mappings N                 mappings of all its spaces     [16777216]
+  --owner_max_mapped_bytes N             bytes that they map                [2^46]
+  --owner_max_region_bytes_total N       bytes of its memory regions        [2^46]
+  --owner_max_operations_in_flight N     calls and batches under way         [256]
+  --owner_max_streams N                  open mapping streams                 [64]
+
 Other
   --log_level LEVEL           debug, info, warning or error                 [info]
   --config FILE               reads settings from a file

@@ -78,10 +78,11 @@ struct Daemon {
   Endpoints endpoints;
 };
 
-absl::Status StartEngine(Topology topology, Daemon* daemon) {
+absl::Status StartEngine(const Config& config, Topology topology, Daemon* daemon) {
   ASSIGN_OR_RETURN(daemon->backend, SoftBackend::Create(std::move(topology), {}, {}));
   ASSIGN_OR_RETURN(daemon->engine,
-                   Engine::Create({kVersion}, daemon->backend.get(), &daemon->journal, RealEnv()));
+                   Engine::Create({kVersion, config.owner_limits}, daemon->backend.get(),
+                                  &daemon->journal, RealEnv()));
   return absl::OkStatus();
 }
 
@@ -152,7 +153,7 @@ absl::Status Serve(const Config& config, Topology topology, const TerminationSig
   ASSIGN_OR_RETURN(daemon.state_dir, StateDir::Open(config.state_dir));
   // That of a daemon that was killed must not be taken for ours.
   daemon.state_dir->RemoveFile(kEndpointsFile);
-  RETURN_IF_ERROR(StartEngine(std::move(topology), &daemon));
+  RETURN_IF_ERROR(StartEngine(config, std::move(topology), &daemon));
   RETURN_IF_ERROR(StartServer(config, log, &daemon));
   RETURN_IF_ERROR(StartMetrics(config, &daemon));
   RETURN_IF_ERROR(Announce(daemon, log));

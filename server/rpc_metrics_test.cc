@@ -11,10 +11,8 @@
 namespace viommu {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 
 std::string Scrape(const prometheus::Registry& registry) {
   return prometheus::TextSerializer().Serialize(registry.Collect());

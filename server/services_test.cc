@@ -21,6 +21,16 @@ TEST_F(ServicesTest, ShowsHostAndLimits) {
   EXPECT_EQ(host.backend(), "fake");
   EXPECT_EQ(host.limits().max_batch_entries(), kMaxBatchEntries);
   EXPECT_EQ(host.limits().max_message_bytes(), 4u << 20);
+  const OwnerLimits limits;
+  const v1::OwnerLimits& shown = host.limits().owner();
+  EXPECT_EQ(shown.max_memory_regions(), limits.max_memory_regions);
+  EXPECT_EQ(shown.max_ioas(), limits.max_ioas);
+  EXPECT_EQ(shown.max_domains(), limits.max_domains);
+  EXPECT_EQ(shown.max_mappings(), limits.max_mappings);
+  EXPECT_EQ(shown.max_mapped_bytes(), limits.max_mapped_bytes);
+  EXPECT_EQ(shown.max_region_bytes_total(), limits.max_region_bytes_total);
+  EXPECT_EQ(shown.max_operations_in_flight(), limits.max_operations_in_flight);
+  EXPECT_EQ(shown.max_streams(), limits.max_streams);
 
   v1::ListIommusResponse iommus;
   ASSERT_TRUE(

@@ -120,6 +120,11 @@ TEST(StatusTest, AdvisesToRetryOnlyWhatMaySucceedUnchanged) {
     EXPECT_FALSE(Has<RetryInfo>(ToRpcStatus(Error(absl::StatusCode::kAborted, reason, "look"))));
   }
   EXPECT_FALSE(Has<RetryInfo>(ToRpcStatus(absl::NotFoundError("no"))));
+  const auto exhausted = [](const char* reason) {
+    return ToRpcStatus(Error(absl::StatusCode::kResourceExhausted, reason, "too much"));
+  };
+  EXPECT_TRUE(Has<RetryInfo>(exhausted("IN_FLIGHT_LIMIT"))) << "what is under way ends by itself";
+  EXPECT_FALSE(Has<RetryInfo>(exhausted("MAPPING_LIMIT"))) << "the client must unmap first";
 }
 
 TEST(StatusTest, StaysBelowTheMetadataLimitOfClients) {

@@ -22,6 +22,8 @@ class Domain : public Object {
         device(device),
         properties(std::move(properties)) {}
 
+  Usage Holds() const override { return Usage(Resource::kDomains, 1); }
+
   const Uid ioas;
   const DeviceIndex device;  // Fixed its format; it need not be attached.
   const DomainProperties properties;

@@ -1,5 +1,8 @@
 #include "engine/model/ioas.h"
 
+#include <utility>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
@@ -24,6 +27,14 @@ absl::Status Misaligned(absl::string_view what, uint64_t value, uint64_t alignme
 
 PlacedArea Placed(IntervalMap<Area>::const_iterator it) {
   return {IovaRange{it.first(), it.last()}, it.value()};
+}
+
+// Moves every area of one map to another in which nothing lies there. A million areas may move
+// under the engine's one lock, so the smaller map is moved, whichever it is.
+void MoveAll(IntervalMap<Area>& from, IntervalMap<Area>& into) {
+  if (from.size() > into.size()) std::swap(from, into);
+  for (auto it = from.begin(); it != from.end(); ++it) into.Insert(it.range(), it.value());
+  from.Clear();
 }
 
 }  // namespace
@@ -109,6 +120,10 @@ absl::Status Ioas::PlanRemove(const IovaRange& range, std::vector<PlacedArea>* r
   if (removed->size() == before) {
     return NotCovered(absl::StrCat("no area in ", ToString(range)));
   }
+  if (removed->size() - before > areas_.size() / 2) {
+    RevokeAround(range);
+    return absl::OkStatus();
+  }
   for (size_t i = before; i < removed->size(); ++i) {
     const PlacedArea& area = (*removed)[i];
     areas_.Erase(area.range.first);
@@ -122,15 +137,38 @@ absl::Status Ioas::PlanRemoveAll(std::vector<PlacedArea>* removed) {
   return PlanRemove(IovaRange{0, kMaxAddress}, removed);
 }
 
-void Ioas::UndoRemove(const PlacedArea& area) {
-  revoked_.Erase(area.range.first);
-  areas_.Insert(area.range, area.area);
+void Ioas::RevokeAround(const IovaRange& range) {
+  std::vector<PlacedArea> kept;
+  for (auto it = areas_.begin(); it != areas_.end() && it.first() < range.first; ++it) {
+    kept.push_back(Placed(it));
+  }
+  auto it = range.last == kMaxAddress ? areas_.end() : areas_.LowerBound(range.last + 1);
+  for (; it != areas_.end(); ++it) kept.push_back(Placed(it));
+  // Out of both: one that is planned may lie where one is revoked.
+  for (const PlacedArea& area : kept) areas_.Erase(area.range.first);
+  MoveAll(areas_, revoked_);
+  for (const PlacedArea& area : kept) areas_.Insert(area.range, area.area);
 }
 
-void Ioas::CommitRemove(const PlacedArea& area) {
-  revoked_.Erase(area.range.first);
-  --mapping_count_;
-  mapped_bytes_ -= area.range.size_bytes();
+void Ioas::UndoRemove(absl::Span<const PlacedArea> removed) {
+  if (removed.size() == revoked_.size()) {
+    MoveAll(revoked_, areas_);
+    return;
+  }
+  for (auto it = removed.rbegin(); it != removed.rend(); ++it) {
+    revoked_.Erase(it->range.first);
+    areas_.Insert(it->range, it->area);
+  }
+}
+
+void Ioas::CommitRemove(absl::Span<const PlacedArea> removed) {
+  const bool all = removed.size() == revoked_.size();
+  if (all) revoked_.Clear();
+  for (const PlacedArea& area : removed) {
+    if (!all) revoked_.Erase(area.range.first);
+    mapped_bytes_ -= area.range.size_bytes();
+  }
+  mapping_count_ -= removed.size();
 }
 
 std::optional<PlacedArea> Ioas::FindCommitted(Iova iova) const {

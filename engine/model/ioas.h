@@ -35,6 +35,12 @@ class Ioas : public Object {
   Ioas(std::string owner, std::string id, Uid uid)
       : Object(kKind, std::move(owner), std::move(id), uid) {}
 
+  Usage Holds() const override {
+    Usage usage = Usage::OfMappings(mapping_count_, mapped_bytes_);
+    usage[Resource::kIoas] = 1;
+    return usage;
+  }
+
   // One area to be added, its source looked up.
   struct Addition {
     std::optional<Iova> iova;
@@ -58,8 +64,9 @@ class Ioas : public Object {
   absl::Status PlanRemove(const IovaRange& range, std::vector<PlacedArea>* removed);
   // The same for every area; an empty Ioas is no error.
   absl::Status PlanRemoveAll(std::vector<PlacedArea>* removed);
-  void UndoRemove(const PlacedArea& area);
-  void CommitRemove(const PlacedArea& area);
+  // Takes back what the two did, in any number of calls / makes it final.
+  void UndoRemove(absl::Span<const PlacedArea> removed);
+  void CommitRemove(absl::Span<const PlacedArea> removed);
 
   // The committed view.
   uint64_t mapping_count() const { return mapping_count_; }
@@ -82,6 +89,9 @@ class Ioas : public Object {
   absl::btree_set<Uid> domains;  // Committed and planned ones.
 
  private:
+  // Moves the areas of `range`, all of them committed and whole, to the revoked ones by taking the
+  // others out of their way: for when those are fewer.
+  void RevokeAround(const IovaRange& range);
   absl::Status CheckSource(const Addition& addition) const;
 
   IovaSpace space_;

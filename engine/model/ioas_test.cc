@@ -77,7 +77,7 @@ TEST_F(IoasTest, ShowsARevokedAreaUntilItsRemovalIsCommitted) {
   EXPECT_TRUE(ioas_.FindCommitted(0x1800).has_value());
   EXPECT_EQ(ioas_.mapped_bytes(), 0x1000u);
   EXPECT_FALSE(ioas_.FirstOverlap({0, kMaxAddress}).has_value()) << "plans see it gone";
-  ioas_.CommitRemove(removed[0]);
+  ioas_.CommitRemove(removed);
   EXPECT_EQ(Seen(), Iovas{});
   EXPECT_EQ(ioas_.mapping_count(), 0u);
   EXPECT_EQ(ioas_.mapped_bytes(), 0u);
@@ -87,7 +87,7 @@ TEST_F(IoasTest, PutsARevokedAreaBack) {
   Committed(0x1000);
   std::vector<PlacedArea> removed;
   ASSERT_TRUE(ioas_.PlanRemoveAll(&removed).ok());
-  ioas_.UndoRemove(removed[0]);
+  ioas_.UndoRemove(removed);
   EXPECT_EQ(Seen(), Iovas{0x1000});
   EXPECT_EQ(Reason(ioas_.PlanAdd(At(0x1000, 0x1000)).status()), "ALREADY_EXISTS IOVA_OCCUPIED");
 }
@@ -101,7 +101,7 @@ TEST_F(IoasTest, ShowsWhatIsInForceWhereOneAreaReplacesAnother) {
   const PlacedArea replacing = Planned(0x2000);
   EXPECT_EQ(Seen(), (Iovas{0x1000, 0x5000, 0x9000}));
   EXPECT_EQ(ioas_.FindCommitted(0x2800)->range.first, 0x1000u) << "the old area is in force";
-  for (const PlacedArea& area : removed) ioas_.CommitRemove(area);
+  ioas_.CommitRemove(removed);
   EXPECT_EQ(Seen(), Iovas{0x9000});
   ioas_.CommitAdd(replacing);
   EXPECT_EQ(Seen(), (Iovas{0x2000, 0x9000}));
@@ -149,7 +149,7 @@ TEST_F(IoasTest, RemovesWholeAreasOrNothing) {
     std::vector<PlacedArea> removed;
     EXPECT_EQ(Reason(ioas_.PlanRemove(c.range, &removed)), c.reason);
     EXPECT_EQ(removed.size(), c.removed);
-    for (const PlacedArea& area : removed) ioas_.UndoRemove(area);
+    ioas_.UndoRemove(removed);
     EXPECT_TRUE(ioas_.FirstOverlap({0x1000, 0x1000}).has_value());
     EXPECT_TRUE(ioas_.FirstOverlap({0x5fff, 0x5fff}).has_value());
   }
@@ -177,6 +177,67 @@ TEST_F(IoasTest, DoesNotRemoveWhatIsStillBeingMapped) {
   ioas_.CommitAdd(planned);
   EXPECT_EQ(Reason(ioas_.PlanRemoveAll(&removed)), "OK");
   EXPECT_EQ(removed.size(), 2u);
+}
+
+// Removing everything moves whole maps; whatever is revoked already must stay apart.
+TEST_F(IoasTest, RemovesEverythingBesideWhatIsRevokedAlready) {
+  const Iovas all = {0x1000, 0x3000, 0x5000, 0x7000};
+  for (const uint64_t earlier : {0, 1, 2, 3}) {
+    for (const bool undo : {true, false}) {
+      SCOPED_TRACE(std::to_string(earlier) + (undo ? " undone" : ""));
+      for (const Iova iova : all) Committed(iova);
+      std::vector<PlacedArea> first, rest;
+      for (uint64_t i = 0; i < earlier; ++i) {
+        ASSERT_TRUE(ioas_.PlanRemove({all[i], all[i] + 0xfff}, &first).ok());
+      }
+      ASSERT_TRUE(ioas_.PlanRemoveAll(&rest).ok());
+      EXPECT_EQ(rest.size(), all.size() - earlier);
+      EXPECT_EQ(Seen(), all);
+      EXPECT_FALSE(ioas_.FirstOverlap({0, kMaxAddress}).has_value());
+      if (undo) {
+        ioas_.UndoRemove(rest);
+        EXPECT_TRUE(ioas_.FirstOverlap({0x7000, 0x7000}).has_value());
+        EXPECT_EQ(ioas_.FirstOverlap({0x1000, 0x1fff}).has_value(), earlier == 0);
+        EXPECT_EQ(Seen(), all);
+        rest.clear();
+        ASSERT_TRUE(ioas_.PlanRemoveAll(&rest).ok());
+      }
+      ioas_.CommitRemove(first);
+      EXPECT_EQ(Seen(), Iovas(all.begin() + earlier, all.end()));
+      EXPECT_EQ(ioas_.mapping_count(), all.size() - earlier);
+      ioas_.CommitRemove(rest);
+      EXPECT_EQ(Seen(), Iovas{});
+      EXPECT_EQ(ioas_.mapping_count(), 0u);
+      EXPECT_EQ(ioas_.mapped_bytes(), 0u);
+    }
+  }
+}
+
+TEST_F(IoasTest, RemovesMostAroundWhatStays) {
+  const Iovas all = {0x1000, 0x3000, 0x5000, 0x7000, 0x9000};
+  for (const Iova iova : all) Committed(iova);
+  std::vector<PlacedArea> hole, most;
+  ASSERT_TRUE(ioas_.PlanRemove({0x1000, 0x1fff}, &hole).ok());
+  const PlacedArea replacing = Planned(0x1000);  // Lies where an area is revoked.
+  const PlacedArea above = Planned(0xb000);
+  ASSERT_TRUE(ioas_.PlanRemove({0x3000, 0x8fff}, &most).ok());
+  EXPECT_EQ(most.size(), 3u);
+  EXPECT_EQ(Seen(), all);
+  EXPECT_FALSE(ioas_.FirstOverlap({0x2000, 0x8fff}).has_value());
+  EXPECT_EQ(ioas_.FirstOverlap({0, 0x2fff})->area.planned, 1u);
+  EXPECT_TRUE(ioas_.FirstOverlap({0x9000, 0xafff}).has_value());
+  EXPECT_TRUE(ioas_.FirstOverlap({0xb000, 0xbfff}).has_value());
+  ioas_.UndoRemove(most);
+  EXPECT_TRUE(ioas_.FirstOverlap({0x5000, 0x5fff}).has_value());
+  most.clear();
+  ASSERT_TRUE(ioas_.PlanRemove({0x3000, 0x8fff}, &most).ok());
+  ioas_.CommitRemove(hole);
+  ioas_.CommitAdd(replacing);
+  ioas_.CommitAdd(above);
+  EXPECT_EQ(Seen(), (Iovas{0x1000, 0x3000, 0x5000, 0x7000, 0x9000, 0xb000}));
+  ioas_.CommitRemove(most);
+  EXPECT_EQ(Seen(), (Iovas{0x1000, 0x9000, 0xb000}));
+  EXPECT_EQ(ioas_.mapping_count(), 3u);
 }
 
 TEST_F(IoasTest, RemovesAllOfNothingWithoutAnError) {

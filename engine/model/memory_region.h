@@ -22,6 +22,12 @@ class MemoryRegion : public Object {
         size_bytes(size_bytes),
         numa_node(numa_node) {}
 
+  Usage Holds() const override {
+    Usage usage(Resource::kMemoryRegions, 1);
+    usage[Resource::kRegionBytes] = size_bytes;
+    return usage;
+  }
+
   const uint64_t size_bytes;
   const std::optional<int32_t> numa_node;
 };

@@ -25,7 +25,8 @@ absl::string_view DomainStateName(DomainState state) {
   return "";
 }
 
-Model::Model(const Backend* backend, Env* env) : backend_(backend), env_(env) {
+Model::Model(const Backend* backend, Env* env, const OwnerLimits& limits)
+    : ledger(limits), backend_(backend), env_(env) {
   absl::flat_hash_map<std::string, size_t> group_by_name;
   for (const DeviceSpec& spec : backend->topology().devices) {
     const auto index = static_cast<DeviceIndex>(devices.size());
@@ -122,6 +123,22 @@ std::string Model::IdOrGenerated(const std::string& id, ObjectKind kind) {
   if (!id.empty()) return id;
   return absl::StrFormat("%s-%012x", absl::AsciiStrToLower(Collection(kind)),
                          env_->Random() & 0xffffffffffff);
+}
+
+absl::Status Model::ReserveObject(std::unique_ptr<Object> object) {
+  ASSIGN_OR_RETURN(Object * reserved, objects.Reserve(std::move(object)));
+  const absl::StatusOr<Account*> account = ledger.Take(reserved->owner(), reserved->Holds());
+  if (account.ok()) {
+    reserved->account = *account;
+  } else {
+    objects.Erase(reserved->uid());
+  }
+  return account.status();
+}
+
+void Model::Discard(Object& object) {
+  ledger.GiveBack(*object.account, object.Holds());
+  objects.Erase(object.uid());
 }
 
 void Model::Publish(Object& object) {

@@ -6,7 +6,9 @@
 #define VIOMMU_ENGINE_MODEL_MODEL_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/btree_map.h"
@@ -20,6 +22,7 @@
 #include "engine/model/device.h"
 #include "engine/model/domain.h"
 #include "engine/model/ioas.h"
+#include "engine/model/ledger.h"
 #include "engine/model/memory_region.h"
 #include "engine/model/object_table.h"
 #include "engine/types.h"
@@ -36,7 +39,7 @@ absl::string_view DomainStateName(DomainState state);
 class Model {
  public:
   // Fills devices and groups from the backend's topology; every group belongs to the host.
-  Model(const Backend* backend, Env* env);
+  Model(const Backend* backend, Env* env, const OwnerLimits& limits);
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
@@ -72,6 +75,13 @@ class Model {
   std::string TargetName(const DomainTarget& target, absl::string_view principal) const;
   DomainState StateOf(const Group& group) const;
 
+  // Takes the name for an object under construction and charges its owner with it.
+  // kAlreadyExists <KIND>_EXISTS; kResourceExhausted: Ledger::Refusal
+  template <typename T>
+  absl::StatusOr<T*> Reserve(std::unique_ptr<T> object);
+  // Removes an object, whatever its state, and gives back what its owner is charged for it. Nothing
+  // refers to it.
+  void Discard(Object& object);
   // Makes a reserved object live, at its first revision.
   void Publish(Object& object);
   // Called at commit: every committed change has its own revision.
@@ -88,6 +98,7 @@ class Model {
                                          size_t limit) const;
 
   ObjectTable objects;
+  Ledger ledger;
   std::vector<Device> devices;  // By DeviceIndex.
   std::vector<Group> groups;
   uint64_t revision = 0;  // Of the last committed change.
@@ -95,6 +106,7 @@ class Model {
   absl::btree_map<std::pair<DomainState, DomainState>, uint64_t> transitions[2];
 
  private:
+  absl::Status ReserveObject(std::unique_ptr<Object> object);
   absl::StatusOr<Object*> FindObject(const CallContext& context, const ObjectRef& ref,
                                      ObjectKind kind) const;
 
@@ -109,6 +121,14 @@ absl::StatusOr<T*> Model::Find(const CallContext& context, const ObjectRef& ref)
   absl::StatusOr<Object*> object = FindObject(context, ref, T::kKind);
   if (!object.ok()) return object.status();
   return static_cast<T*>(*object);
+}
+
+template <typename T>
+absl::StatusOr<T*> Model::Reserve(std::unique_ptr<T> object) {
+  T* const reserved = object.get();
+  const absl::Status status = ReserveObject(std::move(object));
+  if (!status.ok()) return status;
+  return reserved;
 }
 
 }  // namespace viommu

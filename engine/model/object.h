@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "engine/backend/backend.h"
+#include "engine/model/ledger.h"
 
 namespace viommu {
 
@@ -41,8 +42,12 @@ class Object {
   // "ioas/vm0" for its owner, "owners/alice/ioas/vm0" for others.
   std::string NameFor(absl::string_view principal) const;
 
+  // What its owner is charged for while it exists.
+  virtual Usage Holds() const { return {}; }
+
   State state = State::kReserved;
-  uint64_t generation = 1;  // Counts the changes that the etag tells.
+  Account* account = nullptr;  // Its owner's, while it is in the model.
+  uint64_t generation = 1;     // Counts the changes that the etag tells.
   uint64_t revision = 0;
   absl::Time create_time;
 

@@ -75,6 +75,7 @@ class DetachOperation : public AnsweringOperation<DetachAnswer> {
       : AnsweringOperation(std::move(context)), device_id_(std::move(device)) {}
 
   absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
+  bool revokes() const override { return true; }
   absl::Status Plan(Model& model) override;
   bool nothing_to_do() const override { return !attached_; }
   void Unplan(Model&) override {}

@@ -73,6 +73,7 @@ class ReleaseOperation : public GroupChange {
   ReleaseOperation(CallContext context, std::string device, std::string etag)
       : GroupChange(std::move(context), std::move(device)), etag_(std::move(etag)) {}
 
+  bool revokes() const override { return true; }
   absl::Status Plan(Model& model) override;
   LogicalOperation Logical() const override { return record::Release{device_id()}; }
   absl::Status Apply(Backend& backend) override;

@@ -52,6 +52,8 @@ class DeleteOperation : public Operation {
     return absl::OkStatus();
   }
 
+  bool revokes() const override { return true; }
+
   void Unplan(Model&) override { object_->state = Object::State::kLive; }
 
   LogicalOperation Logical() const override { return record::Destroy{object_->uid()}; }
@@ -59,7 +61,7 @@ class DeleteOperation : public Operation {
   void Commit(Model& model) override {
     ++model.revision;
     DropWhatItHolds(model);
-    model.objects.Erase(object_->uid());
+    model.Discard(*object_);
   }
 
  protected:

@@ -63,14 +63,12 @@ absl::Status CreateDomainOperation::Plan(Model& model) {
   RETURN_IF_ERROR(CheckClaimed(model, *device, ioas_->owner()));
   ASSIGN_OR_RETURN(const DomainProperties properties,
                    model.backend().PlanDomain({ioas_->uid(), device->index}));
-  auto domain =
-      std::make_unique<Domain>(ioas_->owner(), model.IdOrGenerated(id_, ObjectKind::kDomain),
-                               model.objects.NextUid(), ioas_->uid(), device->index, properties);
-  domain_ = domain.get();
-  RETURN_IF_ERROR(model.objects.Reserve(std::move(domain)).status());
+  ASSIGN_OR_RETURN(domain_, model.Reserve(std::make_unique<Domain>(
+                                ioas_->owner(), model.IdOrGenerated(id_, ObjectKind::kDomain),
+                                model.objects.NextUid(), ioas_->uid(), device->index, properties)));
   absl::Status reserved = ReserveSpace(properties, domain_->uid());
   if (!reserved.ok()) {
-    model.objects.Erase(domain_->uid());
+    model.Discard(*domain_);
     return reserved;
   }
   ioas_->AddReferences(domain_->uid(), 1);
@@ -84,7 +82,7 @@ void CreateDomainOperation::Unplan(Model& model) {
   ioas_->DropReferences(domain_->uid(), 1);
   ioas_->space().RemoveAlignment(domain_->uid());
   ioas_->space().Unreserve(domain_->uid());
-  model.objects.Erase(domain_->uid());
+  model.Discard(*domain_);
 }
 
 LogicalOperation CreateDomainOperation::Logical() const {

@@ -17,6 +17,19 @@ absl::Status CheckOperator(const CallContext& context) {
       .Errno("EPERM");
 }
 
+Usage HoldsOf(const PlacedArea& area) { return Usage::OfMappings(1, area.range.size_bytes()); }
+
+absl::Status CheckRoom(Ledger& ledger, uint64_t length_bytes) {
+  const Account& host = ledger.host();
+  if (ledger.Left(host, Resource::kMappings) == 0) {
+    return ledger.Refusal(host, Resource::kMappings, 1);
+  }
+  if (ledger.Left(host, Resource::kMappedBytes) < length_bytes) {
+    return ledger.Refusal(host, Resource::kMappedBytes, length_bytes);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<Uid>> HostMapOperation::Lanes(Model& model) {
@@ -68,6 +81,7 @@ absl::Status HostMapOperation::Plan(Model& model) {
   Group& group = model.GroupOf(*device);
   translated_ = group.default_domain == DefaultDomainType::kDma;
   ASSIGN_OR_RETURN(const Iova iova, Choose(model, group, *region_));
+  RETURN_IF_ERROR(CheckRoom(model.ledger, source_.length_bytes));
   area_ = {IovaRange{iova, iova + (source_.length_bytes - 1)},
            Area(region_->uid(), source_.offset_bytes, source_.permission, /*is_planned=*/true)};
   if (!group.host.areas.Insert(area_.range, area_.area)) {
@@ -76,6 +90,7 @@ absl::Status HostMapOperation::Plan(Model& model) {
         .Errno("EEXIST");
   }
   region_->AddReferences(group.uid, 1);
+  model.ledger.Charge(model.ledger.host(), HoldsOf(area_));
   answer() = iova;
   return absl::OkStatus();
 }
@@ -84,6 +99,7 @@ void HostMapOperation::Unplan(Model& model) {
   Group& group = model.GroupOf(model.devices[device_]);
   group.host.areas.Erase(area_.range.first);
   region_->DropReferences(group.uid, 1);
+  model.ledger.GiveBack(model.ledger.host(), HoldsOf(area_));
 }
 
 LogicalOperation HostMapOperation::Logical() const {
@@ -138,6 +154,7 @@ void HostUnmapOperation::Commit(Model& model) {
   Group& group = model.GroupOf(model.devices[device_]);
   group.host.areas.Erase(area_.range.first);
   model.Get<MemoryRegion>(area_.area.region)->DropReferences(group.uid, 1);
+  model.ledger.GiveBack(model.ledger.host(), HoldsOf(area_));
   ++model.revision;
 }
 

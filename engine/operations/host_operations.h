@@ -3,7 +3,8 @@
 //
 // HostMap and HostUnmap stand for the host's DMA API: the engine chooses the IOVA in the group's
 // DMA default domain; under IDENTITY the IOVA is the physical address. They are not journalled
-// state: the host's mappings die with the host. Errors: those of Engine::HostMap, HostUnmap,
+// state: the host's mappings die with the host. What is mapped is charged to the host's own account
+// (Ledger::host), whichever operator asked. Errors: those of Engine::HostMap, HostUnmap,
 // SetDeviceHealth.
 #ifndef VIOMMU_ENGINE_OPERATIONS_HOST_OPERATIONS_H_
 #define VIOMMU_ENGINE_OPERATIONS_HOST_OPERATIONS_H_
@@ -58,6 +59,7 @@ class HostUnmapOperation : public Operation {
         length_bytes_(length_bytes) {}
 
   absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
+  bool revokes() const override { return true; }
   absl::Status Plan(Model& model) override;
   void Unplan(Model&) override {}
   LogicalOperation Logical() const override;

@@ -7,15 +7,14 @@
 namespace viommu {
 
 absl::Status CreateIoasOperation::Plan(Model& model) {
-  auto ioas = std::make_unique<Ioas>(
-      context().principal, model.IdOrGenerated(id_, ObjectKind::kIoas), model.objects.NextUid());
-  ioas_ = ioas.get();
-  RETURN_IF_ERROR(model.objects.Reserve(std::move(ioas)).status());
+  ASSIGN_OR_RETURN(ioas_, model.Reserve(std::make_unique<Ioas>(
+                              context().principal, model.IdOrGenerated(id_, ObjectKind::kIoas),
+                              model.objects.NextUid())));
   answer() = ViewOf(model, *ioas_, context().principal);
   return absl::OkStatus();
 }
 
-void CreateIoasOperation::Unplan(Model& model) { model.objects.Erase(ioas_->uid()); }
+void CreateIoasOperation::Unplan(Model& model) { model.Discard(*ioas_); }
 
 LogicalOperation CreateIoasOperation::Logical() const {
   return record::CreateIoas{ioas_->uid(), ioas_->id()};
@@ -65,8 +64,13 @@ void SetAllowedRangesOperation::Commit(Model& model) {
 }
 
 void DeleteIoasOperation::DropWhatItHolds(Model& model) {
+  // Areas side by side mostly map one region: it is looked up once.
+  MemoryRegion* region = nullptr;
   object().VisitCommitted(IovaRange{0, kMaxAddress}, [&](const PlacedArea& area) {
-    model.Get<MemoryRegion>(area.area.region)->DropReferences(object().uid(), 1);
+    if (region == nullptr || region->uid() != area.area.region) {
+      region = model.Get<MemoryRegion>(area.area.region);
+    }
+    region->DropReferences(object().uid(), 1);
     return true;
   });
 }

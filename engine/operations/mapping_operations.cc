@@ -73,6 +73,45 @@ absl::StatusOr<IovaRange> CheckedRange(Iova iova, uint64_t length,
   return IovaRange{iova, iova + (length - 1)};
 }
 
+// What is left of an owner's limits for the entries of one batch, which are added up here.
+class AreaBudget {
+ public:
+  AreaBudget(const Ledger& ledger, const Account& account)
+      : ledger_(ledger),
+        account_(account),
+        areas_left_(ledger.Left(account, Resource::kMappings)),
+        bytes_left_(ledger.Left(account, Resource::kMappedBytes)) {}
+
+  // Adds an entry, which is not longer than a memory region, so that no sum overflows. False: it
+  // would pass a limit, and is not added.
+  bool Spend(uint64_t length_bytes) {
+    wanted_bytes_ = bytes_ + length_bytes;
+    if (entries_ == areas_left_ || wanted_bytes_ > bytes_left_) return false;
+    ++entries_;
+    bytes_ = wanted_bytes_;
+    return true;
+  }
+  // After Spend answered false; says what the batch asks for up to that entry.
+  absl::Status Refusal() const {
+    if (entries_ == areas_left_) {
+      return ledger_.Refusal(account_, Resource::kMappings, entries_ + 1);
+    }
+    return ledger_.Refusal(account_, Resource::kMappedBytes, wanted_bytes_);
+  }
+
+  size_t entries() const { return entries_; }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  const Ledger& ledger_;
+  const Account& account_;
+  const uint64_t areas_left_;
+  const uint64_t bytes_left_;
+  size_t entries_ = 0;
+  uint64_t bytes_ = 0;
+  uint64_t wanted_bytes_ = 0;
+};
+
 std::string EntryField(absl::string_view field, size_t index) {
   return absl::StrCat(field, "[", index, "]");
 }
@@ -81,20 +120,28 @@ std::string EntryField(absl::string_view field, size_t index) {
 
 // ---- What Map and CopyMappings share ----
 
-absl::Status AddAreasOperation::PlanAll(Ioas& ioas, absl::Span<const Ioas::Addition> additions,
+absl::Status AddAreasOperation::PlanAll(Model& model, Ioas& ioas,
+                                        absl::Span<const Ioas::Addition> additions,
                                         absl::string_view field) {
   std::vector<PlacedArea> areas;
   areas.reserve(additions.size());
+  AreaBudget budget(model.ledger, *ioas.account);
   for (const Ioas::Addition& addition : additions) {
-    absl::StatusOr<PlacedArea> placed = ioas.PlanAdd(addition);
-    if (!placed.ok()) {
-      for (auto it = areas.rbegin(); it != areas.rend(); ++it) ioas.UndoAdd(*it);
-      return AtIndex(placed.status(), areas.size(), EntryField(field, areas.size()));
+    const absl::StatusOr<PlacedArea> placed = ioas.PlanAdd(addition);
+    absl::Status refusal = placed.status();
+    if (placed.ok()) {
+      areas.push_back(*placed);
+      if (budget.Spend(addition.length_bytes)) continue;
+      refusal = budget.Refusal();
     }
-    areas.push_back(*placed);
+    const size_t index = budget.entries();
+    for (auto it = areas.rbegin(); it != areas.rend(); ++it) ioas.UndoAdd(*it);
+    return AtIndex(refusal, index, EntryField(field, index));
   }
   ioas_ = &ioas;
   areas_ = std::move(areas);
+  bytes_ = budget.bytes();
+  model.ledger.Charge(*ioas.account, Charged());
   regions_.clear();
   answer().iovas.clear();
   for (size_t i = 0; i < areas_.size(); ++i) {
@@ -109,7 +156,8 @@ absl::Status AddAreasOperation::PlanAll(Ioas& ioas, absl::Span<const Ioas::Addit
   return absl::OkStatus();
 }
 
-void AddAreasOperation::Unplan(Model&) {
+void AddAreasOperation::Unplan(Model& model) {
+  model.ledger.GiveBack(*ioas_->account, Charged());
   for (auto it = areas_.rbegin(); it != areas_.rend(); ++it) ioas_->UndoAdd(*it);
   for (MemoryRegion* const region : regions_) region->DropReferences(ioas_->uid(), 1);
 }
@@ -181,7 +229,7 @@ absl::StatusOr<std::vector<Ioas::Addition>> MapOperation::Resolve(const Model& m
 absl::Status MapOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(Ioas * ioas, FindIoas(model, context(), ref_, only_));
   ASSIGN_OR_RETURN(const std::vector<Ioas::Addition> additions, Resolve(model));
-  return PlanAll(*ioas, additions, "mappings");
+  return PlanAll(model, *ioas, additions, "mappings");
 }
 
 // ---- CopyMappings ----
@@ -238,7 +286,7 @@ absl::Status CopyMappingsOperation::Plan(Model& model) {
     piece.iova = iova;
     iova += piece.length_bytes;
   }
-  return PlanAll(*destination, pieces, "pieces");
+  return PlanAll(model, *destination, pieces, "pieces");
 }
 
 // ---- Unmap ----
@@ -277,9 +325,7 @@ absl::Status UnmapOperation::Plan(Model& model) {
   return absl::OkStatus();
 }
 
-void UnmapOperation::Unplan(Model&) {
-  for (auto it = areas_.rbegin(); it != areas_.rend(); ++it) ioas_->UndoRemove(*it);
-}
+void UnmapOperation::Unplan(Model&) { ioas_->UndoRemove(areas_); }
 
 LogicalOperation UnmapOperation::Logical() const {
   record::Unmap logical{ioas_->uid(), {}};
@@ -296,10 +342,13 @@ absl::Status UnmapOperation::Apply(Backend& backend) {
 }
 
 void UnmapOperation::Commit(Model& model) {
-  for (const PlacedArea& area : areas_) {
-    ioas_->CommitRemove(area);
-    model.Get<MemoryRegion>(area.area.region)->DropReferences(ioas_->uid(), 1);
+  ioas_->CommitRemove(areas_);
+  // Areas side by side mostly map one region: it is looked up once.
+  for (size_t i = 0, n = 0; i < areas_.size(); i += n) {
+    for (n = 1; i + n < areas_.size() && areas_[i + n].area.region == areas_[i].area.region;) ++n;
+    model.Get<MemoryRegion>(areas_[i].area.region)->DropReferences(ioas_->uid(), n);
   }
+  model.ledger.GiveBack(*ioas_->account, Usage::OfMappings(areas_.size(), answer().unmapped_bytes));
   answer().mapping_revision = ioas_->mapping_revision = ++model.revision;
 }
 

@@ -24,12 +24,15 @@ class AddAreasOperation : public AnsweringOperation<MapAnswer> {
 
  protected:
   // Reserves every addition or none; the error names the failing one as `field`[i].
-  absl::Status PlanAll(Ioas& ioas, absl::Span<const Ioas::Addition> additions,
+  absl::Status PlanAll(Model& model, Ioas& ioas, absl::Span<const Ioas::Addition> additions,
                        absl::string_view field);
 
  private:
+  Usage Charged() const { return Usage::OfMappings(areas_.size(), bytes_); }
+
   Ioas* ioas_ = nullptr;  // Stays, as its lane is held.
   std::vector<PlacedArea> areas_;
+  uint64_t bytes_ = 0;  // Of all areas_ together.
   // Of areas_, by position. A region is held once for every area that maps it.
   std::vector<MemoryRegion*> regions_;
 };
@@ -86,6 +89,7 @@ class UnmapOperation : public AnsweringOperation<UnmapAnswer> {
 
   absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
   bool stackable() const override { return true; }
+  bool revokes() const override { return true; }
   absl::Status Plan(Model& model) override;
   bool nothing_to_do() const override { return areas_.empty(); }
   void Unplan(Model& model) override;

@@ -36,16 +36,15 @@ absl::Status CreateMemoryRegionOperation::Validate(const Model& model) const {
 
 absl::Status CreateMemoryRegionOperation::Plan(Model& model) {
   RETURN_IF_ERROR(Validate(model));
-  auto region = std::make_unique<MemoryRegion>(context().principal,
-                                               model.IdOrGenerated(id_, ObjectKind::kMemoryRegion),
-                                               model.objects.NextUid(), size_bytes_, numa_node_);
-  region_ = region.get();
-  RETURN_IF_ERROR(model.objects.Reserve(std::move(region)).status());
+  ASSIGN_OR_RETURN(region_,
+                   model.Reserve(std::make_unique<MemoryRegion>(
+                       context().principal, model.IdOrGenerated(id_, ObjectKind::kMemoryRegion),
+                       model.objects.NextUid(), size_bytes_, numa_node_)));
   answer() = ViewOf(*region_, context().principal);
   return absl::OkStatus();
 }
 
-void CreateMemoryRegionOperation::Unplan(Model& model) { model.objects.Erase(region_->uid()); }
+void CreateMemoryRegionOperation::Unplan(Model& model) { model.Discard(*region_); }
 
 LogicalOperation CreateMemoryRegionOperation::Logical() const {
   return record::CreateMemoryRegion{region_->uid(), region_->id(), size_bytes_, numa_node_};

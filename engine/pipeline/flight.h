@@ -19,8 +19,9 @@ class Pipeline::Flight {
   Flight(Operation* operation, Cohort* cohort) : operation(operation), cohort(cohort) {}
 
   Operation* const operation;
-  Cohort* const cohort;    // Null: none.
-  std::vector<Uid> lanes;  // Those it is in; ascending.
+  Cohort* const cohort;        // Null: none.
+  std::vector<Uid> lanes;      // Those it is in; ascending.
+  Account* counted = nullptr;  // Its caller's, where it counts as under way; null: it does not.
   bool planned = false;
   bool accepted = false;       // Was planned and journalled once; its deadline is over.
   bool retry_at_head = false;  // Its plan was refused while others were under way.

@@ -33,6 +33,10 @@ class Operation {
   // Only operations that are all stackable may be under way on a lane together.
   virtual bool stackable() const { return false; }
 
+  // Whether it only takes away what somebody has. A revoke is never refused because of what its
+  // caller has under way; everything else is a grant and is.
+  virtual bool revokes() const { return false; }
+
   // Validates, decides, and reserves the outcome in the model, so that later plans see it. On an
   // error the model is as before.
   virtual absl::Status Plan(Model& model) = 0;

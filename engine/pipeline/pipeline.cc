@@ -51,6 +51,12 @@ std::unique_ptr<Pipeline::Flight> Pipeline::Start(Operation& operation, Cohort* 
     Fail(*flight, DeadlineExceeded());
     return flight;
   }
+  absl::Status admitted = Admit(*flight);
+  if (!admitted.ok()) {
+    if (!may_wait) return nullptr;
+    Fail(*flight, std::move(admitted));
+    return flight;
+  }
   absl::StatusOr<std::vector<Uid>> lanes = operation.Lanes(*model_);
   if (!lanes.ok()) {
     Fail(*flight, lanes.status());
@@ -59,7 +65,7 @@ std::unique_ptr<Pipeline::Flight> Pipeline::Start(Operation& operation, Cohort* 
   Enter(*flight, *std::move(lanes));
   const PlanOutcome outcome = AwaitPlan(*flight, may_wait);
   if (outcome == PlanOutcome::kMustWait) {
-    Leave(*flight);
+    End(*flight);
     return nullptr;
   }
   if (outcome == PlanOutcome::kPlanned) Depart(*flight);
@@ -87,7 +93,7 @@ absl::Status Pipeline::Finish(Flight& flight) {
       break;
     }
     flight.operation->Commit(*model_);
-    Leave(flight);
+    End(flight);
     flight.result = std::move(applied);
   }
   return *flight.result;
@@ -141,6 +147,7 @@ Pipeline::PlanOutcome Pipeline::AwaitPlan(Flight& flight, bool may_wait) {
 }
 
 Pipeline::PlanOutcome Pipeline::Fail(Flight& flight, absl::Status why) {
+  model_->ledger.CountIfRefusal(why);
   std::vector<Flight*> ended{&flight};
   if (flight.cohort != nullptr) {
     flight.cohort->stopped_ = true;
@@ -152,7 +159,7 @@ Pipeline::PlanOutcome Pipeline::Fail(Flight& flight, absl::Status why) {
     }
   }
   for (Flight* const one : ended) {
-    Leave(*one);
+    End(*one);
     one->result = StreamStopped();
   }
   flight.result = std::move(why);
@@ -163,7 +170,7 @@ void Pipeline::Depart(Flight& flight) {
   Operation& operation = *flight.operation;
   if (operation.nothing_to_do() || operation.context().validate_only) {
     if (!operation.nothing_to_do()) operation.Unplan(*model_);
-    Leave(flight);
+    End(flight);
     flight.result = absl::OkStatus();
     return;
   }
@@ -202,6 +209,21 @@ void Pipeline::TakeBack(Flight& failed) {
   failed.operation->Unplan(*model_);
   failed.planned = false;
   journal_->Abort(failed.ticket);
+}
+
+absl::Status Pipeline::Admit(Flight& flight) {
+  if (flight.operation->revokes()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(flight.counted, model_->ledger.Take(flight.operation->context().principal,
+                                                       Usage(Resource::kOperationsInFlight, 1)));
+  return absl::OkStatus();
+}
+
+void Pipeline::End(Flight& flight) {
+  Leave(flight);
+  Account* const counted = std::exchange(flight.counted, nullptr);
+  if (counted != nullptr) {
+    model_->ledger.GiveBack(*counted, Usage(Resource::kOperationsInFlight, 1));
+  }
 }
 
 bool Pipeline::Heads(const Flight& flight) const {

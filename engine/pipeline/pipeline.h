@@ -10,6 +10,10 @@
 // record is durable and it heads its lanes. When that fails, the plans behind it are taken back in
 // reverse, then its own, and those behind are planned again.
 //
+// A caller may have a limited number of grants (what is no revoke) under way: one more is refused
+// at once. Revokes are not counted, so that an Unmap always gets into its lane, and behind no more
+// grants than the limit lets each of those who may act on the object have.
+//
 // The thread that waits for an operation drives it; there are no threads of our own. Thread-safe.
 #ifndef VIOMMU_ENGINE_PIPELINE_PIPELINE_H_
 #define VIOMMU_ENGINE_PIPELINE_PIPELINE_H_
@@ -50,14 +54,15 @@ class Pipeline {
   absl::Mutex& mutex() ABSL_LOCK_RETURNED(mutex_) { return mutex_; }
 
   // The whole way. A dry run (validate_only) ends after Plan, taken back.
-  // Errors: the operation's own; kDeadlineExceeded; kUnavailable JOURNAL_FAILED.
+  // Errors: the operation's own; kDeadlineExceeded; kUnavailable JOURNAL_FAILED; kResourceExhausted
+  // IN_FLIGHT_LIMIT: a grant, and its caller has too many under way.
   absl::Status Run(Operation& operation) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The first half, up to the journal. Once an operation of `cohort` has failed, at whatever step,
   // those after it fail too, under way or yet to come (kAborted STREAM_STOPPED), until Resume;
   // null: none. With `may_wait` false answers null, having changed nothing, when the operation can
-  // not be planned at once. Otherwise never null: an operation that failed already has its status
-  // in Finish.
+  // not be planned at once, or its caller has too many grants under way. Otherwise never null: an
+  // operation that failed already has its status in Finish.
   std::unique_ptr<Flight> Start(Operation& operation, Cohort* cohort, bool may_wait)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -87,6 +92,10 @@ class Pipeline {
   // in their lanes.
   void TakeBack(Flight& failed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // Counts a grant as under way. kResourceExhausted IN_FLIGHT_LIMIT
+  absl::Status Admit(Flight& flight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The opposite of Admit and Enter.
+  void End(Flight& flight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Heads(const Flight& flight) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MayPlan(const Flight& flight) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Enter(Flight& flight, std::vector<Uid> lanes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

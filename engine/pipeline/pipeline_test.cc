@@ -123,7 +123,7 @@ class PipelineTest : public ::testing::Test {
 
   FakeBackend backend_{SmallTopology()};
   FakeJournal journal_;
-  Model model_{&backend_, RealEnv()};
+  Model model_{&backend_, RealEnv(), OwnerLimits()};
   Pipeline pipeline_{&model_, &backend_, &journal_};
   Log log_;
   std::vector<std::unique_ptr<Step>> steps_;
