@@ -37,6 +37,7 @@ constexpr Limit kThreads = {8, 4096, 256};
 constexpr Limit kConnections = {8, 65536, 1024};
 constexpr Limit kStreamsPerConnection = {1, 4096, 128};
 constexpr Limit kMetadataBytes = {1 << 10, 1 << 20, 8 << 10};
+constexpr Limit kBufferedBytes = {16 << 20, 2047u << 20, 256 << 20};
 constexpr Limit kHandshakeMs = {100, 60000, 3000};
 constexpr Limit kKeepaliveIntervalMs = {1000, 7200000, 60000};
 constexpr Limit kKeepaliveTimeoutMs = {100, 600000, 10000};
@@ -168,6 +169,8 @@ void Checker::CheckConnections(Config* config) {
              message_.max_streams_per_connection(), kStreamsPerConnection);
   config->max_metadata_bytes = Number("max_metadata_bytes", message_.has_max_metadata_bytes(),
                                       message_.max_metadata_bytes(), kMetadataBytes);
+  config->max_buffered_bytes = Number("max_buffered_bytes", message_.has_max_buffered_bytes(),
+                                      message_.max_buffered_bytes(), kBufferedBytes);
   config->handshake_timeout =
       absl::Milliseconds(Number("handshake_timeout_ms", message_.has_handshake_timeout_ms(),
                                 message_.handshake_timeout_ms(), kHandshakeMs));

@@ -31,6 +31,7 @@ struct Config {
   uint32_t max_connections = 0;
   uint32_t max_streams_per_connection = 0;
   uint32_t max_metadata_bytes = 0;
+  uint32_t max_buffered_bytes = 0;
   absl::Duration handshake_timeout;
   absl::Duration keepalive_interval;
   absl::Duration keepalive_timeout;

@@ -26,6 +26,7 @@ Limits
                               unix socket                               [1024]
   --max_streams_per_connection N  calls at once on one connection        [128]
   --max_metadata_bytes N      headers of one call                       [8192]
+  --max_buffered_bytes N      of all calls that wait to be read    [268435456]
   --handshake_timeout_ms N    for a new connection to speak HTTP/2      [3000]
   --keepalive_interval_ms N   silence after which a client is asked    [60000]
   --keepalive_timeout_ms N    for its answer                           [10000]

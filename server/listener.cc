@@ -140,11 +140,13 @@ void Listener::AcceptFrom(const ListenSocket& socket) {
       Admit(socket, std::move(connection));
       continue;
     }
-    if (errno == EAGAIN) return;
-    if (!IsLack(errno)) continue;
-    const int lack = errno;
-    Refuse(socket.transport(), Refusal::kResources, lack);
-    if (lack != EMFILE || !TurnOneAway(socket)) return Pause();
+    // The kernel wants a descriptor before it looks whether anybody is waiting.
+    const int error = errno == EMFILE ? TurnOneAway(socket) : errno;
+    if (error == EAGAIN) return;
+    if (!IsLack(error)) continue;
+    // Whoever waits goes on waiting; the kernel refuses them when they become too many.
+    Report(socket.transport(), Refusal::kResources, error);
+    return Pause();
   }
 }
 
@@ -164,17 +166,22 @@ void Listener::Admit(const ListenSocket& socket, UniqueFd connection) {
   options_.deliver(socket.fd(), std::move(connection));
 }
 
-// False: not even with the reserve could it be taken in.
-bool Listener::TurnOneAway(const ListenSocket& socket) {
-  if (!reserve_.valid()) return false;
+// 0, or the errno for which not even with the reserve one could be taken in; EAGAIN: none waits.
+int Listener::TurnOneAway(const ListenSocket& socket) {
+  if (!reserve_.valid()) return EMFILE;
   reserve_.Close();
-  const bool taken = Accept(socket).valid();
+  const int error = Accept(socket).valid() ? 0 : errno;
   reserve_ = NewReserve();
-  return taken;
+  if (error == 0) Refuse(socket.transport(), Refusal::kResources, EMFILE);
+  return error;
 }
 
 void Listener::Refuse(Transport transport, Refusal why, int error) {
   if (options_.metrics != nullptr) options_.metrics->Refused(transport, why);
+  Report(transport, why, error);
+}
+
+void Listener::Report(Transport transport, Refusal why, int error) {
   const Clock::time_point now = Clock::now();
   std::optional<Clock::time_point>& last = last_refusal_[static_cast<size_t>(why)];
   const bool new_episode = !last.has_value() || now - *last > kQuiet;

@@ -68,8 +68,9 @@ class Listener {
   void Handle(int fd, uint32_t events);
   void AcceptFrom(const ListenSocket& socket);
   void Admit(const ListenSocket& socket, UniqueFd connection);
-  bool TurnOneAway(const ListenSocket& socket);
+  int TurnOneAway(const ListenSocket& socket);
   void Refuse(Transport transport, Refusal why, int error);
+  void Report(Transport transport, Refusal why, int error);
   void Forget(int watched);
   void Pause();
   void Resume();

@@ -106,6 +106,7 @@ absl::Status StartServer(const Config& config, Log* log, Daemon* daemon) {
   options.max_threads = static_cast<int>(config.max_threads);
   options.max_connections = MaxConnections(config, log);
   options.max_metadata_bytes = static_cast<int>(config.max_metadata_bytes);
+  options.max_buffered_bytes = config.max_buffered_bytes;
   options.max_streams_per_connection = static_cast<int>(config.max_streams_per_connection);
   options.handshake_timeout = config.handshake_timeout;
   options.keepalive_interval = config.keepalive_interval;

@@ -44,6 +44,8 @@ void ApplyLimits(const ServerOptions& options, grpc::ServerBuilder* builder) {
   builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
   grpc::ResourceQuota quota("viommud");
   quota.SetMaxThreads(options.max_threads);
+  // gRPC looks at the size of a message only when it has all of it.
+  quota.Resize(options.max_buffered_bytes);
   builder->SetResourceQuota(quota);
   builder->SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, kMinPollers);
   builder->SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, kMaxPollers);

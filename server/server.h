@@ -29,6 +29,8 @@ struct ServerOptions {
   int max_connections = 1024;
   size_t max_message_bytes = size_t{4} << 20;
   int max_metadata_bytes = 8 << 10;
+  // For all that clients have sent and that waits in gRPC; beyond, gRPC cancels calls.
+  size_t max_buffered_bytes = size_t{256} << 20;
   // Calls and streams at work at once; one more is answered RESOURCE_EXHAUSTED.
   int max_threads = 512;
   int max_streams_per_connection = 128;
