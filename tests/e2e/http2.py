@@ -4,14 +4,19 @@ import socket
 import struct
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
+    0, 1, 3, 4, 6, 7, 8, 9)
 ACK = END_STREAM = 1
 END_HEADERS = 4
 ENHANCE_YOUR_CALM = 11
 MAX_CONCURRENT_STREAMS = 3  # A setting.
+MAX_FRAME = 16384
 
 _FRAME = struct.Struct(">BHBBL")  # Length in two parts, type, flags, stream.
 _SECONDS = 20
+# What viommud lets a client send at once: on a connection, and on each stream.
+_CONNECTION_WINDOW = 65535
+_STREAM_WINDOW = (4 << 20) - 1
 
 
 def frame(kind, flags=0, stream=0, payload=b""):
@@ -78,8 +83,12 @@ class Connection:
         return True
 
     def start(self):
-        """Becomes an HTTP/2 connection: its settings are sent and the daemon's acknowledged."""
-        self.send(PREFACE, frame(SETTINGS), frame(SETTINGS, ACK))
+        """Exchanges settings: those of the daemon, by number. None: it has hung up."""
+        self.send(PREFACE, frame(SETTINGS))
+        settings = self.frame_of(SETTINGS)
+        # Only what was acknowledged binds: sent too early, it would acknowledge nothing.
+        self.send(frame(SETTINGS, ACK))
+        return settings and {number: value for number, value in struct.iter_unpack(">HL", settings)}
 
     def read(self, size):
         """`size` bytes, or None at the connection's end; raises TimeoutError in a silence."""
@@ -127,6 +136,29 @@ class Connection:
             elif kind == RST_STREAM:
                 return b""
         return None
+
+    def send_message(self, stream, length):
+        """Sends one message of so many zeros, as far as the daemon's windows let; ends the call.
+
+        Returns how many bytes went, and the frames that ended it: headers or resets."""
+        windows = {0: _CONNECTION_WINDOW, stream: _STREAM_WINDOW}
+        head, sent, ending = message(b"", length=length), 0, []
+        for kind, flags, number, payload in self.frames():
+            if kind == WINDOW_UPDATE and number in windows:
+                windows[number] += int.from_bytes(payload, "big")
+            elif kind == PING and not flags & ACK:
+                self.send(frame(PING, ACK, 0, payload))
+            elif number == stream and kind in (HEADERS, RST_STREAM):
+                ending.append((kind, payload))
+                if kind == RST_STREAM or flags & END_STREAM:
+                    break
+            while sent < length and min(windows.values()) >= MAX_FRAME:
+                piece = (head + bytes(min(MAX_FRAME - len(head), length - sent)))
+                sent += len(piece) - len(head)
+                head = b""
+                self.send(frame(DATA, END_STREAM if sent == length else 0, stream, piece))
+                windows = {key: left - len(piece) for key, left in windows.items()}
+        return sent, ending
 
     def closed(self):
         """Whether the daemon has closed it by now."""
