@@ -34,6 +34,14 @@ struct Limit {
 };
 constexpr Limit kMessageBytes = {64 << 10, 64 << 20, 4 << 20};
 constexpr Limit kThreads = {8, 4096, 256};
+constexpr Limit kConnections = {8, 65536, 1024};
+constexpr Limit kStreamsPerConnection = {1, 4096, 128};
+constexpr Limit kMetadataBytes = {1 << 10, 1 << 20, 8 << 10};
+constexpr Limit kBufferedBytes = {16 << 20, 2047u << 20, 256 << 20};
+constexpr Limit kHandshakeMs = {100, 60000, 3000};
+constexpr Limit kKeepaliveIntervalMs = {1000, 7200000, 60000};
+constexpr Limit kKeepaliveTimeoutMs = {100, 600000, 10000};
+constexpr Limit kMinClientKeepaliveIntervalMs = {100, 3600000, 10000};
 constexpr Limit kDrainSeconds = {0, 3600, 30};
 
 // The settings that limit one owner, each with its largest value; the least is 1. Their defaults
@@ -114,6 +122,7 @@ class Checker {
   uint32_t Number(absl::string_view setting, bool given, uint32_t value, const Limit& limit);
   LogLevel Level();
   OwnerLimits Owner();
+  void CheckConnections(Config* config);
 
   const DaemonConfig& message_;
   const TextFile& file_;
@@ -190,6 +199,30 @@ OwnerLimits Checker::Owner() {
   return limits;
 }
 
+void Checker::CheckConnections(Config* config) {
+  config->max_connections = Number("max_connections", message_.has_max_connections(),
+                                   message_.max_connections(), kConnections);
+  config->max_streams_per_connection =
+      Number("max_streams_per_connection", message_.has_max_streams_per_connection(),
+             message_.max_streams_per_connection(), kStreamsPerConnection);
+  config->max_metadata_bytes = Number("max_metadata_bytes", message_.has_max_metadata_bytes(),
+                                      message_.max_metadata_bytes(), kMetadataBytes);
+  config->max_buffered_bytes = Number("max_buffered_bytes", message_.has_max_buffered_bytes(),
+                                      message_.max_buffered_bytes(), kBufferedBytes);
+  config->handshake_timeout =
+      absl::Milliseconds(Number("handshake_timeout_ms", message_.has_handshake_timeout_ms(),
+                                message_.handshake_timeout_ms(), kHandshakeMs));
+  config->keepalive_interval =
+      absl::Milliseconds(Number("keepalive_interval_ms", message_.has_keepalive_interval_ms(),
+                                message_.keepalive_interval_ms(), kKeepaliveIntervalMs));
+  config->keepalive_timeout =
+      absl::Milliseconds(Number("keepalive_timeout_ms", message_.has_keepalive_timeout_ms(),
+                                message_.keepalive_timeout_ms(), kKeepaliveTimeoutMs));
+  config->min_client_keepalive_interval = absl::Milliseconds(
+      Number("min_client_keepalive_interval_ms", message_.has_min_client_keepalive_interval_ms(),
+             message_.min_client_keepalive_interval_ms(), kMinClientKeepaliveIntervalMs));
+}
+
 Config Checker::Check(const Environment& environment) {
   Config config;
   config.state_dir = StateDir(environment);
@@ -203,6 +236,7 @@ Config Checker::Check(const Environment& environment) {
                                     message_.max_message_bytes(), kMessageBytes);
   config.max_threads =
       Number("max_threads", message_.has_max_threads(), message_.max_threads(), kThreads);
+  CheckConnections(&config);
   config.drain_timeout =
       absl::Seconds(Number("drain_timeout_seconds", message_.has_drain_timeout_seconds(),
                            message_.drain_timeout_seconds(), kDrainSeconds));

@@ -29,6 +29,14 @@ struct Config {
   std::string topology;         // Empty: the one built in.
   uint32_t max_message_bytes = 0;
   uint32_t max_threads = 0;
+  uint32_t max_connections = 0;
+  uint32_t max_streams_per_connection = 0;
+  uint32_t max_metadata_bytes = 0;
+  uint32_t max_buffered_bytes = 0;
+  absl::Duration handshake_timeout;
+  absl::Duration keepalive_interval;
+  absl::Duration keepalive_timeout;
+  absl::Duration min_client_keepalive_interval;
   absl::Duration drain_timeout;
   LogLevel log_level = LogLevel::kInfo;
   OwnerLimits owner_limits;

@@ -59,6 +59,14 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.topology, "");
   EXPECT_EQ(config.max_message_bytes, 4194304u);
   EXPECT_EQ(config.max_threads, 256u);
+  EXPECT_EQ(config.max_connections, 1024u);
+  EXPECT_EQ(config.max_streams_per_connection, 128u);
+  EXPECT_EQ(config.max_metadata_bytes, 8192u);
+  EXPECT_EQ(config.max_buffered_bytes, 268435456u);
+  EXPECT_EQ(config.handshake_timeout, absl::Seconds(3));
+  EXPECT_EQ(config.keepalive_interval, absl::Minutes(1));
+  EXPECT_EQ(config.keepalive_timeout, absl::Seconds(10));
+  EXPECT_EQ(config.min_client_keepalive_interval, absl::Seconds(10));
   EXPECT_EQ(config.drain_timeout, absl::Seconds(30));
   EXPECT_EQ(config.log_level, LogLevel::kInfo);
   EXPECT_EQ(config.owner_limits.max_memory_regions, 4096u);
@@ -101,7 +109,9 @@ TEST(ConfigTest, ReadsEverySettingFromTheFile) {
   const std::string path = WriteFile(R"(
     state_dir: "s" unix_socket: "u.sock" tcp_address: "[::1]:0" metrics_address: ""
     topology: "t" max_message_bytes: 65536 max_threads: 8 drain_timeout_seconds: 0
-    log_level: LOG_LEVEL_ERROR
+    log_level: LOG_LEVEL_ERROR max_connections: 9 max_streams_per_connection: 10
+    max_metadata_bytes: 2048 max_buffered_bytes: 16777216 handshake_timeout_ms: 101 keepalive_interval_ms: 1001
+    keepalive_timeout_ms: 102 min_client_keepalive_interval_ms: 103
   )");
   const auto [config, problems] = Load({"--config", path});
   EXPECT_THAT(problems, IsEmpty());
@@ -112,6 +122,14 @@ TEST(ConfigTest, ReadsEverySettingFromTheFile) {
   EXPECT_EQ(config.topology, "t");
   EXPECT_EQ(config.max_message_bytes, 65536u);
   EXPECT_EQ(config.max_threads, 8u);
+  EXPECT_EQ(config.max_connections, 9u);
+  EXPECT_EQ(config.max_streams_per_connection, 10u);
+  EXPECT_EQ(config.max_metadata_bytes, 2048u);
+  EXPECT_EQ(config.max_buffered_bytes, 16777216u);
+  EXPECT_EQ(config.handshake_timeout, absl::Milliseconds(101));
+  EXPECT_EQ(config.keepalive_interval, absl::Milliseconds(1001));
+  EXPECT_EQ(config.keepalive_timeout, absl::Milliseconds(102));
+  EXPECT_EQ(config.min_client_keepalive_interval, absl::Milliseconds(103));
   EXPECT_EQ(config.drain_timeout, absl::ZeroDuration());
   EXPECT_EQ(config.log_level, LogLevel::kError);
 }
@@ -165,6 +183,14 @@ TEST(ConfigTest, KeepsSettingsInTheirRange) {
   } kCases[] = {
       {"max_message_bytes", {"65536", "67108864"}, {"65535", "67108865", "-1", "0x10000", ""}},
       {"max_threads", {"8", "4096"}, {"7", "4097"}},
+      {"max_connections", {"8", "65536"}, {"7", "65537"}},
+      {"max_streams_per_connection", {"1", "4096"}, {"0", "4097"}},
+      {"max_metadata_bytes", {"1024", "1048576"}, {"1023", "1048577"}},
+      {"max_buffered_bytes", {"16777216", "2146435072"}, {"16777215", "2146435073"}},
+      {"handshake_timeout_ms", {"100", "60000"}, {"99", "60001", "3s"}},
+      {"keepalive_interval_ms", {"1000", "7200000"}, {"999", "7200001"}},
+      {"keepalive_timeout_ms", {"100", "600000"}, {"99", "600001"}},
+      {"min_client_keepalive_interval_ms", {"100", "3600000"}, {"99", "3600001"}},
       {"drain_timeout_seconds", {"0", "3600"}, {"3601", "30s"}},
       {"tcp_address", {"", "127.0.0.1:0", "localhost:65535"}, {"7700", "127.0.0.1:65536"}},
       {"metrics_address", {"", "[::1]:9477"}, {"9477", "::1:9477"}},

@@ -22,6 +22,16 @@ What it serves
 Limits
   --max_message_bytes N       largest request                            [4194304]
   --max_threads N             most calls that run at once                    [256]
+  --max_connections N         open at once; one in eight is kept for the
+                              unix socket                               [1024]
+  --max_streams_per_connection N  calls at once on one connection        [128]
+  --max_metadata_bytes N      headers of one call                       [8192]
+  --max_buffered_bytes N      of all calls that wait to be read    [268435456]
+  --handshake_timeout_ms N    for a new connection to speak HTTP/2      [3000]
+  --keepalive_interval_ms N   silence after which a client is asked    [60000]
+  --keepalive_timeout_ms N    for its answer                           [10000]
+  --min_client_keepalive_interval_ms N  least time between a client's pings
+                                                                       [10000]
   --drain_timeout_seconds N   for running calls after SIGTERM                 [30]
 
 What one owner may have at a time

@@ -30,7 +30,9 @@
 #include "prometheus/registry.h"
 #include "server/announcement.h"
 #include "server/config.h"
+#include "server/connection_metrics.h"
 #include "server/engine_metrics.h"
+#include "server/file_limit.h"
 #include "server/log.h"
 #include "server/mapping_metrics.h"
 #include "server/metrics_endpoint.h"
@@ -42,7 +44,6 @@
 #include "server/state_dir.h"
 #include "server/text_file.h"
 #include "server/topology.h"
-#include "server/unix_socket.h"
 
 namespace viommu {
 namespace {
@@ -73,6 +74,7 @@ struct Daemon {
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   RpcMetrics rpc_metrics{AllMethods(), registry.get()};
   MappingMetrics mapping_metrics{registry.get()};
+  ConnectionMetrics connection_metrics{registry.get()};
   std::unique_ptr<Server> server;
   std::unique_ptr<MetricsEndpoint> metrics;
   Endpoints endpoints;
@@ -86,18 +88,37 @@ absl::Status StartEngine(const Config& config, Topology topology, Daemon* daemon
   return absl::OkStatus();
 }
 
+// As many connections as were asked for, or as the limit of open files has room for.
+int MaxConnections(const Config& config, Log* log) {
+  const auto wanted = static_cast<int>(config.max_connections);
+  const int most = MakeRoomForConnections(wanted);
+  if (most < wanted) {
+    log->Write(LogLevel::kWarning, "max_connections_lowered",
+               {{"wanted", wanted}, {"max_connections", most}, {"why", "limit of open files"}});
+  }
+  return most;
+}
+
 absl::Status StartServer(const Config& config, Log* log, Daemon* daemon) {
-  RETURN_IF_ERROR(RemoveStaleSocket(config.unix_socket));
   ServerOptions options;
   options.listen_addresses.push_back("unix:" + config.unix_socket);
   if (!config.tcp_address.empty()) options.listen_addresses.push_back(config.tcp_address);
   options.max_message_bytes = config.max_message_bytes;
   options.max_threads = static_cast<int>(config.max_threads);
+  options.max_connections = MaxConnections(config, log);
+  options.max_metadata_bytes = static_cast<int>(config.max_metadata_bytes);
+  options.max_buffered_bytes = config.max_buffered_bytes;
+  options.max_streams_per_connection = static_cast<int>(config.max_streams_per_connection);
+  options.handshake_timeout = config.handshake_timeout;
+  options.keepalive_interval = config.keepalive_interval;
+  options.keepalive_timeout = config.keepalive_timeout;
+  options.min_client_keepalive_interval = config.min_client_keepalive_interval;
   options.mapping_metrics = &daemon->mapping_metrics;
+  options.connection_metrics = &daemon->connection_metrics;
+  options.log = log;
   options.interceptors.push_back(
       std::make_unique<RpcInterceptorFactory>(&daemon->rpc_metrics, log));
   ASSIGN_OR_RETURN(daemon->server, Server::Start(daemon->engine.get(), std::move(options)));
-  RETURN_IF_ERROR(RestrictSocket(config.unix_socket));
   daemon->endpoints.unix_socket = std::filesystem::absolute(config.unix_socket).string();
   if (config.tcp_address.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(SocketAddress tcp, ParseSocketAddress(config.tcp_address));

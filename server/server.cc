@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
 #include "grpc/health/v1/health.pb.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
@@ -15,9 +17,11 @@
 #include "server/domain_service.h"
 #include "server/host_service.h"
 #include "server/ioas_service.h"
+#include "server/listen_socket.h"
 #include "server/mapping_service.h"
 #include "server/memory_service.h"
 #include "server/simulation_service.h"
+#include "server/unique_fd.h"
 
 namespace viommu {
 namespace {
@@ -40,6 +44,8 @@ void ApplyLimits(const ServerOptions& options, grpc::ServerBuilder* builder) {
   builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
   grpc::ResourceQuota quota("viommud");
   quota.SetMaxThreads(options.max_threads);
+  // gRPC looks at the size of a message only when it has all of it.
+  quota.Resize(options.max_buffered_bytes);
   builder->SetResourceQuota(quota);
   builder->SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, kMinPollers);
   builder->SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, kMaxPollers);
@@ -54,19 +60,41 @@ void ApplyConnectionRules(const ServerOptions& options, grpc::ServerBuilder* bui
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                               Milliseconds(options.min_client_keepalive_interval));
-  // With it a second daemon would silently share the port with the first.
-  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
 
-absl::Status ListenFailed(const std::vector<std::string>& addresses,
-                          const std::vector<int>& ports) {
-  std::string which;
-  for (size_t i = 0; i < addresses.size(); ++i) {
-    if (ports[i] == 0) absl::StrAppend(&which, which.empty() ? "" : ", ", addresses[i]);
+// Listens on every address; `ports` gets the first port of each.
+absl::StatusOr<std::vector<ListenSocket>> ListenOnAll(const ServerOptions& options,
+                                                      std::vector<int>* ports) {
+  std::vector<ListenSocket> all;
+  for (const std::string& address : options.listen_addresses) {
+    ASSIGN_OR_RETURN(std::vector<ListenSocket> sockets,
+                     ListenOn(address, options.keepalive_timeout));
+    ports->push_back(sockets.front().port());
+    std::move(sockets.begin(), sockets.end(), std::back_inserter(all));
   }
-  return Error(absl::StatusCode::kUnavailable, "LISTEN_FAILED",
-               absl::StrCat("can not listen on ", which, ": in use, or not an address of ours"))
-      .Errno("EADDRINUSE");
+  return all;
+}
+
+absl::Status ServerNotBuilt() {
+  return Error(absl::StatusCode::kResourceExhausted, "SERVER_NOT_BUILT",
+               "gRPC can not start a server: too few file descriptors or threads");
+}
+
+// What carries accepted connections to gRPC.
+Listener::Options ListenerOptions(
+    const ServerOptions& options,
+    std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor) {
+  Listener::Options listener;
+  listener.max_connections = options.max_connections;
+  listener.metrics = options.connection_metrics;
+  listener.log = options.log;
+  listener.deliver = [acceptor = std::move(acceptor)](int listen_fd, UniqueFd connection) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+    parameters.listener_fd = listen_fd;
+    parameters.fd = connection.Release();
+    acceptor->HandleNewConnection(&parameters);
+  };
+  return listener;
 }
 
 }  // namespace
@@ -121,23 +149,31 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Engine* engine, ServerOpti
   auto services =
       std::make_unique<Services>(engine, options.max_message_bytes, options.mapping_metrics);
   for (grpc::Service* service : services->All()) builder.RegisterService(service);
-  std::vector<int> ports(options.listen_addresses.size(), 0);
-  for (size_t i = 0; i < ports.size(); ++i) {
-    builder.AddListeningPort(options.listen_addresses[i], grpc::InsecureServerCredentials(),
-                             &ports[i]);
-  }
+  std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor =
+      builder.experimental().AddExternalConnectionAcceptor(
+          grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+          grpc::InsecureServerCredentials());
+  std::vector<int> ports;
+  ASSIGN_OR_RETURN(std::vector<ListenSocket> sockets, ListenOnAll(options, &ports));
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr) return ListenFailed(options.listen_addresses, ports);
+  if (server == nullptr) return ServerNotBuilt();
   for (const std::string& name : Services::Names()) {
     server->GetHealthCheckService()->SetServingStatus(name, true);
   }
+  // Only now: a connection that comes before gRPC has started would be lost.
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<Listener> listener,
+      Listener::Start(std::move(sockets), ListenerOptions(options, std::move(acceptor))));
   return std::unique_ptr<Server>(
-      new Server(std::move(services), std::move(server), std::move(ports)));
+      new Server(std::move(services), std::move(server), std::move(listener), std::move(ports)));
 }
 
 Server::Server(std::unique_ptr<Services> services, std::unique_ptr<grpc::Server> server,
-               std::vector<int> ports)
-    : services_(std::move(services)), server_(std::move(server)), ports_(std::move(ports)) {}
+               std::unique_ptr<Listener> listener, std::vector<int> ports)
+    : services_(std::move(services)),
+      server_(std::move(server)),
+      listener_(std::move(listener)),
+      ports_(std::move(ports)) {}
 
 Server::~Server() { Shutdown(absl::UnixEpoch()); }
 
@@ -146,6 +182,8 @@ std::vector<std::string> Server::ServiceNames() { return Services::Names(); }
 void Server::Drain() { server_->GetHealthCheckService()->Shutdown(); }
 
 void Server::Shutdown(absl::Time deadline) {
+  // gRPC would not even close a connection that it gets from now on.
+  listener_->StopAccepting();
   // gRPC takes a time before 1970 for one that never comes.
   server_->Shutdown(absl::ToChronoTime(std::max(deadline, absl::UnixEpoch())));
 }

@@ -15,15 +15,22 @@
 #include "engine/engine.h"
 #include "grpcpp/server.h"
 #include "grpcpp/support/server_interceptor.h"
+#include "server/connection_metrics.h"
+#include "server/listener.h"
+#include "server/log.h"
 #include "server/mapping_metrics.h"
 
 namespace viommu {
 
 struct ServerOptions {
-  // In gRPC's form: "unix:/run/viommud.sock", "127.0.0.1:7300"; port 0 lets the kernel choose.
+  // "unix:/run/viommud.sock" or "127.0.0.1:7300"; port 0 lets the kernel choose.
   std::vector<std::string> listen_addresses;
+  // Of these one in eight is kept for unix sockets; one more is closed as soon as it comes in.
+  int max_connections = 1024;
   size_t max_message_bytes = size_t{4} << 20;
   int max_metadata_bytes = 8 << 10;
+  // For all that clients have sent and that waits in gRPC; beyond, gRPC cancels calls.
+  size_t max_buffered_bytes = size_t{256} << 20;
   // Calls and streams at work at once; one more is answered RESOURCE_EXHAUSTED.
   int max_threads = 512;
   int max_streams_per_connection = 128;
@@ -33,8 +40,11 @@ struct ServerOptions {
   absl::Duration keepalive_interval = absl::Minutes(1);
   absl::Duration keepalive_timeout = absl::Seconds(10);
   absl::Duration min_client_keepalive_interval = absl::Seconds(10);
-  // Told of every map and unmap batch; may be null. Outlives the server.
+  // Told of every map and unmap batch, of connections, of what an operator should know; each may be
+  // null. They outlive the server.
   MappingMetrics* mapping_metrics = nullptr;
+  ConnectionMetrics* connection_metrics = nullptr;
+  Log* log = nullptr;
   // See every call, in this order: metrics, logs.
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
 };
@@ -45,7 +55,9 @@ class Server {
   // Serves at once; every service and the server as a whole are SERVING. `engine` outlives the
   // server.
   // kInvalidArgument: NO_LISTEN_ADDRESS.
-  // kUnavailable: LISTEN_FAILED, an address can not be listened on; it is named.
+  // kUnavailable: LISTEN_FAILED, SOCKET_IN_USE: an address can not be listened on; it is named.
+  // kFailedPrecondition: SOCKET_UNUSABLE, something else is where the unix socket should be.
+  // kResourceExhausted: NO_FILE_DESCRIPTOR, SERVER_NOT_BUILT.
   static absl::StatusOr<std::unique_ptr<Server>> Start(Engine* engine, ServerOptions options);
 
   // Full names of the services that it serves, besides those that gRPC brings.
@@ -62,8 +74,8 @@ class Server {
   // Health becomes NOT_SERVING, so that balancers and probes look elsewhere; calls still work.
   void Drain();
 
-  // Takes no further call, lets those that run finish until `deadline`, cancels the rest. Returns
-  // when all have ended.
+  // Takes no further connection and no further call, lets those that run finish until `deadline`,
+  // cancels the rest. Returns when all have ended.
   void Shutdown(absl::Time deadline);
 
   // Waits until Shutdown has been called.
@@ -73,10 +85,11 @@ class Server {
   struct Services;
 
   Server(std::unique_ptr<Services> services, std::unique_ptr<grpc::Server> server,
-         std::vector<int> ports);
+         std::unique_ptr<Listener> listener, std::vector<int> ports);
 
   const std::unique_ptr<Services> services_;  // Outlives server_.
   const std::unique_ptr<grpc::Server> server_;
+  const std::unique_ptr<Listener> listener_;  // Feeds server_.
   const std::vector<int> ports_;
 };
 

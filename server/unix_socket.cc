@@ -17,8 +17,6 @@
 namespace viommu {
 namespace {
 
-constexpr mode_t kOwnerOnly = 0600;
-
 absl::Status Unusable(const std::string& path, absl::string_view why) {
   return Error(absl::StatusCode::kFailedPrecondition, "SOCKET_UNUSABLE",
                absl::StrCat("socket ", path, ": ", why));
@@ -53,11 +51,6 @@ absl::Status RemoveStaleSocket(const std::string& path) {
   }
   if (error != ECONNREFUSED) return Unusable(path, std::strerror(error));
   if (unlink(path.c_str()) != 0) return Unusable(path, std::strerror(errno));
-  return absl::OkStatus();
-}
-
-absl::Status RestrictSocket(const std::string& path) {
-  if (chmod(path.c_str(), kOwnerOnly) != 0) return Unusable(path, std::strerror(errno));
   return absl::OkStatus();
 }
 

@@ -14,10 +14,6 @@ namespace viommu {
 //   removed.
 absl::Status RemoveStaleSocket(const std::string& path);
 
-// Lets only the owner connect (mode 0600).
-// kFailedPrecondition SOCKET_UNUSABLE: it can not be changed.
-absl::Status RestrictSocket(const std::string& path);
-
 }  // namespace viommu
 
 #endif  // VIOMMU_SERVER_UNIX_SOCKET_H_

@@ -1,6 +1,7 @@
 """Runs the real viommud for a test: in a folder of its own, on ports that the kernel chooses."""
 import json
 import os
+import resource
 import signal
 import subprocess
 import tempfile
@@ -24,14 +25,19 @@ def run(*flags, folder=None):
                           text=True, timeout=_START_SECONDS, check=False)
 
 
+def _limit_files(limit):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+
 class Daemon:
     """A viommud that serves from construction until stop(). Use it in a `with` statement.
 
     Its working directory is `folder`, and its state is in state/ there, so that the relative path
-    of its socket stays within what a socket's path may have, wherever the folder is.
+    of its socket stays within what a socket's path may have, wherever the folder is. It can have
+    at most `open_files` files open, if that is given.
     """
 
-    def __init__(self, *flags, folder=None, metrics=False):
+    def __init__(self, *flags, folder=None, metrics=False, open_files=None):
         self.folder = folder or new_folder()
         self.state_dir = os.path.join(self.folder, "state")
         # Without, it stops at once: the metrics' web server takes up to two seconds to notice.
@@ -40,7 +46,8 @@ class Daemon:
         self._stderr = self._open("stderr")
         self._process = subprocess.Popen(
             [BINARY, "--state_dir=state", f"--metrics_address={metrics_address}", *flags],
-            cwd=self.folder, stdin=subprocess.DEVNULL, stdout=self._stdout, stderr=self._stderr)
+            cwd=self.folder, stdin=subprocess.DEVNULL, stdout=self._stdout, stderr=self._stderr,
+            preexec_fn=open_files and (lambda: _limit_files(open_files)))
         try:
             self.endpoints = self._await_endpoints()
         except BaseException:

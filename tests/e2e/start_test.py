@@ -109,7 +109,11 @@ class InformationTest(unittest.TestCase):
         ended = daemon.run("--help")
         self.assertEqual((0, ""), (ended.returncode, ended.stderr))
         for flag in ("config", "state_dir", "unix_socket", "tcp_address", "metrics_address",
-                     "topology", "max_message_bytes", "max_threads", "drain_timeout_seconds",
+                     "topology", "max_message_bytes", "max_threads", "max_connections",
+                     "max_streams_per_connection", "max_metadata_bytes", "max_buffered_bytes",
+                     "handshake_timeout_ms",
+                     "keepalive_interval_ms", "keepalive_timeout_ms",
+                     "min_client_keepalive_interval_ms", "drain_timeout_seconds",
                      "log_level", "version", "help"):
             self.assertIn(f"--{flag} ", ended.stdout + " ")
         self.assertLessEqual(max(map(len, ended.stdout.splitlines())), 100)

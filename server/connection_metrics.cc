@@ -1,0 +1,26 @@
+#include "server/connection_metrics.h"
+
+#include <string>
+
+namespace viommu {
+
+ConnectionMetrics::ConnectionMetrics(prometheus::Registry* registry) {
+  auto& open = prometheus::BuildGauge()
+                   .Name("viommu_connections")
+                   .Help("Connections that are open.")
+                   .Register(*registry);
+  auto& refused = prometheus::BuildCounter()
+                      .Name("viommu_connections_refused_total")
+                      .Help("Connections that were closed as soon as they came in.")
+                      .Register(*registry);
+  for (const Transport transport : {Transport::kUnix, Transport::kTcp}) {
+    const std::string name(NameOf(transport));
+    open_[Index(transport)] = &open.Add({{"transport", name}});
+    for (const Refusal why : {Refusal::kLimit, Refusal::kResources}) {
+      refused_[Index(transport)][static_cast<size_t>(why)] =
+          &refused.Add({{"transport", name}, {"reason", std::string(NameOf(why))}});
+    }
+  }
+}
+
+}  // namespace viommu

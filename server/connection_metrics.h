@@ -1,0 +1,52 @@
+// server/connection_metrics.h -- How many connections are open, and how many were turned away.
+//
+//   viommu_connections                 {transport="unix|tcp"}
+//   viommu_connections_refused_total   {transport="unix|tcp", reason="limit|resources"}
+#ifndef VIOMMU_SERVER_CONNECTION_METRICS_H_
+#define VIOMMU_SERVER_CONNECTION_METRICS_H_
+
+#include <cstddef>
+
+#include "absl/strings/string_view.h"
+#include "prometheus/counter.h"
+#include "prometheus/gauge.h"
+#include "prometheus/registry.h"
+#include "server/transport.h"
+
+namespace viommu {
+
+// Why a connection was closed as soon as it came in.
+enum class Refusal {
+  kLimit,      // There were enough.
+  kResources,  // The process or the system had no file descriptor or memory for it.
+};
+
+inline constexpr int kRefusals = 2;
+
+// As metrics and logs call it.
+inline absl::string_view NameOf(Refusal refusal) {
+  return refusal == Refusal::kLimit ? "limit" : "resources";
+}
+
+// Thread-safe.
+class ConnectionMetrics {
+ public:
+  // The series live in `registry`, which must outlive this.
+  explicit ConnectionMetrics(prometheus::Registry* registry);
+
+  void Opened(Transport transport) { open_[Index(transport)]->Increment(); }
+  void Closed(Transport transport) { open_[Index(transport)]->Decrement(); }
+  void Refused(Transport transport, Refusal why) {
+    refused_[Index(transport)][static_cast<size_t>(why)]->Increment();
+  }
+
+ private:
+  static size_t Index(Transport transport) { return static_cast<size_t>(transport); }
+
+  prometheus::Gauge* open_[kTransports];
+  prometheus::Counter* refused_[kTransports][kRefusals];
+};
+
+}  // namespace viommu
+
+#endif  // VIOMMU_SERVER_CONNECTION_METRICS_H_

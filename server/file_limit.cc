@@ -1,0 +1,28 @@
+#include "server/file_limit.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+
+namespace viommu {
+
+int ConnectionsWithin(uint64_t files, int wanted) {
+  const uint64_t free = files < kOtherFiles ? 0 : files - kOtherFiles;
+  const uint64_t room = std::max<uint64_t>(free / kFilesPerConnection, kLeastConnections);
+  return static_cast<int>(std::min<uint64_t>(room, static_cast<uint64_t>(wanted)));
+}
+
+int MakeRoomForConnections(int wanted) {
+  rlimit limit = {};
+  // It fails for no reason that could apply here; the limit of connections holds in any case.
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
+  const uint64_t needed = kOtherFiles + kFilesPerConnection * static_cast<uint64_t>(wanted);
+  if (limit.rlim_cur < needed) {
+    rlimit raised = limit;
+    raised.rlim_cur = std::min<rlim_t>(needed, limit.rlim_max);
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  }
+  return ConnectionsWithin(limit.rlim_cur, wanted);
+}
+
+}  // namespace viommu

@@ -1,0 +1,25 @@
+// server/file_limit.h -- How many connections the process's limit of open files has room for.
+#ifndef VIOMMU_SERVER_FILE_LIMIT_H_
+#define VIOMMU_SERVER_FILE_LIMIT_H_
+
+#include <cstdint>
+
+namespace viommu {
+
+// A connection has two descriptors: gRPC's, and the one by which its end is seen.
+inline constexpr uint64_t kFilesPerConnection = 2;
+// What all else needs: libraries' own files, listeners, metrics, the state folder.
+inline constexpr uint64_t kOtherFiles = 64;
+// Fewer connections are no service.
+inline constexpr int kLeastConnections = 8;
+
+// How many of `wanted` connections fit into `files` open files.
+int ConnectionsWithin(uint64_t files, int wanted);
+
+// Raises the soft limit of open files as far as `wanted` connections need and the hard limit lets;
+// answers how many of them fit then.
+int MakeRoomForConnections(int wanted);
+
+}  // namespace viommu
+
+#endif  // VIOMMU_SERVER_FILE_LIMIT_H_

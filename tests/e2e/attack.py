@@ -1,0 +1,67 @@
+"""What an attack on viommud must leave behind: nothing."""
+import contextlib
+import os
+import time
+
+from tests.e2e import grpcurl
+from tests.e2e import metrics
+
+# For the daemon to tidy up; it takes milliseconds, but for a machine that compiles meanwhile.
+_TIDY_SECONDS = 20
+
+
+def open_files(daemon):
+    return len(os.listdir(f"/proc/{daemon.pid}/fd"))
+
+
+def memory_kib(daemon, what="VmRSS"):
+    with open(f"/proc/{daemon.pid}/status", encoding="ascii") as file:
+        for line in file:
+            name, value = line.split(":")
+            if name == what:
+                return int(value.split()[0])
+    raise AssertionError(f"no {what}")
+
+
+def cpu_seconds(daemon):
+    with open(f"/proc/{daemon.pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def connections(daemon, transport="tcp"):
+    return metrics.Metrics(daemon).total("viommu_connections", transport=transport)
+
+
+def refused(daemon, reason, transport="tcp"):
+    return metrics.Metrics(daemon).total("viommu_connections_refused_total", reason=reason,
+                                         transport=transport)
+
+
+def eventually(test, what, true):
+    """Waits until `true()`."""
+    deadline = time.monotonic() + _TIDY_SECONDS
+    while not true():
+        test.assertLess(time.monotonic(), deadline, what)
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def survived(test, daemon, may_grow_kib):
+    """What is done inside leaves `daemon` serving on both sockets, without a file or a connection
+    more, and its memory, at its peak as well, at most `may_grow_kib` larger."""
+    def call():
+        for client in (grpcurl.Client(daemon), grpcurl.Client.over_tcp(daemon)):
+            test.assertEqual("soft", client.get("HostService/GetHost")["backend"])
+
+    def idle():
+        return connections(daemon) == connections(daemon, "unix") == 0
+
+    call()
+    eventually(test, "no connections before", idle)
+    files, memory = open_files(daemon), memory_kib(daemon)
+    yield
+    call()
+    eventually(test, "the connections are gone", idle)
+    eventually(test, "the files are closed", lambda: open_files(daemon) <= files)
+    test.assertLess(memory_kib(daemon, "VmHWM") - memory, may_grow_kib)

@@ -1,0 +1,173 @@
+"""Speaks HTTP/2 by hand, so that a test can break its rules."""
+import os
+import socket
+import struct
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
+    0, 1, 3, 4, 6, 7, 8, 9)
+ACK = END_STREAM = 1
+END_HEADERS = 4
+ENHANCE_YOUR_CALM = 11
+MAX_CONCURRENT_STREAMS = 3  # A setting.
+MAX_FRAME = 16384
+
+_FRAME = struct.Struct(">BHBBL")  # Length in two parts, type, flags, stream.
+_SECONDS = 20
+# What viommud lets a client send at once: on a connection, and on each stream.
+_CONNECTION_WINDOW = 65535
+_STREAM_WINDOW = (4 << 20) - 1
+
+
+def frame(kind, flags=0, stream=0, payload=b""):
+    return _FRAME.pack(len(payload) >> 16, len(payload) & 0xffff, kind, flags, stream) + payload
+
+
+def header_block(*fields):
+    """HPACK without its tables: every field is a literal that is not to be remembered."""
+    def text(value):
+        value = value if isinstance(value, bytes) else value.encode()
+        if len(value) < 127:
+            return bytes([len(value)]) + value
+        length, rest = b"\x7f", len(value) - 127
+        while rest >= 128:
+            length, rest = length + bytes([rest % 128 + 128]), rest // 128
+        return length + bytes([rest]) + value
+
+    return b"".join(b"\x00" + text(name) + text(value) for name, value in fields)
+
+
+def call_headers(method, *more):
+    return header_block((":method", "POST"), (":scheme", "http"), (":path", f"/{method}"),
+                        (":authority", "test"), ("content-type", "application/grpc"),
+                        ("te", "trailers"), *more)
+
+
+def message(payload, compressed=False, length=None):
+    """A message as gRPC frames it; `length` may claim another one."""
+    return struct.pack(">BL", compressed, len(payload) if length is None else length) + payload
+
+
+class Connection:
+    """One connection to a daemon, over TCP or its unix socket. Use it in a `with` statement."""
+
+    def __init__(self, daemon, unix=False):
+        if unix:
+            # The path of the folder may be too long for a socket; that of a descriptor is not.
+            folder = os.open(os.path.dirname(daemon.socket), os.O_PATH)
+            self._socket = socket.socket(socket.AF_UNIX)
+            try:
+                self._socket.connect(f"/proc/self/fd/{folder}/{os.path.basename(daemon.socket)}")
+            finally:
+                os.close(folder)
+        else:
+            host, port = daemon.endpoints["tcp_address"].rsplit(":", 1)
+            self._socket = socket.create_connection((host, int(port)))
+        self._socket.settimeout(_SECONDS)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self._socket.close()
+
+    def send(self, *pieces):
+        """Sends all of it, or false when the daemon has closed the connection."""
+        try:
+            self._socket.sendall(b"".join(pieces))
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    def start(self):
+        """Exchanges settings: those of the daemon, by number. None: it has hung up."""
+        self.send(PREFACE, frame(SETTINGS))
+        settings = self.frame_of(SETTINGS)
+        # Only what was acknowledged binds: sent too early, it would acknowledge nothing.
+        self.send(frame(SETTINGS, ACK))
+        return settings and {number: value for number, value in struct.iter_unpack(">HL", settings)}
+
+    def read(self, size):
+        """`size` bytes, or None at the connection's end; raises TimeoutError in a silence."""
+        data = b""
+        while len(data) < size:
+            try:
+                more = self._socket.recv(size - len(data))
+            except ConnectionResetError:
+                return None
+            if not more:
+                return None
+            data += more
+        return data
+
+    def frames(self):
+        """(kind, flags, stream, payload) of each frame until the connection ends."""
+        while (head := self.read(_FRAME.size)) is not None:
+            high, low, kind, flags, stream = _FRAME.unpack(head)
+            payload = self.read(high << 16 | low)
+            if payload is None:
+                return
+            yield kind, flags, stream, payload
+
+    def until_closed(self):
+        """The frames that come before the daemon closes the connection."""
+        return list(self.frames())
+
+    def frame_of(self, wanted, stream=0):
+        """The payload of the next frame of this kind and stream; None: the connection ended."""
+        for kind, _, number, payload in self.frames():
+            if (kind, number) == (wanted, stream):
+                return payload
+        return None
+
+    def ended(self, stream):
+        """All headers and trailers of a call as bytes, when it is over; b"" where it was reset."""
+        blocks = b""
+        for kind, flags, number, payload in self.frames():
+            if number != stream:
+                continue
+            if kind == HEADERS:
+                blocks += payload
+                if flags & END_STREAM:
+                    return blocks
+            elif kind == RST_STREAM:
+                return b""
+        return None
+
+    def send_message(self, stream, length):
+        """Sends one message of so many zeros, as far as the daemon's windows let; ends the call.
+
+        Returns how many bytes went, and the frames that ended it: headers or resets."""
+        windows = {0: _CONNECTION_WINDOW, stream: _STREAM_WINDOW}
+        head, sent, ending = message(b"", length=length), 0, []
+        for kind, flags, number, payload in self.frames():
+            if kind == WINDOW_UPDATE and number in windows:
+                windows[number] += int.from_bytes(payload, "big")
+            elif kind == PING and not flags & ACK:
+                self.send(frame(PING, ACK, 0, payload))
+            elif number == stream and kind in (HEADERS, RST_STREAM):
+                ending.append((kind, payload))
+                if kind == RST_STREAM or flags & END_STREAM:
+                    break
+            while sent < length and min(windows.values()) >= MAX_FRAME:
+                piece = (head + bytes(min(MAX_FRAME - len(head), length - sent)))
+                sent += len(piece) - len(head)
+                head = b""
+                self.send(frame(DATA, END_STREAM if sent == length else 0, stream, piece))
+                windows = {key: left - len(piece) for key, left in windows.items()}
+        return sent, ending
+
+    def closed(self):
+        """Whether the daemon has closed it by now."""
+        self._socket.setblocking(False)
+        try:
+            return self._socket.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            return True
+        finally:
+            self._socket.settimeout(_SECONDS)
