@@ -28,6 +28,12 @@ struct Config {
   std::string topology;         // Empty: the one built in.
   uint32_t max_message_bytes = 0;
   uint32_t max_threads = 0;
+  uint32_t max_calls = 0;
+  uint32_t max_revokes = 0;
+  uint32_t max_streams = 0;
+  absl::Duration max_wait;
+  absl::Duration stream_write_timeout;
+  uint32_t max_stream_bytes_in_flight = 0;
   absl::Duration drain_timeout;
   LogLevel log_level = LogLevel::kInfo;
 };

@@ -59,6 +59,12 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.topology, "");
   EXPECT_EQ(config.max_message_bytes, 4194304u);
   EXPECT_EQ(config.max_threads, 256u);
+  EXPECT_EQ(config.max_calls, 128u);
+  EXPECT_EQ(config.max_revokes, 32u);
+  EXPECT_EQ(config.max_streams, 64u);
+  EXPECT_EQ(config.max_wait, absl::Minutes(1));
+  EXPECT_EQ(config.stream_write_timeout, absl::Seconds(10));
+  EXPECT_EQ(config.max_stream_bytes_in_flight, 8388608u);
   EXPECT_EQ(config.drain_timeout, absl::Seconds(30));
   EXPECT_EQ(config.log_level, LogLevel::kInfo);
 }
@@ -74,8 +80,9 @@ TEST(ConfigTest, TakesTheStateFolderOfSystemd) {
 TEST(ConfigTest, ReadsEverySettingFromTheFile) {
   const std::string path = WriteFile(R"(
     state_dir: "s" unix_socket: "u.sock" tcp_address: "[::1]:0" metrics_address: ""
-    topology: "t" max_message_bytes: 65536 max_threads: 8 drain_timeout_seconds: 0
-    log_level: LOG_LEVEL_ERROR
+    topology: "t" max_message_bytes: 65536 max_threads: 24 drain_timeout_seconds: 0
+    log_level: LOG_LEVEL_ERROR max_calls: 1 max_revokes: 2 max_streams: 3 max_wait_seconds: 4
+    stream_write_timeout_seconds: 5 max_stream_bytes_in_flight: 70000
   )");
   const auto [config, problems] = Load({"--config", path});
   EXPECT_THAT(problems, IsEmpty());
@@ -85,20 +92,26 @@ TEST(ConfigTest, ReadsEverySettingFromTheFile) {
   EXPECT_EQ(config.metrics_address, "");
   EXPECT_EQ(config.topology, "t");
   EXPECT_EQ(config.max_message_bytes, 65536u);
-  EXPECT_EQ(config.max_threads, 8u);
+  EXPECT_EQ(config.max_threads, 24u);
+  EXPECT_EQ(config.max_calls, 1u);
+  EXPECT_EQ(config.max_revokes, 2u);
+  EXPECT_EQ(config.max_streams, 3u);
+  EXPECT_EQ(config.max_wait, absl::Seconds(4));
+  EXPECT_EQ(config.stream_write_timeout, absl::Seconds(5));
+  EXPECT_EQ(config.max_stream_bytes_in_flight, 70000u);
   EXPECT_EQ(config.drain_timeout, absl::ZeroDuration());
   EXPECT_EQ(config.log_level, LogLevel::kError);
 }
 
 TEST(ConfigTest, LetsFlagsWinOverTheFile) {
   const std::string path = WriteFile(R"(
-    tcp_address: "127.0.0.1:1" max_threads: 8 log_level: LOG_LEVEL_ERROR state_dir: "kept"
+    tcp_address: "127.0.0.1:1" max_threads: 300 log_level: LOG_LEVEL_ERROR state_dir: "kept"
   )");
   const auto [config, problems] = Load({"--tcp_address=127.0.0.1:2", "--config=" + path,
-                                        "--max_threads", "9", "--log_level", "debug"});
+                                        "--max_threads", "301", "--log_level", "debug"});
   EXPECT_THAT(problems, IsEmpty());
   EXPECT_EQ(config.tcp_address, "127.0.0.1:2");
-  EXPECT_EQ(config.max_threads, 9u);
+  EXPECT_EQ(config.max_threads, 301u);
   EXPECT_EQ(config.log_level, LogLevel::kDebug);
   EXPECT_EQ(config.state_dir, "kept");
 }
@@ -128,7 +141,7 @@ TEST(ConfigTest, ReportsEveryProblemOfFileAndFlagsAtOnce) {
                   "--log_level: \"loud\" is none of debug, info, warning, error",
                   "--state_dir: must not be empty", "--unix_socket: must not be empty",
                   AllOf(StartsWith(path + ":1:1: tcp_address: "), HasSubstr("nowhere")),
-                  path + ":3:1: max_threads: 4 is not in 8..4096",
+                  path + ":3:1: max_threads: 4 is not in 24..8192",
                   "--drain_timeout_seconds: 3601 is not in 0..3600"));
 }
 
@@ -138,7 +151,13 @@ TEST(ConfigTest, KeepsSettingsInTheirRange) {
     std::vector<std::string> good, bad;
   } kCases[] = {
       {"max_message_bytes", {"65536", "67108864"}, {"65535", "67108865", "-1", "0x10000", ""}},
-      {"max_threads", {"8", "4096"}, {"7", "4097"}},
+      {"max_threads", {"240", "8192"}, {"239", "8193"}},
+      {"max_calls", {"1", "4096"}, {"0", "4097"}},
+      {"max_revokes", {"1", "1024"}, {"0", "1025"}},
+      {"max_streams", {"1", "2048"}, {"0", "2049"}},
+      {"max_wait_seconds", {"1", "3600"}, {"0", "3601"}},
+      {"stream_write_timeout_seconds", {"1", "3600"}, {"0", "3601"}},
+      {"max_stream_bytes_in_flight", {"65536", "1073741824"}, {"65535", "1073741825"}},
       {"drain_timeout_seconds", {"0", "3600"}, {"3601", "30s"}},
       {"tcp_address", {"", "127.0.0.1:0", "localhost:65535"}, {"7700", "127.0.0.1:65536"}},
       {"metrics_address", {"", "[::1]:9477"}, {"9477", "::1:9477"}},
@@ -155,6 +174,14 @@ TEST(ConfigTest, KeepsSettingsInTheirRange) {
       EXPECT_EQ(Load({absl::StrCat("--", c.flag, "=", value)}).problems.size(), 1u);
     }
   }
+}
+
+TEST(ConfigTest, WantsThreadsForEveryCallThatMayRun) {
+  EXPECT_THAT(Load({"--max_calls=200", "--max_threads=311"}).problems,
+              ElementsAre("--max_threads: 311 is below 312: max_calls + max_revokes + max_streams "
+                          "+ 16"));
+  EXPECT_THAT(Load({"--max_calls=200", "--max_threads=312"}).problems, IsEmpty());
+  EXPECT_EQ(Load({"--max_calls=200"}).config.max_threads, 312u) << "the default grows with them";
 }
 
 TEST(ConfigTest, RefusesLevelsThatTheFileMakesUp) {

@@ -21,7 +21,15 @@ What it serves
 
 Limits
   --max_message_bytes N       largest request                            [4194304]
-  --max_threads N             most calls that run at once                    [256]
+  --max_calls N               calls that run at once                         [128]
+  --max_revokes N             besides them, calls that take something away    [32]
+  --max_streams N             mapping streams that are open                   [64]
+  --max_threads N             threads for all of them and 16 more            [256]
+  --max_wait_seconds N        that a call waits for its turn                  [60]
+  --stream_write_timeout_seconds N
+                              until a client that reads no answer is cut off  [10]
+  --max_stream_bytes_in_flight N
+                              unanswered batches of one stream           [8388608]
   --drain_timeout_seconds N   for running calls after SIGTERM                 [30]
 
 Other

@@ -28,6 +28,7 @@
 #include "engine/journal/memory_journal.h"
 #include "grpc/grpc.h"
 #include "prometheus/registry.h"
+#include "server/admission_metrics.h"
 #include "server/announcement.h"
 #include "server/config.h"
 #include "server/engine_metrics.h"
@@ -73,6 +74,7 @@ struct Daemon {
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   RpcMetrics rpc_metrics{AllMethods(), registry.get()};
   MappingMetrics mapping_metrics{registry.get()};
+  AdmissionMetrics admission_metrics{registry.get()};
   std::unique_ptr<Server> server;
   std::unique_ptr<MetricsEndpoint> metrics;
   Endpoints endpoints;
@@ -92,7 +94,11 @@ absl::Status StartServer(const Config& config, Log* log, Daemon* daemon) {
   if (!config.tcp_address.empty()) options.listen_addresses.push_back(config.tcp_address);
   options.max_message_bytes = config.max_message_bytes;
   options.max_threads = static_cast<int>(config.max_threads);
+  options.admission = {config.max_calls, config.max_revokes, config.max_streams, config.max_wait};
+  options.stream_write_timeout = config.stream_write_timeout;
+  options.max_stream_bytes_in_flight = config.max_stream_bytes_in_flight;
   options.mapping_metrics = &daemon->mapping_metrics;
+  options.admission_metrics = &daemon->admission_metrics;
   options.interceptors.push_back(
       std::make_unique<RpcInterceptorFactory>(&daemon->rpc_metrics, log));
   ASSIGN_OR_RETURN(daemon->server, Server::Start(daemon->engine.get(), std::move(options)));

@@ -93,9 +93,11 @@ void AddResourceInfo(const ErrorDetail& detail, google::rpc::Status* out) {
   out->add_details()->PackFrom(info);
 }
 
-// An ABORTED call may be repeated as it is, except when the client must look at something first.
+// An ABORTED call may be repeated as it is, except when the client must look at something first;
+// one that found no room among those that run, when some of them have ended.
 bool MayRepeat(const absl::Status& status, const ErrorDetail& detail) {
   if (status.code() == absl::StatusCode::kUnavailable) return true;
+  if (detail.reason == "TOO_MANY_CALLS" || detail.reason == "TOO_MANY_STREAMS") return true;
   return status.code() == absl::StatusCode::kAborted && detail.reason != "ETAG_MISMATCH" &&
          detail.reason != "STREAM_STOPPED";
 }
