@@ -1,5 +1,7 @@
 #include "server/batches.h"
 
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -137,13 +139,13 @@ absl::Status CheckRegionIndexes(const v1::MapBatch& batch, size_t regions) {
   return absl::OkStatus();
 }
 
-// `status` with another field.
+// `status` with another field. The casts only choose the overload: all of them work in place.
 absl::Status WithField(const absl::Status& status, const ErrorDetail& detail,
                        absl::string_view field) {
   Error error(status.code(), detail.reason, status.message());
   for (const std::string& violation : detail.violations) error.Violation(violation);
-  for (const auto& [key, value] : detail.metadata) error = std::move(error).Meta(key, value);
-  if (detail.index.has_value()) error = std::move(error).Index(*detail.index);
+  for (const auto& [key, value] : detail.metadata) static_cast<Error&&>(error).Meta(key, value);
+  if (detail.index.has_value()) static_cast<Error&&>(error).Index(*detail.index);
   return std::move(error).Errno(detail.errno_name).Resource(detail.resource).Field(field);
 }
 

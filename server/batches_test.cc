@@ -308,7 +308,7 @@ TEST(ArrayNamesTest, NamesTheElementThatTheClientSent) {
                                                    .Field(c.engine));
     EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
     EXPECT_EQ(status.message(), "why");
-    const ErrorDetail detail = DetailIn(status);
+    const ErrorDetail detail = DetailOf(status).value_or(ErrorDetail());
     EXPECT_EQ(detail.field, c.message);
     EXPECT_EQ(detail.reason, "REASON");
     EXPECT_EQ(detail.errno_name, "ENOENT");

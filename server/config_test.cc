@@ -191,7 +191,7 @@ TEST(ConfigTest, RefusesLevelsThatTheFileMakesUp) {
 }
 
 TEST(ConfigTest, RefusesAFlagGivenTwice) {
-  EXPECT_THAT(Load({"--max_threads=8", "--max_threads=9"}).problems,
+  EXPECT_THAT(Load({"--max_threads=300", "--max_threads=301"}).problems,
               ElementsAre("--max_threads: given twice"));
 }
 

@@ -84,6 +84,10 @@ class ManyClientsTest(unittest.TestCase):
 class DrainTest(unittest.TestCase):
     """SIGTERM: health turns NOT_SERVING, what runs finishes, exit code 0."""
 
+    def setUp(self):
+        self.lock = threading.Lock()
+        self.told = 0  # Clients that were refused as they should be.
+
     def start(self, *flags, **options):
         running = self.enterContext(daemon.Daemon(*flags, **options))
         client = grpcurl.Client(running)
@@ -133,7 +137,8 @@ class DrainTest(unittest.TestCase):
             self.assertEqual(str(sequence), answer["sequence"])
             self.assertNotIn("status", answer)
         refused = client.call("HostService/GetHost")
-        self.assertEqual(grpcurl.NO_STATUS, refused.code, "new clients find nobody")
+        self.assertEqual(("UNAVAILABLE", "DRAINING"), (refused.code, refused.failure.reason))
+        self.assertIn("RetryInfo", refused.failure.details)
         self.assertTrue(running.running(), "it waits for the stream")
         self.assertEqual("OK", stream.finish().code)
         watch.kill()
@@ -174,14 +179,21 @@ class DrainTest(unittest.TestCase):
             running.signal(signal.SIGTERM)
             self.assertEqual({"status": "NOT_SERVING"}, watch.receive())
             answered = ended.result()
+            self.assertEqual(STREAMS + CLIENTS, self.told, "each was told why")
         self.assertGreater(min(answered), 0, "each client was served before the signal")
         scrape = metrics.Metrics(running)
-        for method, count, open_now in (("StreamMappings", sum(answered[:STREAMS]), 1),
-                                        ("Map", sum(answered[STREAMS:]), 0)):
+        self.assertEqual(STREAMS + CLIENTS,
+                         scrape.total("viommu_calls_refused_total", reason="DRAINING"))
+        for method, count, refused, open_now in (
+                ("StreamMappings", sum(answered[:STREAMS]), STREAMS, 1),
+                ("Map", sum(answered[STREAMS:]), CLIENTS, 0)):
             with self.subTest(method):
                 labels = {"grpc_method": method}
-                self.assertEqual(count, scrape.total("grpc_server_handled_total", **labels))
-                self.assertEqual(count + open_now,
+                self.assertEqual(count, scrape.total("grpc_server_handled_total", grpc_code="OK",
+                                                     **labels))
+                self.assertEqual(refused, scrape.total("grpc_server_handled_total",
+                                                       grpc_code="Unavailable", **labels))
+                self.assertEqual(count + refused + open_now,
                                  scrape.total("grpc_server_started_total", **labels))
         watch.kill()
         self.assertEqual("OK", last.finish().code)
@@ -206,24 +218,19 @@ class DrainTest(unittest.TestCase):
             answer = client.call(STREAM, [
                 {"open": {"name": "ioas/space", "default_memory_region": "memoryRegions/ram"}},
                 *(map_page(i + 1) for i in range(10))])
-            # A client whose batches are not answered was refused, even where the status that gRPC
-            # gives a stream which it never handed to us is OK; see check_refusal.
-            if not answer.messages:
-                if answer.code != "OK":
-                    self.check_refusal(answer)
+            if answer.code != "OK":
+                self.assertEqual([], answer.messages)
+                self.check_refusal(answer)
                 return count
             self.assertEqual(("OK", 10), (answer.code, len(answer.messages)), answer.text)
         raise AssertionError("it is never refused")
 
     def check_refusal(self, answer):
-        if answer.code == grpcurl.NO_STATUS:
-            # Nobody was there, or they went away while grpcurl asked them for the types.
-            self.assertRegex(answer.text,
-                             "connect: |Unavailable|Canceled|error reading server preface")
-        else:
-            # CANCELLED is what gRPC 1.51 answers by itself to a call that comes over a connection
-            # which it has not closed yet. That no such call was taken, the metrics prove.
-            self.assertIn(answer.code, ("UNAVAILABLE", "CANCELLED"), answer.text)
+        """While a stream is open, the daemon listens and tells everybody."""
+        self.assertEqual("UNAVAILABLE", answer.code, answer.text)
+        self.assertEqual("DRAINING", answer.failure.reason)
+        with self.lock:
+            self.told += 1
 
 
 if __name__ == "__main__":
