@@ -98,7 +98,8 @@ void Admission::AwaitQuiet(absl::Time deadline) {
   while (!Idle()) {
     if (returned_.WaitWithDeadline(&mutex_, deadline)) return;
   }
-  const absl::Time latest = std::min(deadline, absl::Now() + kMaxLinger);
+  last_arrival_ = absl::Now();  // As if: what is answered now may be followed by another call.
+  const absl::Time latest = std::min(deadline, last_arrival_ + kMaxLinger);
   while (true) {
     const absl::Time quiet = std::min(latest, last_arrival_ + kQuiet);
     if (absl::Now() >= quiet) return;

@@ -314,7 +314,8 @@ absl::Status ArrayNames::Rename(const absl::Status& status) const {
   absl::string_view field = detail->field;
   if (field == "sequence") return WithField(status, *detail, Place(field, std::nullopt));
   if (!absl::ConsumePrefix(&field, is_map_ ? "mappings" : "ranges")) return status;
-  // What is left is "", "[3]" or "[3].iova".
+  if (field.empty()) return WithField(status, *detail, Place("", std::nullopt));
+  // What is left is "[3]" or "[3].iova".
   const size_t dot = field.find('.');
   const absl::string_view leaf = dot == absl::string_view::npos ? "" : field.substr(dot + 1);
   return WithField(status, *detail, Place(leaf, detail->index));
