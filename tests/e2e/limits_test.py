@@ -37,9 +37,9 @@ def maps(sequence, entries, names=0):
 
 
 class LimitsTest(unittest.TestCase):
-    def start(self, *flags):
+    def start(self, *flags, write_seconds=WRITE_SECONDS):
         running = self.enterContext(daemon.Daemon(
-            f"--stream_write_timeout_seconds={WRITE_SECONDS}", *flags, metrics=True))
+            f"--stream_write_timeout_seconds={write_seconds}", *flags, metrics=True))
         client = grpcurl.Client(running)
         client.get("MemoryService/CreateMemoryRegion",
                    {"memory_region_id": "ram", "memory_region": {"size_bytes": PAGE}})
@@ -102,7 +102,7 @@ class LimitsTest(unittest.TestCase):
         self.assertEqual(0, running.stop())
 
     def test_memory_is_bounded_while_a_client_pumps(self):
-        running, _ = self.start()
+        running, _ = self.start(write_seconds=3600)
         before = resident_bytes(running.pid)
         most = sent = 0
         began = time.monotonic()

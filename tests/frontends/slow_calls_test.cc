@@ -174,17 +174,20 @@ TEST_F(SlowCallsTest, LetsARevokePassWhenEveryGrantWaits) {
   options.admission.max_calls = 1;
   options.admission.max_revokes = 1;
   Start(std::move(options));
+  ASSERT_TRUE(Call(client_->ioas, &IoasStub::CreateIoas, NewIoas("vm1")).ok());
   journal_.Hold();
   std::thread grant([&] { EXPECT_TRUE(Map(kPage).ok()); });
   AwaitHeld(1);
   EXPECT_EQ(Map(2 * kPage).code(), absl::StatusCode::kResourceExhausted);
-  std::thread revoke(
-      [&] { EXPECT_TRUE(Call(client_->ioas, &IoasStub::Unmap, UnmapAll("ioas/vm0")).ok()); });
+  std::thread revoke([&] {
+    EXPECT_TRUE(
+        Call(client_->ioas, &IoasStub::DeleteIoas, Named<v1::DeleteIoasRequest>("ioas/vm1")).ok());
+  });
   AwaitHeld(2);
   journal_.Release();
   grant.join();
   revoke.join();
-  AwaitMappings(0);
+  EXPECT_EQ(Mappings(), 2u);
 }
 
 // A stream over a connection of its own, whose client never reads.
