@@ -1,10 +1,13 @@
 #include "server/batches.h"
 
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "server/convert.h"
@@ -136,6 +139,21 @@ absl::Status CheckRegionIndexes(const v1::MapBatch& batch, size_t regions) {
   return absl::OkStatus();
 }
 
+// `status` with another field. The casts only choose the overload: all of them work in place.
+absl::Status WithField(const absl::Status& status, const ErrorDetail& detail,
+                       absl::string_view field) {
+  Error error(status.code(), detail.reason, status.message());
+  for (const std::string& violation : detail.violations) error.Violation(violation);
+  for (const auto& [key, value] : detail.metadata) static_cast<Error&&>(error).Meta(key, value);
+  if (detail.index.has_value()) static_cast<Error&&>(error).Index(*detail.index);
+  return std::move(error).Errno(detail.errno_name).Resource(detail.resource).Field(field);
+}
+
+absl::Status AtElement(const absl::Status& status, absl::string_view array, uint64_t index) {
+  const absl::Status at = AtIndex(status, index, array);
+  return WithField(at, DetailOf(at).value_or(ErrorDetail()), absl::StrCat(array, "[", index, "]"));
+}
+
 absl::StatusOr<std::vector<Permission>> ParsePermissions(const v1::MapBatch& batch,
                                                          const StreamDefaults& defaults) {
   std::vector<Permission> out;
@@ -143,7 +161,7 @@ absl::StatusOr<std::vector<Permission>> ParsePermissions(const v1::MapBatch& bat
   for (int i = 0; i < batch.permission_size(); ++i) {
     const absl::StatusOr<Permission> permission =
         ParsePermission("permission", batch.permission(i), defaults.permission);
-    if (!permission.ok()) return AtIndex(permission.status(), i, "map");
+    if (!permission.ok()) return AtElement(permission.status(), "map.permission", i);
     out.push_back(*permission);
   }
   return out;
@@ -253,6 +271,54 @@ absl::StatusOr<UnmapBatch> ParseArrays(const v1::UnmapBatch& batch) {
   out.entries.resize(entries);
   for (size_t i = 0; i < entries; ++i) out.entries[i] = UnmapEntry{iova[i], length[i]};
   return out;
+}
+
+ArrayNames::ArrayNames(const v1::MapBatch& batch)
+    : is_map_(true),
+      iovas_(batch.iova_size()),
+      lengths_(batch.length_size()),
+      offsets_(batch.offset_size()),
+      permissions_(batch.permission_size()),
+      region_indexes_(batch.memory_region_index_size()),
+      regions_(batch.memory_regions_size()) {}
+
+ArrayNames::ArrayNames(const v1::UnmapBatch& batch)
+    : is_map_(false), iovas_(batch.iova_size()), lengths_(batch.length_size()) {}
+
+size_t ArrayNames::SizeOf(absl::string_view leaf) const {
+  if (leaf == "iova") return iovas_;
+  if (leaf == "length") return lengths_;
+  if (leaf == "offset") return offsets_;
+  if (leaf == "permission") return permissions_;
+  if (leaf == "memory_region_index") return region_indexes_;
+  return regions_;
+}
+
+std::string ArrayNames::Place(absl::string_view leaf, std::optional<uint64_t> index) const {
+  // What is said of an entry as a whole is said of the array that every batch has.
+  if (leaf.empty()) leaf = is_map_ ? "length" : "iova";
+  if (leaf == "memory_region")
+    leaf = region_indexes_ > 0 ? "memory_region_index" : "memory_regions";
+  const size_t size = SizeOf(leaf);
+  if (size == 0 && leaf == "permission") return "open.default_permission";
+  if (size == 0 && leaf == "memory_regions") return "open.default_memory_region";
+  std::string place = absl::StrCat(is_map_ ? "map." : "unmap.", leaf);
+  // A single element stands for all entries.
+  if (size > 0 && index.has_value()) absl::StrAppend(&place, "[", size == 1 ? 0 : *index, "]");
+  return place;
+}
+
+absl::Status ArrayNames::Rename(const absl::Status& status) const {
+  const std::optional<ErrorDetail> detail = DetailOf(status);
+  if (!detail.has_value()) return status;
+  absl::string_view field = detail->field;
+  if (field == "sequence") return WithField(status, *detail, Place(field, std::nullopt));
+  if (!absl::ConsumePrefix(&field, is_map_ ? "mappings" : "ranges")) return status;
+  if (field.empty()) return WithField(status, *detail, Place("", std::nullopt));
+  // What is left is "[3]" or "[3].iova".
+  const size_t dot = field.find('.');
+  const absl::string_view leaf = dot == absl::string_view::npos ? "" : field.substr(dot + 1);
+  return WithField(status, *detail, Place(leaf, detail->index));
 }
 
 }  // namespace viommu

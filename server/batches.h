@@ -6,9 +6,14 @@
 #ifndef VIOMMU_SERVER_BATCHES_H_
 #define VIOMMU_SERVER_BATCHES_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <optional>
+#include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "engine/types.h"
 #include "viommu/v1/ioas.pb.h"
 #include "viommu/v1/mapping.pb.h"
@@ -39,6 +44,26 @@ absl::StatusOr<StreamDefaults> ParseDefaults(const v1::OpenStream& open);
 absl::StatusOr<MapBatch> ParseArrays(const v1::MapBatch& batch, const StreamDefaults& defaults);
 // kInvalidArgument: BATCH_TOO_LARGE, ARRAY_LENGTH_MISMATCH, CONFLICTING_FIELDS.
 absl::StatusOr<UnmapBatch> ParseArrays(const v1::UnmapBatch& batch);
+
+// Turns the places that the engine names, "mappings[3].iova", into those of the arrays of one
+// message, "map.iova[3]". Plain value; outlives the message.
+class ArrayNames {
+ public:
+  explicit ArrayNames(const v1::MapBatch& batch);
+  explicit ArrayNames(const v1::UnmapBatch& batch);
+
+  // `status` as the engine gave it for the batch, with its field renamed.
+  absl::Status Rename(const absl::Status& status) const;
+
+ private:
+  // Of entry `index`, or of the batch as a whole.
+  std::string Place(absl::string_view leaf, std::optional<uint64_t> index) const;
+  size_t SizeOf(absl::string_view leaf) const;
+
+  bool is_map_;
+  size_t iovas_, lengths_;
+  size_t offsets_ = 0, permissions_ = 0, region_indexes_ = 0, regions_ = 0;
+};
 
 }  // namespace viommu
 

@@ -189,10 +189,10 @@ TEST(ParseArraysTest, RefusesArraysThatDoNotFit) {
       {"region index", [](v1::MapBatch* b) { b->add_memory_region_index(1); },
        "REGION_INDEX_OUT_OF_RANGE", "map.memory_region_index[0]"},
       {"permission NONE", [](v1::MapBatch* b) { b->add_permission(v1::PERMISSION_NONE); },
-       "INVALID_PERMISSION", "map.permission"},
+       "INVALID_PERMISSION", "map.permission[0]"},
       {"unknown permission",
        [](v1::MapBatch* b) { b->add_permission(static_cast<v1::Permission>(9)); },
-       "UNKNOWN_ENUM_VALUE", "map.permission"},
+       "UNKNOWN_ENUM_VALUE", "map.permission[0]"},
   };
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.what);
@@ -260,6 +260,65 @@ TEST(ParseArraysTest, RefusesUnmapsThatDoNotFit) {
   EXPECT_EQ(DetailIn(ParseArrays(one_iova).status()).field, "unmap.iova");
   one_iova.clear_iova();
   EXPECT_EQ(DetailIn(ParseArrays(one_iova).status()).reason, "MISSING_FIELD");
+}
+
+TEST(ArrayNamesTest, NamesTheElementThatTheClientSent) {
+  v1::MapBatch columns;
+  for (int i = 0; i < 5; ++i) columns.add_iova(i), columns.add_length(1), columns.add_offset(0);
+  columns.add_permission(v1::PERMISSION_READ);
+  for (int i = 0; i < 5; ++i) columns.add_memory_region_index(0);
+  columns.add_memory_regions("memoryRegions/ram");
+  v1::MapBatch defaults;
+  defaults.add_length(1);
+  v1::UnmapBatch unmap;
+  for (int i = 0; i < 5; ++i) unmap.add_iova(i);
+  unmap.add_length(1);
+  const struct {
+    ArrayNames names;
+    const char* engine;
+    const char* message;
+  } kCases[] = {
+      {ArrayNames(columns), "mappings[3].iova", "map.iova[3]"},
+      {ArrayNames(columns), "mappings[3].length", "map.length[3]"},
+      {ArrayNames(columns), "mappings[3].offset", "map.offset[3]"},
+      {ArrayNames(columns), "mappings[3].permission", "map.permission[0]"},
+      {ArrayNames(columns), "mappings[3].memory_region", "map.memory_region_index[3]"},
+      {ArrayNames(columns), "mappings[3]", "map.length[3]"},
+      {ArrayNames(columns), "mappings", "map.length"},
+      {ArrayNames(columns), "sequence", "map.sequence"},
+      {ArrayNames(columns), "name", "name"},
+      {ArrayNames(defaults), "mappings[3].iova", "map.iova"},
+      {ArrayNames(defaults), "mappings[3].length", "map.length[0]"},
+      {ArrayNames(defaults), "mappings[3].permission", "open.default_permission"},
+      {ArrayNames(defaults), "mappings[3].memory_region", "open.default_memory_region"},
+      {ArrayNames(unmap), "ranges[3].iova", "unmap.iova[3]"},
+      {ArrayNames(unmap), "ranges[3].length", "unmap.length[0]"},
+      {ArrayNames(unmap), "ranges[3]", "unmap.iova[3]"},
+      {ArrayNames(unmap), "ranges", "unmap.iova"},
+      {ArrayNames(unmap), "sequence", "unmap.sequence"},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.engine);
+    const absl::Status status = c.names.Rename(Error(absl::StatusCode::kNotFound, "REASON", "why")
+                                                   .Errno("ENOENT")
+                                                   .Index(3)
+                                                   .Resource("ioas/vm0")
+                                                   .Violation("violation")
+                                                   .Meta("key", "value")
+                                                   .Field(c.engine));
+    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+    EXPECT_EQ(status.message(), "why");
+    const ErrorDetail detail = DetailOf(status).value_or(ErrorDetail());
+    EXPECT_EQ(detail.field, c.message);
+    EXPECT_EQ(detail.reason, "REASON");
+    EXPECT_EQ(detail.errno_name, "ENOENT");
+    EXPECT_EQ(detail.index, 3u);
+    EXPECT_EQ(detail.resource, "ioas/vm0");
+    EXPECT_EQ(detail.violations.size(), 1u);
+    EXPECT_EQ(detail.metadata.at("key"), "value");
+  }
+  EXPECT_EQ(ArrayNames(unmap).Rename(absl::AbortedError("no detail")),
+            absl::AbortedError("no detail"));
 }
 
 TEST(ParseDefaultsTest, FallsBackToReadWriteWithoutRegion) {

@@ -2,6 +2,7 @@
 
 #include <sys/un.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -33,7 +34,6 @@ struct Limit {
   uint32_t by_default;
 };
 constexpr Limit kMessageBytes = {64 << 10, 64 << 20, 4 << 20};
-constexpr Limit kThreads = {8, 4096, 256};
 constexpr Limit kConnections = {8, 65536, 1024};
 constexpr Limit kStreamsPerConnection = {1, 4096, 128};
 constexpr Limit kMetadataBytes = {1 << 10, 1 << 20, 8 << 10};
@@ -42,6 +42,15 @@ constexpr Limit kHandshakeMs = {100, 60000, 3000};
 constexpr Limit kKeepaliveIntervalMs = {1000, 7200000, 60000};
 constexpr Limit kKeepaliveTimeoutMs = {100, 600000, 10000};
 constexpr Limit kMinClientKeepaliveIntervalMs = {100, 3600000, 10000};
+constexpr Limit kThreads = {24, 8192, 256};
+constexpr Limit kCalls = {1, 4096, 128};
+constexpr Limit kRevokes = {1, 1024, 32};
+constexpr Limit kStreams = {1, 2048, 64};
+constexpr Limit kWaitSeconds = {1, 3600, 60};
+constexpr Limit kWriteSeconds = {1, 3600, 10};
+constexpr Limit kStreamBytes = {64 << 10, 1 << 30, 8 << 20};
+// For health, reflection, refusals and gRPC's own pollers.
+constexpr uint32_t kSpareThreads = 16;
 constexpr Limit kDrainSeconds = {0, 3600, 30};
 
 // The settings that limit one owner, each with its largest value; the least is 1. Their defaults
@@ -120,6 +129,8 @@ class Checker {
   std::string UnixSocket(const std::string& state_dir);
   std::string Address(absl::string_view setting, const std::string& text);
   uint32_t Number(absl::string_view setting, bool given, uint32_t value, const Limit& limit);
+  void Calls(Config* config);
+  uint32_t Threads(uint32_t at_work);
   LogLevel Level();
   OwnerLimits Owner();
   void CheckConnections(Config* config);
@@ -166,6 +177,36 @@ uint32_t Checker::Number(absl::string_view setting, bool given, uint32_t value,
     Report(setting, absl::StrCat(value, " is not in ", limit.least, "..", limit.most));
   }
   return value;
+}
+
+void Checker::Calls(Config* config) {
+  config->max_calls = Number("max_calls", message_.has_max_calls(), message_.max_calls(), kCalls);
+  config->max_revokes =
+      Number("max_revokes", message_.has_max_revokes(), message_.max_revokes(), kRevokes);
+  config->max_streams =
+      Number("max_streams", message_.has_max_streams(), message_.max_streams(), kStreams);
+  config->max_wait = absl::Seconds(Number("max_wait_seconds", message_.has_max_wait_seconds(),
+                                          message_.max_wait_seconds(), kWaitSeconds));
+  config->stream_write_timeout = absl::Seconds(
+      Number("stream_write_timeout_seconds", message_.has_stream_write_timeout_seconds(),
+             message_.stream_write_timeout_seconds(), kWriteSeconds));
+  config->max_stream_bytes_in_flight =
+      Number("max_stream_bytes_in_flight", message_.has_max_stream_bytes_in_flight(),
+             message_.max_stream_bytes_in_flight(), kStreamBytes);
+  config->max_threads = Threads(config->max_calls + config->max_revokes + config->max_streams);
+}
+
+uint32_t Checker::Threads(uint32_t at_work) {
+  const uint32_t least = at_work + kSpareThreads;
+  if (!message_.has_max_threads()) return std::max(kThreads.by_default, least);
+  const size_t problems = problems_->size();
+  const uint32_t threads = Number("max_threads", true, message_.max_threads(), kThreads);
+  // One problem is enough, also where a limit is out of its own range.
+  if (problems_->size() == problems && threads < least) {
+    Report("max_threads", absl::StrCat(threads, " is below ", least, ": max_calls + max_revokes + ",
+                                       "max_streams + ", kSpareThreads));
+  }
+  return threads;
 }
 
 LogLevel Checker::Level() {
@@ -234,9 +275,8 @@ Config Checker::Check(const Environment& environment) {
   config.topology = message_.topology();
   config.max_message_bytes = Number("max_message_bytes", message_.has_max_message_bytes(),
                                     message_.max_message_bytes(), kMessageBytes);
-  config.max_threads =
-      Number("max_threads", message_.has_max_threads(), message_.max_threads(), kThreads);
   CheckConnections(&config);
+  Calls(&config);
   config.drain_timeout =
       absl::Seconds(Number("drain_timeout_seconds", message_.has_drain_timeout_seconds(),
                            message_.drain_timeout_seconds(), kDrainSeconds));

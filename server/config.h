@@ -37,6 +37,12 @@ struct Config {
   absl::Duration keepalive_interval;
   absl::Duration keepalive_timeout;
   absl::Duration min_client_keepalive_interval;
+  uint32_t max_calls = 0;
+  uint32_t max_revokes = 0;
+  uint32_t max_streams = 0;
+  absl::Duration max_wait;
+  absl::Duration stream_write_timeout;
+  uint32_t max_stream_bytes_in_flight = 0;
   absl::Duration drain_timeout;
   LogLevel log_level = LogLevel::kInfo;
   OwnerLimits owner_limits;

@@ -67,6 +67,12 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.keepalive_interval, absl::Minutes(1));
   EXPECT_EQ(config.keepalive_timeout, absl::Seconds(10));
   EXPECT_EQ(config.min_client_keepalive_interval, absl::Seconds(10));
+  EXPECT_EQ(config.max_calls, 128u);
+  EXPECT_EQ(config.max_revokes, 32u);
+  EXPECT_EQ(config.max_streams, 64u);
+  EXPECT_EQ(config.max_wait, absl::Minutes(1));
+  EXPECT_EQ(config.stream_write_timeout, absl::Seconds(10));
+  EXPECT_EQ(config.max_stream_bytes_in_flight, 8388608u);
   EXPECT_EQ(config.drain_timeout, absl::Seconds(30));
   EXPECT_EQ(config.log_level, LogLevel::kInfo);
   EXPECT_EQ(config.owner_limits.max_memory_regions, 4096u);
@@ -108,10 +114,12 @@ TEST(ConfigTest, TakesTheStateFolderOfSystemd) {
 TEST(ConfigTest, ReadsEverySettingFromTheFile) {
   const std::string path = WriteFile(R"(
     state_dir: "s" unix_socket: "u.sock" tcp_address: "[::1]:0" metrics_address: ""
-    topology: "t" max_message_bytes: 65536 max_threads: 8 drain_timeout_seconds: 0
-    log_level: LOG_LEVEL_ERROR max_connections: 9 max_streams_per_connection: 10
-    max_metadata_bytes: 2048 max_buffered_bytes: 16777216 handshake_timeout_ms: 101 keepalive_interval_ms: 1001
+    max_connections: 9 max_streams_per_connection: 10 max_metadata_bytes: 2048
+    max_buffered_bytes: 16777216 handshake_timeout_ms: 101 keepalive_interval_ms: 1001
     keepalive_timeout_ms: 102 min_client_keepalive_interval_ms: 103
+    topology: "t" max_message_bytes: 65536 max_threads: 24 drain_timeout_seconds: 0
+    log_level: LOG_LEVEL_ERROR max_calls: 1 max_revokes: 2 max_streams: 3 max_wait_seconds: 4
+    stream_write_timeout_seconds: 5 max_stream_bytes_in_flight: 70000
   )");
   const auto [config, problems] = Load({"--config", path});
   EXPECT_THAT(problems, IsEmpty());
@@ -121,7 +129,6 @@ TEST(ConfigTest, ReadsEverySettingFromTheFile) {
   EXPECT_EQ(config.metrics_address, "");
   EXPECT_EQ(config.topology, "t");
   EXPECT_EQ(config.max_message_bytes, 65536u);
-  EXPECT_EQ(config.max_threads, 8u);
   EXPECT_EQ(config.max_connections, 9u);
   EXPECT_EQ(config.max_streams_per_connection, 10u);
   EXPECT_EQ(config.max_metadata_bytes, 2048u);
@@ -130,19 +137,26 @@ TEST(ConfigTest, ReadsEverySettingFromTheFile) {
   EXPECT_EQ(config.keepalive_interval, absl::Milliseconds(1001));
   EXPECT_EQ(config.keepalive_timeout, absl::Milliseconds(102));
   EXPECT_EQ(config.min_client_keepalive_interval, absl::Milliseconds(103));
+  EXPECT_EQ(config.max_threads, 24u);
+  EXPECT_EQ(config.max_calls, 1u);
+  EXPECT_EQ(config.max_revokes, 2u);
+  EXPECT_EQ(config.max_streams, 3u);
+  EXPECT_EQ(config.max_wait, absl::Seconds(4));
+  EXPECT_EQ(config.stream_write_timeout, absl::Seconds(5));
+  EXPECT_EQ(config.max_stream_bytes_in_flight, 70000u);
   EXPECT_EQ(config.drain_timeout, absl::ZeroDuration());
   EXPECT_EQ(config.log_level, LogLevel::kError);
 }
 
 TEST(ConfigTest, LetsFlagsWinOverTheFile) {
   const std::string path = WriteFile(R"(
-    tcp_address: "127.0.0.1:1" max_threads: 8 log_level: LOG_LEVEL_ERROR state_dir: "kept"
+    tcp_address: "127.0.0.1:1" max_threads: 300 log_level: LOG_LEVEL_ERROR state_dir: "kept"
   )");
   const auto [config, problems] = Load({"--tcp_address=127.0.0.1:2", "--config=" + path,
-                                        "--max_threads", "9", "--log_level", "debug"});
+                                        "--max_threads", "301", "--log_level", "debug"});
   EXPECT_THAT(problems, IsEmpty());
   EXPECT_EQ(config.tcp_address, "127.0.0.1:2");
-  EXPECT_EQ(config.max_threads, 9u);
+  EXPECT_EQ(config.max_threads, 301u);
   EXPECT_EQ(config.log_level, LogLevel::kDebug);
   EXPECT_EQ(config.state_dir, "kept");
 }
@@ -172,7 +186,7 @@ TEST(ConfigTest, ReportsEveryProblemOfFileAndFlagsAtOnce) {
                   "--log_level: \"loud\" is none of debug, info, warning, error",
                   "--state_dir: must not be empty", "--unix_socket: must not be empty",
                   AllOf(StartsWith(path + ":1:1: tcp_address: "), HasSubstr("nowhere")),
-                  path + ":3:1: max_threads: 4 is not in 8..4096",
+                  path + ":3:1: max_threads: 4 is not in 24..8192",
                   "--drain_timeout_seconds: 3601 is not in 0..3600"));
 }
 
@@ -182,7 +196,6 @@ TEST(ConfigTest, KeepsSettingsInTheirRange) {
     std::vector<std::string> good, bad;
   } kCases[] = {
       {"max_message_bytes", {"65536", "67108864"}, {"65535", "67108865", "-1", "0x10000", ""}},
-      {"max_threads", {"8", "4096"}, {"7", "4097"}},
       {"max_connections", {"8", "65536"}, {"7", "65537"}},
       {"max_streams_per_connection", {"1", "4096"}, {"0", "4097"}},
       {"max_metadata_bytes", {"1024", "1048576"}, {"1023", "1048577"}},
@@ -191,6 +204,13 @@ TEST(ConfigTest, KeepsSettingsInTheirRange) {
       {"keepalive_interval_ms", {"1000", "7200000"}, {"999", "7200001"}},
       {"keepalive_timeout_ms", {"100", "600000"}, {"99", "600001"}},
       {"min_client_keepalive_interval_ms", {"100", "3600000"}, {"99", "3600001"}},
+      {"max_threads", {"240", "8192"}, {"239", "8193"}},
+      {"max_calls", {"1", "4096"}, {"0", "4097"}},
+      {"max_revokes", {"1", "1024"}, {"0", "1025"}},
+      {"max_streams", {"1", "2048"}, {"0", "2049"}},
+      {"max_wait_seconds", {"1", "3600"}, {"0", "3601"}},
+      {"stream_write_timeout_seconds", {"1", "3600"}, {"0", "3601"}},
+      {"max_stream_bytes_in_flight", {"65536", "1073741824"}, {"65535", "1073741825"}},
       {"drain_timeout_seconds", {"0", "3600"}, {"3601", "30s"}},
       {"tcp_address", {"", "127.0.0.1:0", "localhost:65535"}, {"7700", "127.0.0.1:65536"}},
       {"metrics_address", {"", "[::1]:9477"}, {"9477", "::1:9477"}},
@@ -217,6 +237,14 @@ TEST(ConfigTest, KeepsSettingsInTheirRange) {
   }
 }
 
+TEST(ConfigTest, WantsThreadsForEveryCallThatMayRun) {
+  EXPECT_THAT(Load({"--max_calls=200", "--max_threads=311"}).problems,
+              ElementsAre("--max_threads: 311 is below 312: max_calls + max_revokes + max_streams "
+                          "+ 16"));
+  EXPECT_THAT(Load({"--max_calls=200", "--max_threads=312"}).problems, IsEmpty());
+  EXPECT_EQ(Load({"--max_calls=200"}).config.max_threads, 312u) << "the default grows with them";
+}
+
 TEST(ConfigTest, RefusesLevelsThatTheFileMakesUp) {
   const std::string path = WriteFile("\nlog_level: 9");
   EXPECT_THAT(Load({"--config", path}).problems,
@@ -224,7 +252,7 @@ TEST(ConfigTest, RefusesLevelsThatTheFileMakesUp) {
 }
 
 TEST(ConfigTest, RefusesAFlagGivenTwice) {
-  EXPECT_THAT(Load({"--max_threads=8", "--max_threads=9"}).problems,
+  EXPECT_THAT(Load({"--max_threads=300", "--max_threads=301"}).problems,
               ElementsAre("--max_threads: given twice"));
 }
 

@@ -26,7 +26,7 @@ absl::StatusOr<std::string> ParseParent(absl::string_view parent) {
 
 grpc::Status DeviceService::GetDevice(grpc::ServerContext* context,
                                       const v1::GetDeviceRequest* request, v1::Device* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string id, ParseDevice("name", request->name()));
     ASSIGN_OR_RETURN(const DeviceView view, engine_.GetDevice(call, id));
     *response = Describe(view);
@@ -37,7 +37,7 @@ grpc::Status DeviceService::GetDevice(grpc::ServerContext* context,
 grpc::Status DeviceService::ListDevices(grpc::ServerContext* context,
                                         const v1::ListDevicesRequest* request,
                                         v1::ListDevicesResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) {
     return AnswerPage(
         *request, "", [&](const PageRequest& page) { return engine_.ListDevices(call, page); },
         [&](const DeviceView& view) { *response->add_devices() = Describe(view); }, response);
@@ -47,7 +47,7 @@ grpc::Status DeviceService::ListDevices(grpc::ServerContext* context,
 grpc::Status DeviceService::ClaimDevice(grpc::ServerContext* context,
                                         const v1::ClaimDeviceRequest* request,
                                         v1::Device* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string id, ParseDevice("name", request->name()));
     ASSIGN_OR_RETURN(const DeviceView view, engine_.ClaimDevice(call, id, request->etag()));
     *response = Describe(view);
@@ -58,7 +58,7 @@ grpc::Status DeviceService::ClaimDevice(grpc::ServerContext* context,
 grpc::Status DeviceService::ReleaseDevice(grpc::ServerContext* context,
                                           const v1::ReleaseDeviceRequest* request,
                                           v1::Device* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string id, ParseDevice("name", request->name()));
     ASSIGN_OR_RETURN(const DeviceView view, engine_.ReleaseDevice(call, id, request->etag()));
     *response = Describe(view);
@@ -69,7 +69,7 @@ grpc::Status DeviceService::ReleaseDevice(grpc::ServerContext* context,
 grpc::Status DeviceService::AttachDevice(grpc::ServerContext* context,
                                          const v1::AttachDeviceRequest* request,
                                          v1::AttachDeviceResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string id, ParseDevice("name", request->name()));
     ASSIGN_OR_RETURN(const ObjectRef domain,
                      ParseName(NameKind::kDomain, "domain", request->domain()));
@@ -83,7 +83,7 @@ grpc::Status DeviceService::AttachDevice(grpc::ServerContext* context,
 grpc::Status DeviceService::ReplaceAttachment(grpc::ServerContext* context,
                                               const v1::ReplaceAttachmentRequest* request,
                                               v1::ReplaceAttachmentResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string id, ParseDevice("name", request->name()));
     ASSIGN_OR_RETURN(const ObjectRef domain,
                      ParseName(NameKind::kDomain, "domain", request->domain()));
@@ -97,7 +97,7 @@ grpc::Status DeviceService::ReplaceAttachment(grpc::ServerContext* context,
 grpc::Status DeviceService::DetachDevice(grpc::ServerContext* context,
                                          const v1::DetachDeviceRequest* request,
                                          v1::DetachDeviceResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string id, ParseDevice("name", request->name()));
     ASSIGN_OR_RETURN(const DetachAnswer answer, engine_.DetachDevice(call, id));
     *response->mutable_transition() = ToProto(answer.transition);
@@ -108,7 +108,7 @@ grpc::Status DeviceService::DetachDevice(grpc::ServerContext* context,
 grpc::Status DeviceService::ListAttachments(grpc::ServerContext* context,
                                             const v1::ListAttachmentsRequest* request,
                                             v1::ListAttachmentsResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string device, ParseParent(request->parent()));
     return AnswerPage(
         *request, device,
@@ -121,7 +121,7 @@ grpc::Status DeviceService::ListAttachments(grpc::ServerContext* context,
 grpc::Status DeviceService::ListReservedRegions(grpc::ServerContext* context,
                                                 const v1::ListReservedRegionsRequest* request,
                                                 v1::ListReservedRegionsResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string device, ParseDevice("parent", request->parent()));
     ASSIGN_OR_RETURN(const std::vector<ReservedRegionView> regions,
                      engine_.ListReservedRegions(call, device));
@@ -135,7 +135,7 @@ grpc::Status DeviceService::ListReservedRegions(grpc::ServerContext* context,
 grpc::Status DeviceService::GetHardwareInfo(grpc::ServerContext* context,
                                             const v1::GetHardwareInfoRequest* request,
                                             v1::HardwareInfo* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string id, ParseDevice("name", request->name()));
     ASSIGN_OR_RETURN(const VtdHardware hardware, engine_.GetHardwareInfo(call, id));
     *response = Describe(hardware);
@@ -146,7 +146,7 @@ grpc::Status DeviceService::GetHardwareInfo(grpc::ServerContext* context,
 grpc::Status DeviceService::SetDefaultDomain(grpc::ServerContext* context,
                                              const v1::SetDefaultDomainRequest* request,
                                              v1::Device* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string id, ParseDevice("name", request->name()));
     ASSIGN_OR_RETURN(const DefaultDomainType type,
                      ParseDefaultDomainType("default_domain", request->default_domain()));

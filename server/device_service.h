@@ -3,6 +3,7 @@
 #define VIOMMU_SERVER_DEVICE_SERVICE_H_
 
 #include "engine/engine.h"
+#include "server/admission.h"
 #include "viommu/v1/device.grpc.pb.h"
 
 namespace viommu {
@@ -10,8 +11,8 @@ namespace viommu {
 // Contract of each call: viommu/v1/device.proto.
 class DeviceService final : public v1::DeviceService::Service {
  public:
-  // `engine` outlives the service.
-  explicit DeviceService(Engine* engine) : engine_(*engine) {}
+  // Both outlive the service.
+  DeviceService(Engine* engine, Admission* admission) : engine_(*engine), admission_(*admission) {}
 
   grpc::Status GetDevice(grpc::ServerContext* context, const v1::GetDeviceRequest* request,
                          v1::Device* response) override;
@@ -43,6 +44,7 @@ class DeviceService final : public v1::DeviceService::Service {
 
  private:
   Engine& engine_;
+  Admission& admission_;
 };
 
 }  // namespace viommu

@@ -13,7 +13,7 @@ namespace viommu {
 grpc::Status DomainService::CreateDomain(grpc::ServerContext* context,
                                          const v1::CreateDomainRequest* request,
                                          v1::Domain* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     const std::string& id = request->domain_id();
     RETURN_IF_ERROR(CheckNewId("domain_id", id));
     RETURN_IF_ERROR(Require(request->domain().has_paging(), "domain.paging"));
@@ -30,7 +30,7 @@ grpc::Status DomainService::CreateDomain(grpc::ServerContext* context,
 
 grpc::Status DomainService::GetDomain(grpc::ServerContext* context,
                                       const v1::GetDomainRequest* request, v1::Domain* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kDomain, "name", request->name()));
     ASSIGN_OR_RETURN(const DomainView view, engine_.GetDomain(call, ref));
     *response = Describe(view, call);
@@ -41,7 +41,7 @@ grpc::Status DomainService::GetDomain(grpc::ServerContext* context,
 grpc::Status DomainService::ListDomains(grpc::ServerContext* context,
                                         const v1::ListDomainsRequest* request,
                                         v1::ListDomainsResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) {
     return AnswerPage(
         *request, "", [&](const PageRequest& page) { return engine_.ListDomains(call, page); },
         [&](const DomainView& view) { *response->add_domains() = Describe(view, call); }, response);
@@ -51,7 +51,7 @@ grpc::Status DomainService::ListDomains(grpc::ServerContext* context,
 grpc::Status DomainService::DeleteDomain(grpc::ServerContext* context,
                                          const v1::DeleteDomainRequest* request,
                                          google::protobuf::Empty*) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kDomain, "name", request->name()));
     return engine_.DeleteDomain(call, ref, request->etag());
   });

@@ -3,6 +3,7 @@
 #define VIOMMU_SERVER_DOMAIN_SERVICE_H_
 
 #include "engine/engine.h"
+#include "server/admission.h"
 #include "viommu/v1/domain.grpc.pb.h"
 
 namespace viommu {
@@ -10,8 +11,8 @@ namespace viommu {
 // Contract of each call: viommu/v1/domain.proto.
 class DomainService final : public v1::DomainService::Service {
  public:
-  // `engine` outlives the service.
-  explicit DomainService(Engine* engine) : engine_(*engine) {}
+  // Both outlive the service.
+  DomainService(Engine* engine, Admission* admission) : engine_(*engine), admission_(*admission) {}
 
   grpc::Status CreateDomain(grpc::ServerContext* context, const v1::CreateDomainRequest* request,
                             v1::Domain* response) override;
@@ -24,6 +25,7 @@ class DomainService final : public v1::DomainService::Service {
 
  private:
   Engine& engine_;
+  Admission& admission_;
 };
 
 }  // namespace viommu

@@ -2,26 +2,48 @@
 #ifndef VIOMMU_SERVER_HANDLER_H_
 #define VIOMMU_SERVER_HANDLER_H_
 
+#include <algorithm>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "engine/base/status_macros.h"
 #include "engine/types.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/status.h"
+#include "server/admission.h"
 #include "server/call_context.h"
 #include "server/page_token.h"
 #include "server/status.h"
 
 namespace viommu {
 
-// Runs `body(const CallContext&) -> absl::Status` unless the request is refused already.
+// The kind of the method that takes a `Request`: every method M takes an MRequest of its own.
+template <typename Request>
+CallKind KindOfRequest() {
+  static const CallKind kind =
+      KindOf(absl::StripSuffix(absl::string_view(Request::descriptor()->name()), "Request"));
+  return kind;
+}
+
+// Runs `body(const CallContext&) -> absl::Status` unless the request is refused already. What only
+// gives or asks does not wait for its turn beyond max_wait: its client may be gone, and the engine
+// can not know. What takes away may wait, and is done whether or not somebody still listens.
 template <typename Request, typename Body>
-grpc::Status Handle(const grpc::ServerContext& context, const Request& request, Body body) {
-  const absl::StatusOr<CallContext> call = MakeCallContext(context, request);
+grpc::Status Handle(Admission& admission, const grpc::ServerContext& context,
+                    const Request& request, Body body) {
+  const CallKind kind = KindOfRequest<Request>();
+  const absl::StatusOr<Admission::Ticket> ticket = admission.Admit(kind);
+  if (!ticket.ok()) return ToGrpcStatus(ticket.status());
+  absl::StatusOr<CallContext> call = MakeCallContext(context, request);
   if (!call.ok()) return ToGrpcStatus(call.status());
+  if (kind == CallKind::kCall) {
+    call->deadline = std::min(call->deadline, absl::Now() + admission.limits().max_wait);
+  }
   return ToGrpcStatus(body(*call));
 }
 

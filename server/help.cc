@@ -21,17 +21,26 @@ What it serves
 
 Limits
   --max_message_bytes N       largest request                            [4194304]
-  --max_threads N             most calls that run at once                    [256]
-  --max_connections N         open at once; one in eight is kept for the
-                              unix socket                               [1024]
-  --max_streams_per_connection N  calls at once on one connection        [128]
-  --max_metadata_bytes N      headers of one call                       [8192]
-  --max_buffered_bytes N      of all calls that wait to be read    [268435456]
-  --handshake_timeout_ms N    for a new connection to speak HTTP/2      [3000]
-  --keepalive_interval_ms N   silence after which a client is asked    [60000]
-  --keepalive_timeout_ms N    for its answer                           [10000]
-  --min_client_keepalive_interval_ms N  least time between a client's pings
-                                                                       [10000]
+  --max_connections N         open at once; one in eight is for the unix socket
+                                                                            [1024]
+  --max_streams_per_connection N
+                              calls at once on one connection                [128]
+  --max_metadata_bytes N      headers of one call                           [8192]
+  --max_buffered_bytes N      of all calls that wait to be read        [268435456]
+  --handshake_timeout_ms N    for a new connection to speak HTTP/2          [3000]
+  --keepalive_interval_ms N   silence after which a client is asked        [60000]
+  --keepalive_timeout_ms N    for its answer                               [10000]
+  --min_client_keepalive_interval_ms N
+                              least time between a client's pings          [10000]
+  --max_calls N               calls that run at once                         [128]
+  --max_revokes N             besides them, calls that take something away    [32]
+  --max_streams N             mapping streams that are open                   [64]
+  --max_threads N             threads for all of them and 16 more            [256]
+  --max_wait_seconds N        that a call waits for its turn                  [60]
+  --stream_write_timeout_seconds N
+                              until a client that reads no answer is cut off  [10]
+  --max_stream_bytes_in_flight N
+                              unanswered batches of one stream           [8388608]
   --drain_timeout_seconds N   for running calls after SIGTERM                 [30]
 
 What one owner may have at a time

@@ -11,7 +11,7 @@ namespace viommu {
 
 grpc::Status HostService::GetHost(grpc::ServerContext* context, const v1::GetHostRequest* request,
                                   v1::Host* response) {
-  return Handle(*context, *request, [&](const CallContext&) {
+  return Handle(admission_, *context, *request, [&](const CallContext&) {
     *response = Describe(engine_.GetHost(), max_message_bytes_);
     return absl::OkStatus();
   });
@@ -19,7 +19,7 @@ grpc::Status HostService::GetHost(grpc::ServerContext* context, const v1::GetHos
 
 grpc::Status HostService::GetIommu(grpc::ServerContext* context, const v1::GetIommuRequest* request,
                                    v1::Iommu* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string id,
                      ParseHostName(NameKind::kIommu, "name", request->name()));
     ASSIGN_OR_RETURN(const IommuView view, engine_.GetIommu(call, id));
@@ -31,7 +31,7 @@ grpc::Status HostService::GetIommu(grpc::ServerContext* context, const v1::GetIo
 grpc::Status HostService::ListIommus(grpc::ServerContext* context,
                                      const v1::ListIommusRequest* request,
                                      v1::ListIommusResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) {
     return AnswerPage(
         *request, "", [&](const PageRequest& page) { return engine_.ListIommus(call, page); },
         [&](const IommuView& view) { *response->add_iommus() = Describe(view); }, response);
@@ -41,7 +41,7 @@ grpc::Status HostService::ListIommus(grpc::ServerContext* context,
 grpc::Status HostService::GetInvalidationQueue(grpc::ServerContext* context,
                                                const v1::GetInvalidationQueueRequest* request,
                                                v1::InvalidationQueue* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string iommu, ParseQueueName("name", request->name()));
     ASSIGN_OR_RETURN(const QueueState state, engine_.GetInvalidationQueue(call, iommu));
     *response = Describe(state);
@@ -52,7 +52,7 @@ grpc::Status HostService::GetInvalidationQueue(grpc::ServerContext* context,
 grpc::Status HostService::ListInvalidationQueues(grpc::ServerContext* context,
                                                  const v1::ListInvalidationQueuesRequest* request,
                                                  v1::ListInvalidationQueuesResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) {
     return AnswerPage(
         *request, "",
         [&](const PageRequest& page) { return engine_.ListInvalidationQueues(call, page); },

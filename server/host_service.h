@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "engine/engine.h"
+#include "server/admission.h"
 #include "viommu/v1/host.grpc.pb.h"
 
 namespace viommu {
@@ -12,9 +13,9 @@ namespace viommu {
 // Contract of each call: viommu/v1/host.proto.
 class HostService final : public v1::HostService::Service {
  public:
-  // `engine` outlives the service. `max_message_bytes` is shown among the limits.
-  HostService(Engine* engine, uint64_t max_message_bytes)
-      : engine_(*engine), max_message_bytes_(max_message_bytes) {}
+  // Both outlive the service. `max_message_bytes` is shown among the limits.
+  HostService(Engine* engine, Admission* admission, uint64_t max_message_bytes)
+      : engine_(*engine), admission_(*admission), max_message_bytes_(max_message_bytes) {}
 
   grpc::Status GetHost(grpc::ServerContext* context, const v1::GetHostRequest* request,
                        v1::Host* response) override;
@@ -31,6 +32,7 @@ class HostService final : public v1::HostService::Service {
 
  private:
   Engine& engine_;
+  Admission& admission_;
   const uint64_t max_message_bytes_;
 };
 

@@ -53,7 +53,7 @@ void DescribeAnswer(const MapAnswer& answer, Response* response) {
 
 grpc::Status IoasService::CreateIoas(grpc::ServerContext* context,
                                      const v1::CreateIoasRequest* request, v1::Ioas* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     RETURN_IF_ERROR(CheckNewId("ioas_id", request->ioas_id()));
     ASSIGN_OR_RETURN(const IoasView view, engine_.CreateIoas(call, request->ioas_id()));
     *response = Describe(view, call);
@@ -63,7 +63,7 @@ grpc::Status IoasService::CreateIoas(grpc::ServerContext* context,
 
 grpc::Status IoasService::GetIoas(grpc::ServerContext* context, const v1::GetIoasRequest* request,
                                   v1::Ioas* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kIoas, "name", request->name()));
     ASSIGN_OR_RETURN(const IoasView view, engine_.GetIoas(call, ref));
     *response = Describe(view, call);
@@ -73,7 +73,7 @@ grpc::Status IoasService::GetIoas(grpc::ServerContext* context, const v1::GetIoa
 
 grpc::Status IoasService::ListIoas(grpc::ServerContext* context, const v1::ListIoasRequest* request,
                                    v1::ListIoasResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) {
     return AnswerPage(
         *request, "", [&](const PageRequest& page) { return engine_.ListIoas(call, page); },
         [&](const IoasView& view) { *response->add_ioas() = Describe(view, call); }, response);
@@ -83,7 +83,7 @@ grpc::Status IoasService::ListIoas(grpc::ServerContext* context, const v1::ListI
 grpc::Status IoasService::DeleteIoas(grpc::ServerContext* context,
                                      const v1::DeleteIoasRequest* request,
                                      google::protobuf::Empty*) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kIoas, "name", request->name()));
     return engine_.DeleteIoas(call, ref, request->etag());
   });
@@ -91,7 +91,7 @@ grpc::Status IoasService::DeleteIoas(grpc::ServerContext* context,
 
 grpc::Status IoasService::Map(grpc::ServerContext* context, const v1::MapRequest* request,
                               v1::MapResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kIoas, "name", request->name()));
     ASSIGN_OR_RETURN(const MapBatch batch, ParseMap(*request));
     const absl::Time start = absl::Now();
@@ -107,7 +107,7 @@ grpc::Status IoasService::Map(grpc::ServerContext* context, const v1::MapRequest
 
 grpc::Status IoasService::Unmap(grpc::ServerContext* context, const v1::UnmapRequest* request,
                                 v1::UnmapResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kIoas, "name", request->name()));
     ASSIGN_OR_RETURN(const UnmapBatch batch, ParseUnmap(*request));
     const absl::Time start = absl::Now();
@@ -127,7 +127,7 @@ grpc::Status IoasService::Unmap(grpc::ServerContext* context, const v1::UnmapReq
 grpc::Status IoasService::CopyMappings(grpc::ServerContext* context,
                                        const v1::CopyMappingsRequest* request,
                                        v1::CopyMappingsResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kIoas, "name", request->name()));
     ASSIGN_OR_RETURN(const CopyRequest copy, ParseCopy(*request));
     ASSIGN_OR_RETURN(const MapAnswer answer, engine_.CopyMappings(call, ref, copy));
@@ -139,7 +139,7 @@ grpc::Status IoasService::CopyMappings(grpc::ServerContext* context,
 grpc::Status IoasService::ListMappings(grpc::ServerContext* context,
                                        const v1::ListMappingsRequest* request,
                                        v1::ListMappingsResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kIoas, "parent", request->parent()));
     ASSIGN_OR_RETURN(const IovaRange window, ParseWindow(*request));
     return AnswerPage(
@@ -152,7 +152,7 @@ grpc::Status IoasService::ListMappings(grpc::ServerContext* context,
 grpc::Status IoasService::Translate(grpc::ServerContext* context,
                                     const v1::TranslateRequest* request,
                                     v1::TranslateResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kIoas, "name", request->name()));
     RETURN_IF_ERROR(Require(request->has_iova(), "iova"));
     ASSIGN_OR_RETURN(const TranslationView view, engine_.Translate(call, ref, request->iova()));
@@ -164,7 +164,7 @@ grpc::Status IoasService::Translate(grpc::ServerContext* context,
 grpc::Status IoasService::ListIovaRanges(grpc::ServerContext* context,
                                          const v1::ListIovaRangesRequest* request,
                                          v1::ListIovaRangesResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kIoas, "parent", request->parent()));
     ASSIGN_OR_RETURN(const std::vector<IovaRange> ranges, engine_.ListIovaRanges(call, ref));
     for (const IovaRange& range : ranges) *response->add_ranges() = ToProto(range);
@@ -175,7 +175,7 @@ grpc::Status IoasService::ListIovaRanges(grpc::ServerContext* context,
 grpc::Status IoasService::SetAllowedIovaRanges(grpc::ServerContext* context,
                                                const v1::SetAllowedIovaRangesRequest* request,
                                                v1::Ioas* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kIoas, "name", request->name()));
     std::vector<IovaRange> ranges;
     for (const v1::IovaRange& range : request->ranges()) ranges.push_back(ParseRange(range));

@@ -3,6 +3,7 @@
 #define VIOMMU_SERVER_IOAS_SERVICE_H_
 
 #include "engine/engine.h"
+#include "server/admission.h"
 #include "server/mapping_metrics.h"
 #include "viommu/v1/ioas.grpc.pb.h"
 
@@ -11,8 +12,9 @@ namespace viommu {
 // Contract of each call: viommu/v1/ioas.proto.
 class IoasService final : public v1::IoasService::Service {
  public:
-  // Both outlive the service; `metrics` may be null.
-  IoasService(Engine* engine, MappingMetrics* metrics) : engine_(*engine), metrics_(metrics) {}
+  // All outlive the service; `metrics` may be null.
+  IoasService(Engine* engine, Admission* admission, MappingMetrics* metrics)
+      : engine_(*engine), admission_(*admission), metrics_(metrics) {}
 
   grpc::Status CreateIoas(grpc::ServerContext* context, const v1::CreateIoasRequest* request,
                           v1::Ioas* response) override;
@@ -41,6 +43,7 @@ class IoasService final : public v1::IoasService::Service {
 
  private:
   Engine& engine_;
+  Admission& admission_;
   MappingMetrics* const metrics_;
 };
 

@@ -28,6 +28,7 @@
 #include "engine/journal/memory_journal.h"
 #include "grpc/grpc.h"
 #include "prometheus/registry.h"
+#include "server/admission_metrics.h"
 #include "server/announcement.h"
 #include "server/config.h"
 #include "server/connection_metrics.h"
@@ -75,6 +76,7 @@ struct Daemon {
   RpcMetrics rpc_metrics{AllMethods(), registry.get()};
   MappingMetrics mapping_metrics{registry.get()};
   ConnectionMetrics connection_metrics{registry.get()};
+  AdmissionMetrics admission_metrics{registry.get()};
   std::unique_ptr<Server> server;
   std::unique_ptr<MetricsEndpoint> metrics;
   Endpoints endpoints;
@@ -116,6 +118,11 @@ absl::Status StartServer(const Config& config, Log* log, Daemon* daemon) {
   options.mapping_metrics = &daemon->mapping_metrics;
   options.connection_metrics = &daemon->connection_metrics;
   options.log = log;
+  options.admission = {config.max_calls, config.max_revokes, config.max_streams, config.max_wait};
+  options.stream_write_timeout = config.stream_write_timeout;
+  options.max_stream_bytes_in_flight = config.max_stream_bytes_in_flight;
+  options.mapping_metrics = &daemon->mapping_metrics;
+  options.admission_metrics = &daemon->admission_metrics;
   options.interceptors.push_back(
       std::make_unique<RpcInterceptorFactory>(&daemon->rpc_metrics, log));
   ASSIGN_OR_RETURN(daemon->server, Server::Start(daemon->engine.get(), std::move(options)));

@@ -87,11 +87,23 @@ absl::Status CheckFlat(const google::protobuf::Message& message) {
   return known ? absl::OkStatus() : CheckKnown(message);
 }
 
-// One open stream. Submit belongs to the reading thread, Answer to the writing one.
+// One open stream. AwaitRoom, Submit and Close belong to the reading thread, Answer to the writing
+// one.
 class Session {
  public:
-  Session(std::unique_ptr<MappingStream> mappings, StreamDefaults defaults, MappingMetrics* metrics)
-      : mappings_(std::move(mappings)), defaults_(std::move(defaults)), metrics_(metrics) {}
+  Session(std::unique_ptr<MappingStream> mappings, StreamDefaults defaults,
+          size_t max_bytes_in_flight, MappingMetrics* metrics)
+      : mappings_(std::move(mappings)),
+        defaults_(std::move(defaults)),
+        max_bytes_in_flight_(max_bytes_in_flight),
+        metrics_(metrics) {}
+
+  // Waits until the unanswered batches leave room for another. All are answered in the end, if only
+  // because the client is gone.
+  void AwaitRoom() {
+    absl::MutexLock lock(&mutex_);
+    while (bytes_in_flight_ > max_bytes_in_flight_) answered_.Wait(&mutex_);
+  }
 
   // kInvalidArgument: `request` is no batch in its place; the stream must end. What is wrong with a
   // batch is in its answer.
@@ -118,21 +130,30 @@ class Session {
 
   // Writes until every batch is answered. When the client is gone the answers are dropped, but all
   // are taken, so that the engine is never kept waiting.
-  void Answer(MappingService::Stream* stream) {
+  void Answer(WriteWatchdog::Guard* guard, MappingService::Stream* stream) {
     StreamReply reply;
     bool listening = true;
     while (mappings_->NextReply(&reply)) {
-      const v1::StreamMappingsResponse response = Describe(reply);
-      listening = listening && stream->Write(response);
+      const Pending pending = TakePending();
+      Observe(pending);
+      const v1::StreamMappingsResponse response = Describe(reply, pending);
+      if (listening) {
+        guard->Begin();
+        listening = stream->Write(response);
+        guard->End();
+      }
+      Release(pending.bytes);
     }
   }
 
  private:
   // What the answer to a batch in flight needs to know of it.
   struct Pending {
-    absl::Status malformed;   // Why the engine could not be given the batch.
+    absl::Status malformed;  // Why the engine could not be given the batch.
+    ArrayNames names;
     bool show_iovas = false;  // The client left the addresses to us.
     bool is_map = false;
+    size_t bytes = 0;  // The message, or its entries for the engine, whichever are more.
     size_t entries = 0;
     absl::Time start = absl::Now();  // When it came in.
   };
@@ -142,9 +163,11 @@ class Session {
     StreamBatch out;
     out.sequence = batch.sequence();
     absl::StatusOr<MapBatch> map = ParseArrays(batch, defaults_);
-    Pending pending{map.status(), batch.iova().empty(), /*is_map=*/true};
+    Pending pending{map.status(), ArrayNames(batch), batch.iova().empty(), /*is_map=*/true,
+                    batch.ByteSizeLong()};
     if (map.ok()) {
       pending.entries = map->entries.size();
+      pending.bytes = std::max(pending.bytes, pending.entries * sizeof(MapEntry));
       out.map = *std::move(map);
     }
     Submit(std::move(out), std::move(pending));
@@ -156,9 +179,11 @@ class Session {
     StreamBatch out;
     out.sequence = batch.sequence();
     absl::StatusOr<UnmapBatch> unmap = ParseArrays(batch);
-    Pending pending{unmap.status(), false, /*is_map=*/false};
+    Pending pending{unmap.status(), ArrayNames(batch), false, /*is_map=*/false,
+                    batch.ByteSizeLong()};
     if (unmap.ok()) {
       pending.entries = unmap->entries.size();
+      pending.bytes = std::max(pending.bytes, pending.entries * sizeof(UnmapEntry));
       out.unmap = *std::move(unmap);
     }
     Submit(std::move(out), std::move(pending));
@@ -171,6 +196,7 @@ class Session {
     {
       // Before the engine has it: its reply may come at once.
       absl::MutexLock lock(&mutex_);
+      bytes_in_flight_ += pending.bytes;
       pending_.push_back(std::move(pending));
     }
     mappings_->Submit(std::move(batch));
@@ -181,6 +207,12 @@ class Session {
     Pending pending = std::move(pending_.front());
     pending_.pop_front();
     return pending;
+  }
+
+  void Release(size_t bytes) {
+    absl::MutexLock lock(&mutex_);
+    bytes_in_flight_ -= bytes;
+    answered_.Signal();
   }
 
   void Observe(const Pending& pending) {
@@ -194,14 +226,12 @@ class Session {
     }
   }
 
-  v1::StreamMappingsResponse Describe(const StreamReply& reply) {
-    const Pending pending = TakePending();
-    Observe(pending);
+  static v1::StreamMappingsResponse Describe(const StreamReply& reply, const Pending& pending) {
     v1::StreamMappingsResponse out;
     out.set_sequence(reply.sequence);
     if (!reply.status.ok()) {
-      *out.mutable_status() =
-          ToRpcStatus(pending.malformed.ok() ? reply.status : pending.malformed);
+      *out.mutable_status() = ToRpcStatus(
+          pending.malformed.ok() ? pending.names.Rename(reply.status) : pending.malformed);
       return out;
     }
     // The one that the batch was not has revision 0.
@@ -215,41 +245,64 @@ class Session {
 
   const std::unique_ptr<MappingStream> mappings_;
   const StreamDefaults defaults_;
+  const size_t max_bytes_in_flight_;
   MappingMetrics* const metrics_;
   absl::Mutex mutex_;
+  absl::CondVar answered_;
+  size_t bytes_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;  // Of batches whose answers are not written.
   std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);  // In the order of submission.
 };
 
-absl::StatusOr<std::unique_ptr<Session>> Open(Engine& engine, MappingMetrics* metrics,
-                                              const CallContext& call,
-                                              const v1::StreamMappingsRequest& request) {
+// What the first message asks for.
+struct Opening {
+  std::unique_ptr<MappingStream> mappings;
+  StreamDefaults defaults;
+};
+
+absl::StatusOr<Opening> Open(Engine& engine, const CallContext& call,
+                             const v1::StreamMappingsRequest& request) {
   RETURN_IF_ERROR(CheckKnown(request));
   if (!request.has_open()) return Refusal("OPEN_EXPECTED", "the first message is not `open`");
   ASSIGN_OR_RETURN(const StreamOptions options, ParseOptions(request.open()));
-  ASSIGN_OR_RETURN(StreamDefaults defaults, ParseDefaults(request.open()));
-  ASSIGN_OR_RETURN(std::unique_ptr<MappingStream> mappings,
-                   engine.OpenMappingStream(call, options));
-  return std::make_unique<Session>(std::move(mappings), std::move(defaults), metrics);
-}
-
-absl::Status Run(Engine& engine, MappingMetrics* metrics, const CallContext& call,
-                 MappingService::Stream* stream) {
-  RequestReader reader(stream);
-  const v1::StreamMappingsRequest* request = reader.Next();
-  if (request == nullptr) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, Open(engine, metrics, call, *request));
-  std::thread writer([&] { session->Answer(stream); });
-  absl::Status status;
-  while (status.ok() && (request = reader.Next()) != nullptr) status = session->Submit(*request);
-  session->Close();
-  writer.join();
-  return status;
+  Opening opening;
+  ASSIGN_OR_RETURN(opening.defaults, ParseDefaults(request.open()));
+  ASSIGN_OR_RETURN(opening.mappings, engine.OpenMappingStream(call, options));
+  return opening;
 }
 
 }  // namespace
 
+absl::Status MappingService::Run(const CallContext& call, WriteWatchdog::Guard* guard,
+                                 Stream* stream) {
+  RequestReader reader(stream);
+  const v1::StreamMappingsRequest* request = reader.Next();
+  if (request == nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(Opening opening, Open(engine_, call, *request));
+  Session session(std::move(opening.mappings), std::move(opening.defaults), max_bytes_in_flight_,
+                  metrics_);
+  std::thread writer([&] { session.Answer(guard, stream); });
+  absl::Status status;
+  while (status.ok()) {
+    session.AwaitRoom();
+    request = reader.Next();
+    if (request == nullptr) break;
+    status = session.Submit(*request);
+  }
+  session.Close();
+  writer.join();
+  return status;
+}
+
+absl::Status MappingService::Serve(grpc::ServerContext* context, Stream* stream) {
+  ASSIGN_OR_RETURN(const Admission::Ticket ticket, admission_.Admit(CallKind::kStream));
+  WriteWatchdog::Guard guard(&watchdog_, context);
+  const absl::Status status = Run(MakeCallContext(*context), &guard, stream);
+  RETURN_IF_ERROR(guard.status());
+  return status;
+}
+
 grpc::Status MappingService::StreamMappings(grpc::ServerContext* context, Stream* stream) {
-  return ToGrpcStatus(Run(engine_, metrics_, MakeCallContext(*context), stream));
+  return ToGrpcStatus(Serve(context, stream));
 }
 
 }  // namespace viommu

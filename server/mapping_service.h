@@ -2,12 +2,19 @@
 //
 // The handler's thread reads and submits, a second one takes the engine's replies and writes them,
 // so that batches flow while answers wait for the journal. What the two share ends with the stream;
-// the service itself is stateless and thread-safe.
+// the service itself is thread-safe. A client that does not read is held back first, by not reading
+// from it either, and cut off in the end; what was read from it is carried out in any case.
 #ifndef VIOMMU_SERVER_MAPPING_SERVICE_H_
 #define VIOMMU_SERVER_MAPPING_SERVICE_H_
 
+#include <cstddef>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "engine/engine.h"
+#include "server/admission.h"
 #include "server/mapping_metrics.h"
+#include "server/write_watchdog.h"
 #include "viommu/v1/mapping.grpc.pb.h"
 
 namespace viommu {
@@ -17,13 +24,32 @@ class MappingService final : public v1::MappingService::Service {
  public:
   using Stream = grpc::ServerReaderWriter<v1::StreamMappingsResponse, v1::StreamMappingsRequest>;
 
-  // Both outlive the service; `metrics` may be null.
-  MappingService(Engine* engine, MappingMetrics* metrics) : engine_(*engine), metrics_(metrics) {}
+  struct Limits {
+    // Longest that one answer may stay unread.
+    absl::Duration write_timeout;
+    // While more bytes of a stream's batches are unanswered, its next message is not read.
+    size_t max_bytes_in_flight;
+  };
+
+  // All outlive the service; `metrics` may be null.
+  MappingService(Engine* engine, Admission* admission, const Limits& limits,
+                 MappingMetrics* metrics)
+      : engine_(*engine),
+        admission_(*admission),
+        watchdog_(limits.write_timeout),
+        max_bytes_in_flight_(limits.max_bytes_in_flight),
+        metrics_(metrics) {}
 
   grpc::Status StreamMappings(grpc::ServerContext* context, Stream* stream) override;
 
  private:
+  absl::Status Serve(grpc::ServerContext* context, Stream* stream);
+  absl::Status Run(const CallContext& call, WriteWatchdog::Guard* guard, Stream* stream);
+
   Engine& engine_;
+  Admission& admission_;
+  WriteWatchdog watchdog_;
+  const size_t max_bytes_in_flight_;
   MappingMetrics* const metrics_;
 };
 

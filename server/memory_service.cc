@@ -14,7 +14,7 @@ namespace viommu {
 grpc::Status MemoryService::CreateMemoryRegion(grpc::ServerContext* context,
                                                const v1::CreateMemoryRegionRequest* request,
                                                v1::MemoryRegion* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     const std::string& id = request->memory_region_id();
     RETURN_IF_ERROR(CheckNewId("memory_region_id", id));
     RETURN_IF_ERROR(Require(request->has_memory_region(), "memory_region"));
@@ -31,7 +31,7 @@ grpc::Status MemoryService::CreateMemoryRegion(grpc::ServerContext* context,
 grpc::Status MemoryService::GetMemoryRegion(grpc::ServerContext* context,
                                             const v1::GetMemoryRegionRequest* request,
                                             v1::MemoryRegion* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref,
                      ParseName(NameKind::kMemoryRegion, "name", request->name()));
     ASSIGN_OR_RETURN(const MemoryRegionView view, engine_.GetMemoryRegion(call, ref));
@@ -43,7 +43,7 @@ grpc::Status MemoryService::GetMemoryRegion(grpc::ServerContext* context,
 grpc::Status MemoryService::ListMemoryRegions(grpc::ServerContext* context,
                                               const v1::ListMemoryRegionsRequest* request,
                                               v1::ListMemoryRegionsResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) {
     return AnswerPage(
         *request, "",
         [&](const PageRequest& page) { return engine_.ListMemoryRegions(call, page); },
@@ -57,7 +57,7 @@ grpc::Status MemoryService::ListMemoryRegions(grpc::ServerContext* context,
 grpc::Status MemoryService::DeleteMemoryRegion(grpc::ServerContext* context,
                                                const v1::DeleteMemoryRegionRequest* request,
                                                google::protobuf::Empty*) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref,
                      ParseName(NameKind::kMemoryRegion, "name", request->name()));
     return engine_.DeleteMemoryRegion(call, ref, request->etag());

@@ -3,6 +3,7 @@
 #define VIOMMU_SERVER_MEMORY_SERVICE_H_
 
 #include "engine/engine.h"
+#include "server/admission.h"
 #include "viommu/v1/memory.grpc.pb.h"
 
 namespace viommu {
@@ -10,8 +11,8 @@ namespace viommu {
 // Contract of each call: viommu/v1/memory.proto.
 class MemoryService final : public v1::MemoryService::Service {
  public:
-  // `engine` outlives the service.
-  explicit MemoryService(Engine* engine) : engine_(*engine) {}
+  // Both outlive the service.
+  MemoryService(Engine* engine, Admission* admission) : engine_(*engine), admission_(*admission) {}
 
   grpc::Status CreateMemoryRegion(grpc::ServerContext* context,
                                   const v1::CreateMemoryRegionRequest* request,
@@ -28,6 +29,7 @@ class MemoryService final : public v1::MemoryService::Service {
 
  private:
   Engine& engine_;
+  Admission& admission_;
 };
 
 }  // namespace viommu

@@ -100,14 +100,17 @@ Listener::Options ListenerOptions(
 }  // namespace
 
 struct Server::Services {
-  Services(Engine* engine, uint64_t max_message_bytes, MappingMetrics* metrics)
-      : host(engine, max_message_bytes),
-        device(engine),
-        memory(engine),
-        ioas(engine, metrics),
-        mapping(engine, metrics),
-        domain(engine),
-        simulation(engine) {}
+  Services(Engine* engine, const ServerOptions& options)
+      : admission(options.admission, options.admission_metrics),
+        host(engine, &admission, options.max_message_bytes),
+        device(engine, &admission),
+        memory(engine, &admission),
+        ioas(engine, &admission, options.mapping_metrics),
+        mapping(engine, &admission,
+                {options.stream_write_timeout, options.max_stream_bytes_in_flight},
+                options.mapping_metrics),
+        domain(engine, &admission),
+        simulation(engine, &admission) {}
 
   std::vector<grpc::Service*> All() {
     return {&host, &device, &memory, &ioas, &mapping, &domain, &simulation};
@@ -121,6 +124,7 @@ struct Server::Services {
             v1::SimulationService::service_full_name()};
   }
 
+  Admission admission;
   HostService host;
   DeviceService device;
   MemoryService memory;
@@ -146,8 +150,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Engine* engine, ServerOpti
   ApplyLimits(options, &builder);
   ApplyConnectionRules(options, &builder);
   builder.experimental().SetInterceptorCreators(std::move(options.interceptors));
-  auto services =
-      std::make_unique<Services>(engine, options.max_message_bytes, options.mapping_metrics);
+  auto services = std::make_unique<Services>(engine, options);
   for (grpc::Service* service : services->All()) builder.RegisterService(service);
   std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor =
       builder.experimental().AddExternalConnectionAcceptor(
@@ -179,9 +182,15 @@ Server::~Server() { Shutdown(absl::UnixEpoch()); }
 
 std::vector<std::string> Server::ServiceNames() { return Services::Names(); }
 
-void Server::Drain() { server_->GetHealthCheckService()->Shutdown(); }
+void Server::Drain() {
+  server_->GetHealthCheckService()->Shutdown();
+  services_->admission.Drain();
+}
 
 void Server::Shutdown(absl::Time deadline) {
+  // A call that reaches gRPC while it shuts down is told nothing of use; ours tells it first.
+  Drain();
+  services_->admission.AwaitQuiet(deadline);
   // gRPC would not even close a connection that it gets from now on.
   listener_->StopAccepting();
   // gRPC takes a time before 1970 for one that never comes.

@@ -15,6 +15,8 @@
 #include "engine/engine.h"
 #include "grpcpp/server.h"
 #include "grpcpp/support/server_interceptor.h"
+#include "server/admission.h"
+#include "server/admission_metrics.h"
 #include "server/connection_metrics.h"
 #include "server/listener.h"
 #include "server/log.h"
@@ -32,7 +34,12 @@ struct ServerOptions {
   // For all that clients have sent and that waits in gRPC; beyond, gRPC cancels calls.
   size_t max_buffered_bytes = size_t{256} << 20;
   // Calls and streams at work at once; one more is answered RESOURCE_EXHAUSTED.
+  // What may be at work at once. gRPC's own threads must be more, or it refuses first.
+  AdmissionLimits admission;
   int max_threads = 512;
+  // See write_watchdog.h and mapping_service.h.
+  absl::Duration stream_write_timeout = absl::Seconds(10);
+  size_t max_stream_bytes_in_flight = size_t{8} << 20;
   int max_streams_per_connection = 128;
   absl::Duration handshake_timeout = absl::Seconds(3);
   // A silent connection is asked after `keepalive_interval` and closed when it does not answer in
@@ -45,6 +52,8 @@ struct ServerOptions {
   MappingMetrics* mapping_metrics = nullptr;
   ConnectionMetrics* connection_metrics = nullptr;
   Log* log = nullptr;
+  // As above, of every call that is let in or refused.
+  AdmissionMetrics* admission_metrics = nullptr;
   // See every call, in this order: metrics, logs.
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
 };
@@ -71,11 +80,14 @@ class Server {
   // The port that each listen address got, in order; 1 for a unix socket.
   const std::vector<int>& ports() const { return ports_; }
 
-  // Health becomes NOT_SERVING, so that balancers and probes look elsewhere; calls still work.
+  // Health becomes NOT_SERVING, so that balancers and probes look elsewhere. Calls that run and
+  // streams that are open go on; new ones are refused with UNAVAILABLE DRAINING.
   void Drain();
 
   // Takes no further connection and no further call, lets those that run finish until `deadline`,
   // cancels the rest. Returns when all have ended.
+  // Drains, and when nothing runs any more takes no further call. Cancels what still runs at
+  // `deadline`. Returns when all have ended.
   void Shutdown(absl::Time deadline);
 
   // Waits until Shutdown has been called.

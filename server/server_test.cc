@@ -60,7 +60,7 @@ TEST_F(ServerTest, DrainsBeforeItStops) {
   server_->Drain();
   EXPECT_EQ(Health(client_->channel, ""), "NOT_SERVING");
   EXPECT_EQ(Health(client_->channel, "viommu.v1.IoasService"), "NOT_SERVING");
-  EXPECT_TRUE(CreateIoas("vm0").ok()) << "calls still work";
+  EXPECT_EQ(Told(CreateIoas("vm0")), "UNAVAILABLE DRAINING");
   server_->Shutdown(absl::Now() + absl::Seconds(20));
   EXPECT_EQ(CreateIoas("vm1").error_code(), grpc::StatusCode::UNAVAILABLE);
 }

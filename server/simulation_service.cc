@@ -52,7 +52,7 @@ absl::Status CheckHealthReason(absl::string_view reason) {
 
 grpc::Status SimulationService::Dma(grpc::ServerContext* context, const v1::DmaRequest* request,
                                     v1::DmaResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
     RETURN_IF_ERROR(Require(request->has_iova(), "iova"));
     ASSIGN_OR_RETURN(std::string data, ParseAccess(*request));
@@ -72,7 +72,7 @@ grpc::Status SimulationService::Dma(grpc::ServerContext* context, const v1::DmaR
 grpc::Status SimulationService::ReadMemory(grpc::ServerContext* context,
                                            const v1::ReadMemoryRequest* request,
                                            v1::ReadMemoryResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef region,
                      ParseName(NameKind::kMemoryRegion, "name", request->name()));
     RETURN_IF_ERROR(CheckAccessLength("length", request->length()));
@@ -87,7 +87,7 @@ grpc::Status SimulationService::ReadMemory(grpc::ServerContext* context,
 grpc::Status SimulationService::WriteMemory(grpc::ServerContext* context,
                                             const v1::WriteMemoryRequest* request,
                                             v1::WriteMemoryResponse*) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef region,
                      ParseName(NameKind::kMemoryRegion, "name", request->name()));
     RETURN_IF_ERROR(CheckAccessLength("data", request->data().size()));
@@ -98,7 +98,7 @@ grpc::Status SimulationService::WriteMemory(grpc::ServerContext* context,
 grpc::Status SimulationService::HostMap(grpc::ServerContext* context,
                                         const v1::HostMapRequest* request,
                                         v1::HostMapResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
     ASSIGN_OR_RETURN(const ObjectRef region,
                      ParseName(NameKind::kMemoryRegion, "memory_region", request->memory_region()));
@@ -115,7 +115,7 @@ grpc::Status SimulationService::HostMap(grpc::ServerContext* context,
 grpc::Status SimulationService::HostUnmap(grpc::ServerContext* context,
                                           const v1::HostUnmapRequest* request,
                                           v1::HostUnmapResponse*) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
     RETURN_IF_ERROR(Require(request->has_iova(), "iova"));
     return engine_.HostUnmap(call, device, request->iova(), request->length());
@@ -125,7 +125,7 @@ grpc::Status SimulationService::HostUnmap(grpc::ServerContext* context,
 grpc::Status SimulationService::SetDeviceHealth(grpc::ServerContext* context,
                                                 const v1::SetDeviceHealthRequest* request,
                                                 v1::Device* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
     ASSIGN_OR_RETURN(const DeviceHealth health, ParseDeviceHealth("health", request->health()));
     RETURN_IF_ERROR(CheckHealthReason(request->health_reason()));
@@ -139,7 +139,7 @@ grpc::Status SimulationService::SetDeviceHealth(grpc::ServerContext* context,
 grpc::Status SimulationService::DumpTables(grpc::ServerContext* context,
                                            const v1::DumpTablesRequest* request,
                                            v1::DumpTablesResponse* response) {
-  return Handle(*context, *request, [&](const CallContext& call) -> absl::Status {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
     RETURN_IF_ERROR(Require(request->has_iova(), "iova"));
     ASSIGN_OR_RETURN(const std::vector<TableEntryDump> entries,

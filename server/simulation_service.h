@@ -3,6 +3,7 @@
 #define VIOMMU_SERVER_SIMULATION_SERVICE_H_
 
 #include "engine/engine.h"
+#include "server/admission.h"
 #include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu {
@@ -10,8 +11,9 @@ namespace viommu {
 // Contract of each call: viommu/v1/simulation.proto.
 class SimulationService final : public v1::SimulationService::Service {
  public:
-  // `engine` outlives the service.
-  explicit SimulationService(Engine* engine) : engine_(*engine) {}
+  // Both outlive the service.
+  SimulationService(Engine* engine, Admission* admission)
+      : engine_(*engine), admission_(*admission) {}
 
   grpc::Status Dma(grpc::ServerContext* context, const v1::DmaRequest* request,
                    v1::DmaResponse* response) override;
@@ -31,6 +33,7 @@ class SimulationService final : public v1::SimulationService::Service {
 
  private:
   Engine& engine_;
+  Admission& admission_;
 };
 
 }  // namespace viommu

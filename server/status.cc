@@ -94,10 +94,11 @@ void AddResourceInfo(const ErrorDetail& detail, google::rpc::Status* out) {
 }
 
 // An ABORTED call may be repeated as it is, except when the client must look at something first. So
-// may one that came while too many of its caller's were under way: those end by themselves.
+// may one that found no room among those that run: they end by themselves.
 bool MayRepeat(const absl::Status& status, const ErrorDetail& detail) {
   if (status.code() == absl::StatusCode::kUnavailable) return true;
   if (detail.reason == "IN_FLIGHT_LIMIT") return true;
+  if (detail.reason == "TOO_MANY_CALLS" || detail.reason == "TOO_MANY_STREAMS") return true;
   return status.code() == absl::StatusCode::kAborted && detail.reason != "ETAG_MISMATCH" &&
          detail.reason != "STREAM_STOPPED";
 }

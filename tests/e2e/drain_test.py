@@ -13,7 +13,7 @@ from tools import case_report
 
 CLIENTS = 64
 STREAMS = 8
-LOAD_SECONDS = 2
+SERVED_SECONDS = 60
 PAGE = 4096
 STREAM = "MappingService/StreamMappings"
 
@@ -84,6 +84,11 @@ class ManyClientsTest(unittest.TestCase):
 class DrainTest(unittest.TestCase):
     """SIGTERM: health turns NOT_SERVING, what runs finishes, exit code 0."""
 
+    def setUp(self):
+        self.lock = threading.Lock()
+        self.served = set()  # Clients that have been.
+        self.told = 0  # Clients that were refused as they should be.
+
     def start(self, *flags, **options):
         running = self.enterContext(daemon.Daemon(*flags, **options))
         client = grpcurl.Client(running)
@@ -133,7 +138,8 @@ class DrainTest(unittest.TestCase):
             self.assertEqual(str(sequence), answer["sequence"])
             self.assertNotIn("status", answer)
         refused = client.call("HostService/GetHost")
-        self.assertEqual(grpcurl.NO_STATUS, refused.code, "new clients find nobody")
+        self.assertEqual(("UNAVAILABLE", "DRAINING"), (refused.code, refused.failure.reason))
+        self.assertIn("RetryInfo", refused.failure.details)
         self.assertTrue(running.running(), "it waits for the stream")
         self.assertEqual("OK", stream.finish().code)
         watch.kill()
@@ -165,23 +171,29 @@ class DrainTest(unittest.TestCase):
         def work(i):
             """Calls, one after the other, until one is not answered: how many were."""
             if i < STREAMS:
-                return self.stream_until_refused(client)
+                return self.stream_until_refused(client, i)
             return self.call_until_refused(client, i)
 
         with concurrent.futures.ThreadPoolExecutor(1) as background:
             ended = background.submit(in_parallel, STREAMS + CLIENTS, work)
-            time.sleep(LOAD_SECONDS)
+            self.await_served(STREAMS + CLIENTS)
             running.signal(signal.SIGTERM)
             self.assertEqual({"status": "NOT_SERVING"}, watch.receive())
             answered = ended.result()
-        self.assertGreater(min(answered), 0, "each client was served before the signal")
+            self.assertEqual(STREAMS + CLIENTS, self.told, "each was told why")
         scrape = metrics.Metrics(running)
-        for method, count, open_now in (("StreamMappings", sum(answered[:STREAMS]), 1),
-                                        ("Map", sum(answered[STREAMS:]), 0)):
+        self.assertEqual(STREAMS + CLIENTS,
+                         scrape.total("viommu_calls_refused_total", reason="DRAINING"))
+        for method, count, refused, open_now in (
+                ("StreamMappings", sum(answered[:STREAMS]), STREAMS, 1),
+                ("Map", sum(answered[STREAMS:]), CLIENTS, 0)):
             with self.subTest(method):
                 labels = {"grpc_method": method}
-                self.assertEqual(count, scrape.total("grpc_server_handled_total", **labels))
-                self.assertEqual(count + open_now,
+                self.assertEqual(count, scrape.total("grpc_server_handled_total", grpc_code="OK",
+                                                     **labels))
+                self.assertEqual(refused, scrape.total("grpc_server_handled_total",
+                                                       grpc_code="Unavailable", **labels))
+                self.assertEqual(count + refused + open_now,
                                  scrape.total("grpc_server_started_total", **labels))
         watch.kill()
         self.assertEqual("OK", last.finish().code)
@@ -198,32 +210,36 @@ class DrainTest(unittest.TestCase):
                 self.check_refusal(answer)
                 return count
             self.assertIn("iovas", answer.message)
+            self.served.add(i)
         raise AssertionError("it is never refused")
 
-    def stream_until_refused(self, client):
+    def stream_until_refused(self, client, i):
         """Streams of ten batches: one that was taken is answered to its end."""
         for count in range(1_000_000):
             answer = client.call(STREAM, [
                 {"open": {"name": "ioas/space", "default_memory_region": "memoryRegions/ram"}},
                 *(map_page(i + 1) for i in range(10))])
-            # A client whose batches are not answered was refused, even where the status that gRPC
-            # gives a stream which it never handed to us is OK; see check_refusal.
-            if not answer.messages:
-                if answer.code != "OK":
-                    self.check_refusal(answer)
+            if answer.code != "OK":
+                self.assertEqual([], answer.messages)
+                self.check_refusal(answer)
                 return count
             self.assertEqual(("OK", 10), (answer.code, len(answer.messages)), answer.text)
+            self.served.add(i)
         raise AssertionError("it is never refused")
 
+    def await_served(self, count):
+        """Returns when so many clients have been served once."""
+        deadline = time.monotonic() + SERVED_SECONDS
+        while len(self.served) < count:
+            self.assertLess(time.monotonic(), deadline, "some client is not served")
+            time.sleep(0.01)
+
     def check_refusal(self, answer):
-        if answer.code == grpcurl.NO_STATUS:
-            # Nobody was there, or they went away while grpcurl asked them for the types.
-            self.assertRegex(answer.text,
-                             "connect: |Unavailable|Canceled|error reading server preface")
-        else:
-            # CANCELLED is what gRPC 1.51 answers by itself to a call that comes over a connection
-            # which it has not closed yet. That no such call was taken, the metrics prove.
-            self.assertIn(answer.code, ("UNAVAILABLE", "CANCELLED"), answer.text)
+        """While a stream is open, the daemon listens and tells everybody."""
+        self.assertEqual("UNAVAILABLE", answer.code, answer.text)
+        self.assertEqual("DRAINING", answer.failure.reason)
+        with self.lock:
+            self.told += 1
 
 
 if __name__ == "__main__":

@@ -48,18 +48,24 @@ def message(payload, compressed=False, length=None):
     return struct.pack(">BL", compressed, len(payload) if length is None else length) + payload
 
 
+def unix_socket(daemon):
+    """Connected to the daemon's."""
+    # The path of the folder may be too long for a socket; that of a descriptor is not.
+    folder = os.open(os.path.dirname(daemon.socket), os.O_PATH)
+    connected = socket.socket(socket.AF_UNIX)
+    try:
+        connected.connect(f"/proc/self/fd/{folder}/{os.path.basename(daemon.socket)}")
+    finally:
+        os.close(folder)
+    return connected
+
+
 class Connection:
     """One connection to a daemon, over TCP or its unix socket. Use it in a `with` statement."""
 
     def __init__(self, daemon, unix=False):
         if unix:
-            # The path of the folder may be too long for a socket; that of a descriptor is not.
-            folder = os.open(os.path.dirname(daemon.socket), os.O_PATH)
-            self._socket = socket.socket(socket.AF_UNIX)
-            try:
-                self._socket.connect(f"/proc/self/fd/{folder}/{os.path.basename(daemon.socket)}")
-            finally:
-                os.close(folder)
+            self._socket = unix_socket(daemon)
         else:
             host, port = daemon.endpoints["tcp_address"].rsplit(":", 1)
             self._socket = socket.create_connection((host, int(port)))

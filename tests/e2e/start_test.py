@@ -87,7 +87,7 @@ class SettingsTest(unittest.TestCase):
         for part in ("--no_such_flag: no such flag", '"stray"', '--max_message_bytes: "many"',
                      "--drain_timeout_seconds: 9999 is not in 0..3600", '--log_level: "loud"',
                      'c.textproto:1:1: tcp_address: "nowhere"',
-                     "c.textproto:2:1: max_threads: 1 is not in 8..4096", "t.textproto:1:"):
+                     "c.textproto:2:1: max_threads: 1 is not in 24..8192", "t.textproto:1:"):
             self.assertIn(part, problems)
 
     def test_a_config_file_with_an_unknown_field(self):
@@ -113,7 +113,10 @@ class InformationTest(unittest.TestCase):
                      "max_streams_per_connection", "max_metadata_bytes", "max_buffered_bytes",
                      "handshake_timeout_ms",
                      "keepalive_interval_ms", "keepalive_timeout_ms",
-                     "min_client_keepalive_interval_ms", "drain_timeout_seconds",
+                     "min_client_keepalive_interval_ms",
+                     "drain_timeout_seconds", "max_calls", "max_revokes", "max_streams",
+                     "max_wait_seconds", "stream_write_timeout_seconds",
+                     "max_stream_bytes_in_flight",
                      "log_level", "version", "help"):
             self.assertIn(f"--{flag} ", ended.stdout + " ")
         self.assertLessEqual(max(map(len, ended.stdout.splitlines())), 100)

@@ -1,0 +1,93 @@
+// server/admission.h -- Which calls may run: so many of each kind, and none once the server drains.
+//
+// gRPC has one limit for all threads and refuses without a reason when it is met. Ours lie below it
+// and are apart, so that waiting grants leave room for calls that take something away, and open
+// streams leave room for both.
+#ifndef VIOMMU_SERVER_ADMISSION_H_
+#define VIOMMU_SERVER_ADMISSION_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "server/admission_metrics.h"
+
+namespace viommu {
+
+// The kind of a unary method of the API, "Unmap": kRevoke for those that take something away,
+// otherwise kCall.
+CallKind KindOf(absl::string_view method);
+
+struct AdmissionLimits {
+  // How many may run at once.
+  uint32_t max_calls = 128;
+  uint32_t max_revokes = 32;
+  uint32_t max_streams = 64;
+  // The longest that a kCall may wait for its turn, whatever its own deadline is: nobody may be
+  // there any more to take the answer.
+  absl::Duration max_wait = absl::Minutes(1);
+};
+
+// Thread-safe.
+class Admission {
+ public:
+  // The right of one call to run, until it is destroyed. The Admission outlives it.
+  class Ticket {
+   public:
+    Ticket(Ticket&& other) noexcept : admission_(other.admission_), kind_(other.kind_) {
+      other.admission_ = nullptr;
+    }
+    Ticket& operator=(Ticket&&) = delete;
+    ~Ticket() {
+      if (admission_ != nullptr) admission_->Return(kind_);
+    }
+
+   private:
+    friend class Admission;
+    Ticket(Admission* admission, CallKind kind) : admission_(admission), kind_(kind) {}
+
+    Admission* admission_;
+    CallKind kind_;
+  };
+
+  // `metrics` may be null, or outlives this.
+  Admission(const AdmissionLimits& limits, AdmissionMetrics* metrics)
+      : limits_(limits), metrics_(metrics) {}
+
+  const AdmissionLimits& limits() const { return limits_; }
+
+  // kResourceExhausted  TOO_MANY_CALLS, TOO_MANY_STREAMS: as many of its kind run as may
+  // kUnavailable        DRAINING: Drain was called
+  absl::StatusOr<Ticket> Admit(CallKind kind) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // From now on every call is refused.
+  void Drain() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Waits, at most until `deadline`, until nothing runs and callers have been told long enough that
+  // none has come for a moment.
+  void AwaitQuiet(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  uint32_t LimitOf(CallKind kind) const;
+  absl::Status Full(CallKind kind) const;
+  void Return(CallKind kind) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const AdmissionLimits limits_;
+  AdmissionMetrics* const metrics_;
+  absl::Mutex mutex_;
+  absl::CondVar returned_;
+  std::array<uint32_t, kCallKinds> running_ ABSL_GUARDED_BY(mutex_) = {};  // By CallKind.
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time last_arrival_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();  // While draining.
+};
+
+}  // namespace viommu
+
+#endif  // VIOMMU_SERVER_ADMISSION_H_

@@ -1,0 +1,187 @@
+#include "server/admission.h"
+
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "engine/base/errors.h"
+#include "google/protobuf/descriptor.h"
+#include "gtest/gtest.h"
+#include "prometheus/registry.h"
+#include "server/server.h"
+
+namespace viommu {
+namespace {
+
+std::string ReasonOf(const absl::Status& status) {
+  const std::optional<ErrorDetail> detail = DetailOf(status);
+  return detail.has_value() ? detail->reason : "";
+}
+
+// Every series, "name{value of its label} value".
+std::set<std::string> Series(prometheus::Registry& registry) {
+  std::set<std::string> out;
+  for (const auto& family : registry.Collect()) {
+    for (const auto& metric : family.metric) {
+      const double value = metric.gauge.value + metric.counter.value;
+      if (value != 0) out.insert(metric.label[0].value + " " + std::to_string(int(value)));
+    }
+  }
+  return out;
+}
+
+TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
+  const std::set<std::string> revokes = {
+      "DeleteDomain", "DeleteIoas", "DeleteMemoryRegion", "DetachDevice",
+      "HostUnmap",    "Unmap",      "ReleaseDevice",
+  };
+  const std::set<std::string> others = {
+      "AttachDevice",
+      "ClaimDevice",
+      "CopyMappings",
+      "CreateDomain",
+      "CreateIoas",
+      "CreateMemoryRegion",
+      "Dma",
+      "DumpTables",
+      "GetDevice",
+      "GetDomain",
+      "GetHardwareInfo",
+      "GetHost",
+      "GetInvalidationQueue",
+      "GetIoas",
+      "GetIommu",
+      "GetMemoryRegion",
+      "HostMap",
+      "ListAttachments",
+      "ListDevices",
+      "ListDomains",
+      "ListInvalidationQueues",
+      "ListIoas",
+      "ListIommus",
+      "ListIovaRanges",
+      "ListMappings",
+      "ListMemoryRegions",
+      "ListReservedRegions",
+      "Map",
+      "ReadMemory",
+      "ReplaceAttachment",
+      "SetAllowedIovaRanges",
+      "SetDefaultDomain",
+      "SetDeviceHealth",
+      "Translate",
+      "WriteMemory",
+  };
+  size_t seen = 0;
+  const auto* pool = google::protobuf::DescriptorPool::generated_pool();
+  for (const std::string& name : Server::ServiceNames()) {
+    const auto* service = pool->FindServiceByName(name);
+    ASSERT_NE(service, nullptr) << name;
+    for (int i = 0; i < service->method_count(); ++i) {
+      const auto& method = *service->method(i);
+      if (method.client_streaming()) continue;
+      ++seen;
+      EXPECT_NE(revokes.count(method.name()), others.count(method.name()))
+          << method.full_name() << ": decide what it is";
+      EXPECT_EQ(KindOf(method.name()) == CallKind::kRevoke, revokes.count(method.name()) == 1)
+          << method.full_name();
+      EXPECT_EQ(method.input_type()->name(), method.name() + "Request")
+          << "handler.h finds the kind by the type of the request";
+    }
+  }
+  EXPECT_EQ(seen, revokes.size() + others.size());
+}
+
+TEST(AdmissionTest, LimitsEachKindByItself) {
+  const struct {
+    CallKind kind;
+    const char* reason;
+    const char* limit;
+    const char* value;
+  } kCases[] = {
+      {CallKind::kCall, "TOO_MANY_CALLS", "max_calls", "2"},
+      {CallKind::kRevoke, "TOO_MANY_CALLS", "max_revokes", "1"},
+      {CallKind::kStream, "TOO_MANY_STREAMS", "max_streams", "3"},
+  };
+  Admission admission({2, 1, 3}, nullptr);
+  std::vector<Admission::Ticket> held;  // Nobody makes room for another kind.
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.limit);
+    std::vector<Admission::Ticket> tickets;
+    for (int i = 0; i < std::stoi(c.value); ++i) {
+      auto ticket = admission.Admit(c.kind);
+      ASSERT_TRUE(ticket.ok()) << ticket.status();
+      tickets.push_back(*std::move(ticket));
+    }
+    const absl::Status refused = admission.Admit(c.kind).status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(ReasonOf(refused), c.reason);
+    EXPECT_EQ(DetailOf(refused)->metadata.at("limit"), c.limit);
+    EXPECT_EQ(DetailOf(refused)->metadata.at("value"), c.value);
+    tickets.pop_back();
+    auto again = admission.Admit(c.kind);
+    EXPECT_TRUE(again.ok()) << "one has ended";
+    held.push_back(*std::move(again));
+    for (auto& ticket : tickets) held.push_back(std::move(ticket));
+  }
+}
+
+TEST(AdmissionTest, CountsWhatRunsAndWhatWasRefused) {
+  prometheus::Registry registry;
+  AdmissionMetrics metrics(&registry);
+  Admission admission({1, 1, 1}, &metrics);
+  {
+    const auto call = admission.Admit(CallKind::kCall);
+    const auto revoke = admission.Admit(CallKind::kRevoke);
+    const auto stream = admission.Admit(CallKind::kStream);
+    EXPECT_FALSE(admission.Admit(CallKind::kCall).ok());
+    EXPECT_FALSE(admission.Admit(CallKind::kRevoke).ok());
+    EXPECT_FALSE(admission.Admit(CallKind::kStream).ok());
+    admission.Drain();
+    EXPECT_FALSE(admission.Admit(CallKind::kStream).ok());
+    EXPECT_EQ(Series(registry),
+              (std::set<std::string>{"call 1", "revoke 1", "stream 1", "TOO_MANY_CALLS 2",
+                                     "TOO_MANY_STREAMS 1", "DRAINING 1"}));
+  }
+  EXPECT_EQ(Series(registry),
+            (std::set<std::string>{"TOO_MANY_CALLS 2", "TOO_MANY_STREAMS 1", "DRAINING 1"}));
+}
+
+TEST(AdmissionTest, RefusesEverythingWhileItDrains) {
+  Admission admission({}, nullptr);
+  admission.Drain();
+  for (const CallKind kind : {CallKind::kCall, CallKind::kRevoke, CallKind::kStream}) {
+    const absl::Status status = admission.Admit(kind).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+    EXPECT_EQ(ReasonOf(status), "DRAINING");
+  }
+}
+
+TEST(AdmissionTest, WaitsForWhatRunsAndForAMomentWithoutCalls) {
+  Admission admission({}, nullptr);
+  std::optional<Admission::Ticket> ticket(*admission.Admit(CallKind::kStream));
+  admission.Drain();
+  const absl::Time start = absl::Now();
+  admission.AwaitQuiet(start + absl::Milliseconds(50));
+  EXPECT_GE(absl::Now() - start, absl::Milliseconds(50)) << "it runs, but the deadline counts";
+  absl::Time refused = absl::InfinitePast();
+  std::thread late([&] {
+    absl::SleepFor(absl::Milliseconds(30));
+    ticket.reset();
+    absl::SleepFor(absl::Milliseconds(30));
+    refused = absl::Now();
+    EXPECT_FALSE(admission.Admit(CallKind::kCall).ok());
+  });
+  admission.AwaitQuiet(absl::InfiniteFuture());
+  const absl::Time quiet = absl::Now();
+  late.join();
+  EXPECT_GE(quiet - refused, absl::Milliseconds(100));
+}
+
+}  // namespace
+}  // namespace viommu
