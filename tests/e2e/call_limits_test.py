@@ -11,7 +11,7 @@ from tests.e2e import raw_http2
 from tools import case_report
 
 STREAM = "MappingService/StreamMappings"
-PATH = "/viommu.v1." + STREAM
+PATH = "viommu.v1." + STREAM
 PAGE = 4096
 RESOURCE_EXHAUSTED = 8
 WRITE_SECONDS = 2
