@@ -64,7 +64,8 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& targe
   absl::StatusOr<Target> parsed = ParseTarget(target);
   if (!parsed.ok()) return parsed.status();
   std::unique_ptr<Client> client(new Client(*std::move(parsed), options));
-  const absl::Status connected = client->AwaitConnection(absl::InfiniteFuture());
+  const absl::Status connected =
+      client->AwaitConnection(absl::Now() + client->options_.connect_timeout);
   if (!connected.ok()) return connected;
   return client;
 }
@@ -73,24 +74,16 @@ Client::Client(Target target, ClientOptions options)
     : target_(std::move(target)),
       options_(options),
       channel_(ChannelTo(target_, options_)),
-      host_(channel_),
-      device_(channel_),
-      memory_(channel_),
-      ioas_(channel_),
-      mapping_(channel_),
-      domain_(channel_),
-      simulation_(channel_) {}
+      stubs_(channel_, channel_, channel_, channel_, channel_, channel_, channel_) {}
 
 void Client::SetDeadline(grpc::ClientContext* context, absl::Duration timeout) {
   context->set_deadline(absl::ToChronoTime(absl::Now() + timeout));
 }
 
 absl::Status Client::AwaitConnection(absl::Time deadline) {
-  if (channel_->GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_READY) return absl::OkStatus();
   const absl::Time start = absl::Now();
-  const absl::Time until = std::min(deadline, start + options_.connect_timeout);
-  if (channel_->WaitForConnected(absl::ToChronoTime(until))) return absl::OkStatus();
-  return NobodyAt(target_, until - start);
+  if (channel_->WaitForConnected(absl::ToChronoTime(deadline))) return absl::OkStatus();
+  return NobodyAt(target_, std::max(deadline - start, absl::ZeroDuration()));
 }
 
 absl::Status Client::Run(google::protobuf::Message* request, const CallOptions& options,
@@ -100,8 +93,12 @@ absl::Status Client::Run(google::protobuf::Message* request, const CallOptions& 
                               options_.first_backoff, options_.max_backoff};
   if (retry.max_attempts > 1) GiveRequestId(request);
   return RunAttempts(retry, RepeatableOf(*request), deadline, RealRetryClock(), [&]() -> Attempt {
-    absl::Status connected = AwaitConnection(deadline);
-    if (!connected.ok()) return {std::move(connected), /*is_last=*/true};
+    // With no patience gRPC is asked at once, and says UNAVAILABLE itself.
+    if (options_.reconnect_timeout > absl::ZeroDuration()) {
+      absl::Status connected =
+          AwaitConnection(std::min(deadline, absl::Now() + options_.reconnect_timeout));
+      if (!connected.ok()) return {std::move(connected), /*is_last=*/true};
+    }
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(deadline));
     return {ToStatus(call(&context))};

@@ -2,8 +2,7 @@
 //
 //   auto client = viommu::Client::Connect("unix:/run/viommu/viommud.sock");
 //   if (!client.ok()) return client.status();
-//   v1::GetHostRequest request;
-//   auto host = (*client)->Call((*client)->host(), &v1::HostService::Stub::GetHost, request);
+//   auto host = (*client)->Call(&v1::HostService::Stub::GetHost, v1::GetHostRequest());
 //   if (!host.ok()) std::cerr << viommu::Explain(host.status()) << "\n";
 //
 // Call repeats what is safe to repeat; the table is in retry.h. Streams (MappingService) are never
@@ -13,6 +12,8 @@
 
 #include <memory>
 #include <string>
+#include <tuple>
+#include <utility>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -43,9 +44,11 @@ struct ClientOptions {
   int max_attempts = RetryOptions().max_attempts;
   absl::Duration first_backoff = RetryOptions().first_backoff;
   absl::Duration max_backoff = RetryOptions().max_backoff;
-  // How long Connect, and each attempt at a call after the connection was lost, waits for a server
-  // to be there. A server that is started anew within this time is not missed.
+  // How long Connect waits for a server to be there.
   absl::Duration connect_timeout = absl::Seconds(5);
+  // How long each attempt at a call waits for a connection that was lost, so that a server which is
+  // started anew meanwhile is not missed. 0: not at all.
+  absl::Duration reconnect_timeout = absl::Seconds(5);
 };
 
 // For one call. Defaults: those of the client.
@@ -67,13 +70,13 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  v1::HostService::Stub& host() { return host_; }
-  v1::DeviceService::Stub& device() { return device_; }
-  v1::MemoryService::Stub& memory() { return memory_; }
-  v1::IoasService::Stub& ioas() { return ioas_; }
-  v1::MappingService::Stub& mapping() { return mapping_; }
-  v1::DomainService::Stub& domain() { return domain_; }
-  v1::SimulationService::Stub& simulation() { return simulation_; }
+  v1::HostService::Stub& host() { return Of<v1::HostService::Stub>(); }
+  v1::DeviceService::Stub& device() { return Of<v1::DeviceService::Stub>(); }
+  v1::MemoryService::Stub& memory() { return Of<v1::MemoryService::Stub>(); }
+  v1::IoasService::Stub& ioas() { return Of<v1::IoasService::Stub>(); }
+  v1::MappingService::Stub& mapping() { return Of<v1::MappingService::Stub>(); }
+  v1::DomainService::Stub& domain() { return Of<v1::DomainService::Stub>(); }
+  v1::SimulationService::Stub& simulation() { return Of<v1::SimulationService::Stub>(); }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   const ClientOptions& options() const { return options_; }
 
@@ -96,29 +99,38 @@ class Client {
     return response;
   }
 
+  // The same with the stub that has the method.
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                             Response*),
+                                Request request, CallOptions options = {}) {
+    return Call(Of<Stub>(), method, std::move(request), options);
+  }
+
   // Gives a call that is made without Call, such as a stream, the time of `timeout`.
   static void SetDeadline(grpc::ClientContext* context, absl::Duration timeout);
 
-  // Waits until there is a connection.
-  // kUnavailable: there is none by connect_timeout or `deadline`.
-  absl::Status AwaitConnection(absl::Time deadline);
-
  private:
+  using Stubs = std::tuple<v1::HostService::Stub, v1::DeviceService::Stub, v1::MemoryService::Stub,
+                           v1::IoasService::Stub, v1::MappingService::Stub, v1::DomainService::Stub,
+                           v1::SimulationService::Stub>;
+
+  template <typename Stub>
+  Stub& Of() {
+    return std::get<Stub>(stubs_);
+  }
+
   Client(Target target, ClientOptions options);
 
+  // kUnavailable: there is no connection by then.
+  absl::Status AwaitConnection(absl::Time deadline);
   absl::Status Run(google::protobuf::Message* request, const CallOptions& options,
                    absl::FunctionRef<grpc::Status(grpc::ClientContext*)> call);
 
   const Target target_;
   const ClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
-  v1::HostService::Stub host_;
-  v1::DeviceService::Stub device_;
-  v1::MemoryService::Stub memory_;
-  v1::IoasService::Stub ioas_;
-  v1::MappingService::Stub mapping_;
-  v1::DomainService::Stub domain_;
-  v1::SimulationService::Stub simulation_;
+  Stubs stubs_;
 };
 
 }  // namespace viommu
