@@ -21,7 +21,7 @@ struct MapOne {
   uint64_t offset = 0;
   uint64_t length = 0;
   v1::Permission permission = v1::PERMISSION_UNSPECIFIED;  // The stream's default.
-  std::string memory_region;                               // Empty: the stream's default.
+  std::string memory_region{};                             // Empty: the stream's default.
 };
 
 // One range to unmap.
