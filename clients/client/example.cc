@@ -43,7 +43,8 @@ absl::Status MapPages(viommu::Client& client) {
     map.iova = 2 * page * kPage;
     map.offset = page * kPage;
     map.length = kPage;
-    if (!(*batcher)->Map(map).ok()) break;  // Close says what was wrong.
+    const auto entry = (*batcher)->Map(map);
+    if (!entry.ok()) return entry.status();  // An earlier one failed, or the stream broke.
   }
   return (*batcher)->Close();
 }

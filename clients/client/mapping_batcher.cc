@@ -136,7 +136,7 @@ absl::StatusOr<uint64_t> MappingBatcher::AddAlone(BatchBuilder* batch) {
   return first;
 }
 
-absl::Status MappingBatcher::MayAdd() const {
+absl::Status MappingBatcher::MayAdd() {
   if (closed_) return absl::FailedPreconditionError("the mapping stream is closed");
   const absl::MutexLock lock(&mutex_);
   if (ended_) return Broken();
@@ -185,7 +185,7 @@ absl::Status MappingBatcher::AwaitInFlightBelow(size_t limit) {
   return in_flight_.size() < limit ? absl::OkStatus() : Broken();
 }
 
-absl::Status MappingBatcher::AwaitEnd() const {
+absl::Status MappingBatcher::AwaitEnd() {
   const absl::MutexLock lock(&mutex_);
   mutex_.Await(absl::Condition(this, &MappingBatcher::HasEnded));
   return Broken();
@@ -196,6 +196,7 @@ absl::Status MappingBatcher::Flush() {
   if (status.ok()) status = AwaitInFlightBelow(1);
   if (!status.ok()) return status;
   const absl::MutexLock lock(&mutex_);
+  if (is_told_) return Broken();
   status = first_error_;
   if (!Stops()) first_error_ = absl::OkStatus();
   return status;
@@ -220,9 +221,10 @@ absl::Status MappingBatcher::Acknowledge() {
 absl::Status MappingBatcher::Close() {
   if (closed_) return absl::FailedPreconditionError("the mapping stream is closed");
   closed_ = true;
-  absl::Status status = Flush();
+  const absl::Status status = Flush();
   const absl::Status end = pump_->Close(options_.answer_timeout);
-  AwaitEnd().IgnoreError();
+  const absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(this, &MappingBatcher::HasEnded));
   return status.ok() ? end : status;
 }
 
@@ -290,7 +292,8 @@ BatcherOutcome MappingBatcher::Outcome() const {
   return {applied_.ranges(), not_applied.ranges(), unknown.ranges()};
 }
 
-absl::Status MappingBatcher::Broken() const {
+absl::Status MappingBatcher::Broken() {
+  is_told_ = true;
   const BatcherOutcome outcome = Outcome();
   const std::string text = absl::StrCat(
       "the mapping stream is broken: ", end_.ok() ? "the server ended it" : end_.message(),

@@ -10,9 +10,10 @@
 //   auto batcher = MappingBatcher::Open(client, options);
 //   if (!batcher.ok()) return batcher.status();
 //   for (uint64_t at = 0; at < bytes; at += 4096) {
-//     if (!(*batcher)->Map({at, at, 4096}).ok()) break;  // Flush says what was wrong.
+//     auto entry = (*batcher)->Map({at, at, 4096});
+//     if (!entry.ok()) return entry.status();  // An earlier one failed, or the stream broke.
 //   }
-//   absl::Status done = (*batcher)->Flush();
+//   return (*batcher)->Close();
 #ifndef VIOMMU_CLIENTS_CLIENT_MAPPING_BATCHER_H_
 #define VIOMMU_CLIENTS_CLIENT_MAPPING_BATCHER_H_
 
@@ -82,9 +83,10 @@ struct BatcherOutcome {
 //   - An entry fails. Its batch is not applied. Under ON_ERROR_STOP nothing behind it is either,
 //     and nothing more can be added until Acknowledge; under ON_ERROR_CONTINUE it goes on.
 //   - An argument is refused here (kInvalidArgument): nothing was added, everything goes on.
-//   - The stream is broken, or the server silent: every call answers that from now on. The error
-//     says which entries were applied, which were not, and of which it is not known; so does
-//     outcome(). Nothing is repeated: open another batcher for what is missing.
+//   - The stream is broken, or the server silent: the first call that cannot do what it should
+//     answers that, and every one after it. The error says which entries were applied, which were
+//     not, and of which it is not known; so does outcome(). Nothing is repeated: open another
+//     batcher for what is missing.
 class MappingBatcher {
  public:
   // Begins a stream on `client`, which outlives it. A wrong IO address space shows with the first
@@ -118,7 +120,7 @@ class MappingBatcher {
   // Unmaps everything; one entry. The errors of Map.
   absl::StatusOr<uint64_t> UnmapAll();
 
-  // Sends what is left and waits until every entry is answered.
+  // Sends what is left and waits until every entry is answered, and its on_answer has run.
   // The error of the first entry that failed since the last Flush (ON_ERROR_CONTINUE) or
   // Acknowledge (ON_ERROR_STOP), with its number in front of the server's message and the server's
   // details; what broke the stream.
@@ -148,7 +150,7 @@ class MappingBatcher {
   absl::StatusOr<uint64_t> AddBatch(absl::Span<const Entry> entries);
 
   // What keeps entries from being added.
-  absl::Status MayAdd() const ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status MayAdd() ABSL_LOCKS_EXCLUDED(mutex_);
   bool HasRoom() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Adds the entries of `batch`, which has some, as a batch of their own.
   absl::StatusOr<uint64_t> AddAlone(BatchBuilder* batch) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -160,7 +162,7 @@ class MappingBatcher {
   // Gives the next entries their numbers, and answers the first.
   uint64_t Number(size_t entries) ABSL_LOCKS_EXCLUDED(mutex_);
   // Waits until the stream, which is about to end, has. What broke it.
-  absl::Status AwaitEnd() const ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status AwaitEnd() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Of the pump's thread.
   absl::Status OnAnswer(const v1::StreamMappingsResponse& response) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -175,7 +177,8 @@ class MappingBatcher {
   bool IsStopped() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return Stops() && !first_error_.ok();
   }
-  absl::Status Broken() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What broke the stream, and what that means for the entries.
+  absl::Status Broken() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   BatcherOutcome Outcome() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Stops() const { return options_.on_error != v1::ON_ERROR_CONTINUE; }
 
@@ -195,6 +198,8 @@ class MappingBatcher {
   EntryRanges not_applied_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status end_ ABSL_GUARDED_BY(mutex_);  // How, once ended_.
+
+  bool is_told_ ABSL_GUARDED_BY(mutex_) = false;  // The caller knows that it is broken.
 
   std::unique_ptr<MappingPump> pump_;  // Last: its thread uses all of the above.
 };
