@@ -92,6 +92,7 @@ class MappingBatcher {
   // Begins a stream on `client`, which outlives it. A wrong IO address space shows with the first
   // answer.
   // kInvalidArgument: a number in `options` is 0, or no IO address space is named.
+  // kUnavailable: there is no connection, and none within reconnect_timeout.
   static absl::StatusOr<std::unique_ptr<MappingBatcher>> Open(Client* client,
                                                               BatcherOptions options);
 
@@ -103,6 +104,8 @@ class MappingBatcher {
 
   // Adds one entry, and waits while max_in_flight batches are in flight and the one being filled is
   // full. Answers the entry's number.
+  // kInvalidArgument: it names no memory region, and the stream has no default.
+  // kFailedPrecondition: the batcher is closed.
   // The first entry's error, if the stream is stopped by it; what broke the stream.
   absl::StatusOr<uint64_t> Map(const MapOne& entry);
   absl::StatusOr<uint64_t> Unmap(const UnmapOne& entry);

@@ -37,6 +37,11 @@ class Mappings final : public v1::MappingService::Service {
     end_ = std::move(status);
     ends_ = true;
   }
+  // Says of the next batch that it failed.
+  void FailNext() {
+    const absl::MutexLock lock(&mutex_);
+    fails_ = true;
+  }
   void AnswerOutOfTurn() {
     const absl::MutexLock lock(&mutex_);
     out_of_turn_ = true;
@@ -82,6 +87,7 @@ class Mappings final : public v1::MappingService::Service {
     v1::StreamMappingsResponse response;
     response.set_sequence(request.has_map() ? request.map().sequence()
                                             : request.unmap().sequence());
+    if (std::exchange(fails_, false)) response.mutable_status()->set_code(grpc::ALREADY_EXISTS);
     if (out_of_turn_) response.set_sequence(99);
     return response;
   }
@@ -89,6 +95,7 @@ class Mappings final : public v1::MappingService::Service {
   absl::Mutex mutex_;
   int allowed_ = 0;
   bool ends_ = false;
+  bool fails_ = false;
   bool out_of_turn_ = false;
   grpc::Status end_ = grpc::Status::OK;
   std::vector<std::string> batches_;
@@ -258,6 +265,18 @@ TEST_F(MappingBatcherTest, KnowsThatNothingIsAppliedBehindAnEndOfTheServers) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("the server ended it"));
   EXPECT_THAT(batcher_->outcome().unknown, IsEmpty());
   EXPECT_THAT(batcher_->outcome().applied, ElementsAre(EntryRange{0, 3}));
+}
+
+TEST_F(MappingBatcherTest, KnowsThatNothingIsAppliedBehindAFailureThatStops) {
+  Open();
+  Fill();
+  mappings_.FailNext();
+  mappings_.Allow(1);
+  mappings_.EndWith(grpc::Status(grpc::UNAVAILABLE, "Socket closed"));
+  const absl::Status status = batcher_->Flush();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("; entries 0 to 3 (batch 1): "));
+  ExpectOutcome({}, {{0, 11}}, {});
 }
 
 TEST_F(MappingBatcherTest, GivesUpOnASilentServer) {
