@@ -17,7 +17,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
-#include "clients/demo/client.h"
+#include "clients/client/client.h"
 #include "clients/demo/daemon_process.h"
 #include "clients/demo/http_get.h"
 #include "clients/demo/metrics_diff.h"
@@ -44,7 +44,10 @@ Session::Told StartDaemon(const std::string& program, Stage* stage) {
   absl::StatusOr<std::unique_ptr<DaemonProcess>> daemon = DaemonProcess::Start(program);
   if (!daemon.ok()) return daemon.status();
   stage->daemon = *std::move(daemon);
-  stage->client = std::make_unique<Client>("unix:" + stage->daemon->endpoints().unix_socket);
+  absl::StatusOr<std::unique_ptr<Client>> client =
+      Client::Connect("unix:" + stage->daemon->endpoints().unix_socket);
+  if (!client.ok()) return client.status();
+  stage->client = *std::move(client);
   stage->session = std::make_unique<Session>(stage->client.get());
   return absl::StrCat("process ", stage->daemon->pid(), ", a fresh state folder");
 }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "clients/client/call_error.h"
 
 namespace viommu {
 namespace {
@@ -74,10 +75,7 @@ absl::Status RunningDma::Verdict() const {
 void RunningDma::Run() {
   while (true) {
     const Expectation at_start = Expected();
-    v1::DmaResponse response;
-    const grpc::Status status =
-        Call(client_->simulation, &v1::SimulationService::Stub::Dma, request_, &response);
-    Count(status, response, at_start);
+    Count(client_->Call(&v1::SimulationService::Stub::Dma, request_), at_start);
     const absl::MutexLock lock(&mutex_);
     if (stopping_ || !first_wrong_.empty()) return;
   }
@@ -88,12 +86,11 @@ RunningDma::Expectation RunningDma::Expected() {
   return expectation_;
 }
 
-void RunningDma::Count(const grpc::Status& status, const v1::DmaResponse& response,
-                       Expectation at_start) {
+void RunningDma::Count(const absl::StatusOr<v1::DmaResponse>& response, Expectation at_start) {
   const absl::MutexLock lock(&mutex_);
   const bool during = at_start.changes % 2 == 1 || at_start.changes != expectation_.changes;
-  first_wrong_ = status.ok() ? CountFound(response, during, at_start.settled)
-                             : absl::StrCat("a read failed: ", ToStatus(status).ToString());
+  first_wrong_ = response.ok() ? CountFound(*response, during, at_start.settled)
+                               : absl::StrCat("a read failed: ", Explain(response.status()));
 }
 
 std::string RunningDma::CountFound(const v1::DmaResponse& response, bool during, Contents settled) {

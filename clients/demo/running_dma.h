@@ -14,7 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "clients/demo/client.h"
+#include "clients/client/client.h"
 
 namespace viommu {
 
@@ -63,7 +63,7 @@ class RunningDma {
 
   void Run();
   Expectation Expected() ABSL_LOCKS_EXCLUDED(mutex_);
-  void Count(const grpc::Status& status, const v1::DmaResponse& response, Expectation at_start)
+  void Count(const absl::StatusOr<v1::DmaResponse>& response, Expectation at_start)
       ABSL_LOCKS_EXCLUDED(mutex_);
   // Empty, or what is wrong with what a read found.
   std::string CountFound(const v1::DmaResponse& response, bool during, Contents settled)

@@ -4,10 +4,11 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "clients/demo/client.h"
+#include "clients/client/client.h"
 #include "gmock/gmock.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
@@ -55,7 +56,10 @@ class RunningDmaTest : public ::testing::Test {
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&device_);
     server_ = builder.BuildAndStart();
-    client_ = std::make_unique<Client>(absl::StrCat("127.0.0.1:", port));
+    absl::StatusOr<std::unique_ptr<Client>> client =
+        Client::Connect(absl::StrCat("127.0.0.1:", port));
+    EXPECT_TRUE(client.ok()) << client.status();
+    client_ = *std::move(client);
     dma_ = std::make_unique<RunningDma>(client_.get(), "devices/d", 0, "oldold", "newnew");
     EXPECT_TRUE(dma_->WaitForReads(1).ok());
   }

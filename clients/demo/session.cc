@@ -10,13 +10,13 @@ namespace viommu {
 namespace {
 
 template <typename Stub, typename Request>
-absl::Status Delete(Stub& stub,
+absl::Status Delete(Client& client,
                     grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                  google::protobuf::Empty*),
                     const std::string& name) {
   Request request;
   request.set_name(name);
-  return Call(stub, method, request).status();
+  return client.Call(method, request).status();
 }
 
 absl::Status Unexpected(absl::string_view what, absl::string_view found) {
@@ -26,7 +26,7 @@ absl::Status Unexpected(absl::string_view what, absl::string_view found) {
 }  // namespace
 
 Session::Told Session::GreetHost() {
-  const auto host = Call(client_.host, &v1::HostService::Stub::GetHost, v1::GetHostRequest());
+  const auto host = client_.Call(&v1::HostService::Stub::GetHost, v1::GetHostRequest());
   if (!host.ok()) return host.status();
   if (host->backend() != "soft") return Unexpected("expected the backend soft", host->backend());
   return absl::StrCat("viommud ", host->version(), " with the backend ", host->backend());
@@ -38,8 +38,7 @@ absl::StatusOr<bool> Session::IsSuitable(const v1::Device& device) {
   }
   v1::ListReservedRegionsRequest request;
   request.set_parent(device.name());
-  const auto reserved =
-      Call(client_.device, &v1::DeviceService::Stub::ListReservedRegions, request);
+  const auto reserved = client_.Call(&v1::DeviceService::Stub::ListReservedRegions, request);
   if (!reserved.ok()) return reserved.status();
   for (const v1::ReservedRegion& region : reserved->reserved_regions()) {
     if (region.type() == v1::RESERVED_REGION_TYPE_DIRECT) return false;
@@ -49,7 +48,7 @@ absl::StatusOr<bool> Session::IsSuitable(const v1::Device& device) {
 
 Session::Told Session::FindDevice() {
   const auto devices =
-      Call(client_.device, &v1::DeviceService::Stub::ListDevices, v1::ListDevicesRequest());
+      client_.Call(&v1::DeviceService::Stub::ListDevices, v1::ListDevicesRequest());
   if (!devices.ok()) return devices.status();
   for (const v1::Device& device : devices->devices()) {
     const absl::StatusOr<bool> suitable = IsSuitable(device);
@@ -64,7 +63,7 @@ Session::Told Session::FindDevice() {
 Session::Told Session::ClaimDevice() {
   v1::ClaimDeviceRequest request;
   request.set_name(device_);
-  const auto device = Call(client_.device, &v1::DeviceService::Stub::ClaimDevice, request);
+  const auto device = client_.Call(&v1::DeviceService::Stub::ClaimDevice, request);
   if (!device.ok()) return device.status();
   ++transitions_;
   if (device->domain() != "domains/blocked") {
@@ -78,7 +77,7 @@ Session::Told Session::CreateMemoryRegions() {
     v1::CreateMemoryRegionRequest request;
     request.set_memory_region_id(side.id);
     request.mutable_memory_region()->set_size_bytes(kRegionBytes);
-    const auto region = Call(client_.memory, &v1::MemoryService::Stub::CreateMemoryRegion, request);
+    const auto region = client_.Call(&v1::MemoryService::Stub::CreateMemoryRegion, request);
     if (!region.ok()) return region.status();
   }
   return absl::StrCat(kOld.region, ", ", kNew.region, ": ", FormatBytes(kRegionBytes), " each");
@@ -88,7 +87,7 @@ Session::Told Session::CreateIoas() {
   for (const Side& side : kSides) {
     v1::CreateIoasRequest request;
     request.set_ioas_id(side.id);
-    const auto ioas = Call(client_.ioas, &v1::IoasService::Stub::CreateIoas, request);
+    const auto ioas = client_.Call(&v1::IoasService::Stub::CreateIoas, request);
     if (!ioas.ok()) return ioas.status();
   }
   return absl::StrCat(kOld.ioas, ", ", kNew.ioas);
@@ -101,7 +100,7 @@ Session::Told Session::CreateDomains() {
     request.set_domain_id(side.id);
     request.mutable_domain()->mutable_paging()->set_ioas(side.ioas);
     request.mutable_domain()->mutable_paging()->set_device(device_);
-    const auto domain = Call(client_.domain, &v1::DomainService::Stub::CreateDomain, request);
+    const auto domain = client_.Call(&v1::DomainService::Stub::CreateDomain, request);
     if (!domain.ok()) return domain.status();
     format = absl::StrCat(domain->paging().format(), ", ", domain->paging().levels(), " levels");
   }
@@ -116,11 +115,11 @@ Session::Told Session::MapOneGibibyte() {
     entry->set_iova(kIova);
     entry->set_memory_region(side.region);
     entry->set_length(kRegionBytes);
-    const auto mapped = Call(client_.ioas, &v1::IoasService::Stub::Map, request);
+    const auto mapped = client_.Call(&v1::IoasService::Stub::Map, request);
     if (!mapped.ok()) return mapped.status();
     v1::GetIoasRequest get;
     get.set_name(side.ioas);
-    const auto ioas = Call(client_.ioas, &v1::IoasService::Stub::GetIoas, get);
+    const auto ioas = client_.Call(&v1::IoasService::Stub::GetIoas, get);
     if (!ioas.ok()) return ioas.status();
     if (ioas->mapped_bytes() != kRegionBytes) {
       return Unexpected("expected 1 GiB to be mapped", FormatBytes(ioas->mapped_bytes()));
@@ -133,7 +132,7 @@ Session::Told Session::AttachDevice() {
   v1::AttachDeviceRequest request;
   request.set_name(device_);
   request.set_domain(kOld.domain);
-  const auto attached = Call(client_.device, &v1::DeviceService::Stub::AttachDevice, request);
+  const auto attached = client_.Call(&v1::DeviceService::Stub::AttachDevice, request);
   if (!attached.ok()) return attached.status();
   ++transitions_;
   return absl::StrCat(device_, " to ", attached->attachment().domain());
@@ -145,7 +144,7 @@ Session::Told Session::Unmap() {
   v1::UnmapEntry* range = request.add_ranges();
   range->set_iova(kIova);
   range->set_length(kRegionBytes);
-  const auto unmapped = Call(client_.ioas, &v1::IoasService::Stub::Unmap, request);
+  const auto unmapped = client_.Call(&v1::IoasService::Stub::Unmap, request);
   if (!unmapped.ok()) return unmapped.status();
   if (unmapped->unmapped_bytes() != kRegionBytes) {
     return Unexpected("expected 1 GiB to go", FormatBytes(unmapped->unmapped_bytes()));
@@ -156,7 +155,7 @@ Session::Told Session::Unmap() {
 Session::Told Session::DetachDevice() {
   v1::DetachDeviceRequest request;
   request.set_name(device_);
-  const auto detached = Call(client_.device, &v1::DeviceService::Stub::DetachDevice, request);
+  const auto detached = client_.Call(&v1::DeviceService::Stub::DetachDevice, request);
   if (!detached.ok()) return detached.status();
   ++transitions_;
   // The old side is still mapped: what blocks the device now is that it is attached to nothing.
@@ -167,14 +166,14 @@ Session::Told Session::DeleteEverything() {
   for (const Side& side : kSides) {
     // Users before what they use.
     for (const absl::Status& status :
-         {Delete(client_.domain, &v1::DomainService::Stub::DeleteDomain, side.domain),
-          Delete(client_.ioas, &v1::IoasService::Stub::DeleteIoas, side.ioas),
-          Delete(client_.memory, &v1::MemoryService::Stub::DeleteMemoryRegion, side.region)}) {
+         {Delete(client_, &v1::DomainService::Stub::DeleteDomain, side.domain),
+          Delete(client_, &v1::IoasService::Stub::DeleteIoas, side.ioas),
+          Delete(client_, &v1::MemoryService::Stub::DeleteMemoryRegion, side.region)}) {
       if (!status.ok()) return status;
     }
   }
-  const auto left = Call(client_.memory, &v1::MemoryService::Stub::ListMemoryRegions,
-                         v1::ListMemoryRegionsRequest());
+  const auto left =
+      client_.Call(&v1::MemoryService::Stub::ListMemoryRegions, v1::ListMemoryRegionsRequest());
   if (!left.ok()) return left.status();
   if (left->memory_regions_size() > 0) {
     return Unexpected("expected no memory region", left->memory_regions(0).name());
@@ -185,7 +184,7 @@ Session::Told Session::DeleteEverything() {
 Session::Told Session::ReleaseDevice() {
   v1::ReleaseDeviceRequest request;
   request.set_name(device_);
-  const auto device = Call(client_.device, &v1::DeviceService::Stub::ReleaseDevice, request);
+  const auto device = client_.Call(&v1::DeviceService::Stub::ReleaseDevice, request);
   if (!device.ok()) return device.status();
   ++transitions_;
   if (device->ownership() != v1::DEVICE_OWNERSHIP_HOST) {

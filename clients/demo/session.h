@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "clients/demo/client.h"
+#include "clients/client/client.h"
 
 namespace viommu {
 

@@ -32,7 +32,7 @@ absl::Status Session::WriteMemory(const std::string& region, uint64_t offset,
   request.set_name(region);
   request.set_offset(offset);
   request.set_data(data);
-  return Call(client_.simulation, &v1::SimulationService::Stub::WriteMemory, request).status();
+  return client_.Call(&v1::SimulationService::Stub::WriteMemory, request).status();
 }
 
 absl::StatusOr<std::string> Session::ReadMemory(const std::string& region, uint64_t offset,
@@ -41,7 +41,7 @@ absl::StatusOr<std::string> Session::ReadMemory(const std::string& region, uint6
   request.set_name(region);
   request.set_offset(offset);
   request.set_length(length);
-  auto memory = Call(client_.simulation, &v1::SimulationService::Stub::ReadMemory, request);
+  auto memory = client_.Call(&v1::SimulationService::Stub::ReadMemory, request);
   if (!memory.ok()) return memory.status();
   return std::move(*memory->mutable_data());
 }
@@ -51,7 +51,7 @@ absl::StatusOr<v1::DmaResponse> Session::Read(uint64_t iova, uint64_t length) {
   request.set_name(device_);
   request.set_iova(iova);
   request.set_read_length(length);
-  auto response = Call(client_.simulation, &v1::SimulationService::Stub::Dma, request);
+  auto response = client_.Call(&v1::SimulationService::Stub::Dma, request);
   if (response.ok() && response->has_fault()) ++blocked_dma_;
   return response;
 }
@@ -61,7 +61,7 @@ absl::StatusOr<v1::DmaResponse> Session::Write(uint64_t iova, const std::string&
   request.set_name(device_);
   request.set_iova(iova);
   request.set_write_data(data);
-  auto response = Call(client_.simulation, &v1::SimulationService::Stub::Dma, request);
+  auto response = client_.Call(&v1::SimulationService::Stub::Dma, request);
   if (response.ok() && response->has_fault()) ++blocked_dma_;
   return response;
 }
@@ -125,7 +125,7 @@ absl::StatusOr<bool> Session::Replace(const std::string& domain) {
   v1::ReplaceAttachmentRequest request;
   request.set_name(device_);
   request.set_domain(domain);
-  const auto replaced = Call(client_.device, &v1::DeviceService::Stub::ReplaceAttachment, request);
+  const auto replaced = client_.Call(&v1::DeviceService::Stub::ReplaceAttachment, request);
   if (!replaced.ok()) return replaced.status();
   ++transitions_;
   return replaced->transition().hitless();

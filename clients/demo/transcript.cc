@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
+#include "clients/client/call_error.h"
 
 namespace viommu {
 namespace {
@@ -13,6 +14,12 @@ namespace {
 constexpr int kNameColumns = 38;
 // What stands before a step's result: number, name, verdict, time, and the gaps between them.
 constexpr int kIndentColumns = 4 + kNameColumns + 6 + 12 + 2;
+
+// "IN_USE: what the server said", without the reason when there is none.
+std::string WhatWentWrong(const absl::Status& status) {
+  const std::string reason = ReasonOf(status);
+  return absl::StrCat(reason, reason.empty() ? "" : ": ", status.message());
+}
 
 }  // namespace
 
@@ -42,7 +49,7 @@ bool Transcript::Step(absl::string_view name, const Body& body) {
 void Transcript::Print(absl::string_view name, const absl::StatusOr<std::string>& told,
                        absl::Duration took) {
   const char* colour = told.ok() ? "\033[32m" : "\033[31m";
-  const std::string text = told.ok() ? *told : std::string(told.status().message());
+  const std::string text = told.ok() ? *told : WhatWentWrong(told.status());
   out_ << absl::StreamFormat("%2d  %-*s", steps_, kNameColumns, name) << (colours_ ? colour : "")
        << absl::StreamFormat("%-6s", told.ok() ? "ok" : "FAILED") << (colours_ ? "\033[0m" : "")
        << FormatMilliseconds(took) << "  "

@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "clients/demo/client.h"
+#include "clients/client/client.h"
 #include "engine/types.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/support/status.h"
@@ -53,17 +53,16 @@ class LoadClient {
 
   // All rounds; after each, `rounds_done` is raised.
   void Run(std::atomic<int>* rounds_done) {
-    Change(&Client::memory, &Memory::CreateMemoryRegion, NewRegion(id_, 1 << 20));
-    Change(&Client::ioas, &IoasStub::CreateIoas, NewIoas(id_));
+    Change(&Memory::CreateMemoryRegion, NewRegion(id_, 1 << 20));
+    Change(&IoasStub::CreateIoas, NewIoas(id_));
     for (int round = 0; round < kRounds && !failed_; ++round) {
       MapAndUnmap();
       Stream();
       if (number_ < kDevices) UseDevice(round);
       ++*rounds_done;
     }
-    Change(&Client::ioas, &IoasStub::DeleteIoas, Named<v1::DeleteIoasRequest>(ioas_));
-    Change(&Client::memory, &Memory::DeleteMemoryRegion,
-           Named<v1::DeleteMemoryRegionRequest>(region_));
+    Change(&IoasStub::DeleteIoas, Named<v1::DeleteIoasRequest>(ioas_));
+    Change(&Memory::DeleteMemoryRegion, Named<v1::DeleteMemoryRegionRequest>(region_));
   }
 
   int repeated_calls() const { return repeated_calls_; }
@@ -71,13 +70,12 @@ class LoadClient {
  private:
   // Calls at whichever frontend is next, and at the other when that one does not take it.
   template <typename Stub, typename Request, typename Response>
-  Response Ask(Stub Client::*stub,
-               grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+  Response Ask(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                const Request& request) {
-    absl::StatusOr<Response> response = client_.Do(stub, method, request);
+    absl::StatusOr<Response> response = client_.Do(method, request);
     if (WasNotTaken(response.status().raw_code())) {
       ++repeated_calls_;
-      response = client_.Do(stub, method, request);
+      response = client_.Do(method, request);
     }
     failed_ = failed_ || !response.ok();
     EXPECT_TRUE(response.ok()) << response.status() << "\n"
@@ -86,35 +84,31 @@ class LoadClient {
   }
 
   template <typename Stub, typename Request, typename Response>
-  Response Change(Stub Client::*stub,
-                  grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+  Response Change(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                   Request request) {
     request.set_request_id(absl::StrCat(id_, ".", ++requests_));
-    return Ask(stub, method, request);
+    return Ask(method, request);
   }
 
   void ExpectMapped(uint64_t count) {
-    EXPECT_EQ(
-        Ask(&Client::ioas, &IoasStub::GetIoas, Named<v1::GetIoasRequest>(ioas_)).mapping_count(),
-        count)
+    EXPECT_EQ(Ask(&IoasStub::GetIoas, Named<v1::GetIoasRequest>(ioas_)).mapping_count(), count)
         << id_;
   }
 
   void UnmapAll(uint64_t want_count) {
     auto unmap = Named<v1::UnmapRequest>(ioas_);
     unmap.set_all(true);
-    EXPECT_EQ(Change(&Client::ioas, &IoasStub::Unmap, unmap).unmapped_count(), want_count) << id_;
+    EXPECT_EQ(Change(&IoasStub::Unmap, unmap).unmapped_count(), want_count) << id_;
   }
 
   void MapAndUnmap() {
     for (uint64_t i = 0; i < kMapsPerRound; ++i) {
-      Change(&Client::ioas, &IoasStub::Map,
-             OneMap(ioas_, region_, kFirstIova + 2 * i * kPage, kPage));
+      Change(&IoasStub::Map, OneMap(ioas_, region_, kFirstIova + 2 * i * kPage, kPage));
     }
     ExpectMapped(kMapsPerRound);
     auto translate = Named<v1::TranslateRequest>(ioas_);
     translate.set_iova(kFirstIova + 2 * kPage + 5);
-    EXPECT_EQ(Ask(&Client::ioas, &IoasStub::Translate, translate).offset(), 5u);
+    EXPECT_EQ(Ask(&IoasStub::Translate, translate).offset(), 5u);
     UnmapAll(kMapsPerRound);
   }
 
@@ -132,8 +126,8 @@ class LoadClient {
 
   grpc::Status TryStream(Client* client) {
     grpc::ClientContext context;
-    SetCallDeadline(&context);
-    const auto stream = client->mapping.StreamMappings(&context);
+    Client::SetDeadline(&context, client->options().call_timeout);
+    const auto stream = client->mapping().StreamMappings(&context);
     v1::StreamMappingsRequest request;
     request.mutable_open()->set_name(ioas_);
     request.mutable_open()->set_default_memory_region(region_);
@@ -157,25 +151,25 @@ class LoadClient {
 
   // From claim to release, with bytes out and in.
   void UseDevice(int round) {
-    Change(&Client::device, &Devices::ClaimDevice, Named<v1::ClaimDeviceRequest>(device_));
-    Change(&Client::domain, &Domains::CreateDomain, NewDomain(id_, ioas_, device_));
+    Change(&Devices::ClaimDevice, Named<v1::ClaimDeviceRequest>(device_));
+    Change(&Domains::CreateDomain, NewDomain(id_, ioas_, device_));
     auto attach = Named<v1::AttachDeviceRequest>(device_);
     attach.set_domain(domain_);
-    Change(&Client::device, &Devices::AttachDevice, attach);
-    Change(&Client::ioas, &IoasStub::Map, OneMap(ioas_, region_, kFirstIova, kPage));
+    Change(&Devices::AttachDevice, attach);
+    Change(&IoasStub::Map, OneMap(ioas_, region_, kFirstIova, kPage));
     auto write = Named<v1::DmaRequest>(device_);
     write.set_iova(kFirstIova);
     write.set_write_data(absl::StrCat(id_, " in round ", round));
-    EXPECT_FALSE(Ask(&Client::simulation, &Simulation::Dma, write).has_fault()) << id_;
+    EXPECT_FALSE(Ask(&Simulation::Dma, write).has_fault()) << id_;
     auto read = Named<v1::DmaRequest>(device_);
     read.set_iova(kFirstIova);
     read.set_read_length(write.write_data().size());
-    EXPECT_EQ(Ask(&Client::simulation, &Simulation::Dma, read).data(), write.write_data());
+    EXPECT_EQ(Ask(&Simulation::Dma, read).data(), write.write_data());
     UnmapAll(1);
-    EXPECT_TRUE(Ask(&Client::simulation, &Simulation::Dma, read).has_fault()) << id_;
-    Change(&Client::device, &Devices::DetachDevice, Named<v1::DetachDeviceRequest>(device_));
-    Change(&Client::domain, &Domains::DeleteDomain, Named<v1::DeleteDomainRequest>(domain_));
-    Change(&Client::device, &Devices::ReleaseDevice, Named<v1::ReleaseDeviceRequest>(device_));
+    EXPECT_TRUE(Ask(&Simulation::Dma, read).has_fault()) << id_;
+    Change(&Devices::DetachDevice, Named<v1::DetachDeviceRequest>(device_));
+    Change(&Domains::DeleteDomain, Named<v1::DeleteDomainRequest>(domain_));
+    Change(&Devices::ReleaseDevice, Named<v1::ReleaseDeviceRequest>(device_));
   }
 
   Wanderer client_;

@@ -65,6 +65,15 @@ void SharedEngine::Start(Side side) {
   frontend(side) = *std::move(server);
 }
 
+std::unique_ptr<Client> Wanderer::ConnectTo(const std::string& target) {
+  ClientOptions options;
+  options.max_attempts = 1;
+  options.reconnect_timeout = absl::ZeroDuration();
+  absl::StatusOr<std::unique_ptr<Client>> client = Client::Connect(target, options);
+  EXPECT_TRUE(client.ok()) << client.status();
+  return *std::move(client);
+}
+
 v1::CreateMemoryRegionRequest NewRegion(const std::string& id, uint64_t size_bytes) {
   v1::CreateMemoryRegionRequest request;
   request.set_memory_region_id(id);

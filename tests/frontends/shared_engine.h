@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/time/time.h"
-#include "clients/demo/client.h"
+#include "clients/client/client.h"
 #include "engine/backend/soft/soft_backend.h"
 #include "engine/engine.h"
 #include "engine/journal/memory_journal.h"
@@ -49,11 +49,15 @@ class SharedEngine {
   std::unique_ptr<Server> right_;
 };
 
-// A client that takes the other frontend for every call, for as long as there are two.
+// A client that takes the other frontend for every call, for as long as there are two. It repeats
+// nothing by itself and waits for no frontend: what each of them answers is what its user sees.
 class Wanderer {
  public:
+  // Both frontends serve.
   Wanderer(const SharedEngine& engine, Side first)
-      : left_(engine.Target(Side::kLeft)), right_(engine.Target(Side::kRight)), next_(first) {}
+      : left_(ConnectTo(engine.Target(Side::kLeft))),
+        right_(ConnectTo(engine.Target(Side::kRight))),
+        next_(first) {}
 
   // From now on every call goes to `side`.
   void StayAt(Side side) {
@@ -61,25 +65,26 @@ class Wanderer {
     stays_ = true;
   }
 
-  Client& At(Side side) { return side == Side::kLeft ? left_ : right_; }
+  Client& At(Side side) { return side == Side::kLeft ? *left_ : *right_; }
   Client& Next() {
     Client& client = At(next_);
     if (!stays_) next_ = Other(next_);
     return client;
   }
 
-  // Calls `method` of the service `stub` at the next frontend.
+  // Calls `method` at the next frontend.
   template <typename Stub, typename Request, typename Response>
-  absl::StatusOr<Response> Do(Stub Client::*stub,
-                              grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+  absl::StatusOr<Response> Do(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                            Response*),
                               const Request& request) {
-    return Call(Next().*stub, method, request);
+    return Next().Call(method, request);
   }
 
  private:
-  Client left_;
-  Client right_;
+  static std::unique_ptr<Client> ConnectTo(const std::string& target);
+
+  std::unique_ptr<Client> left_;
+  std::unique_ptr<Client> right_;
   Side next_;
   bool stays_ = false;
 };

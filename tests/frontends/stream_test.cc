@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "clients/demo/client.h"
+#include "clients/client/client.h"
 #include "gtest/gtest.h"
 #include "tests/frontends/shared_engine.h"
 
@@ -17,8 +17,8 @@ using IoasStub = v1::IoasService::Stub;
 class OpenedStream {
  public:
   explicit OpenedStream(Client* client) {
-    SetCallDeadline(&context_);
-    stream_ = client->mapping.StreamMappings(&context_);
+    Client::SetDeadline(&context_, client->options().call_timeout);
+    stream_ = client->mapping().StreamMappings(&context_);
     v1::StreamMappingsRequest request;
     request.mutable_open()->set_name("ioas/vm0");
     request.mutable_open()->set_default_memory_region("memoryRegions/ram");
@@ -79,17 +79,18 @@ class OpenedStream {
 class FrontendStreamTest : public ::testing::Test {
  protected:
   FrontendStreamTest() {
-    EXPECT_TRUE(Call(left().memory, &v1::MemoryService::Stub::CreateMemoryRegion,
-                     NewRegion("ram", uint64_t{1} << 30))
-                    .ok());
-    EXPECT_TRUE(Call(right().ioas, &IoasStub::CreateIoas, NewIoas("vm0")).ok());
+    EXPECT_TRUE(
+        left()
+            .Call(&v1::MemoryService::Stub::CreateMemoryRegion, NewRegion("ram", uint64_t{1} << 30))
+            .ok());
+    EXPECT_TRUE(right().Call(&IoasStub::CreateIoas, NewIoas("vm0")).ok());
   }
 
   Client& left() { return client_.At(Side::kLeft); }
   Client& right() { return client_.At(Side::kRight); }
 
   v1::Ioas Vm0() {
-    const auto ioas = Call(right().ioas, &IoasStub::GetIoas, Named<v1::GetIoasRequest>("ioas/vm0"));
+    const auto ioas = right().Call(&IoasStub::GetIoas, Named<v1::GetIoasRequest>("ioas/vm0"));
     EXPECT_TRUE(ioas.ok()) << ioas.status();
     return ioas.ok() ? *ioas : v1::Ioas();
   }
