@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/types.h"
+#include "google/protobuf/stubs/logging.h"
 #include "server/batches.h"
 #include "tests/fuzz/bytes.h"
 #include "tests/fuzz/check.h"
@@ -61,6 +62,7 @@ Message Parse(fuzz::Bytes* bytes) {
 }  // namespace viommu
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const google::protobuf::LogSilencer quiet;  // It would log every text that is no UTF-8.
   viommu::fuzz::Bytes bytes(data, size);
   switch (bytes.Below(4)) {
     case 0:

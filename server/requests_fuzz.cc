@@ -10,6 +10,7 @@
 #include "engine/base/env.h"
 #include "engine/engine.h"
 #include "engine/journal/memory_journal.h"
+#include "google/protobuf/stubs/logging.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/status.h"
 #include "server/device_service.h"
@@ -221,6 +222,7 @@ class Daemon {
 }  // namespace viommu
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const google::protobuf::LogSilencer quiet;  // It would log every text that is no UTF-8.
   viommu::fuzz::Bytes bytes(data, size);
   viommu::Daemon daemon;
   for (int calls = 0; calls < viommu::kMaxCalls && !bytes.empty(); ++calls) daemon.Call(&bytes);
