@@ -19,7 +19,7 @@ std::string Mutator::Next() {
 }
 
 void Mutator::Change(std::string* input) {
-  if (input->empty()) return Insert(input, AnyInput());
+  if (input->empty()) return input->push_back(static_cast<char>(random_()));
   const size_t place = Random(input->size());
   switch (Random(7)) {
     case 0:

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "engine/backend/soft/hardware/vtd_capabilities.h"
 #include "engine/backend/soft/hardware/vtd_fault.h"
 #include "engine/backend/soft/hardware/vtd_model.h"
 #include "engine/backend/soft/hardware/vtd_request.h"
@@ -35,8 +36,12 @@ class Fuzzed {
   }
 
  private:
-  // The test's unit, or one with features and widths of the input's choice.
-  static uint64_t Cap(Bytes* bytes) { return bytes->Below(4) == 0 ? bytes->Number(8) : kTestCap; }
+  // The test's unit, or one with features and widths of the input's choice. The fault records stay
+  // where they are: above other registers they would hide them, which no unit's maker does.
+  static uint64_t Cap(Bytes* bytes) {
+    if (bytes->Below(4) != 0) return kTestCap;
+    return (bytes->Number(8) & ~Bits(33, 24)) | (kTestCap & Bits(33, 24));
+  }
   static uint64_t Ecap(Bytes* bytes) { return bytes->Below(4) == 0 ? bytes->Number(8) : kTestEcap; }
 
   void Step() {
