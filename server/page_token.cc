@@ -34,7 +34,8 @@ absl::StatusOr<std::string> DecodePageToken(absl::string_view scope, absl::strin
   std::string packed;
   if (absl::WebSafeBase64Unescape(token, &packed) && packed.size() > kHeaderBytes) {
     std::string cursor = packed.substr(kHeaderBytes);
-    if (packed == Pack(scope, cursor)) return cursor;
+    // Compared as text: base64 has many spellings, with padding and spaces, of the same bytes.
+    if (token == EncodePageToken(scope, cursor)) return cursor;
   }
   return Error(absl::StatusCode::kInvalidArgument, "UNKNOWN_PAGE_TOKEN",
                "page_token: not a next_page_token of this listing with these parameters")

@@ -45,6 +45,16 @@ TEST(PageTokenTest, RefusesEveryDamagedToken) {
   }
 }
 
+// Base64 readers skip spaces and padding and ignore the last bits: other texts, the same bytes.
+TEST(PageTokenTest, RefusesOtherSpellingsOfAToken) {
+  const std::string token = EncodePageToken("ListIoas", "vm0x");
+  ASSERT_EQ(DecodePageToken("ListIoas", token).value_or(""), "vm0x");
+  for (const std::string& other : {token + "=", token + "==", token + " ", " " + token,
+                                   token.substr(0, 4) + "\n" + token.substr(4)}) {
+    EXPECT_EQ(ReasonOf(DecodePageToken("ListIoas", other).status()), "UNKNOWN_PAGE_TOKEN") << other;
+  }
+}
+
 TEST(PageTokenTest, ReadsPageSizes) {
   const struct {
     int asked;

@@ -7,7 +7,7 @@ import ast
 import dataclasses
 import os
 
-_CC_RULES = ("cc_binary", "cc_library", "cc_test")
+_CC_RULES = ("cc_binary", "cc_fuzz_target", "cc_library", "cc_test")
 
 
 class Unreadable(Exception):

@@ -43,6 +43,7 @@ class DirectionTest(unittest.TestCase):
                 ("server/main.cc", "engine/backend/soft/soft_backend.h"),
                 ("clients/demo/a.cc", "viommu/v1/host.pb.h"),
                 ("tests/property/a_test.cc", "engine/backend/soft/hardware/vtd_model.h"),
+                ("engine/backend/soft/hardware/a_fuzz.cc", "tests/fuzz/bytes.h"),
         ):
             with self.subTest(path=path, include=include):
                 self.assertTrue(self.allowed(path, include))
@@ -52,6 +53,8 @@ class DirectionTest(unittest.TestCase):
                 ("engine/base/a.h", "engine/model/ioas.h"),
                 ("engine/pagetable/a.h", "engine/entries/a.h"),
                 ("engine/pagetable/a_test.cc", "engine/backend/soft/hardware/vtd_model.h"),
+                ("engine/base/a_test.cc", "tests/fuzz/bytes.h"),
+                ("engine/base/a_fuzz.cc", "tests/property/world.h"),
                 ("engine/entries/a.h", "engine/pagetable/walker.h"),
                 ("engine/entries/a_test.cc", "engine/backend/soft/hardware/vtd_model.h"),
                 ("engine/backend/soft/hardware/a.h", "engine/pagetable/store.h"),

@@ -21,6 +21,10 @@ def is_test(path):
     return os.path.splitext(path)[0].endswith(("_test", "_benchmark", "_fuzz"))
 
 
+def is_fuzz_target(path):
+    return os.path.splitext(path)[0].endswith("_fuzz")
+
+
 def _covers(entry, path):
     if entry.endswith("/**"):
         return path.startswith(entry[:-2])
@@ -45,6 +49,8 @@ def problems_in(root, path):
     allowed += rules.ALLOWED[row] + rules.ALLOWED.get(path, [])
     if is_test(path):
         allowed += rules.ALLOWED_IN_TESTS.get(row, [])
+    if is_fuzz_target(path):
+        allowed += rules.ALLOWED_IN_FUZZ_TARGETS
     problems = []
     for include in sources.includes(root, path):
         target = _inside(include)

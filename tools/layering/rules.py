@@ -53,6 +53,9 @@ ALLOWED_IN_TESTS = {
     "server": ["engine/backend/fake", "engine/backend/soft", "engine/journal"],
 }
 
+# What the fuzz targets of every directory may include on top of that.
+ALLOWED_IN_FUZZ_TARGETS = ["tests/fuzz"]
+
 # Below this directory nothing of another's API or RPC framework is included, in any way.
 FOREIGN_TO_ENGINE = ("clients/", "google/", "grpc/", "grpcpp/", "prometheus/", "proto/", "server/", "viommu/")
 

@@ -1,0 +1,76 @@
+// Flags and a settings file are refused with what is wrong, or give settings within their limits.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "server/config.h"
+#include "tests/fuzz/check.h"
+
+namespace viommu {
+namespace {
+
+using fuzz::Check;
+
+// A file without a name in the file system.
+class MemoryFile {
+ public:
+  explicit MemoryFile(absl::string_view text) : descriptor_(memfd_create("config", 0)) {
+    Check(descriptor_ >= 0, "no memory for a file");
+    Check(write(descriptor_, text.data(), text.size()) == static_cast<ssize_t>(text.size()),
+          "a short write");
+  }
+  ~MemoryFile() { close(descriptor_); }
+  MemoryFile(const MemoryFile&) = delete;
+  MemoryFile& operator=(const MemoryFile&) = delete;
+
+  std::string path() const { return absl::StrCat("/proc/self/fd/", descriptor_); }
+
+ private:
+  const int descriptor_;
+};
+
+void CheckLimits(const Config& config) {
+  Check(!config.state_dir.empty() && !config.unix_socket.empty(), "no place to be");
+  Check(config.unix_socket.size() < 108, "a socket path that no socket can have");
+  Check(config.max_message_bytes >= 64 << 10 && config.max_message_bytes <= 64 << 20,
+        "max_message_bytes out of its range");
+  Check(config.max_threads >= 8 && config.max_threads <= 4096, "max_threads out of its range");
+  Check(config.drain_timeout >= absl::ZeroDuration() && config.drain_timeout <= absl::Hours(1),
+        "drain_timeout out of its range");
+}
+
+// The arguments, one a line, an empty line, the file.
+void CheckConfig(absl::string_view input) {
+  const std::pair<absl::string_view, absl::string_view> parts =
+      absl::StrSplit(input, absl::MaxSplits("\n\n", 1));
+  const std::vector<std::string> arguments = absl::StrSplit(parts.first, '\n', absl::SkipEmpty());
+  Problems problems;
+  CommandLine line = ParseCommandLine(arguments, &problems);
+  // The daemon loads nothing from a command line that it did not understand.
+  if (!problems.empty()) return;
+  const MemoryFile file(parts.second);
+  // Never a path of the fuzzer's choice.
+  line.config_file = file.path();
+  const Environment nothing_set = [](const char*) { return std::optional<std::string>(); };
+  const Config config = LoadConfig(line, nothing_set, &problems);
+  for (const std::string& problem : problems) Check(!problem.empty(), "a problem without words");
+  if (problems.empty()) CheckLimits(config);
+}
+
+}  // namespace
+}  // namespace viommu
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  viommu::CheckConfig({reinterpret_cast<const char*>(data), size});
+  return 0;
+}

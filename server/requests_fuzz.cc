@@ -1,0 +1,230 @@
+// Any bytes that are a request get an answer or a refusal in words: every unary call, through the
+// service and the engine to the hardware model, without a connection.
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "engine/backend/soft/soft_backend.h"
+#include "engine/backend/soft/test_topology.h"
+#include "engine/base/env.h"
+#include "engine/engine.h"
+#include "engine/journal/memory_journal.h"
+#include "google/protobuf/stubs/logging.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/status.h"
+#include "server/device_service.h"
+#include "server/domain_service.h"
+#include "server/host_service.h"
+#include "server/ioas_service.h"
+#include "server/memory_service.h"
+#include "server/simulation_service.h"
+#include "tests/fuzz/bytes.h"
+#include "tests/fuzz/check.h"
+
+namespace viommu {
+namespace {
+
+using fuzz::Bytes;
+using fuzz::Check;
+
+constexpr uint64_t kMaxMessageBytes = 4 << 20;
+constexpr int kMaxCalls = 32;
+
+std::unique_ptr<SoftBackend> NewBackend() {
+  SoftBackendOptions options;
+  options.table_arena_bytes = uint64_t{16} << 20;
+  auto backend = SoftBackend::Create(TestTopology(), options, {});
+  Check(backend.ok(), backend.status().ToString());
+  return *std::move(backend);
+}
+
+// A refusal that tells the client nothing, or that says we are broken.
+void CheckStatus(const grpc::Status& status) {
+  if (status.ok()) return;
+  Check(status.error_code() != grpc::StatusCode::UNKNOWN &&
+            status.error_code() != grpc::StatusCode::INTERNAL,
+        status.error_message());
+  Check(!status.error_message().empty() && !status.error_details().empty(),
+        "a refusal without words");
+}
+
+class Daemon {
+ public:
+  Daemon() : backend_(NewBackend()) {
+    auto engine = Engine::Create({"fuzz"}, backend_.get(), &journal_, RealEnv());
+    Check(engine.ok(), engine.status().ToString());
+    engine_ = *std::move(engine);
+  }
+
+  // One call: which, how long its request is, the request.
+  void Call(Bytes* bytes) {
+    const uint8_t which = bytes->Byte();
+    const std::string request = bytes->Text(bytes->Number(2));
+    switch (which % 8) {
+      case 0:
+        return CallDevice(which / 8, request);
+      case 1:
+        return CallDomain(which / 8, request);
+      case 2:
+        return CallHost(which / 8, request);
+      case 3:
+      case 4:
+        return CallIoas(which / 8, request);
+      case 5:
+        return CallMemory(which / 8, request);
+      default:
+        return CallSimulation(which / 8, request);
+    }
+  }
+
+ private:
+  template <typename Service, typename Request, typename Response>
+  void Run(Service& service,
+           grpc::Status (Service::*method)(grpc::ServerContext*, const Request*, Response*),
+           const std::string& bytes) {
+    Request request;
+    if (!request.ParseFromString(bytes)) return;  // gRPC refuses it before we see it.
+    grpc::ServerContext context;
+    Response response;
+    const grpc::Status status = (service.*method)(&context, &request, &response);
+    CheckStatus(status);
+    std::string answer;
+    if (status.ok()) Check(response.SerializeToString(&answer), "an answer that can not be sent");
+  }
+
+  void CallDevice(int which, const std::string& r) {
+    DeviceService s(engine_.get());
+    switch (which % 11) {
+      case 0:
+        return Run(s, &DeviceService::GetDevice, r);
+      case 1:
+        return Run(s, &DeviceService::ListDevices, r);
+      case 2:
+        return Run(s, &DeviceService::ClaimDevice, r);
+      case 3:
+        return Run(s, &DeviceService::ReleaseDevice, r);
+      case 4:
+        return Run(s, &DeviceService::AttachDevice, r);
+      case 5:
+        return Run(s, &DeviceService::ReplaceAttachment, r);
+      case 6:
+        return Run(s, &DeviceService::DetachDevice, r);
+      case 7:
+        return Run(s, &DeviceService::ListAttachments, r);
+      case 8:
+        return Run(s, &DeviceService::ListReservedRegions, r);
+      case 9:
+        return Run(s, &DeviceService::GetHardwareInfo, r);
+      default:
+        return Run(s, &DeviceService::SetDefaultDomain, r);
+    }
+  }
+
+  void CallDomain(int which, const std::string& r) {
+    DomainService s(engine_.get());
+    switch (which % 4) {
+      case 0:
+        return Run(s, &DomainService::CreateDomain, r);
+      case 1:
+        return Run(s, &DomainService::GetDomain, r);
+      case 2:
+        return Run(s, &DomainService::ListDomains, r);
+      default:
+        return Run(s, &DomainService::DeleteDomain, r);
+    }
+  }
+
+  void CallHost(int which, const std::string& r) {
+    HostService s(engine_.get(), kMaxMessageBytes);
+    switch (which % 5) {
+      case 0:
+        return Run(s, &HostService::GetHost, r);
+      case 1:
+        return Run(s, &HostService::GetIommu, r);
+      case 2:
+        return Run(s, &HostService::ListIommus, r);
+      case 3:
+        return Run(s, &HostService::GetInvalidationQueue, r);
+      default:
+        return Run(s, &HostService::ListInvalidationQueues, r);
+    }
+  }
+
+  void CallIoas(int which, const std::string& r) {
+    IoasService s(engine_.get(), nullptr);
+    switch (which % 11) {
+      case 0:
+        return Run(s, &IoasService::CreateIoas, r);
+      case 1:
+        return Run(s, &IoasService::GetIoas, r);
+      case 2:
+        return Run(s, &IoasService::ListIoas, r);
+      case 3:
+        return Run(s, &IoasService::DeleteIoas, r);
+      case 4:
+        return Run(s, &IoasService::Map, r);
+      case 5:
+        return Run(s, &IoasService::Unmap, r);
+      case 6:
+        return Run(s, &IoasService::CopyMappings, r);
+      case 7:
+        return Run(s, &IoasService::ListMappings, r);
+      case 8:
+        return Run(s, &IoasService::Translate, r);
+      case 9:
+        return Run(s, &IoasService::ListIovaRanges, r);
+      default:
+        return Run(s, &IoasService::SetAllowedIovaRanges, r);
+    }
+  }
+
+  void CallMemory(int which, const std::string& r) {
+    MemoryService s(engine_.get());
+    switch (which % 4) {
+      case 0:
+        return Run(s, &MemoryService::CreateMemoryRegion, r);
+      case 1:
+        return Run(s, &MemoryService::GetMemoryRegion, r);
+      case 2:
+        return Run(s, &MemoryService::ListMemoryRegions, r);
+      default:
+        return Run(s, &MemoryService::DeleteMemoryRegion, r);
+    }
+  }
+
+  void CallSimulation(int which, const std::string& r) {
+    SimulationService s(engine_.get());
+    switch (which % 7) {
+      case 0:
+        return Run(s, &SimulationService::Dma, r);
+      case 1:
+        return Run(s, &SimulationService::ReadMemory, r);
+      case 2:
+        return Run(s, &SimulationService::WriteMemory, r);
+      case 3:
+        return Run(s, &SimulationService::HostMap, r);
+      case 4:
+        return Run(s, &SimulationService::HostUnmap, r);
+      case 5:
+        return Run(s, &SimulationService::SetDeviceHealth, r);
+      default:
+        return Run(s, &SimulationService::DumpTables, r);
+    }
+  }
+
+  std::unique_ptr<SoftBackend> backend_;
+  MemoryJournal journal_;
+  std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace
+}  // namespace viommu
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const google::protobuf::LogSilencer quiet;  // It would log every text that is no UTF-8.
+  viommu::fuzz::Bytes bytes(data, size);
+  viommu::Daemon daemon;
+  for (int calls = 0; calls < viommu::kMaxCalls && !bytes.empty(); ++calls) daemon.Call(&bytes);
+  return 0;
+}
