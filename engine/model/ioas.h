@@ -48,9 +48,10 @@ class Ioas : public Object {
   absl::StatusOr<PlacedArea> PlanAdd(const Addition& addition);
   // Where an area of this size would go. Errors: those of Engine::Map for a chosen IOVA.
   absl::StatusOr<Iova> Allocate(uint64_t length_bytes, uint64_t offset_bytes) const;
-  // Takes a planned area back / makes it committed.
+  // Takes a planned area back.
   void UndoAdd(const PlacedArea& area);
-  void CommitAdd(const PlacedArea& area);
+  // Makes planned areas committed.
+  void CommitAdd(absl::Span<const PlacedArea> areas);
 
   // Moves every area of `range` out of the planned view and appends them to `removed`; on an error
   // nothing is moved. Errors: those of Engine::Unmap for one entry; also kUnavailable, no detail,

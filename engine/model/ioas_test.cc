@@ -24,7 +24,7 @@ class IoasTest : public ::testing::Test {
   }
   PlacedArea Committed(Iova iova, uint64_t length = 0x1000) {
     const PlacedArea area = Planned(iova, length);
-    ioas_.CommitAdd(area);
+    ioas_.CommitAdd({area});
     return area;
   }
   // First addresses of what readers see.
@@ -54,7 +54,7 @@ TEST_F(IoasTest, HidesAnAreaFromReadersUntilItIsCommitted) {
   EXPECT_FALSE(ioas_.FindCommitted(0x1000).has_value());
   EXPECT_EQ(ioas_.mapping_count(), 0u);
   EXPECT_TRUE(ioas_.FirstOverlap({0x1fff, 0x2fff}).has_value()) << "but plans see it";
-  ioas_.CommitAdd(area);
+  ioas_.CommitAdd({area});
   EXPECT_EQ(Seen(), Iovas{0x1000});
   EXPECT_TRUE(ioas_.FindCommitted(0x1fff).has_value());
   EXPECT_FALSE(ioas_.FindCommitted(0x2000).has_value());
@@ -103,7 +103,7 @@ TEST_F(IoasTest, ShowsWhatIsInForceWhereOneAreaReplacesAnother) {
   EXPECT_EQ(ioas_.FindCommitted(0x2800)->range.first, 0x1000u) << "the old area is in force";
   for (const PlacedArea& area : removed) ioas_.CommitRemove(area);
   EXPECT_EQ(Seen(), Iovas{0x9000});
-  ioas_.CommitAdd(replacing);
+  ioas_.CommitAdd({replacing});
   EXPECT_EQ(Seen(), (Iovas{0x2000, 0x9000}));
 }
 
@@ -174,7 +174,7 @@ TEST_F(IoasTest, DoesNotRemoveWhatIsStillBeingMapped) {
   EXPECT_EQ(Reason(ioas_.PlanRemove({0x1000, 0x3fff}, &removed)), "UNAVAILABLE");
   EXPECT_EQ(Reason(ioas_.PlanRemoveAll(&removed)), "UNAVAILABLE");
   EXPECT_TRUE(removed.empty());
-  ioas_.CommitAdd(planned);
+  ioas_.CommitAdd({planned});
   EXPECT_EQ(Reason(ioas_.PlanRemoveAll(&removed)), "OK");
   EXPECT_EQ(removed.size(), 2u);
 }

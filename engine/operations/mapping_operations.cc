@@ -95,23 +95,27 @@ absl::Status AddAreasOperation::PlanAll(Ioas& ioas, absl::Span<const Ioas::Addit
   }
   ioas_ = &ioas;
   areas_ = std::move(areas);
-  regions_.clear();
-  answer().iovas.clear();
-  for (size_t i = 0; i < areas_.size(); ++i) {
-    regions_.push_back(additions[i].region);
-    answer().iovas.push_back(areas_[i].range.first);
-  }
+  HoldRegions(additions);
+  answer().iovas.resize(areas_.size());
+  for (size_t i = 0; i < areas_.size(); ++i) answer().iovas[i] = areas_[i].range.first;
   answer().mapping_revision = ioas.mapping_revision;
-  for (size_t i = 0, n = 0; i < regions_.size(); i += n) {
-    for (n = 1; i + n < regions_.size() && regions_[i + n] == regions_[i];) ++n;
-    regions_[i]->AddReferences(ioas.uid(), n);
-  }
   return absl::OkStatus();
+}
+
+void AddAreasOperation::HoldRegions(absl::Span<const Ioas::Addition> additions) {
+  held_.clear();
+  for (const Ioas::Addition& addition : additions) {
+    if (held_.empty() || held_.back().region != addition.region) {
+      held_.push_back({addition.region, 0});
+    }
+    ++held_.back().areas;
+  }
+  for (const Held& held : held_) held.region->AddReferences(ioas_->uid(), held.areas);
 }
 
 void AddAreasOperation::Unplan(Model&) {
   for (auto it = areas_.rbegin(); it != areas_.rend(); ++it) ioas_->UndoAdd(*it);
-  for (MemoryRegion* const region : regions_) region->DropReferences(ioas_->uid(), 1);
+  for (const Held& held : held_) held.region->DropReferences(ioas_->uid(), held.areas);
 }
 
 LogicalOperation AddAreasOperation::Logical() const {
@@ -132,7 +136,7 @@ absl::Status AddAreasOperation::Apply(Backend& backend) {
 }
 
 void AddAreasOperation::Commit(Model& model) {
-  for (const PlacedArea& area : areas_) ioas_->CommitAdd(area);
+  ioas_->CommitAdd(areas_);
   answer().mapping_revision = ioas_->mapping_revision = ++model.revision;
 }
 

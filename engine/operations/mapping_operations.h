@@ -28,20 +28,25 @@ class AddAreasOperation : public AnsweringOperation<MapAnswer> {
                        absl::string_view field);
 
  private:
+  // What neighbouring areas have in common. A region is held once for every area that maps it.
+  struct Held {
+    MemoryRegion* region;
+    uint64_t areas;
+  };
+
+  void HoldRegions(absl::Span<const Ioas::Addition> additions);
+
   Ioas* ioas_ = nullptr;  // Stays, as its lane is held.
   std::vector<PlacedArea> areas_;
-  // Of areas_, by position. A region is held once for every area that maps it.
-  std::vector<MemoryRegion*> regions_;
+  std::vector<Held> held_;
 };
 
 class MapOperation : public AddAreasOperation {
  public:
-  // `only`: the uid that the name must still mean; 0: whichever has the name.
-  MapOperation(CallContext context, ObjectRef ioas, MapBatch batch, Uid only = 0)
-      : AddAreasOperation(std::move(context)),
-        ref_(std::move(ioas)),
-        batch_(std::move(batch)),
-        only_(only) {}
+  // `batch` outlives the operation: it may have thousands of entries. `only`: the uid that the name
+  // must still mean; 0: whichever has the name.
+  MapOperation(CallContext context, ObjectRef ioas, const MapBatch* batch, Uid only = 0)
+      : AddAreasOperation(std::move(context)), ref_(std::move(ioas)), batch_(*batch), only_(only) {}
 
   absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
   bool stackable() const override { return true; }
@@ -53,7 +58,7 @@ class MapOperation : public AddAreasOperation {
   absl::Status AtFirstUse(const absl::Status& status, size_t region) const;
 
   const ObjectRef ref_;
-  const MapBatch batch_;
+  const MapBatch& batch_;
   const Uid only_;
 };
 
