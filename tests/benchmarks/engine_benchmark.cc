@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "benchmark/benchmark.h"
 #include "engine/backend/soft/soft_backend.h"
 #include "engine/base/env.h"
@@ -68,6 +69,8 @@ UnmapBatch Whole(Iova at, uint64_t pages) {
 class World {
  public:
   World() {
+    // As viommud does.
+    absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
     const CallContext& call = call_;
     engine_ = *Engine::Create({"benchmark"}, backend_.get(), &journal_, RealEnv());
     Require(engine_->CreateMemoryRegion(call, "ram", kRegionBytes, std::nullopt));
