@@ -121,6 +121,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Engine* engine, ServerOpti
   auto services =
       std::make_unique<Services>(engine, options.max_message_bytes, options.mapping_metrics);
   for (grpc::Service* service : services->All()) builder.RegisterService(service);
+  for (grpc::Service* service : options.further_services) builder.RegisterService(service);
   std::vector<int> ports(options.listen_addresses.size(), 0);
   for (size_t i = 0; i < ports.size(); ++i) {
     builder.AddListeningPort(options.listen_addresses[i], grpc::InsecureServerCredentials(),

@@ -35,6 +35,8 @@ struct ServerOptions {
   absl::Duration min_client_keepalive_interval = absl::Seconds(10);
   // Told of every map and unmap batch; may be null. Outlives the server.
   MappingMetrics* mapping_metrics = nullptr;
+  // Served beside ours, with the same limits and interceptors; they outlive the server.
+  std::vector<grpc::Service*> further_services;
   // See every call, in this order: metrics, logs.
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
 };
