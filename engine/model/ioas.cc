@@ -81,16 +81,16 @@ absl::StatusOr<Iova> Ioas::Allocate(uint64_t length_bytes, uint64_t offset_bytes
   return space_.Allocate(areas_, length_bytes, offset_bytes);
 }
 
-void Ioas::UndoAdd(const PlacedArea& area) { areas_.Erase(area.range.first); }
+void Ioas::UndoAdd(Iova first) { areas_.Erase(first); }
 
-void Ioas::CommitAdd(absl::Span<const PlacedArea> areas) {
+void Ioas::CommitAdd(absl::Span<const BackendMapping> areas) {
   IntervalMap<Area>::iterator at;
-  for (const PlacedArea& area : areas) {
+  for (const BackendMapping& area : areas) {
     // Mostly the next one of the tree is meant, and no search is needed.
     if (at != areas_.end()) ++at;
-    if (at == areas_.end() || at.first() != area.range.first) at = areas_.Find(area.range.first);
+    if (at == areas_.end() || at.first() != area.iova) at = areas_.Find(area.iova);
     at.value().planned = 0;
-    mapped_bytes_ += area.range.size_bytes();
+    mapped_bytes_ += area.size_bytes;
   }
   mapping_count_ += areas.size();
 }

@@ -83,21 +83,21 @@ std::string EntryField(absl::string_view field, size_t index) {
 
 absl::Status AddAreasOperation::PlanAll(Ioas& ioas, absl::Span<const Ioas::Addition> additions,
                                         absl::string_view field) {
-  std::vector<PlacedArea> areas;
+  std::vector<BackendMapping> areas;
   areas.reserve(additions.size());
   for (const Ioas::Addition& addition : additions) {
-    absl::StatusOr<PlacedArea> placed = ioas.PlanAdd(addition);
+    const absl::StatusOr<PlacedArea> placed = ioas.PlanAdd(addition);
     if (!placed.ok()) {
-      for (auto it = areas.rbegin(); it != areas.rend(); ++it) ioas.UndoAdd(*it);
+      for (auto it = areas.rbegin(); it != areas.rend(); ++it) ioas.UndoAdd(it->iova);
       return AtIndex(placed.status(), areas.size(), EntryField(field, areas.size()));
     }
-    areas.push_back(*placed);
+    areas.push_back(placed->ToBackend());
   }
   ioas_ = &ioas;
   areas_ = std::move(areas);
   HoldRegions(additions);
   answer().iovas.resize(areas_.size());
-  for (size_t i = 0; i < areas_.size(); ++i) answer().iovas[i] = areas_[i].range.first;
+  for (size_t i = 0; i < areas_.size(); ++i) answer().iovas[i] = areas_[i].iova;
   answer().mapping_revision = ioas.mapping_revision;
   return absl::OkStatus();
 }
@@ -114,25 +114,22 @@ void AddAreasOperation::HoldRegions(absl::Span<const Ioas::Addition> additions) 
 }
 
 void AddAreasOperation::Unplan(Model&) {
-  for (auto it = areas_.rbegin(); it != areas_.rend(); ++it) ioas_->UndoAdd(*it);
+  for (auto it = areas_.rbegin(); it != areas_.rend(); ++it) ioas_->UndoAdd(it->iova);
   for (const Held& held : held_) held.region->DropReferences(ioas_->uid(), held.areas);
 }
 
 LogicalOperation AddAreasOperation::Logical() const {
   record::Map logical{ioas_->uid(), {}};
   logical.areas.reserve(areas_.size());
-  for (const PlacedArea& area : areas_) {
-    logical.areas.push_back({area.range, area.area.region, area.area.offset_bytes,
-                             static_cast<uint8_t>(area.area.permission)});
+  for (const BackendMapping& area : areas_) {
+    logical.areas.push_back(
+        {area.range(), area.region, area.offset_bytes, static_cast<uint8_t>(area.permission)});
   }
   return logical;
 }
 
 absl::Status AddAreasOperation::Apply(Backend& backend) {
-  std::vector<BackendMapping> mappings;
-  mappings.reserve(areas_.size());
-  for (const PlacedArea& area : areas_) mappings.push_back(area.ToBackend());
-  return backend.Map(ioas_->uid(), mappings);
+  return backend.Map(ioas_->uid(), areas_);
 }
 
 void AddAreasOperation::Commit(Model& model) {

@@ -36,8 +36,8 @@ class AddAreasOperation : public AnsweringOperation<MapAnswer> {
 
   void HoldRegions(absl::Span<const Ioas::Addition> additions);
 
-  Ioas* ioas_ = nullptr;  // Stays, as its lane is held.
-  std::vector<PlacedArea> areas_;
+  Ioas* ioas_ = nullptr;               // Stays, as its lane is held.
+  std::vector<BackendMapping> areas_;  // As the backend wants them: there may be thousands.
   std::vector<Held> held_;
 };
 

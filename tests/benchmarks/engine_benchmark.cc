@@ -86,7 +86,8 @@ class World {
   // Maps `count` pages, from address 0 on, with a hole behind every 256.
   void Fill(uint64_t count) {
     constexpr uint64_t kRun = 256;
-    for (uint64_t i = 0; i < count; i += kRun) Map(PagesAt(2 * i * kPage, std::min(kRun, count - i)));
+    for (uint64_t i = 0; i < count; i += kRun)
+      Map(PagesAt(2 * i * kPage, std::min(kRun, count - i)));
   }
 
  private:

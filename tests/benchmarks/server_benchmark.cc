@@ -40,7 +40,8 @@ class Caller {
   // Makes one call for each request; all have succeeded.
   void Run(const std::vector<Request>& requests) {
     size_t next = 0;
-    for (; next < slots_.size() && next < requests.size(); ++next) Begin(*slots_[next], requests[next]);
+    for (; next < slots_.size() && next < requests.size(); ++next)
+      Begin(*slots_[next], requests[next]);
     for (size_t answered = 0; answered < requests.size(); ++answered) {
       void* tag = nullptr;
       bool ok = false;
@@ -105,10 +106,10 @@ void P8UnaryMap(benchmark::State& state) {
   Caller<Empty, Empty> empty(outstanding, [&](auto* context, const auto& request, auto* queue) {
     return empty_stub.AsyncCall(context, request, queue);
   });
-  Caller<v1::MapRequest, v1::MapResponse> map(
-      outstanding, [&](auto* context, const auto& request, auto* queue) {
-        return ioas.AsyncMap(context, request, queue);
-      });
+  Caller<v1::MapRequest, v1::MapResponse> map(outstanding,
+                                              [&](auto* context, const auto& request, auto* queue) {
+                                                return ioas.AsyncMap(context, request, queue);
+                                              });
   Caller<v1::UnmapRequest, v1::UnmapResponse> unmap(
       outstanding, [&](auto* context, const auto& request, auto* queue) {
         return ioas.AsyncUnmap(context, request, queue);

@@ -49,8 +49,7 @@ std::vector<RpcMethod> AllMethods() {
 }
 
 template <typename Stub, typename Request, typename Response>
-void Do(Stub& stub,
-        grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+void Do(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
         const Request& request) {
   Response response;
   const grpc::Status status = Call(stub, method, request, &response);

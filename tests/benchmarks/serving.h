@@ -30,10 +30,9 @@ class EmptyService final : public benchmarks::EmptyService::Service {
     return grpc::Status::OK;
   }
   // Reads as MappingService does: every message into the same memory.
-  grpc::Status Stream(
-      grpc::ServerContext* context,
-      grpc::ServerReaderWriter<v1::StreamMappingsResponse, v1::StreamMappingsRequest>* stream)
-      override;
+  grpc::Status Stream(grpc::ServerContext* context,
+                      grpc::ServerReaderWriter<v1::StreamMappingsResponse,
+                                               v1::StreamMappingsRequest>* stream) override;
 };
 
 // Serves on a unix socket, with metrics, over the soft backend. memoryRegions/ram has 64 GiB,
