@@ -62,6 +62,19 @@ TEST_F(IoasTest, HidesAnAreaFromReadersUntilItIsCommitted) {
   EXPECT_EQ(ioas_.mapped_bytes(), 0x1000u);
 }
 
+TEST_F(IoasTest, CommitsTheAreasOfABatchAndNoneBetweenThem) {
+  const BackendMapping high = Planned(0x9000).ToBackend();
+  const BackendMapping low = Planned(0x1000).ToBackend();
+  const BackendMapping next = Planned(0x2000).ToBackend();
+  Planned(0x3000, 0x2000);  // Of another batch.
+  const BackendMapping last = Planned(0x5000, 0x3000).ToBackend();
+  // In no order; neighbours; past an area of another batch; behind the last of the tree.
+  ioas_.CommitAdd({high, low, next, last});
+  EXPECT_EQ(Seen(), (Iovas{0x1000, 0x2000, 0x5000, 0x9000}));
+  EXPECT_EQ(ioas_.mapping_count(), 4u);
+  EXPECT_EQ(ioas_.mapped_bytes(), 0x6000u);
+}
+
 TEST_F(IoasTest, GivesThePlaceOfAnUndoneAreaBack) {
   ioas_.UndoAdd(Planned(0x1000).range.first);
   EXPECT_FALSE(ioas_.FirstOverlap({0, kMaxAddress}).has_value());
