@@ -46,13 +46,16 @@ TEST(SoftMemoryTest, PlacesRegionsSoThatLargeLeavesFit) {
 // What LocateEach finds, up to the first mapping that fails.
 std::vector<uint64_t> Found(const SoftMemory& memory, const std::vector<BackendMapping>& mappings,
                             absl::StatusCode want) {
-  std::vector<uint64_t> found;
-  const absl::Status status =
-      memory.LocateEach(mappings, [&](const BackendMapping& mapping, PhysAddr to) {
-        EXPECT_EQ(to, *memory.Locate(mapping.region, mapping.offset_bytes, mapping.size_bytes));
-        found.push_back(mapping.iova);
-      });
+  std::vector<std::pair<BackendMapping, PhysAddr>> located;
+  const absl::Status status = memory.LocateEach(
+      mappings,
+      [&](const BackendMapping& mapping, PhysAddr to) { located.emplace_back(mapping, to); });
   EXPECT_EQ(status.code(), want) << status;
+  std::vector<uint64_t> found;
+  for (const auto& [mapping, to] : located) {
+    EXPECT_EQ(to, *memory.Locate(mapping.region, mapping.offset_bytes, mapping.size_bytes));
+    found.push_back(mapping.iova);
+  }
   return found;
 }
 
