@@ -54,6 +54,7 @@ class SoftMemory {
   absl::StatusOr<PhysAddr> Locate(Uid uid, uint64_t offset_bytes, uint64_t size_bytes) const;
 
   // Calls `found(mapping, PhysAddr)` for one mapping after the other, up to the first that fails.
+  // It must not call the SoftMemory, whose lock is held.
   // As Locate, for the one that fails.
   template <typename Found>
   absl::Status LocateEach(absl::Span<const BackendMapping> mappings, const Found& found) const;
