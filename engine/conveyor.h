@@ -37,6 +37,7 @@ class MappingStream::Conveyor {
   // A batch between Submit and NextReply.
   struct Item {
     StreamReply reply;
+    MapBatch map_batch;  // Of `map`.
     std::unique_ptr<MapOperation> map;
     std::unique_ptr<UnmapOperation> unmap;
     std::unique_ptr<Pipeline::Flight> flight;

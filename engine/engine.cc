@@ -99,7 +99,7 @@ absl::Status Engine::DeleteIoas(const CallContext& context, const ObjectRef& ref
 
 absl::StatusOr<MapAnswer> Engine::Map(const CallContext& context, const ObjectRef& ioas,
                                       const MapBatch& batch) {
-  MapOperation operation(context, ioas, batch);
+  MapOperation operation(context, ioas, &batch);
   return core_->Execute(operation);
 }
 

@@ -54,8 +54,8 @@ absl::Status MappingStream::Conveyor::CheckBatch(const StreamBatch& batch) {
 
 Operation* MappingStream::Conveyor::MakeOperation(StreamBatch batch, Item& item) {
   if (batch.map.has_value()) {
-    item.map =
-        std::make_unique<MapOperation>(context_, options_.ioas, *std::move(batch.map), ioas_);
+    item.map_batch = *std::move(batch.map);
+    item.map = std::make_unique<MapOperation>(context_, options_.ioas, &item.map_batch, ioas_);
     return item.map.get();
   }
   item.unmap =
@@ -130,6 +130,7 @@ void MappingStream::Conveyor::Settle(Item& item, absl::Status status) {
   item.reply.status = std::move(status);
   item.done = true;
   item.map.reset();
+  item.map_batch = MapBatch();
   item.unmap.reset();
   item.flight.reset();
   changed_.SignalAll();

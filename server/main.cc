@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/backend/soft/soft_backend.h"
@@ -214,6 +215,8 @@ int Main(const std::vector<std::string>& arguments) {
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   // Held until the process ends: giving gRPC up waits for its poller, for up to ten seconds.
   grpc_init();
+  // Debian builds absl so that every Lock checks the order of locks; that is for tests, which do.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   // Nobody else may open what is made from here on, not even for a moment.
   umask(0077);
   Log log(config.log_level, STDERR_FILENO, RealEnv());

@@ -152,6 +152,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Engine* engine, ServerOpti
   builder.experimental().SetInterceptorCreators(std::move(options.interceptors));
   auto services = std::make_unique<Services>(engine, options);
   for (grpc::Service* service : services->All()) builder.RegisterService(service);
+  for (grpc::Service* service : options.further_services) builder.RegisterService(service);
   std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor =
       builder.experimental().AddExternalConnectionAcceptor(
           grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,

@@ -54,6 +54,8 @@ struct ServerOptions {
   Log* log = nullptr;
   // As above, of every call that is let in or refused.
   AdmissionMetrics* admission_metrics = nullptr;
+  // Served beside ours, with the same limits and interceptors; they outlive the server.
+  std::vector<grpc::Service*> further_services;
   // See every call, in this order: metrics, logs.
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
 };

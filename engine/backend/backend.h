@@ -42,6 +42,8 @@ struct BackendMapping {
   Uid region = 0;             // MemoryRegion.
   uint64_t offset_bytes = 0;  // Into the region.
   Permission permission = Permission::kReadWrite;
+
+  IovaRange range() const { return {iova, iova + (size_bytes - 1)}; }
 };
 
 // How a PAGING domain is made; the device fixes format, width and coherency.

@@ -26,6 +26,9 @@ class Journal {
 
   virtual ~Journal() = default;
 
+  // Whether records are looked at. When false, those handed over may be without their operation.
+  virtual bool keeps_records() const { return true; }
+
   // Never blocks on storage.
   virtual Ticket Append(Record record, Completion done) = 0;
 

@@ -76,14 +76,15 @@ absl::StatusOr<PlacedArea> Ioas::PlanAdd(const Addition& addition) {
   Iova iova = 0;
   if (addition.iova.has_value()) {
     iova = *addition.iova;
-    RETURN_IF_ERROR(space_.CheckFixed(areas_, IovaRange{iova, iova + (addition.length_bytes - 1)}));
+    RETURN_IF_ERROR(space_.CheckPlaceable(IovaRange{iova, iova + (addition.length_bytes - 1)}));
   } else {
     ASSIGN_OR_RETURN(iova, space_.Allocate(areas_, addition.length_bytes, addition.offset_bytes));
   }
   const PlacedArea placed{IovaRange{iova, iova + (addition.length_bytes - 1)},
                           Area(addition.region->uid(), addition.offset_bytes, addition.permission,
                                /*is_planned=*/true)};
-  areas_.Insert(placed.range, placed.area);
+  // Inserting finds an area in the way by itself; a check before would walk the tree twice.
+  if (!areas_.Insert(placed.range, placed.area)) return space_.CheckFixed(areas_, placed.range);
   return placed;
 }
 
@@ -91,12 +92,18 @@ absl::StatusOr<Iova> Ioas::Allocate(uint64_t length_bytes, uint64_t offset_bytes
   return space_.Allocate(areas_, length_bytes, offset_bytes);
 }
 
-void Ioas::UndoAdd(const PlacedArea& area) { areas_.Erase(area.range.first); }
+void Ioas::UndoAdd(Iova first) { areas_.Erase(first); }
 
-void Ioas::CommitAdd(const PlacedArea& area) {
-  areas_.Find(area.range.first).value().planned = 0;
-  ++mapping_count_;
-  mapped_bytes_ += area.range.size_bytes();
+void Ioas::CommitAdd(absl::Span<const BackendMapping> areas) {
+  IntervalMap<Area>::iterator at;
+  for (const BackendMapping& area : areas) {
+    // Mostly the next one of the tree is meant, and no search is needed.
+    if (at != areas_.end()) ++at;
+    if (at == areas_.end() || at.first() != area.iova) at = areas_.Find(area.iova);
+    at.value().planned = 0;
+    mapped_bytes_ += area.size_bytes;
+  }
+  mapping_count_ += areas.size();
 }
 
 absl::Status Ioas::PlanRemove(const IovaRange& range, std::vector<PlacedArea>* removed) {

@@ -19,6 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "engine/backend/backend.h"
 #include "engine/base/address.h"
 #include "engine/base/interval_map.h"
 #include "engine/model/area.h"
@@ -54,9 +55,10 @@ class Ioas : public Object {
   absl::StatusOr<PlacedArea> PlanAdd(const Addition& addition);
   // Where an area of this size would go. Errors: those of Engine::Map for a chosen IOVA.
   absl::StatusOr<Iova> Allocate(uint64_t length_bytes, uint64_t offset_bytes) const;
-  // Takes a planned area back / makes it committed.
-  void UndoAdd(const PlacedArea& area);
-  void CommitAdd(const PlacedArea& area);
+  // Takes the planned area that begins at `first` back.
+  void UndoAdd(Iova first);
+  // Makes planned areas committed.
+  void CommitAdd(absl::Span<const BackendMapping> areas);
 
   // Moves every area of `range` out of the planned view and appends them to `removed`; on an error
   // nothing is moved. Errors: those of Engine::Unmap for one entry; also kUnavailable, no detail,

@@ -24,7 +24,7 @@ class IoasTest : public ::testing::Test {
   }
   PlacedArea Committed(Iova iova, uint64_t length = 0x1000) {
     const PlacedArea area = Planned(iova, length);
-    ioas_.CommitAdd(area);
+    ioas_.CommitAdd({area.ToBackend()});
     return area;
   }
   // First addresses of what readers see.
@@ -54,7 +54,7 @@ TEST_F(IoasTest, HidesAnAreaFromReadersUntilItIsCommitted) {
   EXPECT_FALSE(ioas_.FindCommitted(0x1000).has_value());
   EXPECT_EQ(ioas_.mapping_count(), 0u);
   EXPECT_TRUE(ioas_.FirstOverlap({0x1fff, 0x2fff}).has_value()) << "but plans see it";
-  ioas_.CommitAdd(area);
+  ioas_.CommitAdd({area.ToBackend()});
   EXPECT_EQ(Seen(), Iovas{0x1000});
   EXPECT_TRUE(ioas_.FindCommitted(0x1fff).has_value());
   EXPECT_FALSE(ioas_.FindCommitted(0x2000).has_value());
@@ -62,8 +62,21 @@ TEST_F(IoasTest, HidesAnAreaFromReadersUntilItIsCommitted) {
   EXPECT_EQ(ioas_.mapped_bytes(), 0x1000u);
 }
 
+TEST_F(IoasTest, CommitsTheAreasOfABatchAndNoneBetweenThem) {
+  const BackendMapping high = Planned(0x9000).ToBackend();
+  const BackendMapping low = Planned(0x1000).ToBackend();
+  const BackendMapping next = Planned(0x2000).ToBackend();
+  Planned(0x3000, 0x2000);  // Of another batch.
+  const BackendMapping last = Planned(0x5000, 0x3000).ToBackend();
+  // In no order; neighbours; past an area of another batch; behind the last of the tree.
+  ioas_.CommitAdd({high, low, next, last});
+  EXPECT_EQ(Seen(), (Iovas{0x1000, 0x2000, 0x5000, 0x9000}));
+  EXPECT_EQ(ioas_.mapping_count(), 4u);
+  EXPECT_EQ(ioas_.mapped_bytes(), 0x6000u);
+}
+
 TEST_F(IoasTest, GivesThePlaceOfAnUndoneAreaBack) {
-  ioas_.UndoAdd(Planned(0x1000));
+  ioas_.UndoAdd(Planned(0x1000).range.first);
   EXPECT_FALSE(ioas_.FirstOverlap({0, kMaxAddress}).has_value());
   Planned(0x1000);
 }
@@ -103,7 +116,7 @@ TEST_F(IoasTest, ShowsWhatIsInForceWhereOneAreaReplacesAnother) {
   EXPECT_EQ(ioas_.FindCommitted(0x2800)->range.first, 0x1000u) << "the old area is in force";
   ioas_.CommitRemove(removed);
   EXPECT_EQ(Seen(), Iovas{0x9000});
-  ioas_.CommitAdd(replacing);
+  ioas_.CommitAdd({replacing.ToBackend()});
   EXPECT_EQ(Seen(), (Iovas{0x2000, 0x9000}));
 }
 
@@ -174,7 +187,7 @@ TEST_F(IoasTest, DoesNotRemoveWhatIsStillBeingMapped) {
   EXPECT_EQ(Reason(ioas_.PlanRemove({0x1000, 0x3fff}, &removed)), "UNAVAILABLE");
   EXPECT_EQ(Reason(ioas_.PlanRemoveAll(&removed)), "UNAVAILABLE");
   EXPECT_TRUE(removed.empty());
-  ioas_.CommitAdd(planned);
+  ioas_.CommitAdd({planned.ToBackend()});
   EXPECT_EQ(Reason(ioas_.PlanRemoveAll(&removed)), "OK");
   EXPECT_EQ(removed.size(), 2u);
 }
@@ -276,7 +289,7 @@ TEST_F(IoasTest, RefusesAdditionsThatItsRulesExclude) {
     SCOPED_TRACE(c.name);
     const absl::StatusOr<PlacedArea> area = ioas_.PlanAdd(c.addition);
     EXPECT_EQ(Reason(area.status()), c.want);
-    if (area.ok()) ioas_.UndoAdd(*area);
+    if (area.ok()) ioas_.UndoAdd(area->range.first);
   }
   EXPECT_EQ(Seen(), Iovas{0x10000});
 }
@@ -286,7 +299,7 @@ TEST_F(IoasTest, ChoosesAPlaceThatNoPlanTook) {
   const PlacedArea second = *ioas_.PlanAdd(At(std::nullopt, 0x1000));
   EXPECT_EQ(first.range, (IovaRange{0x1000, 0x1fff}));
   EXPECT_EQ(second.range, (IovaRange{0x2000, 0x2fff}));
-  ioas_.UndoAdd(first);
+  ioas_.UndoAdd(first.range.first);
   EXPECT_EQ(*ioas_.Allocate(0x1000, 0), 0x1000u);
 }
 
@@ -307,7 +320,7 @@ TEST_F(IoasTest, ChecksTheAlignmentOfEveryArea) {
     const PlacedArea area = *ioas_.PlanAdd(c.addition);
     const absl::Status checked = ioas_.CheckAlignment(0x2000);
     EXPECT_EQ(Reason(checked), c.aligned ? "OK" : "FAILED_PRECONDITION IOVA_CONFLICT");
-    ioas_.UndoAdd(area);
+    ioas_.UndoAdd(area.range.first);
   }
 }
 

@@ -110,10 +110,21 @@ absl::Status IovaSpace::SetAllowed(std::vector<IovaRange> allowed) {
   return absl::OkStatus();
 }
 
-uint64_t IovaSpace::alignment_bytes() const {
-  uint64_t largest = 1;
-  for (const auto& [owner, bytes] : alignments_) largest = std::max(largest, bytes);
-  return largest;
+void IovaSpace::AddAlignment(uint64_t owner, uint64_t bytes) {
+  alignments_[owner] = bytes;
+  RecomputeAlignment();
+}
+
+void IovaSpace::RemoveAlignment(uint64_t owner) {
+  alignments_.erase(owner);
+  RecomputeAlignment();
+}
+
+void IovaSpace::RecomputeAlignment() {
+  alignment_bytes_ = 1;
+  for (const auto& [owner, bytes] : alignments_) {
+    alignment_bytes_ = std::max(alignment_bytes_, bytes);
+  }
 }
 
 absl::StatusOr<IovaSpace::Fit> IovaSpace::FitFor(uint64_t size_bytes, uint64_t source) const {

@@ -84,11 +84,11 @@ class IovaSpace {
 
   // Demands that mappings begin and end at multiples of `bytes`, a power of two, until
   // RemoveAlignment(owner). A second demand of the same owner replaces the first.
-  void AddAlignment(uint64_t owner, uint64_t bytes) { alignments_[owner] = bytes; }
-  void RemoveAlignment(uint64_t owner) { alignments_.erase(owner); }
+  void AddAlignment(uint64_t owner, uint64_t bytes);
+  void RemoveAlignment(uint64_t owner);
 
   // The largest demand; 1 without any.
-  uint64_t alignment_bytes() const;
+  uint64_t alignment_bytes() const { return alignment_bytes_; }
 
   // ---- Placing
 
@@ -103,11 +103,14 @@ class IovaSpace {
   absl::StatusOr<Iova> Allocate(const IntervalMap<V>& areas, uint64_t size_bytes,
                                 uint64_t source) const;
 
-  // Whether a mapping may be placed at `range`.
+  // Whether a mapping may be placed at `range` as far as the areas do not matter.
   // kInvalidArgument MISALIGNED: its first address or its size is not a multiple of
   // alignment_bytes();
-  // kInvalidArgument IOVA_RESERVED: it intersects a reserved range;
-  // kAlreadyExists IOVA_OCCUPIED: it overlaps an area.
+  // kInvalidArgument IOVA_RESERVED: it intersects a reserved range.
+  absl::Status CheckPlaceable(const IovaRange& range) const;
+
+  // Whether a mapping may be placed at `range`.
+  // As CheckPlaceable; kAlreadyExists IOVA_OCCUPIED: it overlaps an area.
   template <typename V>
   absl::Status CheckFixed(const IntervalMap<V>& areas, const IovaRange& range) const;
 
@@ -125,14 +128,13 @@ class IovaSpace {
   };
 
   absl::StatusOr<Fit> FitFor(uint64_t size_bytes, uint64_t source) const;
-  // CheckFixed as far as it does not concern areas.
-  absl::Status CheckPlaceable(const IovaRange& range) const;
   absl::Status Exhausted(uint64_t size_bytes, const Fit& fit) const;
   static absl::Status Occupied(const IovaRange& range, const IovaRange& area);
   static absl::Status AreaInTheWay(const IovaRange& range, const IovaRange& area,
                                    absl::string_view why);
   absl::Status CheckNotAllowed(const IovaRange& range, absl::string_view why) const;
   void Recompute();
+  void RecomputeAlignment();
 
   std::multimap<Iova, Reservation> reserved_;  // By first address.
   std::vector<IovaRange> allowed_;             // Ascending, disjoint.
@@ -141,6 +143,7 @@ class IovaSpace {
   // Computed from the above at each change.
   std::vector<IovaRange> usable_;     // Holes between the reserved ranges.
   std::vector<IovaRange> placeable_;  // Where Allocate may choose.
+  uint64_t alignment_bytes_ = 1;
 };
 
 template <typename V>

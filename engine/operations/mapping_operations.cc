@@ -123,64 +123,65 @@ std::string EntryField(absl::string_view field, size_t index) {
 absl::Status AddAreasOperation::PlanAll(Model& model, Ioas& ioas,
                                         absl::Span<const Ioas::Addition> additions,
                                         absl::string_view field) {
-  std::vector<PlacedArea> areas;
+  std::vector<BackendMapping> areas;
   areas.reserve(additions.size());
   AreaBudget budget(model.ledger, *ioas.account);
   for (const Ioas::Addition& addition : additions) {
     const absl::StatusOr<PlacedArea> placed = ioas.PlanAdd(addition);
     absl::Status refusal = placed.status();
     if (placed.ok()) {
-      areas.push_back(*placed);
+      areas.push_back(placed->ToBackend());
       if (budget.Spend(addition.length_bytes)) continue;
       refusal = budget.Refusal();
     }
     const size_t index = budget.entries();
-    for (auto it = areas.rbegin(); it != areas.rend(); ++it) ioas.UndoAdd(*it);
+    for (auto it = areas.rbegin(); it != areas.rend(); ++it) ioas.UndoAdd(it->iova);
     return AtIndex(refusal, index, EntryField(field, index));
   }
   ioas_ = &ioas;
   areas_ = std::move(areas);
   bytes_ = budget.bytes();
   model.ledger.Charge(*ioas.account, Charged());
-  regions_.clear();
-  answer().iovas.clear();
-  for (size_t i = 0; i < areas_.size(); ++i) {
-    regions_.push_back(additions[i].region);
-    answer().iovas.push_back(areas_[i].range.first);
-  }
+  HoldRegions(additions);
+  answer().iovas.resize(areas_.size());
+  for (size_t i = 0; i < areas_.size(); ++i) answer().iovas[i] = areas_[i].iova;
   answer().mapping_revision = ioas.mapping_revision;
-  for (size_t i = 0, n = 0; i < regions_.size(); i += n) {
-    for (n = 1; i + n < regions_.size() && regions_[i + n] == regions_[i];) ++n;
-    regions_[i]->AddReferences(ioas.uid(), n);
-  }
   return absl::OkStatus();
+}
+
+void AddAreasOperation::HoldRegions(absl::Span<const Ioas::Addition> additions) {
+  held_.clear();
+  for (const Ioas::Addition& addition : additions) {
+    if (held_.empty() || held_.back().region != addition.region) {
+      held_.push_back({addition.region, 0});
+    }
+    ++held_.back().areas;
+  }
+  for (const Held& held : held_) held.region->AddReferences(ioas_->uid(), held.areas);
 }
 
 void AddAreasOperation::Unplan(Model& model) {
   model.ledger.GiveBack(*ioas_->account, Charged());
-  for (auto it = areas_.rbegin(); it != areas_.rend(); ++it) ioas_->UndoAdd(*it);
-  for (MemoryRegion* const region : regions_) region->DropReferences(ioas_->uid(), 1);
+  for (auto it = areas_.rbegin(); it != areas_.rend(); ++it) ioas_->UndoAdd(it->iova);
+  for (const Held& held : held_) held.region->DropReferences(ioas_->uid(), held.areas);
 }
 
 LogicalOperation AddAreasOperation::Logical() const {
   record::Map logical{ioas_->uid(), {}};
   logical.areas.reserve(areas_.size());
-  for (const PlacedArea& area : areas_) {
-    logical.areas.push_back({area.range, area.area.region, area.area.offset_bytes,
-                             static_cast<uint8_t>(area.area.permission)});
+  for (const BackendMapping& area : areas_) {
+    logical.areas.push_back(
+        {area.range(), area.region, area.offset_bytes, static_cast<uint8_t>(area.permission)});
   }
   return logical;
 }
 
 absl::Status AddAreasOperation::Apply(Backend& backend) {
-  std::vector<BackendMapping> mappings;
-  mappings.reserve(areas_.size());
-  for (const PlacedArea& area : areas_) mappings.push_back(area.ToBackend());
-  return backend.Map(ioas_->uid(), mappings);
+  return backend.Map(ioas_->uid(), areas_);
 }
 
 void AddAreasOperation::Commit(Model& model) {
-  for (const PlacedArea& area : areas_) ioas_->CommitAdd(area);
+  ioas_->CommitAdd(areas_);
   answer().mapping_revision = ioas_->mapping_revision = ++model.revision;
 }
 

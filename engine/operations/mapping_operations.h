@@ -30,21 +30,26 @@ class AddAreasOperation : public AnsweringOperation<MapAnswer> {
  private:
   Usage Charged() const { return Usage::OfMappings(areas_.size(), bytes_); }
 
-  Ioas* ioas_ = nullptr;  // Stays, as its lane is held.
-  std::vector<PlacedArea> areas_;
-  uint64_t bytes_ = 0;  // Of all areas_ together.
-  // Of areas_, by position. A region is held once for every area that maps it.
-  std::vector<MemoryRegion*> regions_;
+  // What neighbouring areas have in common. A region is held once for every area that maps it.
+  struct Held {
+    MemoryRegion* region;
+    uint64_t areas;
+  };
+
+  void HoldRegions(absl::Span<const Ioas::Addition> additions);
+
+  Ioas* ioas_ = nullptr;               // Stays, as its lane is held.
+  std::vector<BackendMapping> areas_;  // As the backend wants them: there may be thousands.
+  uint64_t bytes_ = 0;                 // Of all areas_ together.
+  std::vector<Held> held_;
 };
 
 class MapOperation : public AddAreasOperation {
  public:
-  // `only`: the uid that the name must still mean; 0: whichever has the name.
-  MapOperation(CallContext context, ObjectRef ioas, MapBatch batch, Uid only = 0)
-      : AddAreasOperation(std::move(context)),
-        ref_(std::move(ioas)),
-        batch_(std::move(batch)),
-        only_(only) {}
+  // `batch` outlives the operation: it may have thousands of entries. `only`: the uid that the name
+  // must still mean; 0: whichever has the name.
+  MapOperation(CallContext context, ObjectRef ioas, const MapBatch* batch, Uid only = 0)
+      : AddAreasOperation(std::move(context)), ref_(std::move(ioas)), batch_(*batch), only_(only) {}
 
   absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
   bool stackable() const override { return true; }
@@ -56,7 +61,7 @@ class MapOperation : public AddAreasOperation {
   absl::Status AtFirstUse(const absl::Status& status, size_t region) const;
 
   const ObjectRef ref_;
-  const MapBatch batch_;
+  const MapBatch& batch_;
   const Uid only_;
 };
 

@@ -178,7 +178,8 @@ void Pipeline::Depart(Flight& flight) {
   flight.completion = std::make_shared<Completion>();
   const CallContext& context = operation.context();
   flight.ticket = journal_->Append(
-      Record{context.principal, context.request_id, context.request_digest, operation.Logical()},
+      Record{context.principal, context.request_id, context.request_digest,
+             journal_->keeps_records() ? operation.Logical() : LogicalOperation{}},
       [completion = flight.completion](const absl::Status& status) { completion->Set(status); });
   Wake(flight.lanes);  // Those behind it may be planned now.
 }

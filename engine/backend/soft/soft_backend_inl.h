@@ -190,11 +190,10 @@ absl::StatusOr<std::vector<PhysicalMapping>> SoftBackendT<Store>::Locate(
     absl::Span<const BackendMapping> mappings) const {
   std::vector<PhysicalMapping> located;
   located.reserve(mappings.size());
-  for (const BackendMapping& m : mappings) {
-    ASSIGN_OR_RETURN(const PhysAddr to,
-                     machine_->memory().Locate(m.region, m.offset_bytes, m.size_bytes));
-    located.push_back({m.iova, to, m.size_bytes, m.permission});
-  }
+  RETURN_IF_ERROR(
+      machine_->memory().LocateEach(mappings, [&](const BackendMapping& m, PhysAddr to) {
+        located.push_back({m.iova, to, m.size_bytes, m.permission});
+      }));
   return located;
 }
 

@@ -107,19 +107,24 @@ absl::StatusOr<PhysAddr> SoftMemory::Locate(Uid uid, uint64_t offset_bytes,
   return LocateLocked(uid, offset_bytes, size_bytes);
 }
 
-absl::StatusOr<PhysAddr> SoftMemory::LocateLocked(Uid uid, uint64_t offset_bytes,
-                                                  uint64_t size_bytes) const {
+absl::StatusOr<PhysicalMemory::Window> SoftMemory::FindLocked(Uid uid) const {
   const auto it = regions_.find(uid);
   if (it == regions_.end()) return NoRegion(uid);
-  const uint64_t region_bytes = it->second.size_bytes;
-  if (offset_bytes >= region_bytes || region_bytes - offset_bytes < size_bytes) {
+  return it->second;
+}
+
+absl::StatusOr<PhysAddr> SoftMemory::LocateLocked(Uid uid, uint64_t offset_bytes,
+                                                  uint64_t size_bytes) const {
+  ASSIGN_OR_RETURN(const PhysicalMemory::Window region, FindLocked(uid));
+  if (!IsInside(region, offset_bytes, size_bytes)) {
     return Error(absl::StatusCode::kOutOfRange, "SOURCE_OUT_OF_BOUNDS",
                  absl::StrCat(Hex(size_bytes), " bytes at ", Hex(offset_bytes),
-                              " are not inside a memory region of ", Hex(region_bytes), " bytes"))
+                              " are not inside a memory region of ", Hex(region.size_bytes),
+                              " bytes"))
         .Errno("EINVAL")
         .Field("offset");
   }
-  return it->second.base + offset_bytes;
+  return region.base + offset_bytes;
 }
 
 absl::Status SoftMemory::Read(Uid uid, uint64_t offset_bytes, absl::Span<char> data) const {

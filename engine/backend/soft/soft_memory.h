@@ -22,6 +22,7 @@
 #include "engine/backend/soft/physical_memory.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
+#include "engine/base/status_macros.h"
 #include "engine/pagetable/table_arena.h"
 
 namespace viommu {
@@ -52,13 +53,26 @@ class SoftMemory {
   // kOutOfRange: the range is not inside the region.
   absl::StatusOr<PhysAddr> Locate(Uid uid, uint64_t offset_bytes, uint64_t size_bytes) const;
 
+  // Calls `found(mapping, PhysAddr)` for one mapping after the other, up to the first that fails.
+  // It must not call the SoftMemory, whose lock is held.
+  // As Locate, for the one that fails.
+  template <typename Found>
+  absl::Status LocateEach(absl::Span<const BackendMapping> mappings, const Found& found) const;
+
   // As Locate.
   absl::Status Read(Uid uid, uint64_t offset_bytes, absl::Span<char> data) const;
   absl::Status Write(Uid uid, uint64_t offset_bytes, absl::Span<const char> data);
 
  private:
+  // kNotFound: no such region.
+  absl::StatusOr<PhysicalMemory::Window> FindLocked(Uid uid) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<PhysAddr> LocateLocked(Uid uid, uint64_t offset_bytes, uint64_t size_bytes) const
       ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  static bool IsInside(const PhysicalMemory::Window& region, uint64_t offset_bytes,
+                       uint64_t size_bytes) {
+    return offset_bytes < region.size_bytes && region.size_bytes - offset_bytes >= size_bytes;
+  }
   explicit SoftMemory(int address_width_bits);
   absl::Status AddDirectRegions(const Topology& topology);
 
@@ -67,6 +81,26 @@ class SoftMemory {
   mutable absl::Mutex mutex_;
   absl::flat_hash_map<Uid, PhysicalMemory::Window> regions_ ABSL_GUARDED_BY(mutex_);
 };
+
+// Neighbours are mostly of one region, which is looked up once.
+template <typename Found>
+absl::Status SoftMemory::LocateEach(absl::Span<const BackendMapping> mappings,
+                                    const Found& found) const {
+  absl::ReaderMutexLock lock(&mutex_);
+  PhysicalMemory::Window region;
+  const BackendMapping* last = nullptr;
+  for (const BackendMapping& mapping : mappings) {
+    if (last == nullptr || last->region != mapping.region) {
+      ASSIGN_OR_RETURN(region, FindLocked(mapping.region));
+    }
+    if (!IsInside(region, mapping.offset_bytes, mapping.size_bytes)) {
+      return LocateLocked(mapping.region, mapping.offset_bytes, mapping.size_bytes).status();
+    }
+    found(mapping, region.base + mapping.offset_bytes);
+    last = &mapping;
+  }
+  return absl::OkStatus();
+}
 
 // The DIRECT and DIRECT_RELAXABLE regions of some devices, widened to whole pages, merged and in
 // ascending order: what a DMA default domain maps one to one.

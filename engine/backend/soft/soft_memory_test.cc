@@ -43,6 +43,36 @@ TEST(SoftMemoryTest, PlacesRegionsSoThatLargeLeavesFit) {
   }
 }
 
+// What LocateEach finds, up to the first mapping that fails.
+std::vector<uint64_t> Found(const SoftMemory& memory, const std::vector<BackendMapping>& mappings,
+                            absl::StatusCode want) {
+  std::vector<std::pair<BackendMapping, PhysAddr>> located;
+  const absl::Status status = memory.LocateEach(
+      mappings,
+      [&](const BackendMapping& mapping, PhysAddr to) { located.emplace_back(mapping, to); });
+  EXPECT_EQ(status.code(), want) << status;
+  std::vector<uint64_t> found;
+  for (const auto& [mapping, to] : located) {
+    EXPECT_EQ(to, *memory.Locate(mapping.region, mapping.offset_bytes, mapping.size_bytes));
+    found.push_back(mapping.iova);
+  }
+  return found;
+}
+
+TEST(SoftMemoryTest, LocatesABatchOverSeveralRegions) {
+  const auto memory = *SoftMemory::Create(WithRegions({}), 16 * kPage);
+  ASSERT_TRUE(memory->CreateRegion(5, 2 * kPage).ok());
+  ASSERT_TRUE(memory->CreateRegion(6, kPage).ok());
+  const BackendMapping first{1, kPage, 5, 0}, second{2, kPage, 5, kPage}, other{3, kPage, 6, 0};
+  using Iovas = std::vector<uint64_t>;
+  using Code = absl::StatusCode;
+  EXPECT_EQ(Found(*memory, {first, second, other, first}, Code::kOk), (Iovas{1, 2, 3, 1}));
+  EXPECT_EQ(Found(*memory, {first, {9, kPage, 7, 0}, other}, Code::kNotFound), Iovas{1});
+  // Inside the region of its neighbour, but not of its own.
+  EXPECT_EQ(Found(*memory, {second, {9, kPage, 6, kPage}}, Code::kOutOfRange), Iovas{2});
+  EXPECT_EQ(Found(*memory, {first, {9, 2 * kPage, 5, kPage}}, Code::kOutOfRange), Iovas{1});
+}
+
 TEST(SoftMemoryTest, LocatesOnlyWhatIsInsideARegion) {
   const auto memory = *SoftMemory::Create(WithRegions({}), 16 * kPage);
   ASSERT_TRUE(memory->CreateRegion(5, 2 * kPage).ok());
