@@ -60,14 +60,14 @@ absl::StatusOr<Admission::Ticket> Admission::Admit(CallKind kind) {
   absl::MutexLock lock(&mutex_);
   if (draining_) {
     last_arrival_ = absl::Now();
-    if (metrics_ != nullptr) metrics_->Refused(Refusal::kDraining);
+    if (metrics_ != nullptr) metrics_->Refused(CallRefusal::kDraining);
     return Draining();
   }
   uint32_t& running = running_[static_cast<size_t>(kind)];
   if (running >= LimitOf(kind)) {
     const bool stream = kind == CallKind::kStream;
     if (metrics_ != nullptr) {
-      metrics_->Refused(stream ? Refusal::kTooManyStreams : Refusal::kTooManyCalls);
+      metrics_->Refused(stream ? CallRefusal::kTooManyStreams : CallRefusal::kTooManyCalls);
     }
     return Full(kind);
   }

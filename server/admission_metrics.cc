@@ -4,7 +4,7 @@ namespace viommu {
 namespace {
 
 constexpr const char* kKindNames[kCallKinds] = {"call", "revoke", "stream"};  // By CallKind.
-constexpr const char* kReasons[kRefusals] = {"TOO_MANY_CALLS", "TOO_MANY_STREAMS", "DRAINING"};
+constexpr const char* kReasons[kCallRefusals] = {"TOO_MANY_CALLS", "TOO_MANY_STREAMS", "DRAINING"};
 
 }  // namespace
 
@@ -18,7 +18,7 @@ AdmissionMetrics::AdmissionMetrics(prometheus::Registry* registry) {
                       .Help("Calls and streams that were refused before they did anything.")
                       .Register(*registry);
   for (size_t i = 0; i < kCallKinds; ++i) in_flight_[i] = &in_flight.Add({{"kind", kKindNames[i]}});
-  for (size_t i = 0; i < kRefusals; ++i) refused_[i] = &refused.Add({{"reason", kReasons[i]}});
+  for (size_t i = 0; i < kCallRefusals; ++i) refused_[i] = &refused.Add({{"reason", kReasons[i]}});
 }
 
 }  // namespace viommu

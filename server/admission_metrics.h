@@ -22,8 +22,8 @@ enum class CallKind {
 };
 inline constexpr size_t kCallKinds = 3;
 
-enum class Refusal { kTooManyCalls, kTooManyStreams, kDraining };
-inline constexpr size_t kRefusals = 3;
+enum class CallRefusal { kTooManyCalls, kTooManyStreams, kDraining };
+inline constexpr size_t kCallRefusals = 3;
 
 // Thread-safe.
 class AdmissionMetrics {
@@ -33,11 +33,11 @@ class AdmissionMetrics {
 
   void Began(CallKind kind) { in_flight_[static_cast<size_t>(kind)]->Increment(); }
   void Ended(CallKind kind) { in_flight_[static_cast<size_t>(kind)]->Decrement(); }
-  void Refused(Refusal reason) { refused_[static_cast<size_t>(reason)]->Increment(); }
+  void Refused(CallRefusal reason) { refused_[static_cast<size_t>(reason)]->Increment(); }
 
  private:
   std::array<prometheus::Gauge*, kCallKinds> in_flight_ = {};
-  std::array<prometheus::Counter*, kRefusals> refused_ = {};
+  std::array<prometheus::Counter*, kCallRefusals> refused_ = {};
 };
 
 }  // namespace viommu

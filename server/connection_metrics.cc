@@ -16,7 +16,7 @@ ConnectionMetrics::ConnectionMetrics(prometheus::Registry* registry) {
   for (const Transport transport : {Transport::kUnix, Transport::kTcp}) {
     const std::string name(NameOf(transport));
     open_[Index(transport)] = &open.Add({{"transport", name}});
-    for (const Refusal why : {Refusal::kLimit, Refusal::kResources}) {
+    for (const ConnectionRefusal why : {ConnectionRefusal::kLimit, ConnectionRefusal::kResources}) {
       refused_[Index(transport)][static_cast<size_t>(why)] =
           &refused.Add({{"transport", name}, {"reason", std::string(NameOf(why))}});
     }

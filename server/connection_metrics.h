@@ -16,16 +16,16 @@
 namespace viommu {
 
 // Why a connection was closed as soon as it came in.
-enum class Refusal {
+enum class ConnectionRefusal {
   kLimit,      // There were enough.
   kResources,  // The process or the system had no file descriptor or memory for it.
 };
 
-inline constexpr int kRefusals = 2;
+inline constexpr int kConnectionRefusals = 2;
 
 // As metrics and logs call it.
-inline absl::string_view NameOf(Refusal refusal) {
-  return refusal == Refusal::kLimit ? "limit" : "resources";
+inline absl::string_view NameOf(ConnectionRefusal refusal) {
+  return refusal == ConnectionRefusal::kLimit ? "limit" : "resources";
 }
 
 // Thread-safe.
@@ -36,7 +36,7 @@ class ConnectionMetrics {
 
   void Opened(Transport transport) { open_[Index(transport)]->Increment(); }
   void Closed(Transport transport) { open_[Index(transport)]->Decrement(); }
-  void Refused(Transport transport, Refusal why) {
+  void Refused(Transport transport, ConnectionRefusal why) {
     refused_[Index(transport)][static_cast<size_t>(why)]->Increment();
   }
 
@@ -44,7 +44,7 @@ class ConnectionMetrics {
   static size_t Index(Transport transport) { return static_cast<size_t>(transport); }
 
   prometheus::Gauge* open_[kTransports];
-  prometheus::Counter* refused_[kTransports][kRefusals];
+  prometheus::Counter* refused_[kTransports][kConnectionRefusals];
 };
 
 }  // namespace viommu

@@ -37,8 +37,8 @@ TEST_F(ConnectionMetricsTest, CountsByTransportAndReason) {
   metrics_.Opened(Transport::kTcp);
   metrics_.Closed(Transport::kTcp);
   metrics_.Opened(Transport::kUnix);
-  metrics_.Refused(Transport::kTcp, Refusal::kLimit);
-  metrics_.Refused(Transport::kUnix, Refusal::kResources);
+  metrics_.Refused(Transport::kTcp, ConnectionRefusal::kLimit);
+  metrics_.Refused(Transport::kUnix, ConnectionRefusal::kResources);
   for (const char* line : {
            "viommu_connections{transport=\"tcp\"} 1\n",
            "viommu_connections{transport=\"unix\"} 1\n",

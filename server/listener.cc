@@ -145,21 +145,21 @@ void Listener::AcceptFrom(const ListenSocket& socket) {
     if (error == EAGAIN) return;
     if (!IsLack(error)) continue;
     // Whoever waits goes on waiting; the kernel refuses them when they become too many.
-    Report(socket.transport(), Refusal::kResources, error);
+    Report(socket.transport(), ConnectionRefusal::kResources, error);
     return Pause();
   }
 }
 
 void Listener::Admit(const ListenSocket& socket, UniqueFd connection) {
   const Transport transport = socket.transport();
-  if (!limit_.Take(transport)) return Refuse(transport, Refusal::kLimit, 0);
+  if (!limit_.Take(transport)) return Refuse(transport, ConnectionRefusal::kLimit, 0);
   UniqueFd watched(fcntl(connection.get(), F_DUPFD_CLOEXEC, 0));
   // Both ends of the connection being shut is reported without asking; edge-triggered, so that an
   // error which ends nothing is not reported for ever.
   if (!watched.valid() || !Watch(watched.get(), EPOLLET)) {
     const int lack = errno;
     limit_.GiveBack(transport);
-    return Refuse(transport, Refusal::kResources, lack);
+    return Refuse(transport, ConnectionRefusal::kResources, lack);
   }
   connections_.emplace(watched.Release(), transport);
   if (options_.metrics != nullptr) options_.metrics->Opened(transport);
@@ -172,16 +172,16 @@ int Listener::TurnOneAway(const ListenSocket& socket) {
   reserve_.Close();
   const int error = Accept(socket).valid() ? 0 : errno;
   reserve_ = NewReserve();
-  if (error == 0) Refuse(socket.transport(), Refusal::kResources, EMFILE);
+  if (error == 0) Refuse(socket.transport(), ConnectionRefusal::kResources, EMFILE);
   return error;
 }
 
-void Listener::Refuse(Transport transport, Refusal why, int error) {
+void Listener::Refuse(Transport transport, ConnectionRefusal why, int error) {
   if (options_.metrics != nullptr) options_.metrics->Refused(transport, why);
   Report(transport, why, error);
 }
 
-void Listener::Report(Transport transport, Refusal why, int error) {
+void Listener::Report(Transport transport, ConnectionRefusal why, int error) {
   const Clock::time_point now = Clock::now();
   std::optional<Clock::time_point>& last = last_refusal_[static_cast<size_t>(why)];
   const bool new_episode = !last.has_value() || now - *last > kQuiet;

@@ -69,8 +69,8 @@ class Listener {
   void AcceptFrom(const ListenSocket& socket);
   void Admit(const ListenSocket& socket, UniqueFd connection);
   int TurnOneAway(const ListenSocket& socket);
-  void Refuse(Transport transport, Refusal why, int error);
-  void Report(Transport transport, Refusal why, int error);
+  void Refuse(Transport transport, ConnectionRefusal why, int error);
+  void Report(Transport transport, ConnectionRefusal why, int error);
   void Forget(int watched);
   void Pause();
   void Resume();
@@ -91,7 +91,7 @@ class Listener {
   // Given up for a moment to take a connection in and close it, so that its client is told.
   UniqueFd reserve_;
   bool paused_ = false;
-  std::optional<Clock::time_point> last_refusal_[kRefusals];
+  std::optional<Clock::time_point> last_refusal_[kConnectionRefusals];
 
   std::thread thread_;  // Last: it uses all the others.
 };

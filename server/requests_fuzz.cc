@@ -13,6 +13,7 @@
 #include "google/protobuf/stubs/logging.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/status.h"
+#include "server/admission.h"
 #include "server/device_service.h"
 #include "server/domain_service.h"
 #include "server/host_service.h"
@@ -94,7 +95,7 @@ class Daemon {
   }
 
   void CallDevice(int which, const std::string& r) {
-    DeviceService s(engine_.get());
+    DeviceService s(engine_.get(), &admission_);
     switch (which % 11) {
       case 0:
         return Run(s, &DeviceService::GetDevice, r);
@@ -122,7 +123,7 @@ class Daemon {
   }
 
   void CallDomain(int which, const std::string& r) {
-    DomainService s(engine_.get());
+    DomainService s(engine_.get(), &admission_);
     switch (which % 4) {
       case 0:
         return Run(s, &DomainService::CreateDomain, r);
@@ -136,7 +137,7 @@ class Daemon {
   }
 
   void CallHost(int which, const std::string& r) {
-    HostService s(engine_.get(), kMaxMessageBytes);
+    HostService s(engine_.get(), &admission_, kMaxMessageBytes);
     switch (which % 5) {
       case 0:
         return Run(s, &HostService::GetHost, r);
@@ -152,7 +153,7 @@ class Daemon {
   }
 
   void CallIoas(int which, const std::string& r) {
-    IoasService s(engine_.get(), nullptr);
+    IoasService s(engine_.get(), &admission_, nullptr);
     switch (which % 11) {
       case 0:
         return Run(s, &IoasService::CreateIoas, r);
@@ -180,7 +181,7 @@ class Daemon {
   }
 
   void CallMemory(int which, const std::string& r) {
-    MemoryService s(engine_.get());
+    MemoryService s(engine_.get(), &admission_);
     switch (which % 4) {
       case 0:
         return Run(s, &MemoryService::CreateMemoryRegion, r);
@@ -194,7 +195,7 @@ class Daemon {
   }
 
   void CallSimulation(int which, const std::string& r) {
-    SimulationService s(engine_.get());
+    SimulationService s(engine_.get(), &admission_);
     switch (which % 7) {
       case 0:
         return Run(s, &SimulationService::Dma, r);
@@ -216,6 +217,7 @@ class Daemon {
   std::unique_ptr<SoftBackend> backend_;
   MemoryJournal journal_;
   std::unique_ptr<Engine> engine_;
+  Admission admission_{AdmissionLimits(), nullptr};
 };
 
 }  // namespace

@@ -48,14 +48,6 @@ std::vector<RpcMethod> AllMethods() {
   return MethodsOf(services);
 }
 
-template <typename Stub, typename Request, typename Response>
-void Do(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-        const Request& request) {
-  Response response;
-  const grpc::Status status = Call(stub, method, request, &response);
-  Require(status.ok(), status.error_message());
-}
-
 }  // namespace
 
 void Require(bool ok, const std::string& what) {
@@ -113,30 +105,33 @@ void Serving::Start() {
   auto server = Server::Start(engine_.get(), std::move(options));
   Require(server.ok(), server.status().ToString());
   server_ = *std::move(server);
-  client_ = std::make_unique<Client>(target);
-  empty_stub_ = benchmarks::EmptyService::NewStub(client_->channel);
+  auto client = Client::Connect(target);
+  Require(client.ok(), std::string(client.status().message()));
+  client_ = *std::move(client);
+  empty_stub_ = benchmarks::EmptyService::NewStub(client_->channel());
 }
 
 void Serving::MakeObjects() {
   v1::CreateMemoryRegionRequest region;
   region.set_memory_region_id("ram");
   region.mutable_memory_region()->set_size_bytes(kRegionBytes);
-  Do(client_->memory, &v1::MemoryService::Stub::CreateMemoryRegion, region);
+  Require(client_->Call(&v1::MemoryService::Stub::CreateMemoryRegion, region).ok(),
+          "region failed");
   v1::CreateIoasRequest ioas;
   ioas.set_ioas_id("as");
-  Do(client_->ioas, &v1::IoasService::Stub::CreateIoas, ioas);
+  Require(client_->Call(&v1::IoasService::Stub::CreateIoas, ioas).ok(), "ioas failed");
   v1::ClaimDeviceRequest claim;
   claim.set_name("devices/dev0");
-  Do(client_->device, &v1::DeviceService::Stub::ClaimDevice, claim);
+  Require(client_->Call(&v1::DeviceService::Stub::ClaimDevice, claim).ok(), "claim failed");
   v1::CreateDomainRequest domain;
   domain.set_domain_id("d");
   domain.mutable_domain()->mutable_paging()->set_ioas("ioas/as");
   domain.mutable_domain()->mutable_paging()->set_device("devices/dev0");
-  Do(client_->domain, &v1::DomainService::Stub::CreateDomain, domain);
+  Require(client_->Call(&v1::DomainService::Stub::CreateDomain, domain).ok(), "domain failed");
   v1::AttachDeviceRequest attach;
   attach.set_name("devices/dev0");
   attach.set_domain("domains/d");
-  Do(client_->device, &v1::DeviceService::Stub::AttachDevice, attach);
+  Require(client_->Call(&v1::DeviceService::Stub::AttachDevice, attach).ok(), "attach failed");
 }
 
 }  // namespace viommu

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "clients/demo/client.h"
+#include "clients/client/client.h"
 #include "engine/backend/soft/soft_backend.h"
 #include "engine/engine.h"
 #include "engine/journal/memory_journal.h"
