@@ -45,11 +45,10 @@ std::string ShortNames(const Names& names) {
   });
 }
 
-template <typename Sizes>
-std::string Sizes(const Sizes& sizes) {
-  return absl::StrJoin(sizes, ",", [](std::string* out, uint64_t size) {
-    absl::StrAppend(out, FormatSize(size));
-  });
+template <typename Bytes>
+std::string Sizes(const Bytes& sizes) {
+  return absl::StrJoin(
+      sizes, ",", [](std::string* out, uint64_t size) { absl::StrAppend(out, FormatSize(size)); });
 }
 
 std::string DefaultDomains(const v1::Iommu& iommu) {
@@ -118,9 +117,9 @@ Table::Cells Headings(const v1::Ioas&) {
   return {"IOAS", "MAPPINGS", "MAPPED", "ALIGNMENT", "DOMAINS", "OWNER"};
 }
 Table::Cells Cells(const v1::Ioas& ioas) {
-  return {ShortName(ioas.name()), absl::StrCat(ioas.mapping_count()),
+  return {ShortName(ioas.name()),          absl::StrCat(ioas.mapping_count()),
           FormatSize(ioas.mapped_bytes()), FormatSize(ioas.alignment_bytes()),
-          ShortNames(ioas.domains()), ioas.owner()};
+          ShortNames(ioas.domains()),      ioas.owner()};
 }
 Table FieldsOf(const v1::Ioas& ioas) {
   return Fields()
@@ -165,9 +164,8 @@ Table::Cells Headings(const v1::Device&) {
   return {"DEVICE", "IOMMU", "GROUP", "OWNERSHIP", "CLAIMED-BY", "DOMAIN", "DEFAULT", "HEALTH"};
 }
 Table::Cells Cells(const v1::Device& device) {
-  return {ShortName(device.name()),     ShortName(device.iommu()),
-          device.group(),               Word(device.ownership()),
-          device.claimed_by(),          ShortName(device.domain()),
+  return {ShortName(device.name()),      ShortName(device.iommu()), device.group(),
+          Word(device.ownership()),      device.claimed_by(),       ShortName(device.domain()),
           Word(device.default_domain()), Word(device.health())};
 }
 Table FieldsOf(const v1::Device& device) {
@@ -233,10 +231,10 @@ Table::Cells Headings(const v1::InvalidationQueue&) {
   return {"QUEUE", "SIZE", "HEAD", "TAIL", "DEPTH", "SUBMITTED", "WAITS", "ERRORS"};
 }
 Table::Cells Cells(const v1::InvalidationQueue& queue) {
-  return {ShortName(queue.name()),        absl::StrCat(queue.size_entries()),
-          absl::StrCat(queue.head()),     absl::StrCat(queue.tail()),
-          absl::StrCat(queue.depth()),    absl::StrCat(queue.submitted()),
-          absl::StrCat(queue.waits()),    absl::StrCat(queue.errors())};
+  return {ShortName(queue.name()),     absl::StrCat(queue.size_entries()),
+          absl::StrCat(queue.head()),  absl::StrCat(queue.tail()),
+          absl::StrCat(queue.depth()), absl::StrCat(queue.submitted()),
+          absl::StrCat(queue.waits()), absl::StrCat(queue.errors())};
 }
 Table FieldsOf(const v1::InvalidationQueue& queue) {
   return Fields()
@@ -280,10 +278,9 @@ Table::Cells Cells(const v1::ReservedRegion& region) {
 Table::Cells Headings(const v1::TableEntry&) { return {"TABLE", "ADDRESS", "WORDS", "DECODED"}; }
 Table::Cells Cells(const v1::TableEntry& entry) {
   return {entry.table(), FormatAddress(entry.physical_address()),
-          absl::StrJoin(entry.words(), " ",
-                        [](std::string* out, uint64_t word) {
-                          absl::StrAppend(out, FormatAddress(word));
-                        }),
+          absl::StrJoin(
+              entry.words(), " ",
+              [](std::string* out, uint64_t word) { absl::StrAppend(out, FormatAddress(word)); }),
           entry.decoded()};
 }
 

@@ -1,7 +1,7 @@
 // clients/viommuctl/columns.h -- What people see of each kind of message.
 //
-// Headings and Cells belong together: one cell for each heading. TableOf makes a table of any list of
-// them; FieldsOf shows one object as a list of its fields.
+// Headings and Cells belong together: one cell for each heading. TableOf makes a table of any list
+// of them; FieldsOf shows one object as a list of its fields.
 #ifndef VIOMMU_CLIENTS_VIOMMUCTL_COLUMNS_H_
 #define VIOMMU_CLIENTS_VIOMMUCTL_COLUMNS_H_
 

@@ -160,9 +160,8 @@ std::string UsageOf(const Command& command) {
   std::vector<Param> flags = FlagsOf(command);
   flags.resize(flags.size() - GlobalFlags().size());
   // What must be given comes first.
-  std::stable_partition(flags.begin(), flags.end(), [](const Param& flag) {
-    return flag.presence == Presence::kRequired;
-  });
+  std::stable_partition(flags.begin(), flags.end(),
+                        [](const Param& flag) { return flag.presence == Presence::kRequired; });
   for (const Param& flag : flags) absl::StrAppend(&usage, " ", UsageOf(flag));
   return usage;
 }

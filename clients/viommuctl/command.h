@@ -1,7 +1,7 @@
 // clients/viommuctl/command.h -- What a command is: one row from which everything is made.
 //
-// Parsing, help, completion and the reference page read the same rows (command_table.cc). A new kind
-// or verb is a row and the function that it names.
+// Parsing, help, completion and the reference page read the same rows (command_table.cc). A new
+// kind or verb is a row and the function that it names.
 #ifndef VIOMMU_CLIENTS_VIOMMUCTL_COMMAND_H_
 #define VIOMMU_CLIENTS_VIOMMUCTL_COMMAND_H_
 

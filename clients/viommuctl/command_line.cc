@@ -159,10 +159,9 @@ absl::Status Parser::UnknownCommand() const {
     const std::vector<std::string> swapped = {plain_[1], plain_[0]};
     for (const Command& command : commands_) {
       if (absl::StrContains(command.name, " ") && IsCalled(command, swapped)) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("there is no command ", Quoted(absl::StrJoin(swapped.rbegin(),
-                                                                      swapped.rend(), " ")),
-                         "; the verb comes first: viommuctl ", command.name));
+        return absl::InvalidArgumentError(absl::StrCat(
+            "there is no command ", Quoted(absl::StrJoin(swapped.rbegin(), swapped.rend(), " ")),
+            "; the verb comes first: viommuctl ", command.name));
       }
     }
   }
@@ -182,8 +181,8 @@ absl::Status Parser::UnknownCommand() const {
   }
   const std::string of = absl::StrCat(plain_[0], " needs one of: ", absl::StrJoin(names, ", "));
   if (plain_.size() < 2) return absl::InvalidArgumentError(of);
-  return absl::InvalidArgumentError(absl::StrCat(of, "; not ", Quoted(plain_[1]),
-                                                 DidYouMean("", Nearest(plain_[1], names))));
+  return absl::InvalidArgumentError(
+      absl::StrCat(of, "; not ", Quoted(plain_[1]), DidYouMean("", Nearest(plain_[1], names))));
 }
 
 absl::Status Parser::TakeArguments() {
@@ -194,8 +193,7 @@ absl::Status Parser::TakeArguments() {
     if (!taken.ok()) return taken;
   }
   if (at == plain_.size()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("one word too many: ", Quoted(plain_[at])));
+  return absl::InvalidArgumentError(absl::StrCat("one word too many: ", Quoted(plain_[at])));
 }
 
 absl::Status Parser::TakeArgument(const Param& argument, size_t* at) {

@@ -11,7 +11,8 @@
 namespace viommu {
 namespace {
 
-constexpr char kBashScript[] = R"(# Completion of viommuctl for bash: source <(viommuctl completion bash)
+constexpr char kBashScript[] =
+    R"(# Completion of viommuctl for bash: source <(viommuctl completion bash)
 _viommuctl() {
   local line=${COMP_LINE:0:COMP_POINT} words current
   read -ra words <<<"$line"

@@ -15,8 +15,8 @@ namespace viommu {
 // The names of all objects of a kind, as the daemon that `line` means knows them.
 using NamesSource = std::function<std::vector<std::string>(Kind kind, const CommandLine& line)>;
 
-// Words that `words.back()`, which may be empty, can become behind the words before it. In the order
-// of the table; none when nothing is known.
+// Words that `words.back()`, which may be empty, can become behind the words before it. In the
+// order of the table; none when nothing is known.
 std::vector<std::string> Complete(const std::vector<Command>& commands,
                                   const std::vector<std::string>& words, const NamesSource& names);
 

@@ -44,9 +44,8 @@ absl::StatusOr<v1::ListMappingsResponse> MappingsOf(Invocation& call, const std:
   return call.CallPages(&v1::IoasService::Stub::ListMappings, std::move(request), limit);
 }
 
-absl::Status PrintDevices(
-    Invocation& call, absl::string_view title,
-    const google::protobuf::RepeatedPtrField<std::string>& names) {
+absl::Status PrintDevices(Invocation& call, absl::string_view title,
+                          const google::protobuf::RepeatedPtrField<std::string>& names) {
   std::vector<v1::Device> devices;
   for (const std::string& name : names) {
     auto device = Get(call, &v1::DeviceService::Stub::GetDevice, name);
@@ -133,8 +132,8 @@ absl::Status DescribeDevice(Invocation& call) {
   PrintFields(call, FieldsOf(*device));
   v1::ListAttachmentsRequest attachments_request;
   attachments_request.set_parent(device->name());
-  const auto attachments = call.CallPages(&v1::DeviceService::Stub::ListAttachments,
-                                          attachments_request, /*limit=*/0);
+  const auto attachments =
+      call.CallPages(&v1::DeviceService::Stub::ListAttachments, attachments_request, /*limit=*/0);
   if (!attachments.ok()) return attachments.status();
   PrintPart(call, "attachments", TableOf(attachments->attachments()));
   v1::ListReservedRegionsRequest request;

@@ -89,7 +89,8 @@ absl::Status SetDefaultDomain(Invocation& call) {
   if (fallback.empty()) {
     call.Did(*device, device->name(), "set", absl::StrCat("to the default domain ", type));
   } else {
-    call.Did(*device, device->name(), "set", absl::StrCat("to dma instead of ", type, ": ", fallback));
+    call.Did(*device, device->name(), "set",
+             absl::StrCat("to dma instead of ", type, ": ", fallback));
   }
   return absl::OkStatus();
 }

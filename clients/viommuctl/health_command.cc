@@ -26,8 +26,8 @@ constexpr absl::string_view kServices[] = {
 };
 
 std::string Word(HealthCheckResponse::ServingStatus status) {
-  return absl::StrReplaceAll(
-      absl::AsciiStrToLower(HealthCheckResponse::ServingStatus_Name(status)), {{"_", "-"}});
+  return absl::StrReplaceAll(absl::AsciiStrToLower(HealthCheckResponse::ServingStatus_Name(status)),
+                             {{"_", "-"}});
 }
 
 }  // namespace

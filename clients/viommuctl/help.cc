@@ -44,8 +44,8 @@ void AppendFlags(const std::vector<Param>& flags, std::string* page) {
 }
 
 void AppendCommand(const Command& command, std::string* page) {
-  absl::StrAppend(page, "\n### ", command.name, "\n\n", command.help, "\n\n```\n",
-                  UsageOf(command), "\n```\n\n");
+  absl::StrAppend(page, "\n### ", command.name, "\n\n", command.help, "\n\n```\n", UsageOf(command),
+                  "\n```\n\n");
   if (!command.arguments.empty() || !OwnFlags(command).empty()) {
     absl::StrAppend(page, "| | |\n|---|---|\n");
     for (const Param& argument : command.arguments) {

@@ -1,6 +1,6 @@
 // help, reference, completion: what is made of the command table alone.
-#include "absl/strings/str_cat.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "clients/viommuctl/commands.h"
 #include "clients/viommuctl/completion.h"
 #include "clients/viommuctl/help.h"

@@ -21,53 +21,66 @@ constexpr Hint kHints[] = {
     {"ALREADY_ATTACHED",
      "viommuctl replace {object} DOMAIN moves it; viommuctl detach {object} frees it"},
     {"CONFLICTING_FIELDS", "leave one of them out"},
-    {"DEVICE_CLAIMED", "viommuctl get device {object} shows who has it; viommuctl release {object} "
-                       "gives it back"},
+    {"DEVICE_CLAIMED",
+     "viommuctl get device {object} shows who has it; viommuctl release {object} "
+     "gives it back"},
     {"DEVICE_NOT_CLAIMED", "viommuctl claim {object}"},
     {"DEVICE_UNHEALTHY", "viommuctl describe device {object} says why"},
-    {"DIRECT_REGION", "viommuctl reserved-regions {object} shows the memory that must stay mapped; "
-                      "the device can only be used by the host"},
+    {"DIRECT_REGION",
+     "viommuctl reserved-regions {object} shows the memory that must stay mapped; "
+     "the device can only be used by the host"},
     {"DMA_FQ_NOT_SUPPORTED", "viommuctl list iommus shows which default domains each one has"},
     {"DOMAIN_IDS_EXHAUSTED", "attach to a domain that the IOMMU already has, or detach another"},
-    {"ETAG_MISMATCH", "look at it again, and take the new etag: viommuctl get {kind} {object} "
-                      "-o json"},
-    {"GROUP_MISMATCH", "attach all devices of the group to one domain, or first: viommuctl detach "
-                       "{object}"},
+    {"ETAG_MISMATCH",
+     "look at it again, and take the new etag: viommuctl get {kind} {object} "
+     "-o json"},
+    {"GROUP_MISMATCH",
+     "attach all devices of the group to one domain, or first: viommuctl detach "
+     "{object}"},
     {"HOST_MAPPINGS", "undo each with: viommuctl host-unmap {object} --iova ADDRESS --size SIZE"},
-    {"IDENTITY_NOT_ALLOWED", "the topology must allow it (allow_identity), and the device must be "
-                             "trusted; viommuctl describe device {object} shows both"},
+    {"IDENTITY_NOT_ALLOWED",
+     "the topology must allow it (allow_identity), and the device must be "
+     "trusted; viommuctl describe device {object} shows both"},
     {"IDENTITY_UNAVAILABLE", "viommuctl list iommus shows which default domains each one has"},
-    {"INCOMPATIBLE_DOMAIN", "make one for this device: viommuctl create domain ID --ioas IOAS "
-                            "--device {DEVICE}"},
+    {"INCOMPATIBLE_DOMAIN",
+     "make one for this device: viommuctl create domain ID --ioas IOAS "
+     "--device {DEVICE}"},
     {"INVALID_NUMA_NODE", "viommuctl list iommus shows the nodes of this host"},
     {"INVALID_SIZE", "write a multiple of 4K; viommuctl get host shows the largest"},
-    {"IOVA_CONFLICT", "viommuctl mappings IOAS shows what is mapped; viommuctl reserved-regions "
-                      "DEVICE what must not be"},
-    {"IOVA_EXHAUSTED", "viommuctl iova-ranges {IOAS} shows what can be mapped; viommuctl mappings "
-                       "{IOAS} what is"},
+    {"IOVA_CONFLICT",
+     "viommuctl mappings IOAS shows what is mapped; viommuctl reserved-regions "
+     "DEVICE what must not be"},
+    {"IOVA_EXHAUSTED",
+     "viommuctl iova-ranges {IOAS} shows what can be mapped; viommuctl mappings "
+     "{IOAS} what is"},
     {"IOVA_NOT_COVERED", "viommuctl mappings {IOAS} shows what is mapped"},
-    {"IOVA_OCCUPIED", "viommuctl mappings {IOAS} shows what is mapped; without --iova a free "
-                      "address is chosen"},
-    {"IOVA_RESERVED", "viommuctl iova-ranges {IOAS} shows what can be mapped; without --iova a "
-                      "free address is chosen"},
+    {"IOVA_OCCUPIED",
+     "viommuctl mappings {IOAS} shows what is mapped; without --iova a free "
+     "address is chosen"},
+    {"IOVA_RESERVED",
+     "viommuctl iova-ranges {IOAS} shows what can be mapped; without --iova a "
+     "free address is chosen"},
     {"JOURNAL_FAILED", "look at viommud's log; nothing was changed"},
-    {"MALFORMED_NAME", "an id has 1 to 63 of a-z, 0-9, '.', '_', '-', and begins and ends with a "
-                       "letter or digit"},
+    {"MALFORMED_NAME",
+     "an id has 1 to 63 of a-z, 0-9, '.', '_', '-', and begins and ends with a "
+     "letter or digit"},
     {"MISALIGNED", "write multiples of the alignment; viommuctl get ioas {IOAS} shows it"},
     {"NOT_ATTACHED", "viommuctl attach {object} DOMAIN"},
     {"NOT_OPERATOR", "ask an operator of this host"},
     {"PHYSICAL_MEMORY_EXHAUSTED", "viommuctl list regions shows what takes the memory"},
     {"REQUEST_ID_REUSED", "choose another --request-id, or leave it out"},
-    {"SIMULATION_NOT_AVAILABLE", "only the backend \"soft\" has this; viommuctl get host shows "
-                                 "which one runs"},
+    {"SIMULATION_NOT_AVAILABLE",
+     "only the backend \"soft\" has this; viommuctl get host shows "
+     "which one runs"},
     {"SOURCE_OUT_OF_BOUNDS", "viommuctl list regions shows the sizes"},
     {"STATIC_DOMAIN", "identity and blocked are always there"},
     {"TABLE_MEMORY_EXHAUSTED", "map in larger pieces, or unmap something"},
 };
 
 constexpr Hint kHintsByCode[] = {
-    {"UNAVAILABLE", "is viommud running? Start it with ./dev run, or say where it listens with "
-                    "--target or VIOMMU_TARGET"},
+    {"UNAVAILABLE",
+     "is viommud running? Start it with ./dev run, or say where it listens with "
+     "--target or VIOMMU_TARGET"},
     {"DEADLINE_EXCEEDED", "--timeout gives it longer; get or list show whether it was done"},
     {"UNIMPLEMENTED", "viommuctl get host shows which viommud runs"},
 };

@@ -10,8 +10,8 @@
 
 namespace viommu {
 
-// Sentences for a person, most of them a command to type; none when nothing is known. `line` is what
-// was asked for: its words stand for the objects that the error does not name.
+// Sentences for a person, most of them a command to type; none when nothing is known. `line` is
+// what was asked for: its words stand for the objects that the error does not name.
 std::vector<std::string> HintsFor(const CallError& error, const CommandLine& line);
 
 }  // namespace viommu

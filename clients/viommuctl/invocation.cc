@@ -58,7 +58,9 @@ uint64_t Invocation::Address(absl::string_view name) const {
   return ParseAddress(Text(name)).value_or(0);
 }
 
-uint64_t Invocation::Size(absl::string_view name) const { return ParseSize(Text(name)).value_or(0); }
+uint64_t Invocation::Size(absl::string_view name) const {
+  return ParseSize(Text(name)).value_or(0);
+}
 
 int Invocation::Number(absl::string_view name) const {
   return ParseNumber(Text(name), 0).value_or(0);
@@ -128,9 +130,7 @@ bool Invocation::IsFull(const Message& all, uint64_t limit) {
   return limit != 0 && CountOf(all) >= limit;
 }
 
-uint64_t Invocation::Limit() const {
-  return static_cast<uint64_t>(Number("limit"));
-}
+uint64_t Invocation::Limit() const { return static_cast<uint64_t>(Number("limit")); }
 
 bool Invocation::ForPrograms() const { return Has("output") && Text("output") != "table"; }
 
@@ -165,8 +165,8 @@ void Invocation::ShowListing(const Message& message, bool is_cut, const Table& t
   if (is_cut && !Quiet()) err_ << "there are more; --limit " << Limit() << " left them out\n";
 }
 
-void Invocation::Did(const Message& message, absl::string_view subject, absl::string_view participle,
-                     absl::string_view rest) {
+void Invocation::Did(const Message& message, absl::string_view subject,
+                     absl::string_view participle, absl::string_view rest) {
   if (ForPrograms()) return PrintMessage(message);
   if (Quiet()) return;
   const absl::string_view gap = rest.empty() ? "" : " ";

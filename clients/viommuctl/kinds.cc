@@ -29,9 +29,9 @@ absl::string_view WithoutOwner(absl::string_view name) {
 }
 
 absl::Status Refusal(const KindWords& words, absl::string_view text) {
-  return absl::InvalidArgumentError(absl::StrCat(
-      "\"", absl::CHexEscape(text), "\" names no ", words.singular, "; write ID or ", words.prefix,
-      "ID", words.suffix));
+  return absl::InvalidArgumentError(absl::StrCat("\"", absl::CHexEscape(text), "\" names no ",
+                                                 words.singular, "; write ID or ", words.prefix,
+                                                 "ID", words.suffix));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// clients/viommuctl/kinds.h -- The kinds of objects: how commands call them and what names they have.
+// clients/viommuctl/kinds.h -- The kinds of objects: how commands call them and what names they
+// have.
 #ifndef VIOMMU_CLIENTS_VIOMMUCTL_KINDS_H_
 #define VIOMMU_CLIENTS_VIOMMUCTL_KINDS_H_
 

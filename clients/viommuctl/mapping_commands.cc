@@ -76,9 +76,8 @@ absl::Status Copy(Invocation& call) {
   if (!done.ok()) return done.status();
   const uint64_t iova = done->iovas_size() == 0 ? request.iova() : done->iovas(0);
   call.Did(*done, request.name(), "mapped",
-           absl::StrCat(FormatSize(request.length()), " at ", Place(iova, request.length()),
-                        " as ", request.source(), " has it at ",
-                        FormatAddress(request.source_iova())));
+           absl::StrCat(FormatSize(request.length()), " at ", Place(iova, request.length()), " as ",
+                        request.source(), " has it at ", FormatAddress(request.source_iova())));
   return absl::OkStatus();
 }
 

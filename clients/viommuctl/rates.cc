@@ -155,12 +155,12 @@ double RateOf(const TwoScrapes& scrapes, absl::string_view metric, absl::string_
 }
 
 std::string TopPage(const TwoScrapes& scrapes, absl::string_view address) {
-  return absl::StrCat(
-      "viommud at ", address, ", counted for ",
-      absl::FormatDuration(absl::Trunc(scrapes.between, absl::Milliseconds(1))), "\n",
-      Objects(scrapes.after), "\n", Totals(scrapes), Queues(scrapes),
-      Moved(scrapes, "INVALIDATION", "viommu_invalidations_total", "kind"),
-      Moved(scrapes, "DMA FAULT", "viommu_dma_faults_total", "reason"), BusiestRpcs(scrapes));
+  return absl::StrCat("viommud at ", address, ", counted for ",
+                      absl::FormatDuration(absl::Trunc(scrapes.between, absl::Milliseconds(1))),
+                      "\n", Objects(scrapes.after), "\n", Totals(scrapes), Queues(scrapes),
+                      Moved(scrapes, "INVALIDATION", "viommu_invalidations_total", "kind"),
+                      Moved(scrapes, "DMA FAULT", "viommu_dma_faults_total", "reason"),
+                      BusiestRpcs(scrapes));
 }
 
 }  // namespace viommu

@@ -62,9 +62,9 @@ absl::Status DmaWrite(Invocation& call) {
   const auto done = call.Call(&v1::SimulationService::Stub::Dma, request);
   if (!done.ok()) return done.status();
   if (call.ForPrograms() || !done->has_fault()) {
-    call.Did(*done, request.name(), "done",
-             absl::StrCat("writing ", done->bytes_done(), " bytes at ",
-                          FormatAddress(request.iova())));
+    call.Did(
+        *done, request.name(), "done",
+        absl::StrCat("writing ", done->bytes_done(), " bytes at ", FormatAddress(request.iova())));
   }
   PrintFault(call, *done);
   return absl::OkStatus();

@@ -43,7 +43,9 @@ absl::Status Top(Invocation& call) {
     scrapes.between = absl::Now() - start;
     // What is not looked at by a person is one page behind the other.
     const bool terminal = !call.Has("once") && isatty(STDOUT_FILENO) == 1;
-    call.Print(absl::StrCat(terminal ? kClearScreen : first ? "" : "\n",
+    call.Print(absl::StrCat(terminal ? kClearScreen
+                            : first  ? ""
+                                     : "\n",
                             TopPage(scrapes, *address)));
     call.out().flush();
     if (call.Has("once") || !call.out()) break;
