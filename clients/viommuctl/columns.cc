@@ -92,7 +92,7 @@ class Fields {
   Table Take() { return std::move(table_); }
 
  private:
-  Table table_{Table::Cells{"FIELD", "VALUE"}};
+  Table table_;
 };
 
 }  // namespace

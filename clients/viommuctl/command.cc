@@ -47,7 +47,7 @@ std::string Stem(absl::string_view word) {
   for (const KindWords& words : AllKinds()) {
     absl::string_view prefix = words.prefix;
     absl::ConsumeSuffix(&prefix, "/");
-    if (words.suffix.empty() && word == prefix) return Stem(words.singular);
+    if (words.suffix.empty() && word == prefix) word = words.singular;
   }
   absl::ConsumeSuffix(&word, "s");
   return std::string(word);

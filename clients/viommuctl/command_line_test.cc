@@ -11,14 +11,22 @@ using ::testing::HasSubstr;
 
 std::vector<Command> SomeCommands() {
   return {
-      {"get ioas", {{"IOAS", ValueType::kName, "", Presence::kRequired, Kind::kIoas}}, {}, kPlain,
-       "", "", nullptr},
+      {"get ioas",
+       {{"IOAS", ValueType::kName, "", Presence::kRequired, Kind::kIoas}},
+       {},
+       kPlain,
+       "",
+       "",
+       nullptr},
       {"list devices", {}, {}, kPaged, "", "", nullptr},
       {"map",
        {{"IOAS", ValueType::kName, "", Presence::kRequired, Kind::kIoas},
         {"RANGE", ValueType::kRange, "", Presence::kRepeated}},
        {{"size", ValueType::kSize, "", Presence::kRequired}},
-       kChanges, "", "", nullptr},
+       kChanges,
+       "",
+       "",
+       nullptr},
   };
 }
 

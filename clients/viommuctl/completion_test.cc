@@ -13,13 +13,21 @@ using ::testing::Not;
 
 std::vector<std::string> Completed(const std::vector<std::string>& words) {
   const std::vector<Command> commands = {
-      {"get ioas", {{"IOAS", ValueType::kName, "", Presence::kRequired, Kind::kIoas}}, {}, kPlain,
-       "", "", nullptr},
+      {"get ioas",
+       {{"IOAS", ValueType::kName, "", Presence::kRequired, Kind::kIoas}},
+       {},
+       kPlain,
+       "",
+       "",
+       nullptr},
       {"get host", {}, {}, kPlain, "", "", nullptr},
       {"grant",
        {{"HOW", ValueType::kChoice, "", Presence::kRequired, Kind::kNone, "well|badly"}},
        {{"region", ValueType::kName, "", Presence::kOptional, Kind::kRegion}},
-       kChanges, "", "", nullptr},
+       kChanges,
+       "",
+       "",
+       nullptr},
   };
   // Who is asked shows in the names.
   return Complete(commands, words, [](Kind kind, const CommandLine& line) {

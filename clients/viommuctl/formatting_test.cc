@@ -148,16 +148,15 @@ TEST(RatesTest, CountsFromZeroAfterARestart) {
 
 TEST(RatesTest, ShowsQueuesFaultsAndTheBusiestRpcs) {
   const std::string rpc = "grpc_server_handled_total{grpc_method=\"Map\",grpc_code=\"";
-  const TwoScrapes scrapes = {
-      {},
-      {{rpc + "OK\"}", 6},
-       {rpc + "NotFound\"}", 2},
-       {"viommu_invalidation_queue_depth{iommu=\"dmar0\"}", 7},
-       {"viommu_dma_faults_total{reason=\"SPT.2\"}", 3}},
-      absl::Seconds(1)};
+  const TwoScrapes scrapes = {{},
+                              {{rpc + "OK\"}", 6},
+                               {rpc + "NotFound\"}", 2},
+                               {"viommu_invalidation_queue_depth{iommu=\"dmar0\"}", 7},
+                               {"viommu_dma_faults_total{reason=\"SPT.2\"}", 3}},
+                              absl::Seconds(1)};
   const std::string page = TopPage(scrapes, "here");
-  EXPECT_THAT(page, HasSubstr("RPCs              8.0\n"));
-  EXPECT_THAT(page, HasSubstr("RPCs that failed  2.0\n"));
+  EXPECT_THAT(page, HasSubstr("RPCs               8.0\n"));
+  EXPECT_THAT(page, HasSubstr("RPCs that failed   2.0\n"));
   EXPECT_THAT(page, HasSubstr("dmar0  7      0.0    0.0\n"));
   EXPECT_THAT(page, HasSubstr("SPT.2      3.0\n"));
   EXPECT_THAT(page, HasSubstr("Map  8.0   2.0     0.000\n"));

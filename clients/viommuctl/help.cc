@@ -20,7 +20,7 @@ std::string Written(const Param& flag) {
 }
 
 std::string Lines(const std::vector<Param>& params, bool are_flags) {
-  Table table({"", ""});
+  Table table;
   for (const Param& param : params) {
     table.Add({are_flags ? Written(param) : std::string(param.name), std::string(param.help)});
   }
@@ -86,7 +86,7 @@ A worked session is in [TOUR.md](TOUR.md).
 
 std::string Overview(const std::vector<Command>& commands) {
   std::string out = "usage: viommuctl COMMAND [ARGUMENT...] [--FLAG VALUE...]\n\n";
-  Table table({"", ""});
+  Table table;
   for (const Command& command : commands) {
     table.Add({std::string(command.name), std::string(command.help)});
   }

@@ -46,7 +46,7 @@ absl::Status DmaRead(Invocation& call) {
   const auto done = call.Call(&v1::SimulationService::Stub::Dma, request);
   if (!done.ok()) return done.status();
   if (call.ForPrograms()) {
-    call.Show(*done, Table({}));
+    call.Show(*done, Table());
   } else {
     call.Print(HexDump(request.iova(), done->data()));
   }
@@ -62,9 +62,8 @@ absl::Status DmaWrite(Invocation& call) {
   const auto done = call.Call(&v1::SimulationService::Stub::Dma, request);
   if (!done.ok()) return done.status();
   if (call.ForPrograms() || !done->has_fault()) {
-    call.Did(
-        *done, request.name(), "done",
-        absl::StrCat("writing ", done->bytes_done(), " bytes at ", FormatAddress(request.iova())));
+    call.Did(*done, request.name(), "wrote",
+             absl::StrCat(done->bytes_done(), " bytes at ", FormatAddress(request.iova())));
   }
   PrintFault(call, *done);
   return absl::OkStatus();
@@ -78,7 +77,7 @@ absl::Status MemoryRead(Invocation& call) {
   const auto memory = call.Call(&v1::SimulationService::Stub::ReadMemory, request);
   if (!memory.ok()) return memory.status();
   if (call.ForPrograms()) {
-    call.Show(*memory, Table({}));
+    call.Show(*memory, Table());
   } else {
     call.Print(HexDump(request.offset(), memory->data()));
   }

@@ -27,9 +27,10 @@ std::string Line(const Table::Cells& cells, const std::vector<size_t>& widths, i
 
 std::string Table::Format(bool with_headings, int indent) const {
   std::vector<Cells> lines = rows_;
-  if (with_headings) lines.insert(lines.begin(), headings_);
-  std::vector<size_t> widths(headings_.size(), 0);
+  if (with_headings && !headings_.empty()) lines.insert(lines.begin(), headings_);
+  std::vector<size_t> widths;
   for (const Cells& line : lines) {
+    widths.resize(std::max(widths.size(), line.size()), 0);
     for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], Shown(line[i]).size());
   }
   std::string out;

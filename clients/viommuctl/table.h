@@ -13,10 +13,11 @@ class Table {
  public:
   using Cells = std::vector<std::string>;
 
-  explicit Table(Cells headings) : headings_(std::move(headings)) {}
+  // Without headings it is a list that explains itself.
+  explicit Table(Cells headings = {}) : headings_(std::move(headings)) {}
 
-  // As many cells as there are headings; an empty one is shown as "-", so that columns can be
-  // counted by programs that split at blanks.
+  // As many cells in every row, and as many as there are headings. An empty one is shown as "-", so
+  // that columns can be counted by programs that split at blanks.
   void Add(Cells cells) { rows_.push_back(std::move(cells)); }
 
   bool empty() const { return rows_.empty(); }
