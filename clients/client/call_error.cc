@@ -5,7 +5,6 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "google/rpc/error_details.pb.h"
 
 namespace viommu {
@@ -128,6 +127,13 @@ absl::Status ToStatus(const grpc::Status& status) {
   rpc.set_code(status.error_code());
   rpc.set_message(status.error_message());
   return ToStatus(rpc);
+}
+
+absl::Status WithMessage(const absl::Status& status, absl::string_view message) {
+  absl::Status out(status.code(), message);
+  status.ForEachPayload(
+      [&out](absl::string_view url, const absl::Cord& payload) { out.SetPayload(url, payload); });
+  return out;
 }
 
 CallError ErrorOf(const absl::Status& status) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "google/rpc/status.pb.h"
@@ -58,6 +59,9 @@ struct CallError {
 absl::Status ToStatus(const grpc::Status& status);
 // The same for the status inside an answer of a stream.
 absl::Status ToStatus(const google::rpc::Status& status);
+
+// `status` with another message.
+absl::Status WithMessage(const absl::Status& status, absl::string_view message);
 
 // The details of an error that ToStatus made; of any other just its code and message.
 CallError ErrorOf(const absl::Status& status);

@@ -52,6 +52,8 @@ std::string ReasonAt(const std::string& path) {
 }
 
 absl::Status NobodyAt(const Target& target, absl::Duration waited) {
+  constexpr absl::Duration kShown = absl::Milliseconds(1);
+  waited = absl::Trunc(waited + kShown / 2, kShown);
   return absl::UnavailableError(absl::StrCat(
       "no server answers at ", NameOf(target), " within ", absl::FormatDuration(waited),
       target.socket_path.empty() ? "" : absl::StrCat(": ", ReasonAt(target.socket_path))));

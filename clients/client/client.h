@@ -107,6 +107,9 @@ class Client {
     return Call(Of<Stub>(), method, std::move(request), options);
   }
 
+  // Waits until there is a connection; for calls that are made without Call.
+  // kUnavailable: there is none by `deadline`.
+  absl::Status AwaitConnection(absl::Time deadline);
   // Gives a call that is made without Call, such as a stream, the time of `timeout`.
   static void SetDeadline(grpc::ClientContext* context, absl::Duration timeout);
 
@@ -122,8 +125,6 @@ class Client {
 
   Client(Target target, ClientOptions options);
 
-  // kUnavailable: there is no connection by then.
-  absl::Status AwaitConnection(absl::Time deadline);
   absl::Status Run(google::protobuf::Message* request, const CallOptions& options,
                    absl::FunctionRef<grpc::Status(grpc::ClientContext*)> call);
 

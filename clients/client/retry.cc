@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <random>
 
-#include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -42,11 +41,7 @@ absl::Duration Backoff(const RetryOptions& options, int next, double random) {
 // `status` that also says how often it was tried.
 absl::Status AfterAttempts(const absl::Status& status, int attempts) {
   if (status.ok() || attempts == 1) return status;
-  absl::Status out(status.code(),
-                   absl::StrCat(status.message(), " (after ", attempts, " attempts)"));
-  status.ForEachPayload(
-      [&out](absl::string_view url, const absl::Cord& payload) { out.SetPayload(url, payload); });
-  return out;
+  return WithMessage(status, absl::StrCat(status.message(), " (after ", attempts, " attempts)"));
 }
 
 }  // namespace

@@ -116,7 +116,8 @@ class DemoTest(unittest.TestCase):
         program = self.script(PRETENDER)
         result = self.run_demo(f"--viommud={program}")
         self.assertEqual(result.returncode, 1)
-        self.assertIn("demo: failed at step 2: read its metrics", result.stderr)
+        self.assertIn("demo: failed at step 1: start the daemon", result.stderr)
+        self.assertIn("no server answers at /nowhere/s", result.stdout)
         with open(program + ".pid", encoding="utf-8") as pid:
             with self.assertRaises(ProcessLookupError):
                 os.kill(int(pid.read()), 0)

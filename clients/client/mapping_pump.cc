@@ -1,0 +1,126 @@
+#include "clients/client/mapping_pump.h"
+
+#include <cstdint>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "clients/client/call_error.h"
+
+namespace viommu {
+namespace {
+
+void* Handle(intptr_t tag) { return reinterpret_cast<void*>(tag); }
+
+}  // namespace
+
+MappingPump::MappingPump(v1::MappingService::Stub* stub, absl::Time deadline, Listener listener)
+    : listener_(std::move(listener)) {
+  context_.set_deadline(absl::ToChronoTime(deadline));
+  stream_ = stub->PrepareAsyncStreamMappings(&context_, &queue_);
+  stream_->StartCall(Handle(kSent));
+  thread_ = std::thread([this] { Run(); });
+}
+
+MappingPump::~MappingPump() {
+  context_.TryCancel();
+  thread_.join();
+}
+
+bool MappingPump::Write(const v1::StreamMappingsRequest& request, absl::Duration patience) {
+  const absl::MutexLock lock(&mutex_);
+  AwaitIdle(patience);
+  if (broken_) return false;
+  sending_ = true;
+  stream_->Write(request, Handle(kSent));
+  AwaitIdle(patience);
+  return !broken_;
+}
+
+absl::Status MappingPump::Close(absl::Duration patience) {
+  const absl::MutexLock lock(&mutex_);
+  AwaitIdle(patience);
+  if (!broken_) {
+    sending_ = true;
+    broken_ = true;  // This was the last.
+    stream_->WritesDone(Handle(kSent));
+  }
+  if (!mutex_.AwaitWithTimeout(absl::Condition(this, &MappingPump::HasEnded), patience)) {
+    CancelLocked(absl::DeadlineExceededError(
+        absl::StrCat("the server did not end it within ", absl::FormatDuration(patience))));
+    mutex_.Await(absl::Condition(this, &MappingPump::HasEnded));
+  }
+  return status_;
+}
+
+void MappingPump::Cancel(const absl::Status& why) {
+  const absl::MutexLock lock(&mutex_);
+  CancelLocked(why);
+}
+
+void MappingPump::CancelLocked(const absl::Status& why) {
+  if (given_up_.ok()) given_up_ = why;
+  context_.TryCancel();
+}
+
+void MappingPump::AwaitIdle(absl::Duration patience) {
+  if (mutex_.AwaitWithTimeout(absl::Condition(this, &MappingPump::IsIdle), patience)) return;
+  CancelLocked(absl::DeadlineExceededError(
+      absl::StrCat("the server took nothing for ", absl::FormatDuration(patience))));
+  mutex_.Await(absl::Condition(this, &MappingPump::IsIdle));
+}
+
+void MappingPump::Run() {
+  void* tag = nullptr;
+  bool ok = false;
+  bool reading = false;
+  while (queue_.Next(&tag, &ok)) {
+    switch (reinterpret_cast<intptr_t>(tag)) {
+      case kSent:
+        OnSent(ok);
+        // The first is the start of the call. One that did not start is read from as well, to learn
+        // why not.
+        if (!reading) stream_->Read(&response_, Handle(kReceived));
+        reading = true;
+        break;
+      case kReceived:
+        OnReceived(ok);
+        break;
+      default:
+        OnFinished();
+    }
+  }
+}
+
+void MappingPump::OnSent(bool ok) {
+  const absl::MutexLock lock(&mutex_);
+  sending_ = false;
+  broken_ = broken_ || !ok;
+}
+
+void MappingPump::OnReceived(bool ok) {
+  if (ok) {
+    const absl::Status taken = listener_.on_answer(response_);
+    if (!taken.ok()) Cancel(taken);
+    stream_->Read(&response_, Handle(kReceived));
+    return;
+  }
+  {
+    const absl::MutexLock lock(&mutex_);
+    broken_ = true;
+  }
+  stream_->Finish(&finish_, Handle(kFinished));
+}
+
+void MappingPump::OnFinished() {
+  const absl::Status status = [this] {
+    const absl::MutexLock lock(&mutex_);
+    status_ = given_up_.ok() ? ToStatus(finish_) : given_up_;
+    ended_ = true;
+    return status_;
+  }();
+  // Nothing is begun any more, since broken_ is set; what is under way still comes out.
+  queue_.Shutdown();
+  listener_.on_end(status);
+}
+
+}  // namespace viommu
