@@ -87,6 +87,8 @@ TEST(ValuesTest, ReadsBytesInHexadecimal) {
 }
 
 TEST(ValuesTest, DumpsBytesWithTheirAddresses) {
+  EXPECT_EQ(HexDump(0, "a"),
+            "0x0000000000000000  61                                                |a|\n");
   EXPECT_EQ(HexDump(0x1000, "0123456789abcdef\n"),
             "0x0000000000001000  30 31 32 33 34 35 36 37  38 39 61 62 63 64 65 66  "
             "|0123456789abcdef|\n"

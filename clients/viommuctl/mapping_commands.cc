@@ -11,8 +11,7 @@
 namespace viommu {
 namespace {
 
-// Where `length` bytes at `iova` are, "0x1000-..." when their end would pass 2^64, which only a
-// server can answer for.
+// Of `length` bytes, which are not 0: the server has refused that.
 std::string Place(uint64_t iova, uint64_t length) { return FormatRange(iova, iova + (length - 1)); }
 
 absl::Status CheckUnmap(const Invocation& call) {

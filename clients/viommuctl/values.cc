@@ -64,7 +64,7 @@ std::string DumpLine(uint64_t address, absl::string_view bytes) {
       hex += "   ";
     }
   }
-  return absl::StrFormat("%#018x  %s |%s|\n", address, hex, text);
+  return absl::StrFormat("0x%016x  %s |%s|\n", address, hex, text);
 }
 
 }  // namespace

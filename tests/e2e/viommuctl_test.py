@@ -133,10 +133,10 @@ PREPARATION = [
 DRY_RUNS = [
     "create region more --size 4K", "create ioas more",
     "create domain more --ioas vm0 --device 0000:01:00.0", "claim 0000:02:00.0",
-    "detach 0000:01:00.0", "replace 0000:01:00.0 blocked",
-    "map vm0 --region ram --size 4K", "unmap vm0 --all", "allow-ranges vm0 0+1G",
-    "copy vm0 --source-iova 0x40000000 --size 2M",
-    "host-map 0000:02:00.0 --region ram --size 4K", "set-device-health 0000:02:00.0 unhealthy",
+    "replace 0000:01:00.0 blocked", "detach 0000:01:00.0",
+    "map vm0 --region ram --size 4K", "copy vm0 --source-iova 0x40000000 --size 2M",
+    "unmap vm0 --all", "allow-ranges vm0 0+1G",
+    "host-map 0000:82:00.0 --region ram --size 4K", "set-device-health 0000:03:00.0 unhealthy",
 ]
 
 
