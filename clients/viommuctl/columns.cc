@@ -1,6 +1,7 @@
 #include "clients/viommuctl/columns.h"
 
 #include <cstdint>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"

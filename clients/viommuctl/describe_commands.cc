@@ -1,4 +1,5 @@
 // describe: an object, and what it has to do with others, as an operator wants to see it.
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"

@@ -134,6 +134,12 @@ TEST(TableTest, AlignsColumnsAndMarksEmptyCells) {
   EXPECT_EQ(table.Format(false, 2), "  a       4K\n  longer  -\n");
 }
 
+TEST(TableTest, ShowsNothingThatATerminalWouldObey) {
+  Table table;
+  table.Add({"a\x1b[2J\nb", "c"});
+  EXPECT_EQ(table.Format(true), "a [2J b  c\n");
+}
+
 TEST(RatesTest, CountsPerSecond) {
   const TwoScrapes scrapes = {{{"m{kind=\"a\"}", 10}, {"m{kind=\"b\"}", 1}},
                               {{"m{kind=\"a\"}", 30}, {"m{kind=\"b\"}", 1}, {"mm", 99}},

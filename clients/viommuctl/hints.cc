@@ -1,6 +1,6 @@
 #include "clients/viommuctl/hints.h"
 
-#include <cstddef>
+#include <iterator>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "clients/viommuctl/endpoints.h"
 #include "clients/viommuctl/values.h"
 #include "google/protobuf/text_format.h"

@@ -1,5 +1,4 @@
 // IO address spaces: what they map, and what they could.
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"

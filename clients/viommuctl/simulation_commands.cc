@@ -1,5 +1,4 @@
 // The simulated machine: what devices and the host's processor do to memory.
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "clients/viommuctl/columns.h"
 #include "clients/viommuctl/commands.h"

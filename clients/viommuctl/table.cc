@@ -10,7 +10,15 @@ namespace {
 
 constexpr size_t kGap = 2;
 
-std::string Shown(const std::string& cell) { return cell.empty() ? "-" : cell; }
+// On one line, and without what a terminal would obey: some texts are of other people's choosing.
+std::string Shown(const std::string& cell) {
+  if (cell.empty()) return "-";
+  std::string shown = cell;
+  for (char& c : shown) {
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = ' ';
+  }
+  return shown;
+}
 
 // The last column is not padded: nothing stands behind it.
 std::string Line(const Table::Cells& cells, const std::vector<size_t>& widths, int indent) {
