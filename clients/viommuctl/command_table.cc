@@ -255,7 +255,7 @@ void AddMappingCommands(std::vector<Command>* to) {
         {"last", T::kAddress, "Leave out mappings that start above it."}},
        kPaged,
        "What an IO address space maps.",
-       "mappings vm0 --first 1G",
+       "mappings vm0 --first 0x40000000",
        Mappings},
       {"translate",
        {kIoas, kAddress},
@@ -277,7 +277,7 @@ void AddMappingCommands(std::vector<Command>* to) {
        {{"none", T::kSwitch, "Take every earlier wish back."}},
        kChanges,
        "Say which addresses must stay usable.",
-       "allow-ranges vm0 0x0+3G 4G+60G",
+       "allow-ranges vm0 0x0+3G 0x100000000+60G",
        AllowRanges},
   };
   to->insert(to->end(), commands.begin(), commands.end());

@@ -1,6 +1,8 @@
 """The real viommuctl against the real viommud: every command, every exit code, the usual mistakes."""
 import json
 import os
+import re
+import shlex
 import subprocess
 import unittest
 
@@ -350,6 +352,16 @@ class ReferenceTest(unittest.TestCase):
         with open(os.path.join(_ROOT, "docs", "VIOMMUCTL.md"), encoding="utf-8") as file:
             written = file.read()
         self.assertEqual(written, Viommuctl(daemon.new_folder()).get("reference"))
+
+    def test_every_example_is_understood(self):
+        ctl = Viommuctl(daemon.new_folder())
+        examples = re.findall(r"^Example: `viommuctl (.*)`$", ctl.get("reference"), re.M)
+        self.assertGreater(len(examples), 50)
+        for example in examples:
+            with self.subTest(example):
+                # With nobody there, a command line that is understood ends so.
+                done = ctl.run(*shlex.split(example), "--timeout=50ms")
+                self.assertIn(done.returncode, (OK, UNAVAILABLE), done.stderr)
 
 
 if __name__ == "__main__":
