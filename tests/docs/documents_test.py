@@ -8,12 +8,17 @@ from tests.e2e import grpcurl
 from tools import case_report
 
 _ROOT = os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"])
-_DOCUMENTS = ("README.md",)
+_DOCUMENTS = ("README.md", "docs/TOUR.md")
+# A reader of the tour has built this.
+_VIOMMUCTL_FOLDER = os.path.join(_ROOT, "clients", "viommuctl")
 
 
 class DocumentsTest(unittest.TestCase):
     def test_readme_session_prints_what_it_shows(self):
         self._replay("README.md")
+
+    def test_tour_prints_what_it_shows(self):
+        self._replay("docs/TOUR.md")
 
     def test_every_document_with_a_session_is_replayed(self):
         with_sessions = []
@@ -24,8 +29,8 @@ class DocumentsTest(unittest.TestCase):
                     with_sessions.append(path)
         self.assertEqual(sorted(with_sessions), sorted(_DOCUMENTS))
 
-    def _replay(self, path):
-        commands = console.commands(self._text(path))
+    def _replay(self, document):
+        commands = console.commands(self._text(document))
         self.assertGreater(len(commands), 10)
         folder = daemon.new_folder()
         # A document's reader stands in the checkout, where ./dev run keeps its state.
@@ -34,7 +39,8 @@ class DocumentsTest(unittest.TestCase):
             # ./dev run puts grpcurl where the document's first line looks for it.
             os.makedirs(os.path.join(folder, ".tools", "bin"))
             os.symlink(grpcurl.binary(), os.path.join(folder, ".tools", "bin", "grpcurl"))
-            shell = console.Shell(folder, dict(os.environ))
+            path = f"{os.environ['PATH']}:{_VIOMMUCTL_FOLDER}"
+            shell = console.Shell(folder, dict(os.environ, PATH=path))
             try:
                 for command in commands:
                     if command.text.startswith("./dev "):

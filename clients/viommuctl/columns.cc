@@ -1,0 +1,306 @@
+#include "clients/viommuctl/columns.h"
+
+#include <cstdint>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "clients/viommuctl/kinds.h"
+#include "clients/viommuctl/values.h"
+#include "google/protobuf/util/time_util.h"
+
+namespace viommu {
+namespace {
+
+// "claimed" of DEVICE_OWNERSHIP_CLAIMED; empty of a value that is not given.
+std::string Word(absl::string_view name, absl::string_view prefix) {
+  absl::ConsumePrefix(&name, prefix);
+  if (name == "UNSPECIFIED") return "";
+  return absl::StrReplaceAll(absl::AsciiStrToLower(name), {{"_", "-"}});
+}
+
+std::string Word(v1::DeviceOwnership value) {
+  return Word(v1::DeviceOwnership_Name(value), "DEVICE_OWNERSHIP_");
+}
+std::string Word(v1::DeviceHealth value) {
+  return Word(v1::DeviceHealth_Name(value), "DEVICE_HEALTH_");
+}
+std::string Word(v1::DomainType value) { return Word(v1::DomainType_Name(value), "DOMAIN_TYPE_"); }
+std::string Word(v1::DefaultDomainType value) {
+  return Word(v1::DefaultDomainType_Name(value), "DEFAULT_DOMAIN_TYPE_");
+}
+std::string Word(v1::ReservedRegionType value) {
+  return Word(v1::ReservedRegionType_Name(value), "RESERVED_REGION_TYPE_");
+}
+
+std::string YesNo(bool value) { return value ? "yes" : "no"; }
+
+template <typename Names>
+std::string ShortNames(const Names& names) {
+  return absl::StrJoin(names, ",", [](std::string* out, const std::string& name) {
+    absl::StrAppend(out, ShortName(name));
+  });
+}
+
+template <typename Bytes>
+std::string Sizes(const Bytes& sizes) {
+  return absl::StrJoin(
+      sizes, ",", [](std::string* out, uint64_t size) { absl::StrAppend(out, FormatSize(size)); });
+}
+
+std::string DefaultDomains(const v1::Iommu& iommu) {
+  return absl::StrJoin(iommu.default_domain_types(), ",", [](std::string* out, int type) {
+    absl::StrAppend(out, Word(static_cast<v1::DefaultDomainType>(type)));
+  });
+}
+
+template <typename Object>
+std::string NumaNode(const Object& object) {
+  return object.has_numa_node() ? absl::StrCat(object.numa_node()) : "";
+}
+
+std::string Range(const v1::IovaRange& range) { return FormatRange(range.first(), range.last()); }
+
+template <typename Object>
+std::string CreateTime(const Object& object) {
+  if (!object.has_create_time()) return "";
+  return google::protobuf::util::TimeUtil::ToString(object.create_time());
+}
+
+// Collects the fields that have something to say.
+class Fields {
+ public:
+  Fields& Add(absl::string_view name, std::string value) {
+    if (!value.empty()) table_.Add({absl::StrCat(name, ":"), std::move(value)});
+    return *this;
+  }
+
+  // What every object that somebody made has.
+  template <typename Object>
+  Fields& AddIdentity(const Object& object) {
+    return Add("name", object.name())
+        .Add("uid", object.uid())
+        .Add("owner", object.owner())
+        .Add("created", CreateTime(object))
+        .Add("etag", object.etag())
+        .Add("revision", absl::StrCat(object.revision()));
+  }
+
+  Table Take() { return std::move(table_); }
+
+ private:
+  Table table_;
+};
+
+}  // namespace
+
+Table::Cells Headings(const v1::MemoryRegion&) {
+  return {"REGION", "SIZE", "NUMA", "MAPPINGS", "OWNER"};
+}
+Table::Cells Cells(const v1::MemoryRegion& region) {
+  return {ShortName(region.name()), FormatSize(region.size_bytes()), NumaNode(region),
+          absl::StrCat(region.mapping_count()), region.owner()};
+}
+Table FieldsOf(const v1::MemoryRegion& region) {
+  return Fields()
+      .AddIdentity(region)
+      .Add("size", FormatSize(region.size_bytes()))
+      .Add("NUMA node", NumaNode(region))
+      .Add("mappings", absl::StrCat(region.mapping_count()))
+      .Take();
+}
+
+Table::Cells Headings(const v1::Ioas&) {
+  return {"IOAS", "MAPPINGS", "MAPPED", "ALIGNMENT", "DOMAINS", "OWNER"};
+}
+Table::Cells Cells(const v1::Ioas& ioas) {
+  return {ShortName(ioas.name()),          absl::StrCat(ioas.mapping_count()),
+          FormatSize(ioas.mapped_bytes()), FormatSize(ioas.alignment_bytes()),
+          ShortNames(ioas.domains()),      ioas.owner()};
+}
+Table FieldsOf(const v1::Ioas& ioas) {
+  return Fields()
+      .AddIdentity(ioas)
+      .Add("mappings", absl::StrCat(ioas.mapping_count()))
+      .Add("mapped", FormatSize(ioas.mapped_bytes()))
+      .Add("mapping revision", absl::StrCat(ioas.mapping_revision()))
+      .Add("alignment", FormatSize(ioas.alignment_bytes()))
+      .Take();
+}
+
+Table::Cells Headings(const v1::Domain&) {
+  return {"DOMAIN", "TYPE", "IOAS", "FORMAT", "LEVELS", "DEVICES", "OWNER"};
+}
+Table::Cells Cells(const v1::Domain& domain) {
+  const v1::PagingDomain& paging = domain.paging();
+  return {ShortName(domain.name()),
+          Word(domain.type()),
+          ShortName(paging.ioas()),
+          paging.format(),
+          domain.has_paging() ? absl::StrCat(paging.levels()) : "",
+          ShortNames(domain.attached_devices()),
+          domain.owner()};
+}
+Table FieldsOf(const v1::Domain& domain) {
+  Fields fields;
+  fields.AddIdentity(domain).Add("type", Word(domain.type()));
+  if (domain.has_paging()) {
+    const v1::PagingDomain& paging = domain.paging();
+    fields.Add("ioas", ShortName(paging.ioas()))
+        .Add("made for", ShortName(paging.device()))
+        .Add("format", paging.format())
+        .Add("levels", absl::StrCat(paging.levels()))
+        .Add("aperture", Range(paging.aperture()))
+        .Add("page sizes", Sizes(paging.page_sizes_bytes()))
+        .Add("enforces snooping", YesNo(paging.enforces_cache_coherency()));
+  }
+  return fields.Take();
+}
+
+Table::Cells Headings(const v1::Device&) {
+  return {"DEVICE", "IOMMU", "GROUP", "OWNERSHIP", "CLAIMED-BY", "DOMAIN", "DEFAULT", "HEALTH"};
+}
+Table::Cells Cells(const v1::Device& device) {
+  return {ShortName(device.name()),      ShortName(device.iommu()), device.group(),
+          Word(device.ownership()),      device.claimed_by(),       ShortName(device.domain()),
+          Word(device.default_domain()), Word(device.health())};
+}
+Table FieldsOf(const v1::Device& device) {
+  return Fields()
+      .Add("name", device.name())
+      .Add("uid", device.uid())
+      .Add("etag", device.etag())
+      .Add("revision", absl::StrCat(device.revision()))
+      .Add("PCI address", device.pci_address())
+      .Add("IOMMU", ShortName(device.iommu()))
+      .Add("group", device.group())
+      .Add("others in group", ShortNames(device.group_members()))
+      .Add("NUMA node", NumaNode(device))
+      .Add("untrusted", YesNo(device.untrusted()))
+      .Add("allow identity", YesNo(device.allow_identity()))
+      .Add("PASID bits", absl::StrCat(device.pasid_bits()))
+      .Add("ATS", YesNo(device.ats()))
+      .Add("PRI", YesNo(device.pri()))
+      .Add("ownership", Word(device.ownership()))
+      .Add("claimed by", device.claimed_by())
+      .Add("domain", ShortName(device.domain()))
+      .Add("attached", YesNo(device.attached()))
+      .Add("default domain", Word(device.default_domain()))
+      .Add("default fallback", device.default_domain_fallback())
+      .Add("health", Word(device.health()))
+      .Add("health reason", device.health_reason())
+      .Take();
+}
+
+Table::Cells Headings(const v1::Iommu&) {
+  return {"IOMMU", "NUMA", "DEVICES", "DEFAULT-DOMAINS", "LEVELS", "PAGES", "DOMAIN-IDS"};
+}
+Table::Cells Cells(const v1::Iommu& iommu) {
+  return {ShortName(iommu.name()),
+          NumaNode(iommu),
+          absl::StrCat(iommu.devices_size()),
+          DefaultDomains(iommu),
+          absl::StrJoin(iommu.vtd().second_stage_levels(), ","),
+          Sizes(iommu.vtd().page_sizes_bytes()),
+          absl::StrCat(uint64_t{1} << iommu.vtd().domain_id_bits())};
+}
+Table FieldsOf(const v1::Iommu& iommu) {
+  Fields fields;
+  fields.Add("name", iommu.name())
+      .Add("NUMA node", NumaNode(iommu))
+      .Add("default domains", DefaultDomains(iommu));
+  if (iommu.has_vtd()) {
+    const v1::VtdIommu& vtd = iommu.vtd();
+    fields.Add("architecture", "Intel VT-d, scalable mode")
+        .Add("host address bits", absl::StrCat(vtd.host_address_width_bits()))
+        .Add("guest address bits", absl::StrCat(vtd.guest_address_width_bits()))
+        .Add("second-stage levels", absl::StrJoin(vtd.second_stage_levels(), ","))
+        .Add("page sizes", Sizes(vtd.page_sizes_bytes()))
+        .Add("snoop control", YesNo(vtd.snoop_control()))
+        .Add("pass-through", YesNo(vtd.pass_through()))
+        .Add("domain id bits", absl::StrCat(vtd.domain_id_bits()))
+        .Add("PASID bits", absl::StrCat(vtd.pasid_bits()));
+  }
+  return fields.Take();
+}
+
+Table::Cells Headings(const v1::InvalidationQueue&) {
+  return {"QUEUE", "SIZE", "HEAD", "TAIL", "DEPTH", "SUBMITTED", "WAITS", "ERRORS"};
+}
+Table::Cells Cells(const v1::InvalidationQueue& queue) {
+  return {ShortName(queue.name()),     absl::StrCat(queue.size_entries()),
+          absl::StrCat(queue.head()),  absl::StrCat(queue.tail()),
+          absl::StrCat(queue.depth()), absl::StrCat(queue.submitted()),
+          absl::StrCat(queue.waits()), absl::StrCat(queue.errors())};
+}
+Table FieldsOf(const v1::InvalidationQueue& queue) {
+  return Fields()
+      .Add("name", queue.name())
+      .Add("ring", absl::StrCat(queue.size_entries(), " descriptors"))
+      .Add("head", absl::StrCat(queue.head()))
+      .Add("tail", absl::StrCat(queue.tail()))
+      .Add("depth", absl::StrCat(queue.depth()))
+      .Add("submitted", absl::StrCat(queue.submitted()))
+      .Add("waits", absl::StrCat(queue.waits()))
+      .Add("errors", absl::StrCat(queue.errors()))
+      .Take();
+}
+
+Table::Cells Headings(const v1::Attachment&) { return {"DEVICE", "DOMAIN", "OWNER", "SINCE"}; }
+Table::Cells Cells(const v1::Attachment& attachment) {
+  return {ShortName(attachment.device()), ShortName(attachment.domain()), attachment.owner(),
+          CreateTime(attachment)};
+}
+
+Table::Cells Headings(const v1::Mapping&) { return {"IOVA", "SIZE", "REGION", "OFFSET", "PERM"}; }
+Table::Cells Cells(const v1::Mapping& mapping) {
+  return {FormatRange(mapping.iova(), mapping.iova() + (mapping.length() - 1)),
+          FormatSize(mapping.length()), ShortName(mapping.memory_region()),
+          FormatAddress(mapping.offset()), FormatPermission(mapping.permission())};
+}
+
+Table::Cells Headings(const v1::IovaRange&) { return {"FIRST", "LAST", "SIZE"}; }
+Table::Cells Cells(const v1::IovaRange& range) {
+  // The size of the whole address space does not fit in 64 bits.
+  const uint64_t size = range.last() - range.first() + 1;
+  return {FormatAddress(range.first()), FormatAddress(range.last()),
+          size == 0 ? "16777216T" : FormatSize(size)};
+}
+
+Table::Cells Headings(const v1::ReservedRegion&) { return {"RANGE", "TYPE", "SOURCE"}; }
+Table::Cells Cells(const v1::ReservedRegion& region) {
+  return {Range(region.range()), Word(region.type()), ShortName(region.source())};
+}
+
+Table::Cells Headings(const v1::TableEntry&) { return {"TABLE", "ADDRESS", "WORDS", "DECODED"}; }
+Table::Cells Cells(const v1::TableEntry& entry) {
+  return {entry.table(), FormatAddress(entry.physical_address()),
+          absl::StrJoin(
+              entry.words(), " ",
+              [](std::string* out, uint64_t word) { absl::StrAppend(out, FormatAddress(word)); }),
+          entry.decoded()};
+}
+
+Table FieldsOf(const v1::Host& host) {
+  const v1::Limits& limits = host.limits();
+  return Fields()
+      .Add("version", host.version())
+      .Add("backend", host.backend())
+      .Add("boot id", host.boot_id())
+      .Add("revision", absl::StrCat(host.revision()))
+      .Add("started", google::protobuf::util::TimeUtil::ToString(host.start_time()))
+      .Add("largest region", FormatSize(limits.max_region_bytes()))
+      .Add("largest access", FormatSize(limits.max_access_bytes()))
+      .Add("largest message", FormatSize(limits.max_message_bytes()))
+      .Add("batch entries", absl::StrCat(limits.max_batch_entries()))
+      .Add("batches in flight", absl::StrCat(limits.max_in_flight_batches()))
+      .Add("allowed ranges", absl::StrCat(limits.max_allowed_ranges()))
+      .Add("remembered requests", absl::StrCat(limits.remembered_requests()))
+      .Take();
+}
+
+}  // namespace viommu

@@ -1,0 +1,121 @@
+// Devices: who has them, what they are attached to, what must not be mapped for them.
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "clients/viommuctl/columns.h"
+#include "clients/viommuctl/commands.h"
+#include "clients/viommuctl/values.h"
+
+namespace viommu {
+namespace {
+
+// "(hitless)", or why it was not.
+std::string Told(const v1::Transition& transition) {
+  if (transition.hitless()) return "(hitless)";
+  return absl::StrCat("(not hitless: ", transition.reason(), ")");
+}
+
+std::string OthersOf(const v1::Device& device) {
+  if (device.group_members_size() == 0) return "";
+  return absl::StrCat("with its group ", device.group());
+}
+
+}  // namespace
+
+absl::Status Claim(Invocation& call) {
+  v1::ClaimDeviceRequest request;
+  request.set_name(call.Name("DEVICE"));
+  const auto device = call.Call(&v1::DeviceService::Stub::ClaimDevice, request);
+  if (!device.ok()) return device.status();
+  call.Did(*device, device->name(), "claimed", OthersOf(*device));
+  return absl::OkStatus();
+}
+
+absl::Status Release(Invocation& call) {
+  v1::ReleaseDeviceRequest request;
+  request.set_name(call.Name("DEVICE"));
+  const auto device = call.Call(&v1::DeviceService::Stub::ReleaseDevice, request);
+  if (!device.ok()) return device.status();
+  call.Did(*device, device->name(), "released", OthersOf(*device));
+  return absl::OkStatus();
+}
+
+absl::Status Attach(Invocation& call) {
+  v1::AttachDeviceRequest request;
+  request.set_name(call.Name("DEVICE"));
+  request.set_domain(call.Name("DOMAIN"));
+  const auto done = call.Call(&v1::DeviceService::Stub::AttachDevice, request);
+  if (!done.ok()) return done.status();
+  call.Did(*done, request.name(), "attached",
+           absl::StrCat("to ", request.domain(), " ", Told(done->transition())));
+  return absl::OkStatus();
+}
+
+absl::Status Replace(Invocation& call) {
+  v1::ReplaceAttachmentRequest request;
+  request.set_name(call.Name("DEVICE"));
+  request.set_domain(call.Name("DOMAIN"));
+  const auto done = call.Call(&v1::DeviceService::Stub::ReplaceAttachment, request);
+  if (!done.ok()) return done.status();
+  call.Did(*done, request.name(), "moved",
+           absl::StrCat("to ", request.domain(), " ", Told(done->transition())));
+  return absl::OkStatus();
+}
+
+absl::Status Detach(Invocation& call) {
+  v1::DetachDeviceRequest request;
+  request.set_name(call.Name("DEVICE"));
+  const auto done = call.Call(&v1::DeviceService::Stub::DetachDevice, request);
+  if (!done.ok()) return done.status();
+  call.Did(*done, request.name(), "detached", Told(done->transition()));
+  return absl::OkStatus();
+}
+
+absl::Status SetDefaultDomain(Invocation& call) {
+  const std::string type = call.Text("TYPE");
+  v1::DefaultDomainType value = v1::DEFAULT_DOMAIN_TYPE_UNSPECIFIED;
+  v1::DefaultDomainType_Parse(
+      absl::StrCat("DEFAULT_DOMAIN_TYPE_",
+                   absl::StrReplaceAll(absl::AsciiStrToUpper(type), {{"-", "_"}})),
+      &value);
+  v1::SetDefaultDomainRequest request;
+  request.set_name(call.Name("DEVICE"));
+  request.set_default_domain(value);
+  const auto device = call.Call(&v1::DeviceService::Stub::SetDefaultDomain, request);
+  if (!device.ok()) return device.status();
+  const std::string& fallback = device->default_domain_fallback();
+  if (fallback.empty()) {
+    call.Did(*device, device->name(), "set", absl::StrCat("to the default domain ", type));
+  } else {
+    call.Did(*device, device->name(), "set",
+             absl::StrCat("to dma instead of ", type, ": ", fallback));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReservedRegions(Invocation& call) {
+  v1::ListReservedRegionsRequest request;
+  request.set_parent(call.Name("DEVICE"));
+  const auto listing = call.Call(&v1::DeviceService::Stub::ListReservedRegions, request);
+  if (!listing.ok()) return listing.status();
+  call.ShowListing(*listing, /*is_cut=*/false, TableOf(listing->reserved_regions()));
+  return absl::OkStatus();
+}
+
+absl::Status HardwareInfo(Invocation& call) {
+  v1::GetHardwareInfoRequest request;
+  request.set_name(call.Name("DEVICE"));
+  const auto info = call.Call(&v1::DeviceService::Stub::GetHardwareInfo, request);
+  if (!info.ok()) return info.status();
+  Table table({"ARCHITECTURE", "CAP", "ECAP"});
+  if (info->has_vtd()) {
+    table.Add({"vtd", FormatAddress(info->vtd().capability()),
+               FormatAddress(info->vtd().extended_capability())});
+  }
+  call.Show(*info, table);
+  return absl::OkStatus();
+}
+
+}  // namespace viommu

@@ -1,0 +1,160 @@
+#include "clients/viommuctl/hints.h"
+
+#include <iterator>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
+#include "clients/viommuctl/kinds.h"
+
+namespace viommu {
+namespace {
+
+// {object}, {kind} and {kinds}: what the error is about. {IOAS}, {DEVICE}, ...: the argument of the
+// command with this name, or the word itself.
+struct Hint {
+  absl::string_view reason;
+  absl::string_view text;
+};
+constexpr Hint kHints[] = {
+    {"ALREADY_ATTACHED",
+     "viommuctl replace {object} DOMAIN moves it; viommuctl detach {object} frees it"},
+    {"CONFLICTING_FIELDS", "leave one of them out"},
+    {"DEVICE_CLAIMED",
+     "viommuctl get device {object} shows who has it; viommuctl release {object} "
+     "gives it back"},
+    {"DEVICE_NOT_CLAIMED", "viommuctl claim {object}"},
+    {"DEVICE_UNHEALTHY", "viommuctl describe device {object} says why"},
+    {"DIRECT_REGION",
+     "viommuctl reserved-regions {object} shows the memory that must stay mapped; "
+     "the device can only be used by the host"},
+    {"DMA_FQ_NOT_SUPPORTED", "viommuctl list iommus shows which default domains each one has"},
+    {"DOMAIN_IDS_EXHAUSTED", "attach to a domain that the IOMMU already has, or detach another"},
+    {"ETAG_MISMATCH",
+     "look at it again, and take the new etag: viommuctl get {kind} {object} "
+     "-o json"},
+    {"GROUP_MISMATCH",
+     "attach all devices of the group to one domain, or first: viommuctl detach "
+     "{object}"},
+    {"HOST_MAPPINGS", "undo each with: viommuctl host-unmap {object} --iova ADDRESS --size SIZE"},
+    {"IDENTITY_NOT_ALLOWED",
+     "the topology must allow it (allow_identity), and the device must be "
+     "trusted; viommuctl describe device {object} shows both"},
+    {"IDENTITY_UNAVAILABLE", "viommuctl list iommus shows which default domains each one has"},
+    {"INCOMPATIBLE_DOMAIN",
+     "make one for this device: viommuctl create domain ID --ioas IOAS "
+     "--device {DEVICE}"},
+    {"INVALID_NUMA_NODE", "viommuctl list iommus shows the nodes of this host"},
+    {"INVALID_SIZE", "write a multiple of 4K; viommuctl get host shows the largest"},
+    {"IOVA_CONFLICT",
+     "viommuctl mappings IOAS shows what is mapped; viommuctl reserved-regions "
+     "DEVICE what must not be"},
+    {"IOVA_EXHAUSTED",
+     "viommuctl iova-ranges {IOAS} shows what can be mapped; viommuctl mappings "
+     "{IOAS} what is"},
+    {"IOVA_NOT_COVERED", "viommuctl mappings {IOAS} shows what is mapped"},
+    {"IOVA_OCCUPIED",
+     "viommuctl mappings {IOAS} shows what is mapped; without --iova a free "
+     "address is chosen"},
+    {"IOVA_RESERVED",
+     "viommuctl iova-ranges {IOAS} shows what can be mapped; without --iova a "
+     "free address is chosen"},
+    {"JOURNAL_FAILED", "look at viommud's log; nothing was changed"},
+    {"MALFORMED_NAME",
+     "an id has 1 to 63 of a-z, 0-9, '.', '_', '-', and begins and ends with a "
+     "letter or digit"},
+    {"MISALIGNED", "write multiples of the alignment; viommuctl get ioas {IOAS} shows it"},
+    {"NOT_ATTACHED", "viommuctl attach {object} DOMAIN"},
+    {"NOT_OPERATOR", "ask an operator of this host"},
+    {"PHYSICAL_MEMORY_EXHAUSTED", "viommuctl list regions shows what takes the memory"},
+    {"REQUEST_ID_REUSED", "choose another --request-id, or leave it out"},
+    {"SIMULATION_NOT_AVAILABLE",
+     "only the backend \"soft\" has this; viommuctl get host shows "
+     "which one runs"},
+    {"SOURCE_OUT_OF_BOUNDS", "viommuctl list regions shows the sizes"},
+    {"STATIC_DOMAIN", "identity and blocked are always there"},
+    {"TABLE_MEMORY_EXHAUSTED", "map in larger pieces, or unmap something"},
+};
+
+constexpr Hint kHintsByCode[] = {
+    {"UNAVAILABLE",
+     "is viommud running? Start it with ./dev run, or say where it listens with "
+     "--target or VIOMMU_TARGET"},
+    {"DEADLINE_EXCEEDED", "--timeout gives it longer; get or list show whether it was done"},
+    {"UNIMPLEMENTED", "viommuctl get host shows which viommud runs"},
+};
+
+absl::string_view TextFor(absl::string_view key, const Hint* begin, const Hint* end) {
+  for (const Hint* hint = begin; hint != end; ++hint) {
+    if (hint->reason == key) return hint->text;
+  }
+  return "";
+}
+
+// The command that takes a referrer out of the way; empty when none is known.
+std::string FreeingCommand(absl::string_view subject) {
+  const std::string name = ShortName(subject);
+  switch (KindOf(subject)) {
+    case Kind::kDevice:
+      return absl::StrCat("viommuctl detach ", name);
+    case Kind::kDomain:
+      return absl::StrCat("viommuctl delete domain ", name);
+    case Kind::kIoas:
+      return absl::StrCat("viommuctl unmap ", name, " --all");
+    default:
+      return "";
+  }
+}
+
+std::string Filled(absl::string_view text, const CallError& error, const CommandLine& line) {
+  const std::string& object = error.resource.name;
+  const Kind kind = KindOf(object);
+  std::string filled = absl::StrReplaceAll(
+      text, {{"{object}", object.empty() ? "NAME" : ShortName(object)},
+             {"{kind}", kind == Kind::kNone ? "KIND" : WordsOf(kind).singular}});
+  for (const char* name : {"IOAS", "DEVICE"}) {
+    const std::string given = line.Text(name);
+    const std::string value = given.empty() ? name : given;
+    absl::StrReplaceAll({{absl::StrCat("{", name, "}"), value}}, &filled);
+  }
+  return filled;
+}
+
+// By kind, for errors whose reasons are made of its name.
+std::string HintOfKind(const CallError& error) {
+  const Kind kind = KindOf(error.resource.name);
+  if (kind == Kind::kNone) return "";
+  const KindWords& words = WordsOf(kind);
+  if (error.code == absl::StatusCode::kNotFound) {
+    return absl::StrCat("viommuctl list ", words.plural, " shows what there is");
+  }
+  if (error.code == absl::StatusCode::kAlreadyExists) {
+    return absl::StrCat("choose another id, or: viommuctl delete ", words.singular, " ",
+                        ShortName(error.resource.name));
+  }
+  return "";
+}
+
+}  // namespace
+
+std::vector<std::string> HintsFor(const CallError& error, const CommandLine& line) {
+  std::vector<std::string> hints;
+  if (error.reason == "IN_USE" || error.reason == "STILL_ATTACHED") {
+    for (const Precondition& one : error.preconditions) {
+      const std::string command = FreeingCommand(one.subject);
+      if (!command.empty()) hints.push_back(command);
+    }
+    return hints;
+  }
+  const absl::string_view by_reason = TextFor(error.reason, std::begin(kHints), std::end(kHints));
+  if (!by_reason.empty()) return {Filled(by_reason, error, line)};
+  const std::string of_kind = HintOfKind(error);
+  if (!of_kind.empty()) return {of_kind};
+  const absl::string_view by_code = TextFor(absl::StatusCodeToString(error.code),
+                                            std::begin(kHintsByCode), std::end(kHintsByCode));
+  if (!by_code.empty()) hints.emplace_back(by_code);
+  return hints;
+}
+
+}  // namespace viommu

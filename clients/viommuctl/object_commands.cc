@@ -1,0 +1,171 @@
+// What all kinds have in common: get, list, create, delete.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "clients/viommuctl/columns.h"
+#include "clients/viommuctl/commands.h"
+#include "clients/viommuctl/values.h"
+#include "google/protobuf/empty.pb.h"
+
+namespace viommu {
+namespace {
+
+template <typename Stub, typename Request, typename Response>
+using Method = grpc::Status (Stub::*)(grpc::ClientContext*, const Request&, Response*);
+
+template <typename Stub, typename Request, typename Response>
+absl::Status Get(Invocation& call, Method<Stub, Request, Response> method) {
+  Request request;
+  request.set_name(call.FirstName());
+  const auto object = call.Call(method, request);
+  if (!object.ok()) return object.status();
+  call.Show(*object, TableOf(std::vector<Response>{*object}));
+  return absl::OkStatus();
+}
+
+template <typename Stub, typename Request, typename Response, typename Items>
+absl::Status List(Invocation& call, Method<Stub, Request, Response> method, Request request,
+                  const Items& (Response::*items)() const) {
+  const auto listing = call.CallPages(method, std::move(request), call.Limit());
+  if (!listing.ok()) return listing.status();
+  call.ShowListing(*listing, !listing->next_page_token().empty(), TableOf((*listing.*items)()));
+  return absl::OkStatus();
+}
+
+template <typename Stub, typename Request>
+absl::Status Delete(Invocation& call, Method<Stub, Request, google::protobuf::Empty> method) {
+  Request request;
+  request.set_name(call.FirstName());
+  const auto done = call.Call(method, request);
+  if (!done.ok()) return done.status();
+  call.Did(*done, request.name(), "deleted");
+  return absl::OkStatus();
+}
+
+// Answers a creation, if it went well.
+template <typename Object>
+absl::Status Created(Invocation& call, const absl::StatusOr<Object>& object) {
+  if (!object.ok()) return object.status();
+  call.Did(*object, object->name(), "created");
+  return absl::OkStatus();
+}
+
+template <typename Stub, typename Request, typename Response, typename Items>
+std::vector<std::string> Names(Invocation& call, Method<Stub, Request, Response> method,
+                               const Items& (Response::*items)() const) {
+  std::vector<std::string> names;
+  const auto listing = call.CallPages(method, Request(), /*limit=*/0);
+  if (!listing.ok()) return names;
+  for (const auto& item : (*listing.*items)()) names.push_back(ShortName(item.name()));
+  return names;
+}
+
+}  // namespace
+
+absl::Status GetRegion(Invocation& call) {
+  return Get(call, &v1::MemoryService::Stub::GetMemoryRegion);
+}
+absl::Status GetIoas(Invocation& call) { return Get(call, &v1::IoasService::Stub::GetIoas); }
+absl::Status GetDomain(Invocation& call) { return Get(call, &v1::DomainService::Stub::GetDomain); }
+absl::Status GetDevice(Invocation& call) { return Get(call, &v1::DeviceService::Stub::GetDevice); }
+absl::Status GetIommu(Invocation& call) { return Get(call, &v1::HostService::Stub::GetIommu); }
+absl::Status GetQueue(Invocation& call) {
+  return Get(call, &v1::HostService::Stub::GetInvalidationQueue);
+}
+
+absl::Status GetHost(Invocation& call) {
+  const auto host = call.Call(&v1::HostService::Stub::GetHost, v1::GetHostRequest());
+  if (!host.ok()) return host.status();
+  call.Show(*host, FieldsOf(*host));
+  return absl::OkStatus();
+}
+
+absl::Status ListRegions(Invocation& call) {
+  return List(call, &v1::MemoryService::Stub::ListMemoryRegions, v1::ListMemoryRegionsRequest(),
+              &v1::ListMemoryRegionsResponse::memory_regions);
+}
+absl::Status ListIoas(Invocation& call) {
+  return List(call, &v1::IoasService::Stub::ListIoas, v1::ListIoasRequest(),
+              &v1::ListIoasResponse::ioas);
+}
+absl::Status ListDomains(Invocation& call) {
+  return List(call, &v1::DomainService::Stub::ListDomains, v1::ListDomainsRequest(),
+              &v1::ListDomainsResponse::domains);
+}
+absl::Status ListDevices(Invocation& call) {
+  return List(call, &v1::DeviceService::Stub::ListDevices, v1::ListDevicesRequest(),
+              &v1::ListDevicesResponse::devices);
+}
+absl::Status ListIommus(Invocation& call) {
+  return List(call, &v1::HostService::Stub::ListIommus, v1::ListIommusRequest(),
+              &v1::ListIommusResponse::iommus);
+}
+absl::Status ListQueues(Invocation& call) {
+  return List(call, &v1::HostService::Stub::ListInvalidationQueues,
+              v1::ListInvalidationQueuesRequest(),
+              &v1::ListInvalidationQueuesResponse::invalidation_queues);
+}
+
+absl::Status ListAttachments(Invocation& call) {
+  v1::ListAttachmentsRequest request;
+  request.set_parent(call.Name("DEVICE"));
+  return List(call, &v1::DeviceService::Stub::ListAttachments, std::move(request),
+              &v1::ListAttachmentsResponse::attachments);
+}
+
+absl::Status CreateRegion(Invocation& call) {
+  v1::CreateMemoryRegionRequest request;
+  request.set_memory_region_id(call.Text("ID"));
+  request.mutable_memory_region()->set_size_bytes(call.Size("size"));
+  if (call.Has("numa-node")) {
+    request.mutable_memory_region()->set_numa_node(call.Number("numa-node"));
+  }
+  return Created(call, call.Call(&v1::MemoryService::Stub::CreateMemoryRegion, request));
+}
+
+absl::Status CreateIoas(Invocation& call) {
+  v1::CreateIoasRequest request;
+  request.set_ioas_id(call.Text("ID"));
+  return Created(call, call.Call(&v1::IoasService::Stub::CreateIoas, request));
+}
+
+absl::Status CreateDomain(Invocation& call) {
+  v1::CreateDomainRequest request;
+  request.set_domain_id(call.Text("ID"));
+  request.mutable_domain()->mutable_paging()->set_ioas(call.Name("ioas"));
+  request.mutable_domain()->mutable_paging()->set_device(call.Name("device"));
+  return Created(call, call.Call(&v1::DomainService::Stub::CreateDomain, request));
+}
+
+absl::Status DeleteRegion(Invocation& call) {
+  return Delete(call, &v1::MemoryService::Stub::DeleteMemoryRegion);
+}
+absl::Status DeleteIoas(Invocation& call) {
+  return Delete(call, &v1::IoasService::Stub::DeleteIoas);
+}
+absl::Status DeleteDomain(Invocation& call) {
+  return Delete(call, &v1::DomainService::Stub::DeleteDomain);
+}
+
+std::vector<std::string> NamesOf(Kind kind, Invocation& call) {
+  switch (kind) {
+    case Kind::kRegion:
+      return Names(call, &v1::MemoryService::Stub::ListMemoryRegions,
+                   &v1::ListMemoryRegionsResponse::memory_regions);
+    case Kind::kIoas:
+      return Names(call, &v1::IoasService::Stub::ListIoas, &v1::ListIoasResponse::ioas);
+    case Kind::kDomain:
+      return Names(call, &v1::DomainService::Stub::ListDomains, &v1::ListDomainsResponse::domains);
+    case Kind::kDevice:
+      return Names(call, &v1::DeviceService::Stub::ListDevices, &v1::ListDevicesResponse::devices);
+    // Each IOMMU has one queue, of the same short name.
+    case Kind::kQueue:
+    case Kind::kIommu:
+      return Names(call, &v1::HostService::Stub::ListIommus, &v1::ListIommusResponse::iommus);
+    case Kind::kNone:
+      break;
+  }
+  return {};
+}
+
+}  // namespace viommu
