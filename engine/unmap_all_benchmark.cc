@@ -35,7 +35,7 @@ class World {
     for (uint64_t i = 0; i < kAreas; ++i) {
       const Ioas::Addition addition{2 * i * kPage, kPage, i * kPage, Permission::kReadWrite,
                                     region_};
-      ioas_->CommitAdd(*ioas_->PlanAdd(addition));
+      ioas_->CommitAdd({ioas_->PlanAdd(addition)->ToBackend()});
     }
     region_->AddReferences(ioas_->uid(), kAreas);
     model_.ledger.Charge(*ioas_->account, Usage::OfMappings(kAreas, kAreas * kPage));

@@ -245,8 +245,8 @@ TEST_F(IoasTest, RemovesMostAroundWhatStays) {
   most.clear();
   ASSERT_TRUE(ioas_.PlanRemove({0x3000, 0x8fff}, &most).ok());
   ioas_.CommitRemove(hole);
-  ioas_.CommitAdd(replacing);
-  ioas_.CommitAdd(above);
+  ioas_.CommitAdd({replacing.ToBackend()});
+  ioas_.CommitAdd({above.ToBackend()});
   EXPECT_EQ(Seen(), (Iovas{0x1000, 0x3000, 0x5000, 0x7000, 0x9000, 0xb000}));
   ioas_.CommitRemove(most);
   EXPECT_EQ(Seen(), (Iovas{0x1000, 0x9000, 0xb000}));

@@ -29,7 +29,7 @@ using Memory = v1::MemoryService::Stub;
 using Simulation = v1::SimulationService::Stub;
 
 constexpr int kClients = 64;
-constexpr int kRounds = 6;             // What each client does.
+constexpr int kRounds = 20;            // What each client does: more than a drain lasts.
 constexpr uint64_t kMapsPerRound = 8;  // Of one page each.
 constexpr uint64_t kFirstIova = uint64_t{1} << 32;
 
