@@ -68,7 +68,7 @@ absl::Status VtdUnit::AddRequester(uint16_t source_id) {
   ASSIGN_OR_RETURN(const PhysAddr table, NewTablePage());
   pasid_tables_[source_id] = table;
   PlainStore().Store64(arena_.WordsAt(directory), vtd::MakePasidDirectoryEntry(table));
-  const vtd::ContextEntry context = vtd::MakeContextEntry(directory, kPdts);
+  const vtd::ContextEntry context = vtd::MakeContextEntry({directory, kPdts});
   const size_t index = source_id % vtd::kContextEntries;
   uint64_t* words = arena_.WordsAt(contexts) + index * context.size();
   PlainStore().Store128(words + 2, context[2], context[3]);
