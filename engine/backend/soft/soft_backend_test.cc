@@ -200,6 +200,39 @@ TEST_F(SoftBackendTest, ManyAreasGoWithOneFlushOfTheDomain) {
   for (const IovaRange& area : areas) EXPECT_EQ(Read(kDiskA, area.first), "SSS.2");
 }
 
+TEST_F(SoftBackendTest, ReachesTheTranslationsThatADeviceKeepsForItself) {
+  MakeDomain(kDiskB);
+  Claim(kDiskB);
+  Attach(kDiskB, kDomain);
+  Store(kRegion, 0, "first");
+  Store(kRegion, kPage, "other");
+  ASSERT_TRUE(Map(0x1000, kPage, 0).ok());
+  ASSERT_TRUE(Map(0x5000, kPage, kPage).ok());
+  EXPECT_EQ(Read(kDiskB, 0x1000), "first");
+  EXPECT_EQ(Read(kDiskB, 0x5000), "other");
+  const uint64_t flushes = Invalidations("device_tlb");
+  ASSERT_TRUE(Unmap(0x1000, kPage).ok());
+  EXPECT_EQ(Invalidations("device_tlb"), flushes + 1);
+  EXPECT_EQ(Read(kDiskB, 0x1000), "SSS.2");
+  ASSERT_TRUE(Map(0x1000, kPage, kPage).ok());
+  EXPECT_EQ(Read(kDiskB, 0x1000), "other");
+  ASSERT_TRUE(backend_->Switch({kDiskB}, {DomainTarget::Kind::kBlocked, Uid{}}).ok());
+  EXPECT_EQ(Read(kDiskB, 0x1000), "SPT.2");
+  EXPECT_EQ(Read(kDiskB, 0x5000), "SPT.2");
+}
+
+TEST_F(SoftBackendTest, LetsOnlyTrustedDevicesTranslateForThemselves) {
+  const auto context = [&](DeviceIndex device) { return sim_->DumpTables(device, 0)[1].decoded; };
+  EXPECT_NE(context(kDiskB).find("device TLB"), std::string::npos);
+  EXPECT_EQ(context(kThunder).find("device TLB"), std::string::npos);
+  EXPECT_EQ(context(kDiskA).find("device TLB"), std::string::npos);
+  Topology topology = TestTopology();
+  topology.iommus[0].device_tlb = false;
+  backend_ = Make(topology);
+  sim_ = backend_->simulation();
+  EXPECT_EQ(context(kDiskB).find("device TLB"), std::string::npos);
+}
+
 TEST_F(SoftBackendTest, StartsEveryGroupOnItsDefaultDomain) {
   ASSERT_TRUE(backend_->CreateMemoryRegion(kRegion, kPage, std::nullopt).ok());
   Store(kRegion, 0, "bytes");

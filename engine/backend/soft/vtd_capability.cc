@@ -37,21 +37,27 @@ absl::Status Incompatible(const IommuSpec& spec, const std::string& why) {
 }  // namespace
 
 uint64_t CapabilityOf(const IommuSpec& spec) {
-  return Field((spec.domain_id_bits - 4) / 2, 0) |                  // ND 2:0
-         Field(spec.levels_3, 9) | Field(spec.levels_4, 10) |       // SAGAW 12:8
-         Field(spec.levels_5, 11) |                                 //
-         Field(spec.guest_address_width_bits - 1, 16) |             // MGAW 21:16
-         Field(kFaultRecordOffset / 16, 24) |                       // FRO 33:24
-         Field(spec.leaf_2m, 34) | Field(spec.leaf_1g, 35) |        // SLLPS 37:34
-         Field(1, 39) | Field(kFaultRecords - 1, 40) |              // PSI, NFR 47:40
-         Field(kMaxAddressMask, 48) | Field(1, 54) | Field(1, 55);  // MAMV, DWD, DRD
+  return Field((spec.domain_id_bits - 4) / 2, 0) |                   // ND 2:0
+         Field(spec.levels_3, 9) | Field(spec.levels_4, 10) |        // SAGAW 12:8
+         Field(spec.levels_5, 11) |                                  //
+         Field(spec.guest_address_width_bits - 1, 16) |              // MGAW 21:16
+         Field(kFaultRecordOffset / 16, 24) |                        // FRO 33:24
+         Field(spec.leaf_2m, 34) | Field(spec.leaf_1g, 35) |         // SLLPS 37:34
+         Field(1, 39) | Field(kFaultRecords - 1, 40) |               // PSI, NFR 47:40
+         Field(kMaxAddressMask, 48) | Field(1, 54) | Field(1, 55) |  // MAMV, DWD, DRD
+         Field(spec.first_stage_leaf_1g, 56) |                       // FL1GP
+         Field(spec.first_stage_levels_5, 60);                       // FL5LP
 }
 
 uint64_t ExtendedCapabilityOf(const IommuSpec& spec) {
   return Field(1, 0) | Field(1, 1) |                                   // C, QI
          Field(spec.pass_through, 6) | Field(spec.snoop_control, 7) |  // PT, SC
+         Field(spec.device_tlb, 2) | Field(spec.nesting, 26) |         // DT, NEST
+         Field(spec.supervisor_requests, 31) |                         // SRS
+         Field(spec.extended_access, 34) |                             // EAFS
          Field(spec.pasid_bits - 1, 35) | Field(1, 40) |               // PSS, PASID
-         Field(1, 43) | Field(1, 46) | Field(1, 48);                   // SMTS, SLTS, SMPWC
+         Field(1, 43) | Field(spec.dirty_tracking, 45) |               // SMTS, SLADS
+         Field(1, 46) | Field(spec.first_stage, 47) | Field(1, 48);    // SLTS, FLTS, SMPWC
 }
 
 bool HasLevels(const IommuSpec& spec, int levels) {

@@ -5,6 +5,9 @@
 
 #include "absl/status/status.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/soft/hardware/vtd_model.h"
+#include "engine/backend/soft/physical_memory.h"
+#include "engine/backend/soft/vtd_registers.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
 #include "engine/base/errors.h"
@@ -18,14 +21,42 @@ TEST(VtdCapabilityTest, WritesTheGoldenRegisters) {
   // 16 id bits, 4 levels, 48 bits, both large leaves, MAMV 18, 8 fault records at 0x400, drains.
   EXPECT_EQ(CapabilityOf(spec), 0x00d2'078c'402f'0406u);
   // 20 PASID bits, coherent, queued, pass-through, snoop control, scalable second stage.
-  EXPECT_EQ(ExtendedCapabilityOf(spec), 0x0001'4998'0000'00c3u);
+  EXPECT_EQ(ExtendedCapabilityOf(spec), 0x0001'4998'0000'00c7u);
   spec.levels_3 = spec.levels_5 = true;
   spec.guest_address_width_bits = 57;
-  spec.leaf_2m = spec.leaf_1g = spec.snoop_control = spec.pass_through = false;
+  spec.leaf_2m = spec.leaf_1g = spec.snoop_control = spec.pass_through = spec.device_tlb = false;
   spec.domain_id_bits = 4;
   spec.pasid_bits = 1;
   EXPECT_EQ(CapabilityOf(spec), 0x00d2'0780'4038'0e00u);
   EXPECT_EQ(ExtendedCapabilityOf(spec), 0x0001'4900'0000'0003u);
+}
+
+TEST(VtdCapabilityTest, ShowsEachFeatureOfTwoStagesByItsOwnBit) {
+  const struct {
+    bool IommuSpec::*feature;
+    uint64_t cap, ecap;
+  } kCases[] = {
+      {&IommuSpec::device_tlb, 0, 1ull << 2},
+      {&IommuSpec::first_stage, 0, 1ull << 47},
+      {&IommuSpec::first_stage_levels_5, 1ull << 60, 0},
+      {&IommuSpec::first_stage_leaf_1g, 1ull << 56, 0},
+      {&IommuSpec::nesting, 0, 1ull << 26},
+      {&IommuSpec::supervisor_requests, 0, 1ull << 31},
+      {&IommuSpec::extended_access, 0, 1ull << 34},
+      {&IommuSpec::dirty_tracking, 0, 1ull << 45},
+  };
+  for (const auto& c : kCases) {
+    IommuSpec off, on;
+    off.*c.feature = false;
+    on.*c.feature = true;
+    EXPECT_EQ(CapabilityOf(on) ^ CapabilityOf(off), c.cap);
+    EXPECT_EQ(ExtendedCapabilityOf(on) ^ ExtendedCapabilityOf(off), c.ecap);
+    // The hardware does what it is asked to show.
+    PhysicalMemory memory(PhysAddr{0x1000}, 46);
+    const hardware::VtdModel model({CapabilityOf(on), ExtendedCapabilityOf(on), 46}, &memory);
+    EXPECT_EQ(model.Read64(kCapabilityRegister), CapabilityOf(on));
+    EXPECT_EQ(model.Read64(kExtendedCapabilityRegister), ExtendedCapabilityOf(on));
+  }
 }
 
 TEST(VtdCapabilityTest, PlansTheShallowestTableThatReachesTheWholeWidth) {
