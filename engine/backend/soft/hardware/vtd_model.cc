@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/backend/soft/hardware/vtd_device_tlb.h"
+
 namespace viommu::hardware {
 namespace {
 

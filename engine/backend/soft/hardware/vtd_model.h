@@ -24,7 +24,6 @@
 #include "absl/types/span.h"
 #include "engine/backend/soft/hardware/vtd_capabilities.h"
 #include "engine/backend/soft/hardware/vtd_counters.h"
-#include "engine/backend/soft/hardware/vtd_device_tlb.h"
 #include "engine/backend/soft/hardware/vtd_fault.h"
 #include "engine/backend/soft/hardware/vtd_fault_registers.h"
 #include "engine/backend/soft/hardware/vtd_invalidation_queue.h"

@@ -16,7 +16,7 @@ constexpr uint64_t kParentDomain = uint64_t{World::kDomain} << 16;
 constexpr uint64_t kPasid = uint64_t{World::kGuestPasid} << 32;
 constexpr uint64_t kOtherPasid = uint64_t{World::kPasid} << 32;
 constexpr uint64_t kPage = World::kIova4K;
-constexpr uint64_t kInnerPage = World::kGuestBase + 0x1000 * World::kData;
+constexpr uint64_t kInnerPage = World::kGuestBase + uint64_t{0x1000} * World::kData;
 constexpr uint64_t kHint = 1 << 6;  // IH
 
 struct DescriptorCase {

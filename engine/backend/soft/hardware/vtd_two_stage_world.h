@@ -51,7 +51,7 @@ class TwoStageWorld : public VtdTestWorld {
     return nested ? kGuestBase + uint64_t{0x1000} * page : host[page];
   }
   // The second stage's leaf for a page of the guest.
-  uint64_t SecondLeaf(GuestPage page) const { return second1 + 8 * (0x10 + page); }
+  uint64_t SecondLeaf(GuestPage page) const { return second1 + uint64_t{8} * (0x10 + page); }
 
   static Request Read(uint64_t address) { return Request{kDevice, kGuestPasid, address, false}; }
   static Request Write(uint64_t address) { return Request{kDevice, kGuestPasid, address, true}; }
