@@ -11,6 +11,7 @@ namespace viommu::vtd {
 namespace {
 
 constexpr char kSecondStageFormat[] = "vtd-second-stage";
+constexpr char kFirstStageFormat[] = "x86-first-stage";
 
 constexpr uint64_t k4K = uint64_t{1} << 12;
 constexpr uint64_t k2M = uint64_t{1} << 21;
@@ -22,6 +23,10 @@ constexpr uint64_t kFaultRecords = 8;
 uint64_t Field(uint64_t value, int shift) { return value << shift; }
 
 int WidthOf(int levels) { return 12 + 9 * levels; }
+
+uint64_t FirstStagePageSizesOf(const IommuSpec& spec) {
+  return k4K | k2M | (spec.first_stage_leaf_1g ? k1G : 0);
+}
 
 uint64_t PageSizesOf(const IommuSpec& spec) {
   return k4K | (spec.leaf_2m ? k2M : 0) | (spec.leaf_1g ? k1G : 0);
@@ -91,6 +96,38 @@ absl::StatusOr<DomainProperties> PlanSecondStage(const IommuSpec& spec) {
   properties.page_sizes = PageSizesOf(spec);
   properties.enforces_cache_coherency = spec.snoop_control;
   return properties;
+}
+
+absl::StatusOr<DomainProperties> PlanFirstStage(const IommuSpec& spec) {
+  if (!spec.first_stage) {
+    return Error(absl::StatusCode::kFailedPrecondition, "NO_TABLE_FORMAT",
+                 absl::StrCat("iommu ", spec.id, " walks no first-stage table"))
+        .Errno("EOPNOTSUPP");
+  }
+  DomainProperties properties;
+  properties.format = kFirstStageFormat;
+  properties.levels = spec.first_stage_levels_5 ? 5 : 4;
+  properties.aperture = {0, (uint64_t{1} << (WidthOf(properties.levels) - 1)) - 1};
+  properties.page_sizes = FirstStagePageSizesOf(spec);
+  properties.enforces_cache_coherency = spec.snoop_control;
+  return properties;
+}
+
+absl::Status CheckFirstStage(const IommuSpec& spec, const DomainProperties& properties) {
+  if (properties.format != kFirstStageFormat) {
+    return Incompatible(spec, absl::StrCat("its format is ", properties.format));
+  }
+  if (!spec.first_stage) return Incompatible(spec, "it walks no first-stage table");
+  if (properties.levels == 5 && !spec.first_stage_levels_5) {
+    return Incompatible(spec, "it has 5 levels");
+  }
+  if ((properties.page_sizes & ~FirstStagePageSizesOf(spec)) != 0) {
+    return Incompatible(spec, "its tables may hold leaves larger than the unit knows");
+  }
+  if (properties.enforces_cache_coherency && !spec.snoop_control) {
+    return Incompatible(spec, "it enforces cache coherency, which the unit cannot");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckSecondStage(const IommuSpec& spec, const DomainProperties& properties) {

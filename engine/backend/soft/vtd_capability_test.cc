@@ -88,6 +88,62 @@ TEST(VtdCapabilityTest, PlansTheShallowestTableThatReachesTheWholeWidth) {
   EXPECT_EQ(PlanSecondStage(none).status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
+TEST(VtdCapabilityTest, PlansTheDeepestFirstStageOverTheLowerHalf) {
+  IommuSpec spec;
+  EXPECT_EQ(PlanFirstStage(spec).status().code(), absl::StatusCode::kFailedPrecondition);
+  spec.first_stage = true;
+  DomainProperties planned = *PlanFirstStage(spec);
+  EXPECT_EQ(planned.levels, 4);
+  EXPECT_EQ(planned.aperture, (IovaRange{0, (uint64_t{1} << 47) - 1}));
+  EXPECT_EQ(planned.page_sizes, 0x201000u);
+  EXPECT_TRUE(planned.enforces_cache_coherency);
+  spec.first_stage_levels_5 = spec.first_stage_leaf_1g = true;
+  spec.snoop_control = false;
+  planned = *PlanFirstStage(spec);
+  EXPECT_EQ(planned.levels, 5);
+  EXPECT_EQ(planned.aperture, (IovaRange{0, (uint64_t{1} << 56) - 1}));
+  EXPECT_EQ(planned.page_sizes, 0x40201000u);
+  EXPECT_FALSE(planned.enforces_cache_coherency);
+  EXPECT_TRUE(CheckFirstStage(spec, planned).ok());
+}
+
+TEST(VtdCapabilityTest, RefusesFirstStageDomainsThatTheUnitCanNotUse) {
+  const struct {
+    const char* name;
+    std::function<void(IommuSpec*, DomainProperties*)> spoil;
+    bool ok;
+  } kCases[] = {
+      {"its own", [](IommuSpec*, DomainProperties*) {}, true},
+      {"another format", [](IommuSpec* s, DomainProperties* p) { *p = *PlanSecondStage(*s); },
+       false},
+      {"no first stage", [](IommuSpec* s, DomainProperties*) { s->first_stage = false; }, false},
+      {"5 levels", [](IommuSpec* s, DomainProperties*) { s->first_stage_levels_5 = false; }, false},
+      {"4 levels on 5", [](IommuSpec*, DomainProperties* p) { p->levels = 4; }, true},
+      {"large leaves", [](IommuSpec* s, DomainProperties*) { s->first_stage_leaf_1g = false; },
+       false},
+      {"no snoop control", [](IommuSpec* s, DomainProperties*) { s->snoop_control = false; },
+       false},
+      {"not enforced anyway",
+       [](IommuSpec* s, DomainProperties* p) {
+         s->snoop_control = false;
+         p->enforces_cache_coherency = false;
+       },
+       true},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.name);
+    IommuSpec spec;
+    spec.first_stage = spec.first_stage_levels_5 = spec.first_stage_leaf_1g = true;
+    DomainProperties properties = *PlanFirstStage(spec);
+    c.spoil(&spec, &properties);
+    const absl::Status status = CheckFirstStage(spec, properties);
+    EXPECT_EQ(status.ok(), c.ok);
+    if (!c.ok) {
+      EXPECT_EQ(DetailOf(status)->reason, "INCOMPATIBLE_DOMAIN");
+    }
+  }
+}
+
 TEST(VtdCapabilityTest, RefusesDomainsThatTheUnitCanNotUse) {
   const struct {
     const char* name;

@@ -258,6 +258,17 @@ TEST(VtdNestedTest, MarksTheSecondStageOfTablesAndPage) {
   EXPECT_EQ(world.Load(world.SecondLeaf(World::kTop)) & kSecondAccessed, 0u);
 }
 
+// A page that is dirty to the guest already is not yet so to its host.
+TEST(VtdNestedTest, MarksTheSecondStageDirtyThoughTheFirstSaysSoAlready) {
+  World world(true);
+  world.Flip(world.entry, 1 << 9);  // SSADE
+  world.Flip(world.first_4k, kAccessed | kDirty);
+  EXPECT_TRUE(world.model->Translate(World::Read(World::kIova4K)).ok());
+  EXPECT_EQ(world.Load(world.SecondLeaf(World::kData)) & kSecondDirty, 0u);
+  EXPECT_TRUE(world.model->Translate(World::Write(World::kIova4K)).ok());
+  EXPECT_NE(world.Load(world.SecondLeaf(World::kData)) & kSecondDirty, 0u);
+}
+
 // Second-stage dirty tracking without a first stage: the base world's tables.
 TEST(VtdSecondStageDirtyTest, MarksWhatWasUsedAndWhatWasWritten) {
   VtdTestWorld world(kTwoStageCap, kTwoStageEcap);
