@@ -171,13 +171,11 @@ void VtdUnit::FlushEverything() {
 
 void VtdUnit::NoteUse(uint16_t source_id, uint32_t pasid, const vtd::PasidEntry& entry) {
   if (!seats_.at(source_id).device_tlb) return;
-  const auto same = [&](const DeviceTlbUse& use) {
-    return use.source_id == source_id && use.pasid == pasid;
-  };
-  const auto it = std::find_if(device_tlb_uses_.begin(), device_tlb_uses_.end(), same);
-  if (it != device_tlb_uses_.end()) device_tlb_uses_.erase(it);
+  const EntryKey key(source_id, pasid);
   if (vtd::IsPresent(entry)) {
-    device_tlb_uses_.push_back({vtd::DomainIdOf(entry), source_id, pasid});
+    device_tlb_uses_.insert_or_assign(key, vtd::DomainIdOf(entry));
+  } else {
+    device_tlb_uses_.erase(key);
   }
 }
 
@@ -200,15 +198,16 @@ void VtdUnit::ReturnDomainId(uint16_t id) {
 void VtdUnit::AppendDeviceTlbs(uint16_t domain_id, absl::Span<const IovaRange> ranges,
                                std::vector<vtd::Descriptor>* batch) const {
   const bool whole = NeedWholeFlush(ranges, kEverything.order);
-  for (const DeviceTlbUse& use : device_tlb_uses_) {
-    if (use.domain_id != domain_id) continue;
-    const bool rid = use.pasid == kRidPasid;
+  for (const auto& [key, used_id] : device_tlb_uses_) {
+    if (used_id != domain_id) continue;
+    const auto [source_id, pasid] = key;
+    const bool rid = pasid == kRidPasid;
     if (whole) {
-      batch->push_back(DeviceTlbFlush(use.source_id, rid, use.pasid, kEverything));
+      batch->push_back(DeviceTlbFlush(source_id, rid, pasid, kEverything));
       continue;
     }
     for (const IovaRange& range : ranges) {
-      batch->push_back(DeviceTlbFlush(use.source_id, rid, use.pasid, vtd::CoveringBlock(range)));
+      batch->push_back(DeviceTlbFlush(source_id, rid, pasid, vtd::CoveringBlock(range)));
     }
   }
 }

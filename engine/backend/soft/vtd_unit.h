@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -133,12 +134,7 @@ class VtdUnit {
     PasidTables tables;
     bool device_tlb = false;
   };
-  // An entry whose translations a device TLB may hold.
-  struct DeviceTlbUse {
-    uint16_t domain_id = 0;
-    uint16_t source_id = 0;
-    uint32_t pasid = 0;
-  };
+  using EntryKey = std::pair<uint16_t, uint32_t>;  // Source id, PASID.
 
   // Makes the tables that lead to a requester's PASID table, and switches its ATS on.
   absl::Status AddRequester(const Requester& requester);
@@ -179,7 +175,8 @@ class VtdUnit {
 
   mutable absl::Mutex mutex_;  // Also held by the only writer of an entry.
   absl::flat_hash_map<uint16_t, Seat> seats_ ABSL_GUARDED_BY(mutex_);  // By source id.
-  std::vector<DeviceTlbUse> device_tlb_uses_ ABSL_GUARDED_BY(mutex_);
+  // The domain ids of present entries whose translations a device TLB may hold.
+  absl::flat_hash_map<EntryKey, uint16_t> device_tlb_uses_ ABSL_GUARDED_BY(mutex_);
   DomainIds domain_ids_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -80,7 +80,8 @@ class VtdModel {
   // device.
   Outcome Access(const Request& request, absl::Span<char> data);
 
-  // Translates as for an access of one byte: uses and fills the caches, records a fault.
+  // Translates as for an access of one byte: uses and fills the caches, records a fault. What the
+  // unit does with the request as it is: never through a device TLB.
   Translation Translate(const Request& request);
 
   // A cold look: walks memory as it is now, without using or filling any cache and without
