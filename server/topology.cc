@@ -79,6 +79,14 @@ IommuSpec Converter::Iommu(const pb::Iommu& in, const std::string& path) {
   if (vtd.has_pass_through()) out.pass_through = vtd.pass_through();
   if (vtd.has_domain_id_bits()) out.domain_id_bits = vtd.domain_id_bits();
   if (vtd.has_pasid_bits()) out.pasid_bits = vtd.pasid_bits();
+  if (vtd.has_device_tlb()) out.device_tlb = vtd.device_tlb();
+  if (vtd.has_first_stage()) out.first_stage = vtd.first_stage();
+  if (vtd.has_first_stage_levels_5()) out.first_stage_levels_5 = vtd.first_stage_levels_5();
+  if (vtd.has_first_stage_leaf_1g()) out.first_stage_leaf_1g = vtd.first_stage_leaf_1g();
+  if (vtd.has_nesting()) out.nesting = vtd.nesting();
+  if (vtd.has_supervisor_requests()) out.supervisor_requests = vtd.supervisor_requests();
+  if (vtd.has_extended_access()) out.extended_access = vtd.extended_access();
+  if (vtd.has_dirty_tracking()) out.dirty_tracking = vtd.dirty_tracking();
   return out;
 }
 

@@ -80,6 +80,8 @@ TEST(TopologyTest, CarriesEveryFieldOver) {
         host_address_width_bits: 40 levels_3: true levels_4: false levels_5: false
         guest_address_width_bits: 39 leaf_2m: false leaf_1g: false snoop_control: false
         pass_through: false domain_id_bits: 8 pasid_bits: 10
+        device_tlb: false first_stage: true first_stage_levels_5: true first_stage_leaf_1g: true
+        nesting: true supervisor_requests: true extended_access: true dirty_tracking: true
       }
     }
     devices {
@@ -107,6 +109,13 @@ TEST(TopologyTest, CarriesEveryFieldOver) {
   EXPECT_FALSE(unit.pass_through);
   EXPECT_EQ(unit.domain_id_bits, 8);
   EXPECT_EQ(unit.pasid_bits, 10);
+  EXPECT_FALSE(unit.device_tlb);
+  for (bool IommuSpec::*feature :
+       {&IommuSpec::first_stage, &IommuSpec::first_stage_levels_5, &IommuSpec::first_stage_leaf_1g,
+        &IommuSpec::nesting, &IommuSpec::supervisor_requests, &IommuSpec::extended_access,
+        &IommuSpec::dirty_tracking}) {
+    EXPECT_TRUE(unit.*feature);
+  }
   const DeviceSpec& eth = topology.devices.at(0);
   EXPECT_EQ(eth.id, "eth");
   EXPECT_EQ(eth.pci_address, "0001:02:03.4");

@@ -82,6 +82,21 @@ class Validator {
       Add(path + ".guest_address_width_bits",
           absl::StrCat(spec.guest_address_width_bits, " bits need levels_5"));
     }
+    CheckFirstStage(path, spec);
+  }
+
+  void CheckFirstStage(const std::string& path, const IommuSpec& spec) {
+    const struct {
+      const char* field;
+      bool wanted;
+    } kNeedIt[] = {{".first_stage_levels_5", spec.first_stage_levels_5},
+                   {".first_stage_leaf_1g", spec.first_stage_leaf_1g},
+                   {".nesting", spec.nesting},
+                   {".supervisor_requests", spec.supervisor_requests},
+                   {".extended_access", spec.extended_access}};
+    for (const auto& part : kNeedIt) {
+      if (part.wanted && !spec.first_stage) Add(path + part.field, "needs first_stage");
+    }
   }
 
   void CheckDevice(const std::string& path, const DeviceSpec& spec) {

@@ -36,6 +36,11 @@ TEST(TopologyTest, AcceptsAGoodOne) {
   t.iommus[1].guest_address_width_bits = 57;
   t.devices[2].reserved_regions = {{{0x1000, 0x1000}, ReservedRegionType::kDirect}};
   t.devices[2].id = std::string(63, 'a');
+  IommuSpec& rich = t.iommus[1];
+  rich.first_stage = rich.first_stage_levels_5 = rich.first_stage_leaf_1g = rich.nesting = true;
+  rich.supervisor_requests = rich.extended_access = true;
+  t.iommus[0].dirty_tracking = true;
+  t.iommus[0].device_tlb = false;
   EXPECT_TRUE(Validate(t).empty());
   EXPECT_TRUE(Validate(Topology{}).empty());
 }
@@ -74,6 +79,18 @@ TEST(TopologyTest, NamesEachProblemAndItsPlace) {
       {"odd domain ids", [](Topology* t) { t->iommus[0].domain_id_bits = 5; },
        "iommus[0].domain_id_bits"},
       {"no PASID bits", [](Topology* t) { t->iommus[0].pasid_bits = 0; }, "iommus[0].pasid_bits"},
+      {"5 first-stage levels of none",
+       [](Topology* t) { t->iommus[0].first_stage_levels_5 = true; },
+       "iommus[0].first_stage_levels_5"},
+      {"1 GiB in no first stage", [](Topology* t) { t->iommus[0].first_stage_leaf_1g = true; },
+       "iommus[0].first_stage_leaf_1g"},
+      {"nesting of one stage", [](Topology* t) { t->iommus[0].nesting = true; },
+       "iommus[0].nesting"},
+      {"supervisors without a first stage",
+       [](Topology* t) { t->iommus[0].supervisor_requests = true; },
+       "iommus[0].supervisor_requests"},
+      {"extended access to no first stage",
+       [](Topology* t) { t->iommus[0].extended_access = true; }, "iommus[0].extended_access"},
       {"no depth", [](Topology* t) { t->iommus[0].levels_4 = false; }, "iommus[0].levels_4"},
       {"unknown iommu", [](Topology* t) { t->devices[2].iommu = "dmar9"; }, "devices[2].iommu"},
       {"no group", [](Topology* t) { t->devices[2].group = ""; }, "devices[2].group"},

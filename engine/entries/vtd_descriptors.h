@@ -25,9 +25,12 @@ enum class DescriptorKind {
   kIotlbDomain,
   kIotlbPage,
   kPasidIotlb,
+  kPasidIotlbPage,
+  kDeviceTlb,
+  kPasidDeviceTlb,
   kWait,
 };
-inline constexpr size_t kDescriptorKinds = 7;
+inline constexpr size_t kDescriptorKinds = 10;
 
 // Stable: "context_cache", "pasid_cache", "iotlb_global", ... "wait".
 absl::string_view NameOf(DescriptorKind kind);
@@ -37,8 +40,13 @@ DescriptorKind KindOf(const Descriptor& descriptor);
 // Every context entry. (Scalable hardware treats the domain granularity as this one.)
 Descriptor InvalidateAllContexts();
 
-// PASID cache: everything; what carries (domain id, PASID).
+// Contexts of one requester, and the PASID entries that were reached through them: what a change of
+// its context entry needs.
+Descriptor InvalidateContext(uint16_t source_id);
+
+// PASID cache: everything; what carries the domain id; what carries (domain id, PASID).
 Descriptor InvalidateAllPasids();
+Descriptor InvalidatePasidsOfDomain(uint16_t domain_id);
 Descriptor InvalidatePasid(uint16_t domain_id, uint32_t pasid);
 
 // IOTLB and paging-structure caches: everything; what carries the domain id.
@@ -57,12 +65,33 @@ PageBlock CoveringBlock(const IovaRange& range);
 // IH hint) paging-structure caches may keep their entries: no table was unlinked.
 Descriptor InvalidateIotlbPages(uint16_t domain_id, const PageBlock& block, bool leaves_only);
 
-// First-stage, nested and pass-through translations of (domain id, PASID).
+// First-stage, nested and pass-through translations of (domain id, PASID): all; the first-stage and
+// nested ones of a block. Never those of a second stage alone, nor what a nested walk remembers of
+// its second stage: a change there needs InvalidateIotlbDomain.
 Descriptor InvalidatePasidIotlb(uint16_t domain_id, uint32_t pasid);
+Descriptor InvalidatePasidIotlbPages(uint16_t domain_id, uint32_t pasid, const PageBlock& block,
+                                     bool leaves_only);
+
+// A function whose device TLB is meant. Invalidations wait for its answer; the unit throttles them
+// by the physical function it belongs to, at most `queue_depth` of them at a time (0: 32).
+struct DeviceTlbTarget {
+  uint16_t source_id = 0;
+  uint16_t physical_function = 0;  // PFSID: the source id itself, unless it is virtual.
+  uint8_t queue_depth = 0;         // 0..31, as the function's ATS capability says.
+};
+
+// What the function keeps of requests without PASID in the block, of one PASID in the block, of all
+// its PASIDs in the block. Blocks up to the whole address space: {0, 52}.
+Descriptor InvalidateDeviceTlb(const DeviceTlbTarget& target, const PageBlock& block);
+Descriptor InvalidatePasidDeviceTlb(const DeviceTlbTarget& target, uint32_t pasid,
+                                    const PageBlock& block);
+Descriptor InvalidateAllPasidsDeviceTlb(const DeviceTlbTarget& target, const PageBlock& block);
 
 // When everything before it is done, writes `status` to the 4-byte aligned address (SW); later
 // descriptors wait for it (FN).
 Descriptor Wait(PhysAddr status_address, uint32_t status);
+// As Wait, and when the page requests before it have left the unit too (PD, needs ECAP.PDS).
+Descriptor WaitAndDrainPageRequests(PhysAddr status_address, uint32_t status);
 
 }  // namespace viommu::vtd
 

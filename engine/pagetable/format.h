@@ -8,6 +8,7 @@
 //
 //   static constexpr int kPageShift;              log2 of the smallest leaf
 //   static constexpr int kEntriesLog2;            log2 of the entries of one table
+//   static constexpr bool kWriteImpliesRead;      a leaf that may be written may be read too
 //   int top_level() const;                        level of the root
 //   int input_bits() const;                       IOVAs are below 2^input_bits; less than 64
 //   int output_bits() const;                      physical addresses are below 2^output_bits

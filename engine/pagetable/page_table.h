@@ -36,7 +36,7 @@ class PageTable {
                                           TableArena* arena) {
     ASSIGN_OR_RETURN(const PhysAddr root, arena->AllocateZeroed());
     return PageTable({root, format.top_level() + 1, format.input_bits(), format.output_bits(),
-                      format.page_sizes()},
+                      format.page_sizes(), Format::kWriteImpliesRead},
                      arena, std::make_unique<Walker<Format, Store>>(format, store, arena, root));
   }
 
@@ -48,6 +48,8 @@ class PageTable {
   PhysAddr root() const { return shape_.root; }
   int levels() const { return shape_.levels; }
   uint64_t page_sizes() const { return shape_.page_sizes; }  // Bit n set: leaves of 2^n bytes.
+  // A mapping for writing only can be read as well: the format cannot tell them apart.
+  bool write_implies_read() const { return shape_.write_implies_read; }
   IovaRange aperture() const { return {0, LowBits(shape_.input_bits)}; }
 
   // Maps [iova, iova + size_bytes) to [to, to + size_bytes) with the largest leaves that fit both.
@@ -83,6 +85,7 @@ class PageTable {
     int input_bits;
     int output_bits;
     uint64_t page_sizes;
+    bool write_implies_read;
   };
 
   PageTable(const Shape& shape, TableArena* arena, std::unique_ptr<TableWalker> walker);

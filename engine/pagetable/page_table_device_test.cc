@@ -31,7 +31,8 @@ class PageTableDeviceTest : public ::testing::Test {
   }
 };
 
-using Kinds = ::testing::Types<VtdSecondStageKind<3>, VtdSecondStageKind<4>, VtdSecondStageKind<5>>;
+using Kinds = ::testing::Types<VtdSecondStageKind<3>, VtdSecondStageKind<4>, VtdSecondStageKind<5>,
+                               X86FirstStageKind<4>, X86FirstStageKind<5>>;
 TYPED_TEST_SUITE(PageTableDeviceTest, Kinds);
 
 // Looks at a set of addresses after every store and remembers what it finds wrong.

@@ -143,7 +143,7 @@ class PageTableModelTest : public ::testing::Test {
       with.Map(iova, to, size, permission);
       ASSERT_GT(with.Tables(Kind::kLevels), kTablePages);
     } else {
-      model_.Map(iova, to, size, permission);
+      model_.Map(iova, to, size, Granted<Kind>(permission));
       ++mapped_;
     }
   }
@@ -199,7 +199,8 @@ class PageTableModelTest : public ::testing::Test {
   int exhausted_ = 0;
 };
 
-using Kinds = ::testing::Types<VtdSecondStageKind<3>, VtdSecondStageKind<4>, VtdSecondStageKind<5>>;
+using Kinds = ::testing::Types<VtdSecondStageKind<3>, VtdSecondStageKind<4>, VtdSecondStageKind<5>,
+                               X86FirstStageKind<4>, X86FirstStageKind<5>>;
 TYPED_TEST_SUITE(PageTableModelTest, Kinds);
 
 TYPED_TEST(PageTableModelTest, AgreesWithTheModelAfterRandomOperations) {

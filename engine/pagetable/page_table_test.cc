@@ -51,13 +51,15 @@ class PageTableTest : public ::testing::Test {
   PageTable table_ = Make(memory_.arena());
 };
 
-using Kinds = ::testing::Types<VtdSecondStageKind<3>, VtdSecondStageKind<4>, VtdSecondStageKind<5>>;
+using Kinds = ::testing::Types<VtdSecondStageKind<3>, VtdSecondStageKind<4>, VtdSecondStageKind<5>,
+                               X86FirstStageKind<4>, X86FirstStageKind<5>>;
 TYPED_TEST_SUITE(PageTableTest, Kinds);
 
 TYPED_TEST(PageTableTest, StatesItsShape) {
   EXPECT_EQ(this->table_.levels(), TypeParam::kLevels);
   EXPECT_EQ(this->table_.aperture(), (IovaRange{0, this->kTop - 1}));
   EXPECT_EQ(this->table_.page_sizes(), kAllSizes);
+  EXPECT_EQ(this->table_.write_implies_read(), TypeParam::kWriteImpliesRead);
   EXPECT_EQ(this->arena()->pages_in_use(), 1u);
 }
 
@@ -70,15 +72,16 @@ TYPED_TEST(PageTableTest, MapsEveryLeafSizeAtEveryEdge) {
         if (iova >= top) continue;
         SCOPED_TRACE(Hex(size) + " at " + Hex(iova));
         const PhysAddr to{7 * kGiB};
+        const PageAccess granted = Granted<TypeParam>(permission);
         ASSERT_TRUE(this->table_.Map(iova, to, size, permission).ok());
         for (const uint64_t offset : {uint64_t{0}, uint64_t{0x123}, size - 1}) {
-          const Seen want{true, to.value + offset, size, permission.read, permission.write};
+          const Seen want{true, to.value + offset, size, granted.read, granted.write};
           EXPECT_EQ(this->Look(iova + offset), want);
           const auto translation = this->table_.Translate(iova + offset);
           ASSERT_TRUE(translation.has_value());
           EXPECT_EQ(translation->address, to + offset);
           EXPECT_EQ(translation->leaf_bytes, size);
-          EXPECT_EQ(translation->permission, permission);
+          EXPECT_EQ(translation->permission, granted);
         }
         EXPECT_FALSE(iova > 0 && this->Look(iova - 1).mapped);
         EXPECT_FALSE(iova + size < top && this->Look(iova + size).mapped);

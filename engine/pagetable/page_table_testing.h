@@ -13,6 +13,7 @@
 #include "engine/base/address.h"
 #include "engine/pagetable/page_table.h"
 #include "engine/pagetable/vtd_second_stage.h"
+#include "engine/pagetable/x86_first_stage.h"
 
 namespace viommu {
 
@@ -68,16 +69,17 @@ struct Seen {
   }
 };
 
-// The kinds of table under test. A kind has kLevels, kInputBits, kLeafSizes, MakeFormat(page sizes)
-// and Look, the naive reader.
-template <int levels>
+// The kinds of table under test. A kind has kLevels, kInputBits, kWriteImpliesRead, MakeFormat(page
+// sizes), and Look, the naive reader.
+template <int kTableLevels>
 struct VtdSecondStageKind {
-  static constexpr int kLevels = levels;
-  static constexpr int kInputBits = 12 + 9 * levels;
+  static constexpr int kLevels = kTableLevels;
+  static constexpr int kInputBits = 12 + 9 * kLevels;
+  static constexpr bool kWriteImpliesRead = false;
 
   static VtdSecondStage MakeFormat(uint64_t page_sizes) {
     VtdSecondStage::Options options;
-    options.levels = levels;
+    options.levels = kLevels;
     options.page_sizes = page_sizes;
     return *VtdSecondStage::Create(options);
   }
@@ -88,7 +90,7 @@ struct VtdSecondStageKind {
     if (iova >> kInputBits != 0) return {};
     bool read = true, write = true;
     uint64_t table = root;
-    for (int shift = 12 + 9 * (levels - 1); shift >= 12; shift -= 9) {
+    for (int shift = 12 + 9 * (kLevels - 1); shift >= 12; shift -= 9) {
       const absl::optional<uint64_t> entry = memory.Read(table + ((iova >> shift) & 511) * 8);
       if (!entry.has_value() || (*entry & 3) == 0) return {};
       read = read && (*entry & 1) != 0;
@@ -103,6 +105,49 @@ struct VtdSecondStageKind {
     return {};
   }
 };
+
+template <int kTableLevels>
+struct X86FirstStageKind {
+  static constexpr int kLevels = kTableLevels;
+  static constexpr int kInputBits = 12 + 9 * kLevels - 1;
+  static constexpr bool kWriteImpliesRead = true;
+
+  static X86FirstStage MakeFormat(uint64_t page_sizes) {
+    X86FirstStage::Options options;
+    options.levels = kLevels;
+    options.page_sizes = page_sizes;
+    return *X86FirstStage::Create(options);
+  }
+
+  // A first-stage walk from the facts alone, for a device that is neither privileged nor executes:
+  // P bit 0, R/W 1, U/S 2, PS 7, address 51:12, nine bits per level; the address is sign extended.
+  // Hardware would have to set A (5) on its way, and D (6) for a write: they must be there already.
+  static Seen Look(const TableMemory& memory, uint64_t root, uint64_t iova) {
+    const int unused = 64 - (12 + 9 * kLevels);
+    if (static_cast<uint64_t>(static_cast<int64_t>(iova << unused) >> unused) != iova) return {};
+    bool write = true;
+    uint64_t table = root;
+    for (int shift = 12 + 9 * (kLevels - 1); shift >= 12; shift -= 9) {
+      const absl::optional<uint64_t> entry = memory.Read(table + ((iova >> shift) & 511) * 8);
+      if (!entry.has_value() || (*entry & 0x25) != 0x25) return {};
+      write = write && (*entry & 2) != 0;
+      const uint64_t address = (*entry << 12) >> 24 << 12;
+      if (shift == 12 || (*entry & 0x80) != 0) {
+        if (write != ((*entry & 0x40) != 0)) return {};
+        const uint64_t size = 1ull << shift;
+        return {true, address + iova % size, size, true, write};
+      }
+      table = address;
+    }
+    return {};
+  }
+};
+
+// What a table of this kind grants for what was asked.
+template <typename Kind>
+constexpr PageAccess Granted(PageAccess permission) {
+  return {permission.read || (permission.write && Kind::kWriteImpliesRead), permission.write};
+}
 
 }  // namespace viommu
 

@@ -21,6 +21,7 @@ class VtdSecondStage {
  public:
   static constexpr int kPageShift = 12;
   static constexpr int kEntriesLog2 = 9;
+  static constexpr bool kWriteImpliesRead = false;
 
   // Bits of an entry.
   static constexpr uint64_t kRead = uint64_t{1} << 0;   // R  [spec 9.8, vtdss VTDSS_FMT_R]

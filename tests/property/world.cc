@@ -44,6 +44,7 @@ Topology SmallHost() {
     device.id = device.pci_address;
     device.iommu = kSeats[i].iommu;
     device.group = kSeats[i].group;
+    device.ats = i % 2 == 0;  // Alone, one of a pair, and one that begins untranslated.
     device.reserved_regions = {{kMsiWindow, ReservedRegionType::kMsi}};
     host.devices.push_back(device);
   }

@@ -21,13 +21,19 @@ namespace {
 constexpr uint64_t kPage = 4096;
 constexpr uint16_t kMembers[] = {0x0100, 0x0101, 0x0102};
 
+std::vector<VtdUnit::Requester> Requesters() {
+  std::vector<VtdUnit::Requester> requesters;
+  for (const uint16_t source_id : kMembers) requesters.push_back({source_id});
+  return requesters;
+}
+
 // Hardware that stops answering in the middle of things.
 class DeviceGroupTest : public testing::Test {
  protected:
   DeviceGroupTest() {
     const auto window = *memory_.AddWindow(128 * kPage, kPage);
     arena_ = std::make_unique<TableArena>(window.data, window.base, window.size_bytes);
-    unit_ = *VtdUnit::Create(IommuSpec{}, kMembers, &memory_, arena_.get());
+    unit_ = *VtdUnit::Create(IommuSpec{}, Requesters(), &memory_, arena_.get());
     EXPECT_TRUE(unit_->EnableTranslation().ok());
     group_ = std::make_unique<DeviceGroup<ObservedStore>>(
         unit_.get(), std::vector<uint16_t>(std::begin(kMembers), std::end(kMembers)),

@@ -172,6 +172,14 @@ bool PhysicalMemory::Store64(PhysAddr address, uint64_t value) {
   return true;
 }
 
+bool PhysicalMemory::Exchange64(PhysAddr address, uint64_t from, uint64_t to) {
+  absl::ReaderMutexLock lock(&mutex_);
+  char* word = At(address, 8);
+  if (word == nullptr || address.value % 8 != 0) return false;
+  return __atomic_compare_exchange_n(reinterpret_cast<uint64_t*>(word), &from, to, /*weak=*/false,
+                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
 bool PhysicalMemory::Read(PhysAddr address, absl::Span<char> bytes) const {
   absl::ReaderMutexLock lock(&mutex_);
   const char* from = At(address, bytes.size());

@@ -63,6 +63,10 @@ class PhysicalMemory {
   bool Store32(PhysAddr address, uint32_t value);
   bool Store64(PhysAddr address, uint64_t value);
 
+  // Turns the naturally aligned word into `to` if it holds `from`, at once; false when it holds
+  // something else or nothing answers there.
+  bool Exchange64(PhysAddr address, uint64_t from, uint64_t to);
+
   // Copies `bytes.size()` bytes; false, with nothing copied, when a part of the range has no
   // memory or runs across the end of a window.
   bool Read(PhysAddr address, absl::Span<char> bytes) const;

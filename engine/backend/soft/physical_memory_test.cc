@@ -93,6 +93,18 @@ TEST(PhysicalMemoryTest, NothingAnswersOutsideWindows) {
   EXPECT_FALSE(memory.Load64(PhysAddr{0}).has_value());
 }
 
+TEST(PhysicalMemoryTest, ExchangesAWordOnlyForTheOneExpected) {
+  PhysicalMemory memory(PhysAddr{0x1000}, 40);
+  const PhysAddr base = memory.AddWindow(4096, 4096)->base;
+  ASSERT_TRUE(memory.Store64(base, 7));
+  EXPECT_FALSE(memory.Exchange64(base, 8, 9));
+  EXPECT_EQ(memory.Load64(base), 7u);
+  EXPECT_TRUE(memory.Exchange64(base, 7, 9));
+  EXPECT_EQ(memory.Load64(base), 9u);
+  EXPECT_FALSE(memory.Exchange64(base + 4, 0, 1)) << "not aligned";
+  EXPECT_FALSE(memory.Exchange64(base + 4096, 0, 1)) << "no memory";
+}
+
 TEST(PhysicalMemoryTest, CopiesAnyAlignmentAndLoadsUnits) {
   PhysicalMemory memory(PhysAddr{0}, 40);
   ASSERT_TRUE(memory.AddWindow(4096, 4096).ok());

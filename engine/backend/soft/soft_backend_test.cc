@@ -200,6 +200,39 @@ TEST_F(SoftBackendTest, ManyAreasGoWithOneFlushOfTheDomain) {
   for (const IovaRange& area : areas) EXPECT_EQ(Read(kDiskA, area.first), "SSS.2");
 }
 
+TEST_F(SoftBackendTest, ReachesTheTranslationsThatADeviceKeepsForItself) {
+  MakeDomain(kDiskB);
+  Claim(kDiskB);
+  Attach(kDiskB, kDomain);
+  Store(kRegion, 0, "first");
+  Store(kRegion, kPage, "other");
+  ASSERT_TRUE(Map(0x1000, kPage, 0).ok());
+  ASSERT_TRUE(Map(0x5000, kPage, kPage).ok());
+  EXPECT_EQ(Read(kDiskB, 0x1000), "first");
+  EXPECT_EQ(Read(kDiskB, 0x5000), "other");
+  const uint64_t flushes = Invalidations("device_tlb");
+  ASSERT_TRUE(Unmap(0x1000, kPage).ok());
+  EXPECT_EQ(Invalidations("device_tlb"), flushes + 1);
+  EXPECT_EQ(Read(kDiskB, 0x1000), "SSS.2");
+  ASSERT_TRUE(Map(0x1000, kPage, kPage).ok());
+  EXPECT_EQ(Read(kDiskB, 0x1000), "other");
+  ASSERT_TRUE(backend_->Switch({kDiskB}, {DomainTarget::Kind::kBlocked, Uid{}}).ok());
+  EXPECT_EQ(Read(kDiskB, 0x1000), "SPT.2");
+  EXPECT_EQ(Read(kDiskB, 0x5000), "SPT.2");
+}
+
+TEST_F(SoftBackendTest, LetsOnlyTrustedDevicesTranslateForThemselves) {
+  const auto context = [&](DeviceIndex device) { return sim_->DumpTables(device, 0)[1].decoded; };
+  EXPECT_NE(context(kDiskB).find("device TLB"), std::string::npos);
+  EXPECT_EQ(context(kThunder).find("device TLB"), std::string::npos);
+  EXPECT_EQ(context(kDiskA).find("device TLB"), std::string::npos);
+  Topology topology = TestTopology();
+  topology.iommus[0].device_tlb = false;
+  backend_ = Make(topology);
+  sim_ = backend_->simulation();
+  EXPECT_EQ(context(kDiskB).find("device TLB"), std::string::npos);
+}
+
 TEST_F(SoftBackendTest, StartsEveryGroupOnItsDefaultDomain) {
   ASSERT_TRUE(backend_->CreateMemoryRegion(kRegion, kPage, std::nullopt).ok());
   Store(kRegion, 0, "bytes");
@@ -507,8 +540,10 @@ TEST_F(SoftBackendTest, CountsEveryKindOfInvalidationAndFault) {
   const BackendStats fresh = backend_->Stats();
   std::vector<std::string> kinds;
   for (const auto& [name, count] : fresh.invalidations) kinds.push_back(name);
-  EXPECT_EQ(kinds, (std::vector<std::string>{"context_cache", "pasid_cache", "iotlb_global",
-                                             "iotlb_domain", "iotlb_page", "pasid_iotlb", "wait"}));
+  EXPECT_EQ(kinds,
+            (std::vector<std::string>{
+                "context_cache", "pasid_cache", "iotlb_global", "iotlb_domain", "iotlb_page",
+                "pasid_iotlb", "pasid_iotlb_page", "device_tlb", "pasid_device_tlb", "wait"}));
   EXPECT_GT(fresh.table_pages, 30u);
   std::map<std::string, uint64_t> faults(fresh.faults.begin(), fresh.faults.end());
   EXPECT_EQ(faults.size(), fresh.faults.size());

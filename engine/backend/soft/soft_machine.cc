@@ -82,8 +82,18 @@ absl::Status SoftMachine::AddUnit(const IommuSpec& spec) {
   for (const DeviceIndex i : devices) {
     source_ids.push_back(SourceIdOf(topology_.devices[i], source_ids));
   }
+  std::vector<VtdUnit::Requester> requesters;
+  for (size_t k = 0; k < devices.size(); ++k) {
+    const DeviceSpec& device = topology_.devices[devices[k]];
+    VtdUnit::Requester requester;
+    requester.source_id = source_ids[k];
+    requester.pasid_bits = std::min(device.pasid_bits, spec.pasid_bits);
+    // Whoever may send translated requests reaches all memory (kernel: pci_ats_supported).
+    requester.device_tlb = device.ats && spec.device_tlb && !device.untrusted;
+    requesters.push_back(requester);
+  }
   ASSIGN_OR_RETURN(auto unit,
-                   VtdUnit::Create(spec, source_ids, &memory_->physical(), &memory_->arena()));
+                   VtdUnit::Create(spec, requesters, &memory_->physical(), &memory_->arena()));
   for (size_t k = 0; k < devices.size(); ++k) seats_[devices[k]] = {unit.get(), source_ids[k]};
   units_.push_back(std::move(unit));
   return absl::OkStatus();

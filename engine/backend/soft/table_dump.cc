@@ -1,6 +1,7 @@
 #include "engine/backend/soft/table_dump.h"
 
 #include <array>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -11,9 +12,10 @@ namespace viommu {
 namespace {
 
 constexpr uint64_t kWordBytes = sizeof(uint64_t);
-constexpr uint64_t kSecondStageAddressMask = 0x000f'ffff'ffff'f000;
+constexpr uint64_t kTableAddressMask = 0x000f'ffff'ffff'f000;
 constexpr uint64_t kSecondStagePresentMask = 3;  // R and W.
-constexpr uint64_t kSecondStagePageSize = uint64_t{1} << 7;
+constexpr uint64_t kFirstStagePresent = 1;
+constexpr uint64_t kPageSize = uint64_t{1} << 7;  // Of both stages.
 
 // Reads entries of kWords words and appends what they say to a list.
 class Reader {
@@ -44,8 +46,46 @@ void DumpSecondStage(const vtd::PasidEntry& entry, Iova iova, Reader* reader) {
     const uint64_t word = reader->Read<1>(
         absl::StrCat("second-stage level ", level), table + index * kWordBytes,
         [&](const auto& w) { return vtd::DescribeSecondStageEntry(w[0], level); })[0];
-    if ((word & kSecondStagePresentMask) == 0 || (word & kSecondStagePageSize) != 0) return;
-    table = PhysAddr{word & kSecondStageAddressMask};
+    if ((word & kSecondStagePresentMask) == 0 || (word & kPageSize) != 0) return;
+    table = PhysAddr{word & kTableAddressMask};
+  }
+}
+
+// Where the second stage puts `address`; nullopt where it leads nowhere.
+std::optional<PhysAddr> ThroughSecondStage(const PhysicalMemory& memory,
+                                           const vtd::PasidEntry& entry, uint64_t address) {
+  PhysAddr table = vtd::PointerIn(entry[0]);
+  for (int level = vtd::LevelsOf(entry); level >= 1; --level) {
+    const int shift = 12 + 9 * (level - 1);
+    const uint64_t index = address >> shift & 511;
+    const uint64_t word = memory.Load64(table + index * kWordBytes).value_or(0);
+    if ((word & kSecondStagePresentMask) == 0) return std::nullopt;
+    table = PhysAddr{word & kTableAddressMask};
+    if (level > 1 && (word & kPageSize) == 0) continue;
+    return table + (address & ((uint64_t{1} << shift) - 1));
+  }
+  return std::nullopt;
+}
+
+// The entries of the first stage; of a nested one also what the second stage makes of the page.
+void DumpFirstStage(const PhysicalMemory& memory, const vtd::PasidEntry& entry, Iova iova,
+                    Reader* reader) {
+  const bool nested = vtd::HasSecondStage(vtd::TypeOf(entry));
+  PhysAddr table = vtd::PointerIn(entry[2]);
+  for (int level = vtd::FirstStageLevelsOf(entry); level >= 1; --level) {
+    const int shift = 12 + 9 * (level - 1);
+    std::optional<PhysAddr> place = table + (iova >> shift & 511) * kWordBytes;
+    if (nested) place = ThroughSecondStage(memory, entry, place->value);
+    if (!place.has_value()) return;
+    const uint64_t word = reader->Read<1>(
+        absl::StrCat("first-stage level ", level), *place,
+        [&](const auto& w) { return vtd::DescribeFirstStageEntry(w[0], level); })[0];
+    if ((word & kFirstStagePresent) == 0) return;
+    table = PhysAddr{word & kTableAddressMask};
+    if (level > 1 && (word & kPageSize) == 0) continue;
+    const uint64_t offset = (uint64_t{1} << shift) - 1;
+    if (nested) DumpSecondStage(entry, (table.value & ~offset) | (iova & offset), reader);
+    return;
   }
 }
 
@@ -77,7 +117,10 @@ std::vector<TableEntryDump> DumpPath(const PhysicalMemory& memory, PhysAddr root
   const vtd::PasidEntry entry =
       reader.Read<8>("pasid", vtd::PointerIn(directory[0]) + slot * sizeof(vtd::PasidEntry),
                      vtd::DescribePasidEntry);
-  if (vtd::IsPresent(entry) && vtd::TypeOf(entry) == vtd::PasidType::kSecondStage) {
+  if (!vtd::IsPresent(entry)) return dumps;
+  if (vtd::HasFirstStage(vtd::TypeOf(entry))) {
+    DumpFirstStage(memory, entry, iova, &reader);
+  } else if (vtd::HasSecondStage(vtd::TypeOf(entry))) {
     DumpSecondStage(entry, iova, &reader);
   }
   return dumps;

@@ -14,13 +14,13 @@ namespace viommu {
 // Positions in TestTopology().devices.
 enum TestDevice : uint32_t {
   kDiskA,      // dmar0; a group of its own, as all but the two functions.
-  kDiskB,      // dmar0.
+  kDiskB,      // dmar0; keeps translations of its own (ATS).
   kFunction0,  // dmar0, group "pair".
   kFunction1,  // dmar0, group "pair".
   kHostNic,    // dmar0; IDENTITY by default.
   kFarDisk,    // dmar1.
   kUsb,        // dmar1; DIRECT region kUsbRegion.
-  kThunder,    // dmar1; untrusted; a platform device without a bus address.
+  kThunder,    // dmar1; untrusted; a platform device without a bus address; would like ATS.
   kTestDevices,
 };
 
@@ -55,6 +55,7 @@ inline Topology TestTopology() {
   topology.devices[kHostNic].default_domain = DefaultDomainType::kIdentity;
   topology.devices[kUsb].reserved_regions = {{kUsbRegion, ReservedRegionType::kDirect}};
   topology.devices[kThunder].untrusted = true;
+  topology.devices[kDiskB].ats = topology.devices[kThunder].ats = true;
   return topology;
 }
 

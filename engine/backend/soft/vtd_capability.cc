@@ -11,6 +11,7 @@ namespace viommu::vtd {
 namespace {
 
 constexpr char kSecondStageFormat[] = "vtd-second-stage";
+constexpr char kFirstStageFormat[] = "x86-first-stage";
 
 constexpr uint64_t k4K = uint64_t{1} << 12;
 constexpr uint64_t k2M = uint64_t{1} << 21;
@@ -22,6 +23,10 @@ constexpr uint64_t kFaultRecords = 8;
 uint64_t Field(uint64_t value, int shift) { return value << shift; }
 
 int WidthOf(int levels) { return 12 + 9 * levels; }
+
+uint64_t FirstStagePageSizesOf(const IommuSpec& spec) {
+  return k4K | k2M | (spec.first_stage_leaf_1g ? k1G : 0);
+}
 
 uint64_t PageSizesOf(const IommuSpec& spec) {
   return k4K | (spec.leaf_2m ? k2M : 0) | (spec.leaf_1g ? k1G : 0);
@@ -37,21 +42,27 @@ absl::Status Incompatible(const IommuSpec& spec, const std::string& why) {
 }  // namespace
 
 uint64_t CapabilityOf(const IommuSpec& spec) {
-  return Field((spec.domain_id_bits - 4) / 2, 0) |                  // ND 2:0
-         Field(spec.levels_3, 9) | Field(spec.levels_4, 10) |       // SAGAW 12:8
-         Field(spec.levels_5, 11) |                                 //
-         Field(spec.guest_address_width_bits - 1, 16) |             // MGAW 21:16
-         Field(kFaultRecordOffset / 16, 24) |                       // FRO 33:24
-         Field(spec.leaf_2m, 34) | Field(spec.leaf_1g, 35) |        // SLLPS 37:34
-         Field(1, 39) | Field(kFaultRecords - 1, 40) |              // PSI, NFR 47:40
-         Field(kMaxAddressMask, 48) | Field(1, 54) | Field(1, 55);  // MAMV, DWD, DRD
+  return Field((spec.domain_id_bits - 4) / 2, 0) |                   // ND 2:0
+         Field(spec.levels_3, 9) | Field(spec.levels_4, 10) |        // SAGAW 12:8
+         Field(spec.levels_5, 11) |                                  //
+         Field(spec.guest_address_width_bits - 1, 16) |              // MGAW 21:16
+         Field(kFaultRecordOffset / 16, 24) |                        // FRO 33:24
+         Field(spec.leaf_2m, 34) | Field(spec.leaf_1g, 35) |         // SLLPS 37:34
+         Field(1, 39) | Field(kFaultRecords - 1, 40) |               // PSI, NFR 47:40
+         Field(kMaxAddressMask, 48) | Field(1, 54) | Field(1, 55) |  // MAMV, DWD, DRD
+         Field(spec.first_stage_leaf_1g, 56) |                       // FL1GP
+         Field(spec.first_stage_levels_5, 60);                       // FL5LP
 }
 
 uint64_t ExtendedCapabilityOf(const IommuSpec& spec) {
   return Field(1, 0) | Field(1, 1) |                                   // C, QI
          Field(spec.pass_through, 6) | Field(spec.snoop_control, 7) |  // PT, SC
+         Field(spec.device_tlb, 2) | Field(spec.nesting, 26) |         // DT, NEST
+         Field(spec.supervisor_requests, 31) |                         // SRS
+         Field(spec.extended_access, 34) |                             // EAFS
          Field(spec.pasid_bits - 1, 35) | Field(1, 40) |               // PSS, PASID
-         Field(1, 43) | Field(1, 46) | Field(1, 48);                   // SMTS, SLTS, SMPWC
+         Field(1, 43) | Field(spec.dirty_tracking, 45) |               // SMTS, SLADS
+         Field(1, 46) | Field(spec.first_stage, 47) | Field(1, 48);    // SLTS, FLTS, SMPWC
 }
 
 bool HasLevels(const IommuSpec& spec, int levels) {
@@ -85,6 +96,38 @@ absl::StatusOr<DomainProperties> PlanSecondStage(const IommuSpec& spec) {
   properties.page_sizes = PageSizesOf(spec);
   properties.enforces_cache_coherency = spec.snoop_control;
   return properties;
+}
+
+absl::StatusOr<DomainProperties> PlanFirstStage(const IommuSpec& spec) {
+  if (!spec.first_stage) {
+    return Error(absl::StatusCode::kFailedPrecondition, "NO_TABLE_FORMAT",
+                 absl::StrCat("iommu ", spec.id, " walks no first-stage table"))
+        .Errno("EOPNOTSUPP");
+  }
+  DomainProperties properties;
+  properties.format = kFirstStageFormat;
+  properties.levels = spec.first_stage_levels_5 ? 5 : 4;
+  properties.aperture = {0, (uint64_t{1} << (WidthOf(properties.levels) - 1)) - 1};
+  properties.page_sizes = FirstStagePageSizesOf(spec);
+  properties.enforces_cache_coherency = spec.snoop_control;
+  return properties;
+}
+
+absl::Status CheckFirstStage(const IommuSpec& spec, const DomainProperties& properties) {
+  if (properties.format != kFirstStageFormat) {
+    return Incompatible(spec, absl::StrCat("its format is ", properties.format));
+  }
+  if (!spec.first_stage) return Incompatible(spec, "it walks no first-stage table");
+  if (properties.levels == 5 && !spec.first_stage_levels_5) {
+    return Incompatible(spec, "it has 5 levels");
+  }
+  if ((properties.page_sizes & ~FirstStagePageSizesOf(spec)) != 0) {
+    return Incompatible(spec, "its tables may hold leaves larger than the unit knows");
+  }
+  if (properties.enforces_cache_coherency && !spec.snoop_control) {
+    return Incompatible(spec, "it enforces cache coherency, which the unit cannot");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckSecondStage(const IommuSpec& spec, const DomainProperties& properties) {

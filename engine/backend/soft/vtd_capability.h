@@ -30,6 +30,17 @@ int DeepestLevels(const IommuSpec& spec);
 // kFailedPrecondition: the unit walks no table.
 absl::StatusOr<DomainProperties> PlanSecondStage(const IommuSpec& spec);
 
+// A first-stage domain made for this unit: as deep as it walks, the lower half of the canonical
+// addresses (vtd/iommu.c: compute_vasz_lg2_fs).
+// kFailedPrecondition: the unit has no first stage.
+absl::StatusOr<DomainProperties> PlanFirstStage(const IommuSpec& spec);
+
+// The same for a first-stage domain (vtd/iommu.c: paging_domain_compatible_first_stage).
+// kFailedPrecondition, INCOMPATIBLE_DOMAIN: the unit lacks a first stage, the depth, a page size,
+// or
+//   the snooping that the domain promises.
+absl::Status CheckFirstStage(const IommuSpec& spec, const DomainProperties& properties);
+
 // Whether a unit can use a domain that was made for another (vtd/iommu.c:
 // paging_domain_compatible_second_stage).
 // kFailedPrecondition, INCOMPATIBLE_DOMAIN: the unit lacks the depth, a page size, the width, or

@@ -5,6 +5,9 @@
 
 #include "absl/status/status.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/soft/hardware/vtd_model.h"
+#include "engine/backend/soft/physical_memory.h"
+#include "engine/backend/soft/vtd_registers.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
 #include "engine/base/errors.h"
@@ -18,14 +21,42 @@ TEST(VtdCapabilityTest, WritesTheGoldenRegisters) {
   // 16 id bits, 4 levels, 48 bits, both large leaves, MAMV 18, 8 fault records at 0x400, drains.
   EXPECT_EQ(CapabilityOf(spec), 0x00d2'078c'402f'0406u);
   // 20 PASID bits, coherent, queued, pass-through, snoop control, scalable second stage.
-  EXPECT_EQ(ExtendedCapabilityOf(spec), 0x0001'4998'0000'00c3u);
+  EXPECT_EQ(ExtendedCapabilityOf(spec), 0x0001'4998'0000'00c7u);
   spec.levels_3 = spec.levels_5 = true;
   spec.guest_address_width_bits = 57;
-  spec.leaf_2m = spec.leaf_1g = spec.snoop_control = spec.pass_through = false;
+  spec.leaf_2m = spec.leaf_1g = spec.snoop_control = spec.pass_through = spec.device_tlb = false;
   spec.domain_id_bits = 4;
   spec.pasid_bits = 1;
   EXPECT_EQ(CapabilityOf(spec), 0x00d2'0780'4038'0e00u);
   EXPECT_EQ(ExtendedCapabilityOf(spec), 0x0001'4900'0000'0003u);
+}
+
+TEST(VtdCapabilityTest, ShowsEachFeatureOfTwoStagesByItsOwnBit) {
+  const struct {
+    bool IommuSpec::*feature;
+    uint64_t cap, ecap;
+  } kCases[] = {
+      {&IommuSpec::device_tlb, 0, 1ull << 2},
+      {&IommuSpec::first_stage, 0, 1ull << 47},
+      {&IommuSpec::first_stage_levels_5, 1ull << 60, 0},
+      {&IommuSpec::first_stage_leaf_1g, 1ull << 56, 0},
+      {&IommuSpec::nesting, 0, 1ull << 26},
+      {&IommuSpec::supervisor_requests, 0, 1ull << 31},
+      {&IommuSpec::extended_access, 0, 1ull << 34},
+      {&IommuSpec::dirty_tracking, 0, 1ull << 45},
+  };
+  for (const auto& c : kCases) {
+    IommuSpec off, on;
+    off.*c.feature = false;
+    on.*c.feature = true;
+    EXPECT_EQ(CapabilityOf(on) ^ CapabilityOf(off), c.cap);
+    EXPECT_EQ(ExtendedCapabilityOf(on) ^ ExtendedCapabilityOf(off), c.ecap);
+    // The hardware does what it is asked to show.
+    PhysicalMemory memory(PhysAddr{0x1000}, 46);
+    const hardware::VtdModel model({CapabilityOf(on), ExtendedCapabilityOf(on), 46}, &memory);
+    EXPECT_EQ(model.Read64(kCapabilityRegister), CapabilityOf(on));
+    EXPECT_EQ(model.Read64(kExtendedCapabilityRegister), ExtendedCapabilityOf(on));
+  }
 }
 
 TEST(VtdCapabilityTest, PlansTheShallowestTableThatReachesTheWholeWidth) {
@@ -55,6 +86,62 @@ TEST(VtdCapabilityTest, PlansTheShallowestTableThatReachesTheWholeWidth) {
   IommuSpec none;
   none.levels_4 = false;
   EXPECT_EQ(PlanSecondStage(none).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(VtdCapabilityTest, PlansTheDeepestFirstStageOverTheLowerHalf) {
+  IommuSpec spec;
+  EXPECT_EQ(PlanFirstStage(spec).status().code(), absl::StatusCode::kFailedPrecondition);
+  spec.first_stage = true;
+  DomainProperties planned = *PlanFirstStage(spec);
+  EXPECT_EQ(planned.levels, 4);
+  EXPECT_EQ(planned.aperture, (IovaRange{0, (uint64_t{1} << 47) - 1}));
+  EXPECT_EQ(planned.page_sizes, 0x201000u);
+  EXPECT_TRUE(planned.enforces_cache_coherency);
+  spec.first_stage_levels_5 = spec.first_stage_leaf_1g = true;
+  spec.snoop_control = false;
+  planned = *PlanFirstStage(spec);
+  EXPECT_EQ(planned.levels, 5);
+  EXPECT_EQ(planned.aperture, (IovaRange{0, (uint64_t{1} << 56) - 1}));
+  EXPECT_EQ(planned.page_sizes, 0x40201000u);
+  EXPECT_FALSE(planned.enforces_cache_coherency);
+  EXPECT_TRUE(CheckFirstStage(spec, planned).ok());
+}
+
+TEST(VtdCapabilityTest, RefusesFirstStageDomainsThatTheUnitCanNotUse) {
+  const struct {
+    const char* name;
+    std::function<void(IommuSpec*, DomainProperties*)> spoil;
+    bool ok;
+  } kCases[] = {
+      {"its own", [](IommuSpec*, DomainProperties*) {}, true},
+      {"another format", [](IommuSpec* s, DomainProperties* p) { *p = *PlanSecondStage(*s); },
+       false},
+      {"no first stage", [](IommuSpec* s, DomainProperties*) { s->first_stage = false; }, false},
+      {"5 levels", [](IommuSpec* s, DomainProperties*) { s->first_stage_levels_5 = false; }, false},
+      {"4 levels on 5", [](IommuSpec*, DomainProperties* p) { p->levels = 4; }, true},
+      {"large leaves", [](IommuSpec* s, DomainProperties*) { s->first_stage_leaf_1g = false; },
+       false},
+      {"no snoop control", [](IommuSpec* s, DomainProperties*) { s->snoop_control = false; },
+       false},
+      {"not enforced anyway",
+       [](IommuSpec* s, DomainProperties* p) {
+         s->snoop_control = false;
+         p->enforces_cache_coherency = false;
+       },
+       true},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.name);
+    IommuSpec spec;
+    spec.first_stage = spec.first_stage_levels_5 = spec.first_stage_leaf_1g = true;
+    DomainProperties properties = *PlanFirstStage(spec);
+    c.spoil(&spec, &properties);
+    const absl::Status status = CheckFirstStage(spec, properties);
+    EXPECT_EQ(status.ok(), c.ok);
+    if (!c.ok) {
+      EXPECT_EQ(DetailOf(status)->reason, "INCOMPATIBLE_DOMAIN");
+    }
+  }
 }
 
 TEST(VtdCapabilityTest, RefusesDomainsThatTheUnitCanNotUse) {

@@ -1,6 +1,7 @@
 #include "engine/backend/soft/vtd_unit.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/backend/soft/vtd_capability.h"
@@ -13,21 +14,38 @@
 namespace viommu {
 namespace {
 
-constexpr uint32_t kRidPasid = 0;  // The PASID that stands for requests without one.
-constexpr int kPdts = 0;           // Directories of 128 entries: no PASIDs are handed out yet.
-
-// More ranges than this go with one domain-selective flush.
+// More ranges than this go with one flush of everything.
 constexpr size_t kMaxPageFlushes = 16;
+
+constexpr vtd::PageBlock kEverything = {0, 52};
+
+// Whether a flush of the ranges is better one of everything: there are too many, or one of them
+// needs a block of more than 2^`max_order` pages.
+bool NeedWholeFlush(absl::Span<const IovaRange> ranges, int max_order) {
+  return ranges.size() > kMaxPageFlushes ||
+         std::any_of(ranges.begin(), ranges.end(), [&](const IovaRange& range) {
+           return vtd::CoveringBlock(range).order > max_order;
+         });
+}
+
+vtd::Descriptor DeviceTlbFlush(uint16_t source_id, bool rid, uint32_t pasid,
+                               const vtd::PageBlock& block) {
+  vtd::DeviceTlbTarget target;
+  target.source_id = source_id;
+  target.physical_function = source_id;
+  return rid ? vtd::InvalidateDeviceTlb(target, block)
+             : vtd::InvalidatePasidDeviceTlb(target, pasid, block);
+}
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<VtdUnit>> VtdUnit::Create(const IommuSpec& spec,
-                                                         absl::Span<const uint16_t> requesters,
+                                                         absl::Span<const Requester> requesters,
                                                          PhysicalMemory* memory,
                                                          TableArena* arena) {
   std::unique_ptr<VtdUnit> unit(new VtdUnit(spec, memory, arena));
   ASSIGN_OR_RETURN(unit->root_table_, unit->NewTablePage());
-  for (const uint16_t source_id : requesters) RETURN_IF_ERROR(unit->AddRequester(source_id));
+  for (const Requester& requester : requesters) RETURN_IF_ERROR(unit->AddRequester(requester));
   ASSIGN_OR_RETURN(unit->queue_, InvalidationQueue::Create(unit->hardware_.get(), arena));
   RETURN_IF_ERROR(unit->SetRootTable());
   return unit;
@@ -62,17 +80,24 @@ absl::StatusOr<PhysAddr> VtdUnit::ContextTableFor(uint16_t source_id) {
   return vtd::PointerIn(*word);
 }
 
-absl::Status VtdUnit::AddRequester(uint16_t source_id) {
-  ASSIGN_OR_RETURN(const PhysAddr contexts, ContextTableFor(source_id));
-  ASSIGN_OR_RETURN(const PhysAddr directory, NewTablePage());
-  ASSIGN_OR_RETURN(const PhysAddr table, NewTablePage());
-  pasid_tables_[source_id] = table;
-  PlainStore().Store64(arena_.WordsAt(directory), vtd::MakePasidDirectoryEntry(table));
-  const vtd::ContextEntry context = vtd::MakeContextEntry(directory, kPdts);
-  const size_t index = source_id % vtd::kContextEntries;
+absl::Status VtdUnit::AddRequester(const Requester& requester) {
+  absl::MutexLock lock(&mutex_);
+  ASSIGN_OR_RETURN(const PhysAddr contexts, ContextTableFor(requester.source_id));
+  ASSIGN_OR_RETURN(PasidTables tables, PasidTables::Create(requester.pasid_bits, &arena_));
+  vtd::ContextFields fields;
+  fields.pasid_directory = tables.directory();
+  fields.pdts = tables.pdts();
+  fields.pasids = requester.pasid_bits > 0;
+  fields.device_tlb = requester.device_tlb;
+  const vtd::ContextEntry context = vtd::MakeContextEntry(fields);
+  seats_.emplace(requester.source_id, Seat{std::move(tables), requester.device_tlb});
+  any_device_tlb_ = any_device_tlb_ || requester.device_tlb;
+  const size_t index = requester.source_id % vtd::kContextEntries;
   uint64_t* words = arena_.WordsAt(contexts) + index * context.size();
   PlainStore().Store128(words + 2, context[2], context[3]);
   PlainStore().Store128(words, context[0], context[1]);
+  // DTE stands before the device may ask (invariant I8).
+  if (requester.device_tlb) hardware_->SetDeviceTlb(requester.source_id, true);
   return absl::OkStatus();
 }
 
@@ -96,35 +121,62 @@ absl::Status VtdUnit::Command(uint32_t command) {
       .Errno("ETIMEDOUT");
 }
 
-uint64_t* VtdUnit::EntryWords(uint16_t source_id) const {
-  return arena_.WordsAt(pasid_tables_.at(source_id)) + kRidPasid * vtd::PasidEntry().size();
-}
-
-vtd::PasidEntry VtdUnit::ReadEntry(uint16_t source_id) const {
-  vtd::PasidEntry entry;
-  const uint64_t* words = EntryWords(source_id);
-  for (size_t i = 0; i < entry.size(); ++i) entry[i] = __atomic_load_n(words + i, __ATOMIC_RELAXED);
-  return entry;
-}
-
-vtd::PasidEntry VtdUnit::RequesterEntry(uint16_t source_id) const {
+vtd::PasidEntry VtdUnit::EntryOf(uint16_t source_id, uint32_t pasid) const {
   absl::MutexLock lock(&mutex_);
-  return ReadEntry(source_id);
+  return seats_.at(source_id).tables.Read(pasid);
 }
 
-absl::Status VtdUnit::FlushEntry(const vtd::PasidEntry& old) {
+absl::Status VtdUnit::PrepareEntry(uint16_t source_id, uint32_t pasid) {
+  absl::MutexLock lock(&mutex_);
+  return PrepareLocked(source_id, pasid);
+}
+
+absl::Status VtdUnit::PrepareLocked(uint16_t source_id, uint32_t pasid) {
+  PasidTables& tables = seats_.at(source_id).tables;
+  if (tables.Covers(pasid)) return tables.Prepare(pasid);
+  return Error(absl::StatusCode::kOutOfRange, "PASID_OUT_OF_RANGE",
+               absl::StrCat("PASID ", pasid, " is more than the device behind iommu ", spec_.id,
+                            " can issue"))
+      .Errno("EINVAL")
+      .Field("pasid");
+}
+
+absl::Status VtdUnit::FlushEntry(uint16_t source_id, uint32_t pasid, const vtd::PasidEntry& old) {
   // Without caching mode entries that are not present are not cached (VT-d 6.1, CAP.CM).
   if (!vtd::IsPresent(old)) return absl::OkStatus();
   const uint16_t id = vtd::DomainIdOf(old);
-  const bool pass_through = vtd::TypeOf(old) == vtd::PasidType::kPassThrough;
-  return queue_->Submit(
-      {vtd::InvalidatePasid(id, kRidPasid),
-       pass_through ? vtd::InvalidatePasidIotlb(id, kRidPasid) : vtd::InvalidateIotlbDomain(id)});
+  std::vector<vtd::Descriptor> batch = {vtd::InvalidatePasid(id, pasid),
+                                        vtd::HasSecondStage(vtd::TypeOf(old))
+                                            ? vtd::InvalidateIotlbDomain(id)
+                                            : vtd::InvalidatePasidIotlb(id, pasid)};
+  if (seats_.at(source_id).device_tlb) {
+    batch.push_back(DeviceTlbFlush(source_id, pasid == kRidPasid, pasid, kEverything));
+  }
+  return queue_->Submit(batch);
 }
 
 void VtdUnit::FlushEverything() {
-  queue_->Submit({vtd::InvalidateAllContexts(), vtd::InvalidateAllPasids(), vtd::InvalidateIotlb()})
-      .IgnoreError();
+  std::vector<vtd::Descriptor> batch = {vtd::InvalidateAllContexts(), vtd::InvalidateAllPasids(),
+                                        vtd::InvalidateIotlb()};
+  for (const auto& [source_id, seat] : seats_) {
+    if (!seat.device_tlb) continue;
+    vtd::DeviceTlbTarget target;
+    target.source_id = source_id;
+    target.physical_function = source_id;
+    batch.push_back(vtd::InvalidateDeviceTlb(target, kEverything));
+    batch.push_back(vtd::InvalidateAllPasidsDeviceTlb(target, kEverything));
+  }
+  queue_->Submit(batch).IgnoreError();
+}
+
+void VtdUnit::NoteUse(uint16_t source_id, uint32_t pasid, const vtd::PasidEntry& entry) {
+  if (!seats_.at(source_id).device_tlb) return;
+  const EntryKey key(source_id, pasid);
+  if (vtd::IsPresent(entry)) {
+    device_tlb_uses_.insert_or_assign(key, vtd::DomainIdOf(entry));
+  } else {
+    device_tlb_uses_.erase(key);
+  }
 }
 
 absl::StatusOr<uint16_t> VtdUnit::TakeDomainId() {
@@ -143,17 +195,64 @@ void VtdUnit::ReturnDomainId(uint16_t id) {
   domain_ids_.Return(id);
 }
 
+void VtdUnit::AppendDeviceTlbs(uint16_t domain_id, absl::Span<const IovaRange> ranges,
+                               std::vector<vtd::Descriptor>* batch) const {
+  const bool whole = NeedWholeFlush(ranges, kEverything.order);
+  for (const auto& [key, used_id] : device_tlb_uses_) {
+    if (used_id != domain_id) continue;
+    const auto [source_id, pasid] = key;
+    const bool rid = pasid == kRidPasid;
+    if (whole) {
+      batch->push_back(DeviceTlbFlush(source_id, rid, pasid, kEverything));
+      continue;
+    }
+    for (const IovaRange& range : ranges) {
+      batch->push_back(DeviceTlbFlush(source_id, rid, pasid, vtd::CoveringBlock(range)));
+    }
+  }
+}
+
+absl::Status VtdUnit::SubmitFlush(uint16_t domain_id, absl::Span<const IovaRange> ranges,
+                                  std::vector<vtd::Descriptor> batch) {
+  if (!any_device_tlb_) return queue_->Submit(batch);
+  // An entry that appears between the unit's flush and a look at the uses could let a device keep
+  // what the flush was to remove: so both are one step to whoever changes entries.
+  absl::MutexLock lock(&mutex_);
+  AppendDeviceTlbs(domain_id, ranges, &batch);
+  return queue_->Submit(batch);
+}
+
 absl::Status VtdUnit::Flush(uint16_t domain_id, absl::Span<const IovaRange> ranges,
                             bool leaves_only) {
   std::vector<vtd::Descriptor> batch;
-  bool whole_domain = ranges.size() > kMaxPageFlushes;
-  for (size_t i = 0; i < ranges.size() && !whole_domain; ++i) {
-    const vtd::PageBlock block = vtd::CoveringBlock(ranges[i]);
-    whole_domain = block.order > vtd::kMaxAddressMask;
-    batch.push_back(vtd::InvalidateIotlbPages(domain_id, block, leaves_only));
+  if (NeedWholeFlush(ranges, vtd::kMaxAddressMask)) {
+    batch.push_back(vtd::InvalidateIotlbDomain(domain_id));
+  } else {
+    for (const IovaRange& range : ranges) {
+      batch.push_back(vtd::InvalidateIotlbPages(domain_id, vtd::CoveringBlock(range), leaves_only));
+    }
   }
-  if (whole_domain) return queue_->Submit({vtd::InvalidateIotlbDomain(domain_id)});
-  return queue_->Submit(batch);
+  return SubmitFlush(domain_id, ranges, std::move(batch));
+}
+
+absl::Status VtdUnit::FlushFirstStage(uint16_t domain_id, uint32_t pasid,
+                                      absl::Span<const IovaRange> ranges, bool leaves_only) {
+  std::vector<vtd::Descriptor> batch;
+  if (NeedWholeFlush(ranges, vtd::kMaxAddressMask)) {
+    batch.push_back(vtd::InvalidatePasidIotlb(domain_id, pasid));
+  } else {
+    for (const IovaRange& range : ranges) {
+      batch.push_back(
+          vtd::InvalidatePasidIotlbPages(domain_id, pasid, vtd::CoveringBlock(range), leaves_only));
+    }
+  }
+  return SubmitFlush(domain_id, ranges, std::move(batch));
+}
+
+absl::Status VtdUnit::FlushDomain(uint16_t domain_id) {
+  const IovaRange everything = {0, kMaxAddress};
+  return SubmitFlush(domain_id, absl::MakeConstSpan(&everything, 1),
+                     {vtd::InvalidateIotlbDomain(domain_id)});
 }
 
 }  // namespace viommu

@@ -1,9 +1,12 @@
 // engine/backend/soft/vtd_unit.h -- The driver of one VT-d remapping unit in scalable mode.
 //
 // Owns the unit's root, context and PASID tables, its domain ids and its invalidation queue. Each
-// requester (source id) has one PASID table, whose entry 0 serves requests without PASID: what the
-// requester is attached to is that entry. All tables above it are made before translation is
-// enabled and never change afterwards.
+// requester (source id) has one PASID directory, whose entry 0 serves requests without PASID: what
+// the requester is attached to is that entry. All tables above it are made before translation is
+// enabled and never change afterwards; PASID tables are made when needed.
+//
+// A requester whose ATS is on keeps translations of its own (device TLB): every flush of the unit's
+// caches reaches those too, after the unit's own, since they are filled from there.
 //
 // Thread-safe. Lock order: the unit's lock, then the queue's, then the hardware's.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_VTD_UNIT_H_
@@ -11,6 +14,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -23,10 +27,13 @@
 #include "engine/backend/soft/domain_ids.h"
 #include "engine/backend/soft/hardware/vtd_model.h"
 #include "engine/backend/soft/invalidation_queue.h"
+#include "engine/backend/soft/pasid_tables.h"
 #include "engine/backend/soft/physical_memory.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
+#include "engine/base/status_macros.h"
 #include "engine/entries/entry_writer.h"
+#include "engine/entries/vtd_descriptors.h"
 #include "engine/entries/vtd_entries.h"
 #include "engine/pagetable/table_arena.h"
 
@@ -34,11 +41,17 @@ namespace viommu {
 
 class VtdUnit {
  public:
+  struct Requester {
+    uint16_t source_id = 0;
+    int pasid_bits = 0;       // 0: issues no PASIDs, and requests with one are refused.
+    bool device_tlb = false;  // Its ATS is to be switched on; the unit has ECAP.DT.
+  };
+
   // A unit whose requesters are all blocked, with translation not yet enabled. `memory` and `arena`
   // outlive it; the arena lies in the memory.
   // kResourceExhausted: no table memory.
   static absl::StatusOr<std::unique_ptr<VtdUnit>> Create(const IommuSpec& spec,
-                                                         absl::Span<const uint16_t> requesters,
+                                                         absl::Span<const Requester> requesters,
                                                          PhysicalMemory* memory, TableArena* arena);
   ~VtdUnit();
 
@@ -51,23 +64,41 @@ class VtdUnit {
   // kInternal: the hardware does not follow.
   absl::Status EnableTranslation();
 
-  // What the requester's entry holds now.
-  vtd::PasidEntry RequesterEntry(uint16_t source_id) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // What a requester's entry for a PASID, or for requests without one, holds now. A PASID that the
+  // requester can not issue is blocked.
+  vtd::PasidEntry EntryOf(uint16_t source_id, uint32_t pasid) const ABSL_LOCKS_EXCLUDED(mutex_);
+  vtd::PasidEntry RequesterEntry(uint16_t source_id) const { return EntryOf(source_id, kRidPasid); }
 
-  // Changes a requester's entry and flushes what the hardware may have cached under the old one,
-  // in the order PASID cache, IOTLB (iommufd-semantics.md 18.3; formats-amd-riscv.md A.5), so that
-  // when it returns no request uses the old entry.
+  // Makes room for an entry, so that a later SetEntry can not fail for lack of memory.
+  // kOutOfRange, PASID_OUT_OF_RANGE: the requester can not issue that PASID.
+  // kResourceExhausted: no table memory.
+  absl::Status PrepareEntry(uint16_t source_id, uint32_t pasid) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Changes an entry and flushes what the hardware may have cached under the old one, in the order
+  // PASID cache, IOTLB, device TLB (iommufd-semantics.md 18.3; formats-amd-riscv.md A.5), so that
+  // when it returns no request uses the old entry. Whether the entry is blocked meanwhile, the
+  // EntryPlan from EntryOf to `target` says.
+  // As PrepareEntry, unless the entry was prepared or `target` is blocked.
   // kInternal: a flush failed. The old entry is back, but both may be cached: what the target's
   //   domain id tags must not be reused.
   template <typename Store>
-  absl::Status SetRequesterEntry(const Store& store, uint16_t source_id,
-                                 const vtd::PasidEntry& target) ABSL_LOCKS_EXCLUDED(mutex_);
-
-  // Writes an entry whether or not the hardware answers, and asks it to flush everything: how a
-  // change that failed half way is taken back.
+  absl::Status SetEntry(const Store& store, uint16_t source_id, uint32_t pasid,
+                        const vtd::PasidEntry& target) ABSL_LOCKS_EXCLUDED(mutex_);
   template <typename Store>
-  void ForceRequesterEntry(const Store& store, uint16_t source_id, const vtd::PasidEntry& entry)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status SetRequesterEntry(const Store& store, uint16_t source_id,
+                                 const vtd::PasidEntry& target) {
+    return SetEntry(store, source_id, kRidPasid, target);
+  }
+
+  // Writes a prepared entry whether or not the hardware answers, and asks it to flush everything:
+  // how a change that failed half way is taken back.
+  template <typename Store>
+  void ForceEntry(const Store& store, uint16_t source_id, uint32_t pasid,
+                  const vtd::PasidEntry& entry) ABSL_LOCKS_EXCLUDED(mutex_);
+  template <typename Store>
+  void ForceRequesterEntry(const Store& store, uint16_t source_id, const vtd::PasidEntry& entry) {
+    ForceEntry(store, source_id, kRidPasid, entry);
+  }
 
   // An id for the entries and cached translations of one paging domain.
   // kResourceExhausted, DOMAIN_IDS_EXHAUSTED: none is left.
@@ -75,29 +106,62 @@ class VtdUnit {
   // No entry holds the id, and whatever it tagged is flushed.
   void ReturnDomainId(uint16_t id) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Drops all cached translations of the ranges under a domain id. With `leaves_only` cached
-  // pointers to tables may stay: no table was unlinked.
+  // Drops all cached translations of the ranges under the domain id of a second stage, in the unit
+  // and in device TLBs. With `leaves_only` cached pointers to tables may stay: no table was
+  // unlinked. What nested entries make of the same second stage has other domain ids: FlushDomain.
   // kInternal: the queue failed; what is still cached is unknown.
-  absl::Status Flush(uint16_t domain_id, absl::Span<const IovaRange> ranges, bool leaves_only);
+  absl::Status Flush(uint16_t domain_id, absl::Span<const IovaRange> ranges, bool leaves_only)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The same for the first stage, or a guest's nested one, of entries with this PASID.
+  // As Flush.
+  absl::Status FlushFirstStage(uint16_t domain_id, uint32_t pasid,
+                               absl::Span<const IovaRange> ranges, bool leaves_only)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Drops everything under a domain id: what nested entries need when their second stage changes,
+  // whose addresses are not those that caches and devices know (invariant I9).
+  // As Flush.
+  absl::Status FlushDomain(uint16_t domain_id) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   VtdUnit(const IommuSpec& spec, PhysicalMemory* memory, TableArena* arena);
 
-  // Makes the tables that lead to a requester's PASID table.
-  absl::Status AddRequester(uint16_t source_id);
+  static constexpr uint32_t kRidPasid = 0;  // The PASID that stands for requests without one.
+
+  // One requester's tables and device TLB.
+  struct Seat {
+    PasidTables tables;
+    bool device_tlb = false;
+  };
+  using EntryKey = std::pair<uint16_t, uint32_t>;  // Source id, PASID.
+
+  // Makes the tables that lead to a requester's PASID table, and switches its ATS on.
+  absl::Status AddRequester(const Requester& requester);
   absl::StatusOr<PhysAddr> ContextTableFor(uint16_t source_id);
   absl::StatusOr<PhysAddr> NewTablePage();
   absl::Status SetRootTable();
   absl::Status Command(uint32_t command);
-  uint64_t* EntryWords(uint16_t source_id) const;
-  vtd::PasidEntry ReadEntry(uint16_t source_id) const;
-  template <typename Store>
-  void ForceLocked(const Store& store, uint16_t source_id, const vtd::PasidEntry& entry)
+  absl::Status PrepareLocked(uint16_t source_id, uint32_t pasid)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Drops what the hardware may hold because of `old`, the requester's entry until now.
-  absl::Status FlushEntry(const vtd::PasidEntry& old);
+  template <typename Store>
+  void ForceLocked(const Store& store, uint16_t source_id, uint32_t pasid,
+                   const vtd::PasidEntry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Drops what the hardware may hold because of `old`, the entry until now.
+  absl::Status FlushEntry(uint16_t source_id, uint32_t pasid, const vtd::PasidEntry& old)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The last resort after a failed flush.
-  void FlushEverything();
+  void FlushEverything() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Notes what an entry of a requester with a device TLB holds.
+  void NoteUse(uint16_t source_id, uint32_t pasid, const vtd::PasidEntry& entry)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Appends what device TLBs must drop of the blocks, or of everything where there are too many.
+  void AppendDeviceTlbs(uint16_t domain_id, absl::Span<const IovaRange> ranges,
+                        std::vector<vtd::Descriptor>* batch) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Submits the unit's own flushes, and behind them those of device TLBs.
+  absl::Status SubmitFlush(uint16_t domain_id, absl::Span<const IovaRange> ranges,
+                           std::vector<vtd::Descriptor> batch) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const IommuSpec spec_;
   TableArena& arena_;
@@ -106,40 +170,58 @@ class VtdUnit {
 
   // Constant once Create has returned.
   PhysAddr root_table_;
-  std::vector<PhysAddr> table_pages_;                     // All pages of all tables here.
-  absl::flat_hash_map<uint16_t, PhysAddr> pasid_tables_;  // By source id.
+  std::vector<PhysAddr> table_pages_;  // The root and the context tables.
+  bool any_device_tlb_ = false;
 
   mutable absl::Mutex mutex_;  // Also held by the only writer of an entry.
+  absl::flat_hash_map<uint16_t, Seat> seats_ ABSL_GUARDED_BY(mutex_);  // By source id.
+  // The domain ids of present entries whose translations a device TLB may hold.
+  absl::flat_hash_map<EntryKey, uint16_t> device_tlb_uses_ ABSL_GUARDED_BY(mutex_);
   DomainIds domain_ids_ ABSL_GUARDED_BY(mutex_);
 };
 
 template <typename Store>
-absl::Status VtdUnit::SetRequesterEntry(const Store& store, uint16_t source_id,
-                                        const vtd::PasidEntry& target) {
+absl::Status VtdUnit::SetEntry(const Store& store, uint16_t source_id, uint32_t pasid,
+                               const vtd::PasidEntry& target) {
   absl::MutexLock lock(&mutex_);
-  const vtd::PasidEntry old = ReadEntry(source_id);
+  const PasidTables& tables = seats_.at(source_id).tables;
+  if (tables.Words(pasid) == nullptr) {
+    if (!vtd::IsPresent(target)) return absl::OkStatus();
+    RETURN_IF_ERROR(PrepareLocked(source_id, pasid));
+  }
+  const vtd::PasidEntry old = tables.Read(pasid);
   const auto plan = PlanEntry<vtd::PasidArchitecture>(old, target);
-  absl::Status status =
-      WriteEntry(plan, EntryWords(source_id), store, [&] { return FlushEntry(old); });
-  if (!status.ok()) ForceLocked(store, source_id, old);
+  const auto flush = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return FlushEntry(source_id, pasid, old);
+  };
+  absl::Status status = WriteEntry(plan, tables.Words(pasid), store, flush);
+  if (status.ok()) {
+    NoteUse(source_id, pasid, target);
+  } else {
+    ForceLocked(store, source_id, pasid, old);
+  }
   return status;
 }
 
 template <typename Store>
-void VtdUnit::ForceRequesterEntry(const Store& store, uint16_t source_id,
-                                  const vtd::PasidEntry& entry) {
+void VtdUnit::ForceEntry(const Store& store, uint16_t source_id, uint32_t pasid,
+                         const vtd::PasidEntry& entry) {
   absl::MutexLock lock(&mutex_);
-  ForceLocked(store, source_id, entry);
+  ForceLocked(store, source_id, pasid, entry);
 }
 
 template <typename Store>
-void VtdUnit::ForceLocked(const Store& store, uint16_t source_id, const vtd::PasidEntry& entry) {
-  const auto plan = PlanEntry<vtd::PasidArchitecture>(ReadEntry(source_id), entry);
-  const auto flush = [&] {
+void VtdUnit::ForceLocked(const Store& store, uint16_t source_id, uint32_t pasid,
+                          const vtd::PasidEntry& entry) {
+  const PasidTables& tables = seats_.at(source_id).tables;
+  const auto plan = PlanEntry<vtd::PasidArchitecture>(tables.Read(pasid), entry);
+  const auto flush = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
     FlushEverything();
     return absl::OkStatus();
   };
-  WriteEntry(plan, EntryWords(source_id), store, flush).IgnoreError();  // This flush answers OK.
+  // This flush answers OK.
+  WriteEntry(plan, tables.Words(pasid), store, flush).IgnoreError();
+  NoteUse(source_id, pasid, entry);
 }
 
 }  // namespace viommu

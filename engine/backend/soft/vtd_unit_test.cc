@@ -30,7 +30,7 @@ class VtdUnitTest : public testing::Test {
   VtdUnitTest() {
     const auto window = *memory_.AddWindow(64 * kPage, kPage);
     arena_ = std::make_unique<TableArena>(window.data, window.base, window.size_bytes);
-    unit_ = *VtdUnit::Create(IommuSpec{}, {kLow, kHigh}, &memory_, arena_.get());
+    unit_ = *VtdUnit::Create(IommuSpec{}, {{kLow}, {kHigh}}, &memory_, arena_.get());
     EXPECT_TRUE(unit_->EnableTranslation().ok());
   }
 
@@ -152,7 +152,7 @@ TEST_F(VtdUnitTest, RunsOutOfTableMemoryWithoutALeak) {
   for (uint64_t pages = 1; pages < 10; ++pages) {
     const auto window = *memory_.AddWindow(pages * kPage, 2 * kPage);
     TableArena small(window.data, window.base, window.size_bytes);
-    const auto made = VtdUnit::Create(IommuSpec{}, {kLow, kHigh}, &memory_, &small);
+    const auto made = VtdUnit::Create(IommuSpec{}, {{kLow}, {kHigh}}, &memory_, &small);
     EXPECT_EQ(made.status().code(), absl::StatusCode::kResourceExhausted) << pages;
     EXPECT_EQ(small.pages_in_use(), 0u);
   }

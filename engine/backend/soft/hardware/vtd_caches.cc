@@ -14,15 +14,32 @@ void EraseRange(Map& map, uint64_t first, uint64_t last) {
   if (!map.empty()) map.erase(map.lower_bound(first), map.upper_bound(last));
 }
 
+template <typename Map>
+void ErasePasidRange(Map& map, uint32_t pasid, uint64_t first, uint64_t last) {
+  if (!map.empty()) map.erase(map.lower_bound({pasid, first}), map.upper_bound({pasid, last}));
+}
+
+// The leaf of any size in maps by level.
+template <typename Maps>
+const CachedLeaf* FindLeafIn(const Maps& maps, uint64_t address) {
+  for (int level = 1; level <= kMaxLeafLevel; ++level) {
+    if (maps[level].empty()) continue;
+    if (const auto* leaf = FindOrNull(maps[level], address >> LevelShift(level))) return leaf;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 const CachedLeaf* DomainCache::FindLeaf(uint32_t pasid, uint64_t address) const {
+  if (const CachedLeaf* leaf = FindLeafIn(leaves_, address)) return leaf;
   for (int level = 1; level <= kMaxLeafLevel; ++level) {
-    if (leaves_[level].empty()) continue;
-    if (const auto* leaf = FindOrNull(leaves_[level], address >> LevelShift(level))) return leaf;
+    if (first_leaves_[level].empty()) continue;
+    const PasidKey key(pasid, address >> LevelShift(level));
+    if (const auto* leaf = FindOrNull(first_leaves_[level], key)) return leaf;
   }
   if (pass_through_.empty()) return nullptr;
-  return FindOrNull(pass_through_, PassThroughKey(pasid, address >> kPageShift));
+  return FindOrNull(pass_through_, PasidKey(pasid, address >> kPageShift));
 }
 
 void DomainCache::InsertLeaf(uint64_t address, const CachedLeaf& leaf) {
@@ -32,7 +49,12 @@ void DomainCache::InsertLeaf(uint64_t address, const CachedLeaf& leaf) {
 void DomainCache::InsertPassThrough(uint32_t pasid, uint64_t address) {
   const uint64_t page = address >> kPageShift;
   const CachedLeaf leaf{PhysAddr{page << kPageShift}, true, true, 1};
-  pass_through_.insert_or_assign(PassThroughKey(pasid, page), leaf);
+  pass_through_.insert_or_assign(PasidKey(pasid, page), leaf);
+}
+
+void DomainCache::InsertFirstStageLeaf(uint32_t pasid, uint64_t address, const CachedLeaf& leaf) {
+  const PasidKey key(pasid, address >> LevelShift(leaf.level));
+  first_leaves_[leaf.level].insert_or_assign(key, leaf);
 }
 
 // All the addresses that one table of `level` resolves share the bits above one entry of the next.
@@ -45,9 +67,31 @@ void DomainCache::InsertTable(int level, uint64_t address, const CachedTable& ta
   tables_[level].insert_or_assign(address >> LevelShift(level + 1), table);
 }
 
+const CachedFirstStageTable* DomainCache::FindFirstStageTable(uint32_t pasid, int level,
+                                                              uint64_t address) const {
+  if (first_tables_[level].empty()) return nullptr;
+  return FindOrNull(first_tables_[level], PasidKey(pasid, address >> LevelShift(level + 1)));
+}
+
+void DomainCache::InsertFirstStageTable(uint32_t pasid, int level, uint64_t address,
+                                        const CachedFirstStageTable& table) {
+  first_tables_[level].insert_or_assign(PasidKey(pasid, address >> LevelShift(level + 1)), table);
+}
+
+const CachedLeaf* DomainCache::FindInner(uint64_t address) const {
+  return FindLeafIn(inner_leaves_, address);
+}
+
+void DomainCache::InsertInner(uint64_t address, const CachedLeaf& leaf) {
+  inner_leaves_[leaf.level].insert_or_assign(address >> LevelShift(leaf.level), leaf);
+}
+
 void DomainCache::DropRange(const IovaRange& range, bool leaves_only) {
   for (int level = 1; level <= kMaxLeafLevel; ++level) {
-    EraseRange(leaves_[level], range.first >> LevelShift(level), range.last >> LevelShift(level));
+    const int shift = LevelShift(level);
+    EraseRange(leaves_[level], range.first >> shift, range.last >> shift);
+    EraseRange(inner_leaves_[level], range.first >> shift, range.last >> shift);
+    first_leaves_[level].clear();
   }
   for (auto it = pass_through_.begin(); it != pass_through_.end();) {
     it = range.Contains(it->first.second << kPageShift) ? pass_through_.erase(it) : ++it;
@@ -56,12 +100,25 @@ void DomainCache::DropRange(const IovaRange& range, bool leaves_only) {
   for (int level = 1; level < kMaxLevels; ++level) {
     const int shift = LevelShift(level + 1);
     EraseRange(tables_[level], range.first >> shift, range.last >> shift);
+    first_tables_[level].clear();
   }
 }
 
-void DomainCache::DropPassThrough(uint32_t pasid) {
-  pass_through_.erase(pass_through_.lower_bound({pasid, 0}),
-                      pass_through_.upper_bound({pasid, kMaxAddress}));
+void DomainCache::DropPasid(uint32_t pasid) {
+  ErasePasidRange(pass_through_, pasid, 0, kMaxAddress);
+  DropPasidRange(pasid, {0, kMaxAddress}, false);
+}
+
+void DomainCache::DropPasidRange(uint32_t pasid, const IovaRange& range, bool leaves_only) {
+  for (int level = 1; level <= kMaxLeafLevel; ++level) {
+    const int shift = LevelShift(level);
+    ErasePasidRange(first_leaves_[level], pasid, range.first >> shift, range.last >> shift);
+  }
+  if (leaves_only) return;
+  for (int level = 1; level < kMaxLevels; ++level) {
+    const int shift = LevelShift(level + 1);
+    ErasePasidRange(first_tables_[level], pasid, range.first >> shift, range.last >> shift);
+  }
 }
 
 const ContextEntry* TranslationCaches::FindContext(uint16_t source_id) const {

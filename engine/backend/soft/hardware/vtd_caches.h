@@ -6,9 +6,15 @@
 // Drop... takes away is VT-d 6.5.2, as summarised at the methods.
 //
 // Tags (VT-d 6.2): context entries by source-id; PASID entries by source-id and PASID; second-stage
-// leaves and tables by domain-id alone; pass-through by domain-id and PASID. A lookup in the IOTLB
-// does not ask which type the PASID entry has now: what one left behind under its tags, the next
-// one with the same tags finds.
+// leaves and tables by domain-id alone, also those that nested walks meet; pass-through,
+// first-stage and nested leaves and first-stage tables by domain-id and PASID. A lookup in the
+// IOTLB does not ask which type the PASID entry has now: what one left behind under its tags, the
+// next one with the same tags finds.
+//
+// A nested leaf holds the whole way from the device's address to memory, and first-stage tables
+// hold addresses of the second stage, whose own translations are remembered apart ("inner"): so a
+// changed second stage stays in use until all three are gone, which no PASID-selective invalidation
+// does.
 //
 // Thread-compatible: the VtdModel holds its lock.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_CACHES_H_
@@ -32,19 +38,32 @@ constexpr int kPageShift = 12;
 // Address bits below what one entry of a table of `level` covers.
 constexpr int LevelShift(int level) { return kPageShift + 9 * (level - 1); }
 
-// A page, with the permissions of the whole walk that led to it.
+// A page, with the permissions of the whole walk that led to it. Those of a first stage are kept
+// apart, since they mean different things to users and supervisors.
 struct CachedLeaf {
   PhysAddr page;  // First byte.
   bool read = false;
   bool write = false;
   int level = 1;
+  bool user = true;         // First stage: U/S.
+  bool first_write = true;  // First stage: R/W.
+  // The entries that hold it are marked dirty or need not be: a write may use it. Other writes walk
+  // again.
+  bool dirty = true;
 };
 
-// A lower table, with the permissions of the walk down to it.
+// A lower second-stage table, with the permissions of the walk down to it.
 struct CachedTable {
   PhysAddr table;
   bool read = false;
   bool write = false;
+};
+
+// A lower first-stage table. Of a nested one the address is one of the second stage.
+struct CachedFirstStageTable {
+  PhysAddr table;
+  bool user = true;
+  bool write = true;
 };
 
 // All that is remembered under one domain-id.
@@ -54,23 +73,45 @@ class DomainCache {
   const CachedLeaf* FindLeaf(uint32_t pasid, uint64_t address) const;
   void InsertLeaf(uint64_t address, const CachedLeaf& leaf);
   void InsertPassThrough(uint32_t pasid, uint64_t address);
+  // Of a first stage or a nested translation.
+  void InsertFirstStageLeaf(uint32_t pasid, uint64_t address, const CachedLeaf& leaf);
 
   // The table of `level` that `address` is looked up in.
   const CachedTable* FindTable(int level, uint64_t address) const;
   void InsertTable(int level, uint64_t address, const CachedTable& table);
+  const CachedFirstStageTable* FindFirstStageTable(uint32_t pasid, int level,
+                                                   uint64_t address) const;
+  void InsertFirstStageTable(uint32_t pasid, int level, uint64_t address,
+                             const CachedFirstStageTable& table);
 
-  // IOTLB page-selective: second-stage and pass-through leaves that overlap the range. Tables on
-  // the way to it go too unless the hint (IH) says that only leaves changed.
+  // What a nested walk knows about the second stage: where one of its input addresses leads to.
+  const CachedLeaf* FindInner(uint64_t address) const;
+  void InsertInner(uint64_t address, const CachedLeaf& leaf);
+
+  // IOTLB page-selective: second-stage, inner and pass-through leaves that overlap the range, and
+  // all first-stage and nested leaves. Second-stage tables on the way to the range and all
+  // first-stage tables go too unless the hint (IH) says that only leaves changed.
   void DropRange(const IovaRange& range, bool leaves_only);
-  // PASID-selective: pass-through of that PASID, nothing of the second stage.
-  void DropPassThrough(uint32_t pasid);
+  // PASID-selective: what carries the PASID, so nothing of the second stage.
+  void DropPasid(uint32_t pasid);
+  // PASID page-selective: first-stage and nested leaves that overlap the range, and unless
+  // `leaves_only` the first-stage tables on the way to it. No pass-through.
+  void DropPasidRange(uint32_t pasid, const IovaRange& range, bool leaves_only);
 
  private:
-  using PassThroughKey = std::pair<uint32_t, uint64_t>;  // PASID, page number.
+  using PasidKey = std::pair<uint32_t, uint64_t>;  // PASID, address without its low bits.
+  template <typename Value>
+  using ByAddress = absl::btree_map<uint64_t, Value>;
+  template <typename Value>
+  using ByPasid = absl::btree_map<PasidKey, Value>;
 
-  std::array<absl::btree_map<uint64_t, CachedLeaf>, kMaxLeafLevel + 1> leaves_;  // By level.
-  std::array<absl::btree_map<uint64_t, CachedTable>, kMaxLevels> tables_;        // By level.
-  absl::btree_map<PassThroughKey, CachedLeaf> pass_through_;
+  // Arrays are by level.
+  std::array<ByAddress<CachedLeaf>, kMaxLeafLevel + 1> leaves_;
+  std::array<ByAddress<CachedTable>, kMaxLevels> tables_;
+  std::array<ByAddress<CachedLeaf>, kMaxLeafLevel + 1> inner_leaves_;
+  ByPasid<CachedLeaf> pass_through_;
+  std::array<ByPasid<CachedLeaf>, kMaxLeafLevel + 1> first_leaves_;
+  std::array<ByPasid<CachedFirstStageTable>, kMaxLevels> first_tables_;
 };
 
 class TranslationCaches {

@@ -3,9 +3,8 @@
 //
 // Source of positions: VT-d 11.4.2 (CAP) and 11.4.3 (ECAP), Linux intel/iommu.h (cap_*, ecap_*).
 // A feature that the model does not have is not advertised, whatever the configuration asks for:
-// first-stage and nested translation (FLTS, NEST), device TLBs (DT), page requests (PRS, PDS),
-// interrupt remapping (IR), accessed/dirty bits (SLADS), supervisor and execute requests (SRS, ERS,
-// EAFS) and caching mode (CM).
+// page requests (PRS; draining them, PDS, is offered: there are none), interrupt remapping (IR),
+// execute requests (ERS), memory types (MTS) and caching mode (CM).
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_CAPABILITIES_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_CAPABILITIES_H_
 
@@ -36,26 +35,39 @@ class Capabilities {
   int guest_address_width() const { return static_cast<int>(Field(cap_, 21, 16)) + 1; }  // MGAW
   // CAP.SLLPS: leaves at level 2 (2 MiB) and level 3 (1 GiB).
   bool supports_leaf(int level) const { return level == 1 || (cap_ & Bit(34 + level - 2)); }
-  bool page_selective() const { return cap_ & Bit(39); }                                // PSI
+  bool page_selective() const { return cap_ & Bit(39); }  // PSI
+  // A first stage: leaves of 1 GiB (FL1GP; 2 MiB are always there) and 5 levels (FL5LP).
+  bool supports_first_stage_leaf(int level) const { return level <= 2 || (cap_ & Bit(56)); }
+  bool supports_first_stage_levels(int levels) const {
+    return levels == 4 || (levels == 5 && (cap_ & Bit(60)));
+  }
   int max_address_mask() const { return static_cast<int>(Field(cap_, 53, 48)); }        // MAMV
   uint32_t fault_records_offset() const { return Field(cap_, 33, 24) * 16; }            // FRO
   int fault_record_count() const { return static_cast<int>(Field(cap_, 47, 40)) + 1; }  // NFR
 
-  bool queued_invalidation() const { return ecap_ & Bit(1); }  // QI
-  bool pass_through() const { return ecap_ & Bit(6); }         // PT
-  bool snoop_control() const { return ecap_ & Bit(7); }        // SC
-  bool pasids() const { return ecap_ & Bit(40); }              // PASID
-  bool scalable_mode() const { return ecap_ & Bit(43); }       // SMTS
-  bool second_stage() const { return ecap_ & Bit(46); }        // SLTS
-  bool coherent_walk() const { return ecap_ & Bit(48); }       // SMPWC
-  bool rid_pasid() const { return ecap_ & Bit(49); }           // RPS
+  bool queued_invalidation() const { return ecap_ & Bit(1); }                    // QI
+  bool device_tlbs() const { return ecap_ & Bit(2); }                            // DT
+  bool pass_through() const { return ecap_ & Bit(6); }                           // PT
+  bool snoop_control() const { return ecap_ & Bit(7); }                          // SC
+  bool nesting() const { return ecap_ & Bit(26); }                               // NEST
+  bool supervisor_requests() const { return ecap_ & Bit(31); }                   // SRS
+  bool extended_access() const { return ecap_ & Bit(34); }                       // EAFS
+  int pasid_bits() const { return static_cast<int>(Field(ecap_, 39, 35)) + 1; }  // PSS
+  bool pasids() const { return ecap_ & Bit(40); }                                // PASID
+  bool page_request_drain() const { return ecap_ & Bit(42); }                    // PDS
+  bool scalable_mode() const { return ecap_ & Bit(43); }                         // SMTS
+  bool second_stage_dirty() const { return ecap_ & Bit(45); }                    // SLADS
+  bool second_stage() const { return ecap_ & Bit(46); }                          // SLTS
+  bool first_stage() const { return ecap_ & Bit(47); }                           // FLTS
+  bool coherent_walk() const { return ecap_ & Bit(48); }                         // SMPWC
+  bool rid_pasid() const { return ecap_ & Bit(49); }                             // RPS
 
  private:
   static constexpr uint64_t kCapSupported = Bits(2, 0) | Bit(4) | Bits(11, 9) | Bits(21, 16) |
                                             Bits(35, 34) | Bit(39) | Bits(33, 24) | Bits(47, 40) |
-                                            Bits(53, 48) | Bits(55, 54);
-  static constexpr uint64_t kEcapSupported =
-      Bits(1, 0) | Bits(7, 6) | Bits(39, 35) | Bit(40) | Bit(43) | Bit(46) | Bits(49, 48);
+                                            Bits(56, 48) | Bit(60);
+  static constexpr uint64_t kEcapSupported = Bits(2, 0) | Bits(7, 6) | Bit(26) | Bit(31) | Bit(34) |
+                                             Bits(40, 35) | Bit(42) | Bit(43) | Bits(49, 45);
 
   uint64_t cap_;
   uint64_t ecap_;

@@ -9,6 +9,8 @@
 #include "absl/types/span.h"
 #include "engine/backend/soft/hardware/vtd_model.h"
 #include "engine/backend/soft/hardware/vtd_test_world.h"
+#include "engine/backend/soft/hardware/vtd_two_stage_world.h"
+#include "engine/base/address.h"
 #include "gtest/gtest.h"
 
 namespace viommu::hardware {
@@ -49,6 +51,41 @@ TEST(VtdConcurrencyTest, LeavesAPageAloneOnceTheWaitDescriptorIsConsumed) {
   stop.store(true);
   for (std::thread& thread : devices) thread.join();
   EXPECT_EQ(world.model->Read32(0x34), 0u);
+}
+
+// The unit marks an entry while software changes other bits of it: neither loses what the other
+// did, and a write never goes unmarked.
+TEST(VtdConcurrencyTest, MarksEntriesWithoutLosingWhatSoftwareStores) {
+  constexpr uint64_t kDirty = 1 << 6, kCount = 1ull << 52, kCounted = 0x7ffull << 52;
+  TwoStageWorld world(/*nested=*/false);
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> dirty_seen{0};
+  uint64_t added = 0;
+  std::thread software([&] {
+    while (!stop.load()) {
+      uint64_t old = world.Load(world.first_4k);
+      // Counts in the bits left to software, and takes the dirty mark away.
+      uint64_t next = ((old + kCount) & kCounted) | (old & ~kCounted & ~kDirty);
+      if (!world.memory.Exchange64(PhysAddr{world.first_4k}, old, next)) continue;
+      if ((old & kDirty) != 0) dirty_seen.fetch_add(1);
+      ++added;
+    }
+  });
+  uint64_t written = 0;
+  while (written < 2000 || dirty_seen.load() == 0) {
+    world.Submit(6 | 2 << 4 | uint64_t{TwoStageWorld::kGuestDomain} << 16 |
+                 uint64_t{TwoStageWorld::kGuestPasid} << 32);
+    const uint64_t before = dirty_seen.load();
+    ASSERT_TRUE(world.model->Translate(TwoStageWorld::Write(World::kIova4K)).ok());
+    ++written;
+    // The mark stands until software has seen it.
+    while ((world.Load(world.first_4k) & kDirty) == 0 && dirty_seen.load() == before) {
+      std::this_thread::yield();
+    }
+  }
+  stop.store(true);
+  software.join();
+  EXPECT_EQ((world.Load(world.first_4k) & kCounted) / kCount, added & 0x7ff);
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ struct Counters {
   uint64_t context_hits = 0, context_misses = 0;
   uint64_t pasid_hits = 0, pasid_misses = 0;
   uint64_t iotlb_hits = 0, iotlb_misses = 0;
+  uint64_t device_tlb_hits = 0, device_tlb_misses = 0;
 
   uint64_t interrupt_messages = 0;  // Writes of devices to the interrupt address range.
 };

@@ -22,6 +22,8 @@ absl::string_view FaultReasonName(uint8_t reason) {
       return "SCT.2: context entry not present";
     case kContextReserved:
       return "SCT.3: reserved bit set in context entry";
+    case kDeviceTlbDisabled:
+      return "SCT.5: translation or translated request, but no device TLB is enabled";
     case kPasidRequestsDisabled:
       return "SCT.6: request with PASID, but PASIDs are not enabled";
     case kPasidBeyondDirectory:
@@ -42,6 +44,24 @@ absl::string_view FaultReasonName(uint8_t reason) {
       return "SPT.3: reserved bit set in PASID-table entry";
     case kPasidEntryInvalid:
       return "SPT.4: PASID-table entry programmed wrongly";
+    case kSupervisorDisabled:
+      return "SPT.6: privileged request, but none are enabled";
+    case kFirstLowerFetchError:
+      return "SFS.1: first-stage entry cannot be read";
+    case kFirstNotPresent:
+      return "SFS.2: first-stage entry not present";
+    case kFirstReserved:
+      return "SFS.3: reserved bit set in first-stage entry";
+    case kFirstTopFetchError:
+      return "SFS.4: top first-stage table cannot be read";
+    case kFirstTableBeyondWidth:
+      return "SFS.5: first-stage entry beyond the second-stage width";
+    case kFirstTopTableDenied:
+      return "SFS.6: second stage does not permit reading the top first-stage table";
+    case kFirstLowerTableDenied:
+      return "SFS.7: second stage does not permit reading a first-stage entry";
+    case kFirstUpdateDenied:
+      return "SFS.8: second stage does not permit marking a first-stage entry";
     case kLowerTableFetchError:
       return "SSS.1: second-stage entry cannot be read";
     case kPageNotPresent:
@@ -50,6 +70,12 @@ absl::string_view FaultReasonName(uint8_t reason) {
       return "SSS.3: reserved bit set in second-stage entry";
     case kTopTableFetchError:
       return "SSS.4: top second-stage table cannot be read";
+    case kUpdateNotSnooped:
+      return "SSS.5: second-stage entry to be marked, but walks are not snooped";
+    case kNotCanonical:
+      return "SGN.1: address not canonical";
+    case kUserDenied:
+      return "SGN.2: page for privileged requests only";
     case kInputBeyondWidth:
       return "SGN.5: address beyond the second-stage width";
     case kWriteDenied:
@@ -58,6 +84,8 @@ absl::string_view FaultReasonName(uint8_t reason) {
       return "SGN.7: read not permitted";
     case kInterruptRange:
       return "SGN.8: access to the interrupt address range";
+    case kFirstUpdateNotSnooped:
+      return "SFS.9: first-stage entry to be marked, but walks are not snooped";
   }
   return "unknown fault reason";
 }
@@ -67,6 +95,24 @@ bool IsQualified(uint8_t reason) {
   // error, not the device's, and is always told.
   if (reason >= kRootAddressInvalid && reason <= kContextFetchError) return false;
   return reason != kPasidDirectoryFetchError && reason != kPasidEntryFetchError;
+}
+
+bool IsRecoverable(uint8_t reason) {
+  switch (reason) {
+    case kFirstNotPresent:
+    case kFirstTableBeyondWidth:
+    case kFirstTopTableDenied:
+    case kFirstLowerTableDenied:
+    case kFirstUpdateDenied:
+    case kPageNotPresent:
+    case kNotCanonical:
+    case kUserDenied:
+    case kInputBeyondWidth:
+    case kWriteDenied:
+    case kReadDenied:
+      return true;
+  }
+  return false;
 }
 
 }  // namespace viommu::hardware

@@ -18,6 +18,8 @@ constexpr uint32_t kEventPending = 1u << 30;  // IP
 constexpr uint64_t kPasidPresent = uint64_t{1} << 31;
 constexpr int kReasonShift = 32;
 constexpr int kPasidShift = 40;
+constexpr int kAddressTypeShift = 60;
+constexpr uint64_t kPrivileged = uint64_t{1} << 29;
 constexpr uint64_t kIsRead = uint64_t{1} << 62;
 constexpr uint64_t kRecordFault = uint64_t{1} << 63;
 constexpr uint64_t kPageMask = ~uint64_t{0xfff};
@@ -39,7 +41,9 @@ void FaultRegisters::Record(const Request& request, FaultReason reason, Counters
   if (!request.write) record.high |= kIsRead;
   if (request.pasid.has_value()) {
     record.high |= kPasidPresent | uint64_t{*request.pasid} << kPasidShift;
+    if (request.privileged) record.high |= kPrivileged;
   }
+  record.high |= static_cast<uint64_t>(request.type) << kAddressTypeShift;
   next_ = (next_ + 1) % records_.size();
   ++counters->faults_recorded;
   RaiseEvent(earlier_unserved, counters);

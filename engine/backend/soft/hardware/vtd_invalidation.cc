@@ -11,6 +11,14 @@ constexpr uint64_t kIotlbReserved0 = 0xffffffff0000ff00;
 constexpr uint64_t kPasidIotlbReserved0 = 0xfff000000000f1c0;
 constexpr uint64_t kPasidCacheReserved0 = 0xfff000000000f1c0;
 constexpr uint64_t kAddressReserved1 = 0xf80;  // AM 5:0, IH 6, ADDR 63:12.
+// Queue depth and the physical function throttle only, which the model has no need of.
+constexpr uint64_t kDeviceTlbReserved0 = Bits(8, 4) | Bits(31, 21) | Bits(51, 48);
+constexpr uint64_t kDeviceTlbReserved1 = Bits(11, 1);
+constexpr uint64_t kPasidDeviceTlbReserved1 = Bits(10, 1);
+
+constexpr uint64_t kDeviceTlbSize = Bit(0);         // S of type 3,
+constexpr uint64_t kPasidDeviceTlbSize = Bit(11);   // of type 8.
+constexpr uint64_t kPasidDeviceTlbGlobal = Bit(0);  // G: whatever the PASID.
 
 constexpr uint64_t kInvalidationHint = Bit(6);  // IH: only leaves changed.
 
@@ -29,6 +37,16 @@ IovaRange PageRange(const Descriptor& d) {
   if (shift >= 64) return {0, kMaxAddress};
   const uint64_t first = d.word[1] >> shift << shift;
   return {first, first | ((uint64_t{1} << shift) - 1)};
+}
+
+// One page, or with S as many as the lowest zero among the address bits says, itself included.
+IovaRange DeviceTlbRange(uint64_t word1, bool sized) {
+  const uint64_t address = word1 & Bits(63, 12);
+  if (!sized) return {address, address | Bits(11, 0)};
+  int top = kPageShift;
+  while (top < 64 && (address & Bit(top))) ++top;
+  if (top >= 63) return {0, kMaxAddress};
+  return {address & ~Bits(top, 0), address | Bits(top, 0)};
 }
 
 bool ApplyContextCache(const Descriptor& d, TranslationCaches* caches) {
@@ -73,12 +91,35 @@ bool ApplyPasidIotlb(const Descriptor& d, TranslationCaches* caches) {
   if (HasReservedBits(d, kPasidIotlbReserved0, kAddressReserved1)) return false;
   switch (Granularity(d)) {
     case 2:
-      caches->domain(DomainId(d)).DropPassThrough(Pasid(d));
+      caches->domain(DomainId(d)).DropPasid(Pasid(d));
       return true;
-    case 3:  // Pages of a first stage, which the model does not have.
+    case 3:
+      caches->domain(DomainId(d))
+          .DropPasidRange(Pasid(d), PageRange(d), d.word[1] & kInvalidationHint);
       return true;
   }
   return false;
+}
+
+bool ApplyDeviceTlb(const Descriptor& d, DeviceTlbs* device_tlbs) {
+  if (HasReservedBits(d, kDeviceTlbReserved0, kDeviceTlbReserved1)) return false;
+  const auto tlb = device_tlbs->find(static_cast<uint16_t>(Field(d.word[0], 47, 32)));
+  if (tlb == device_tlbs->end()) return true;
+  tlb->second.DropWithoutPasid(DeviceTlbRange(d.word[1], d.word[1] & kDeviceTlbSize));
+  return true;
+}
+
+bool ApplyPasidDeviceTlb(const Descriptor& d, DeviceTlbs* device_tlbs) {
+  if (HasReservedBits(d, 0, kPasidDeviceTlbReserved1)) return false;
+  const auto tlb = device_tlbs->find(static_cast<uint16_t>(Field(d.word[0], 31, 16)));
+  if (tlb == device_tlbs->end()) return true;
+  const IovaRange range = DeviceTlbRange(d.word[1], d.word[1] & kPasidDeviceTlbSize);
+  if (d.word[1] & kPasidDeviceTlbGlobal) {
+    tlb->second.DropAllPasids(range);
+  } else {
+    tlb->second.DropPasid(Pasid(d), range);
+  }
+  return true;
 }
 
 bool ApplyPasidCache(const Descriptor& d, TranslationCaches* caches) {
@@ -100,7 +141,7 @@ bool ApplyPasidCache(const Descriptor& d, TranslationCaches* caches) {
 }  // namespace
 
 bool ApplyInvalidation(const Descriptor& descriptor, const Capabilities& capabilities,
-                       TranslationCaches* caches) {
+                       TranslationCaches* caches, DeviceTlbs* device_tlbs) {
   switch (descriptor.type()) {
     case kContextCache:
       return ApplyContextCache(descriptor, caches);
@@ -108,6 +149,10 @@ bool ApplyInvalidation(const Descriptor& descriptor, const Capabilities& capabil
       return ApplyIotlb(descriptor, capabilities, caches);
     case kPasidIotlb:
       return ApplyPasidIotlb(descriptor, caches);
+    case kDeviceTlb:
+      return capabilities.device_tlbs() && ApplyDeviceTlb(descriptor, device_tlbs);
+    case kPasidDeviceTlb:
+      return capabilities.device_tlbs() && ApplyPasidDeviceTlb(descriptor, device_tlbs);
     case kPasidCache:
       return ApplyPasidCache(descriptor, caches);
   }

@@ -2,8 +2,8 @@
 // takes out of the caches.
 //
 // Sources: VT-d 6.5.2 (descriptors), Linux intel/iommu.h (QI_*) and QEMU intel_iommu_internal.h
-// (reserved masks). Types 3, 4, 8 and 9 (device TLBs, interrupt entries, page-group responses)
-// belong to features that the model does not offer, so they are unknown to it.
+// (reserved masks). Types 4 and 9 (interrupt entries, page-group responses) belong to features that
+// the model does not offer, so they are unknown to it; 3 and 8 are without ECAP.DT.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_INVALIDATION_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_INVALIDATION_H_
 
@@ -11,6 +11,7 @@
 
 #include "engine/backend/soft/hardware/vtd_caches.h"
 #include "engine/backend/soft/hardware/vtd_capabilities.h"
+#include "engine/backend/soft/hardware/vtd_device_tlb.h"
 
 namespace viommu::hardware {
 
@@ -24,16 +25,19 @@ struct Descriptor {
 enum DescriptorType : uint64_t {
   kContextCache = 1,
   kIotlb = 2,
+  kDeviceTlb = 3,
   kWait = 5,
   kPasidIotlb = 6,
   kPasidCache = 7,
+  kPasidDeviceTlb = 8,
 };
 
 // Drops what `descriptor`, of any type but kWait, covers. False, with nothing dropped, when it is
-// no valid descriptor: unknown type or granularity, a reserved bit set, an address mask above
-// CAP.MAMV, or page-selective without CAP.PSI.
+// no valid descriptor: unknown type or granularity, a reserved bit set, and for type 2 an
+// address mask above CAP.MAMV, or page-selective without CAP.PSI. A function that has no device TLB
+// has nothing to drop and answers at once.
 bool ApplyInvalidation(const Descriptor& descriptor, const Capabilities& capabilities,
-                       TranslationCaches* caches);
+                       TranslationCaches* caches, DeviceTlbs* device_tlbs);
 
 }  // namespace viommu::hardware
 

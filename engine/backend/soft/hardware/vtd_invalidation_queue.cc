@@ -12,10 +12,10 @@ constexpr uint64_t kBaseFields = Bits(63, 11) | Bits(2, 0);
 constexpr uint32_t kTailField = static_cast<uint32_t>(Bits(18, 4));
 
 // Wait descriptor. FN (6) has nothing to do: descriptors are consumed one after the other anyway.
-// PD (7) needs ECAP.PDS, which the model never has.
-constexpr uint64_t kWaitInterrupt = Bit(4);    // IF
-constexpr uint64_t kWaitStatusWrite = Bit(5);  // SW
-constexpr uint64_t kWaitReserved0 = Bits(31, 7);
+constexpr uint64_t kWaitInterrupt = Bit(4);     // IF
+constexpr uint64_t kWaitStatusWrite = Bit(5);   // SW
+constexpr uint64_t kWaitPageRequests = Bit(7);  // PD: needs ECAP.PDS. There never are any.
+constexpr uint64_t kWaitReserved0 = Bits(31, 8);
 constexpr uint64_t kWaitReserved1 = Bits(1, 0);
 
 }  // namespace
@@ -70,12 +70,14 @@ bool InvalidationQueue::Fetch(Descriptor* descriptor) const {
 
 bool InvalidationQueue::Consume(const Descriptor& descriptor) {
   if (descriptor.type() == kWait) return ConsumeWait(descriptor);
-  return ApplyInvalidation(descriptor, capabilities_, &warm_.caches);
+  return ApplyInvalidation(descriptor, capabilities_, &warm_.caches, &warm_.device_tlbs);
 }
 
 bool InvalidationQueue::ConsumeWait(const Descriptor& descriptor) {
   const uint64_t* word = descriptor.word;
-  if ((word[0] & kWaitReserved0) || (word[1] & kWaitReserved1) || word[2] || word[3]) return false;
+  uint64_t reserved0 = kWaitReserved0;
+  if (!capabilities_.page_request_drain()) reserved0 |= kWaitPageRequests;
+  if ((word[0] & reserved0) || (word[1] & kWaitReserved1) || word[2] || word[3]) return false;
   if (word[0] & kWaitStatusWrite) {
     const auto data = static_cast<uint32_t>(Field(word[0], 63, 32));
     if (!memory_.Store32(PhysAddr{word[1]}, data)) return false;

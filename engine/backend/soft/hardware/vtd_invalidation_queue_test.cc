@@ -124,11 +124,13 @@ TEST(VtdInvalidationQueueTest, RefusesEveryReservedBit) {
       {"wait", 5, 0, {0xffffff80, 0x3, all, all}},
       {"PASID IOTLB", 6 | 3 << 4, 0x1000, {0xfff000000000ffc0, 0xf80, all, all}},
       {"PASID cache", 7, 0, {0xfff000000000ffc0, all, all, all}},
+      {"device TLB", 3, 0x1000, {0x000f0000ffe00ff0, 0xffe, all, all}},
+      {"PASID device TLB", 8, 0x1000, {0xe00, 0x7fe, all, all}},
   };
   for (const auto& c : kCases) {
     for (int bit = 0; bit < 256; ++bit) {
       if (!(c.reserved[bit / 64] & 1ull << bit % 64)) continue;
-      World world;
+      World world(kTestCap, kTestEcap | 1ull << 2);
       world.Submit(c.word0, c.word1);
       EXPECT_FALSE(world.QueueError()) << c.name;
       uint64_t word[4] = {c.word0, c.word1};
@@ -150,9 +152,12 @@ TEST(VtdInvalidationQueueTest, AcceptsEveryBitThatIsNotReserved) {
       {"wait", 0xffffffff00000055, ~3ull},
       {"PASID IOTLB", 0xfffffffff0036, ~0xf80ull},
       {"PASID cache", 0xfffffffff0037, 0},
+      {"device TLB", 0xfff0ffff001ff003, ~0xffeull},
+      {"PASID device TLB", 0xfffffffffffff1f8, ~0x7feull},
+      {"wait for page requests", 0xffffffff000000d5, ~3ull},
   };
   for (const auto& c : kCases) {
-    World world;
+    World world(kTestCap, kTestEcap | 1ull << 2 | 1ull << 42);
     world.Submit(c.word0, c.word1);
     EXPECT_FALSE(world.QueueError()) << c.name;
   }

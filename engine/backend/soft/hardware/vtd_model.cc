@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/backend/soft/hardware/vtd_device_tlb.h"
+
 namespace viommu::hardware {
 namespace {
 
@@ -148,6 +150,15 @@ bool VtdModel::InFaultRecords(uint32_t offset) const {
   return first != 0 && offset >= first && offset - first < faults_.records_bytes();
 }
 
+void VtdModel::SetDeviceTlb(uint16_t source_id, bool on) {
+  absl::MutexLock lock(&mutex_);
+  if (on) {
+    warm_.device_tlbs.try_emplace(source_id);
+  } else {
+    warm_.device_tlbs.erase(source_id);
+  }
+}
+
 VtdModel::Translation VtdModel::TranslateLocked(const Request& request) {
   bool fault_disable = false;
   const Translation translation =
@@ -156,11 +167,42 @@ VtdModel::Translation VtdModel::TranslateLocked(const Request& request) {
     if (translation.is_interrupt) ++warm_.counters.interrupt_messages;
     return translation;
   }
+  const bool asked = request.type == AddressType::kTranslationRequest;
+  if (asked && IsRecoverable(translation.fault_reason)) return translation;
   ++warm_.counters.faults[translation.fault_reason];
   if (!fault_disable || !IsQualified(translation.fault_reason)) {
     faults_.Record(request, static_cast<FaultReason>(translation.fault_reason), &warm_.counters);
   }
   return translation;
+}
+
+VtdModel::Translation VtdModel::TranslateThroughDeviceTlb(const Request& request) {
+  const auto tlb = warm_.device_tlbs.find(request.source_id);
+  const bool applies = enabled_ && request.type == AddressType::kUntranslated &&
+                       tlb != warm_.device_tlbs.end() && !IsInterruptMessage(request);
+  if (!applies) return TranslateLocked(request);
+  const auto permits = [&](const DeviceTranslation& known) {
+    return request.write ? known.write : known.read;
+  };
+  const DeviceTranslation* known = tlb->second.Find(request);
+  if (known != nullptr && permits(*known)) {
+    ++warm_.counters.device_tlb_hits;
+  } else {
+    ++warm_.counters.device_tlb_misses;
+    Request ask = request;
+    ask.type = AddressType::kTranslationRequest;
+    const Translation answer = TranslateLocked(ask);
+    if (!answer.ok()) {
+      return IsRecoverable(answer.fault_reason) ? TranslateLocked(request) : answer;
+    }
+    tlb->second.Insert(request, answer);
+    known = tlb->second.Find(request);
+  }
+  Request translated = request;
+  translated.type = AddressType::kTranslated;
+  translated.address =
+      known->page.value | (request.address & ((uint64_t{1} << known->page_shift) - 1));
+  return TranslateLocked(translated);
 }
 
 VtdModel::Translation VtdModel::Translate(const Request& request) {
@@ -189,7 +231,7 @@ VtdModel::Outcome VtdModel::Access(const Request& request, absl::Span<char> data
 
 bool VtdModel::AccessPage(const Request& request, absl::Span<char> data, Outcome* outcome) {
   absl::MutexLock lock(&mutex_);
-  const Translation translation = TranslateLocked(request);
+  const Translation translation = TranslateThroughDeviceTlb(request);
   outcome->fault_reason = translation.fault_reason;
   if (!translation.ok()) return false;
   const uint64_t page_rest = kPageBytes - request.address % kPageBytes;

@@ -5,11 +5,11 @@
 // reads the bits in memory as the hardware would, never more than one atomic unit at a time, and
 // uses stale cache entries until the right invalidation descriptor is consumed.
 //
-// Modelled: second-stage (PGTT 2) and pass-through (PGTT 4) translation, requests with and without
-// PASID, fault recording, queued invalidation. Not offered, whatever Config asks for, and therefore
-// reserved, faulting or unknown where software uses it: first-stage and nested translation (PGTT 1
-// and 3 fault SPT.4), legacy mode (RTA.1), device TLBs, page requests, interrupt remapping,
-// accessed/dirty bits, caching mode; see vtd_capabilities.h.
+// Modelled: first-stage, second-stage, nested and pass-through translation (PGTT 1 to 4) with
+// accessed and dirty bits, requests with and without PASID, user and supervisor requests, device
+// TLBs, fault recording, queued invalidation; each as CAP and ECAP say. Not offered, whatever
+// Config asks for, and therefore reserved, faulting or unknown where software uses it: legacy mode
+// (RTA.1), page requests, interrupt remapping, caching mode; see vtd_capabilities.h.
 //
 // Thread-safe: one lock per unit. A DMA holds it while it translates and moves one page, so when
 // the write that moved the queue's tail over a wait descriptor has returned, no access made with an
@@ -69,11 +69,19 @@ class VtdModel {
   void Write32(uint32_t offset, uint32_t value);
   void Write64(uint32_t offset, uint64_t value);
 
+  // Whether the function has its ATS switched on. Switched off it forgets what it kept.
+  void SetDeviceTlb(uint16_t source_id, bool on);
+
   // A device's access of data.size() bytes: a read fills `data`, a write takes from it. Moves page
-  // by page and stops at the first fault, which is recorded.
+  // by page and stops at the first fault, which is recorded. Untranslated accesses of a function
+  // whose ATS is on go through its device TLB: it asks for what it does not know, and then makes
+  // translated ones. Where it is told that it may not, it makes an untranslated one all the same,
+  // so that the reason is on record. Messages in the interrupt range are never translated by a
+  // device.
   Outcome Access(const Request& request, absl::Span<char> data);
 
-  // Translates as for an access of one byte: uses and fills the caches, records a fault.
+  // Translates as for an access of one byte: uses and fills the caches, records a fault. What the
+  // unit does with the request as it is: never through a device TLB.
   Translation Translate(const Request& request);
 
   // A cold look: walks memory as it is now, without using or filling any cache and without
@@ -84,6 +92,8 @@ class VtdModel {
 
  private:
   Translation TranslateLocked(const Request& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Translation TranslateThroughDeviceTlb(const Request& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Moves as much of `data` as lies on the first page; false when the access ends there.
   bool AccessPage(const Request& request, absl::Span<char> data, Outcome* outcome);
   uint32_t ReadLocked(uint32_t offset) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);

@@ -22,8 +22,20 @@ constexpr uint64_t kTestCap = 6ull | 0xeull << 8 | 56ull << 16 | 0x40ull << 24 |
 // second stage, coherent walks, RID_PASID.
 constexpr uint64_t kTestEcap = 1ull | 1ull << 1 | 1ull << 6 | 1ull << 7 | 19ull << 35 | 1ull << 40 |
                                1ull << 43 | 1ull << 46 | 1ull << 48 | 1ull << 49;
+// With first-stage and nested translation, 5 first-stage levels, 1 GiB first-stage pages,
+// supervisor requests, extended access flags, second-stage dirty tracking, device TLBs and draining
+// of page requests.
+constexpr uint64_t kTwoStageCap = kTestCap | 1ull << 56 | 1ull << 60;
+constexpr uint64_t kTwoStageEcap = kTestEcap | 1ull << 2 | 1ull << 26 | 1ull << 31 | 1ull << 34 |
+                                   1ull << 42 | 1ull << 45 | 1ull << 47;
 constexpr uint32_t kTestRecords = 0x400;
 constexpr int kTestWidth = 46;
+
+// Reasons that only a first stage, a nested walk, marking of entries or a device TLB can raise.
+inline bool IsTwoStageReason(int reason) {
+  return reason == 0x44 || reason == 0x5d || (reason >= 0x70 && reason <= 0x77) || reason == 0x7c ||
+         reason == 0x80 || reason == 0x81 || reason == 0x90;
+}
 
 // One device, 03:00.1, whose requests without PASID use PASID 0 and whose directory covers 8192
 // PASIDs. PASIDs 0 and 5 share the second-stage tables of domain 7: five levels, entered at the

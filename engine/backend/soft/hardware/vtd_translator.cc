@@ -2,11 +2,13 @@
 
 #include <algorithm>
 
+#include "engine/backend/soft/hardware/vtd_first_stage.h"
 #include "engine/backend/soft/hardware/vtd_second_stage.h"
 
 namespace viommu::hardware {
 namespace {
 
+constexpr uint64_t kPageBytes = uint64_t{1} << kPageShift;
 constexpr uint64_t kInterruptFirst = 0xfee00000;
 constexpr uint64_t kInterruptLast = 0xfeefffff;
 
@@ -38,30 +40,50 @@ Translation InterruptAccess(const Request& request) {
   return translation;
 }
 
-// The permission that the IOTLB remembers is the permission that counts.
-FaultReason CheckPermission(const CachedLeaf& leaf, bool write) {
-  if (write) return leaf.write ? kNoFault : kWriteDenied;
-  return leaf.read ? kNoFault : kReadDenied;
+// What passes to where it says: to the end of its page.
+Translation Unchanged(uint64_t address) {
+  Translation translation;
+  translation.physical = PhysAddr{address};
+  translation.size_bytes = kPageBytes - address % kPageBytes;
+  return translation;
+}
+
+// Whether `address` has the same bit everywhere from bit `width` - 1 up.
+bool IsCanonical(uint64_t address, int width) {
+  const uint64_t upper = Bits(63, width - 1);
+  return (address & upper) == 0 || (address & upper) == upper;
+}
+
+// log2 of what a device TLB may keep of a page: of a large one that holds interrupt messages too,
+// only the 4 KiB asked for.
+int PageShiftForDevice(const CachedLeaf& leaf) {
+  const uint64_t last = leaf.page.value | (Bit(LevelShift(leaf.level)) - 1);
+  const bool holds_messages = leaf.page.value <= kInterruptLast && kInterruptFirst <= last;
+  return holds_messages ? kPageShift : LevelShift(leaf.level);
 }
 
 }  // namespace
 
+bool IsInterruptMessage(const Request& request) {
+  return !request.pasid.has_value() && InInterruptRange(request.address);
+}
+
 Translation Translator::Translate(uint64_t root, bool enabled, const Request& request,
                                   WarmState* warm, bool* fault_disable) const {
-  if (!request.pasid.has_value() && InInterruptRange(request.address)) {
-    return InterruptAccess(request);
+  if (request.type == AddressType::kTranslated && enabled) {
+    return CheckTranslated(root, request, warm, fault_disable);
   }
+  if (IsInterruptMessage(request)) return InterruptAccess(request);
+  if (!enabled) return Unchanged(request.address);
   Translation translation;
-  if (!enabled) {
-    translation.physical = PhysAddr{request.address};
-    const uint64_t page_rest = (uint64_t{1} << kPageShift) - request.address % 4096;
-    translation.size_bytes = page_rest;
-    return translation;
-  }
   CachedLeaf leaf;
   if (const FaultReason fault = Resolve(root, request, warm, fault_disable, &leaf)) {
     return Faulted(fault);
   }
+  translation.page_shift = PageShiftForDevice(leaf);
+  translation.read = leaf.read;
+  // A device is not to write before the tables say that the page is dirty.
+  translation.write = leaf.write && leaf.first_write && leaf.dirty;
   const uint64_t leaf_bytes = uint64_t{1} << LevelShift(leaf.level);
   const uint64_t offset = request.address & (leaf_bytes - 1);
   translation.physical = leaf.page + offset;
@@ -73,12 +95,24 @@ Translation Translator::Translate(uint64_t root, bool enabled, const Request& re
   return translation;
 }
 
+Translation Translator::CheckTranslated(uint64_t root, const Request& request, WarmState* warm,
+                                        bool* fault_disable) const {
+  ContextEntry context;
+  const FaultReason fault = FindContext(root, request, warm, &context);
+  *fault_disable = context.fault_disable;
+  if (fault != kNoFault) return Faulted(fault);
+  if (!context.device_tlb) return Faulted(kDeviceTlbDisabled);
+  if (InInterruptRange(request.address)) return Faulted(kInterruptRange);
+  return Unchanged(request.address);
+}
+
 FaultReason Translator::Resolve(uint64_t root, const Request& request, WarmState* warm,
                                 bool* fault_disable, CachedLeaf* leaf) const {
   ContextEntry context;
   FaultReason fault = FindContext(root, request, warm, &context);
   *fault_disable = context.fault_disable;
   if (fault != kNoFault) return fault;
+  if (request.type != AddressType::kUntranslated && !context.device_tlb) return kDeviceTlbDisabled;
 
   if (request.pasid.has_value() && !context.pasids_enabled) return kPasidRequestsDisabled;
   const uint32_t pasid = request.pasid.value_or(context.rid_pasid);
@@ -89,7 +123,15 @@ FaultReason Translator::Resolve(uint64_t root, const Request& request, WarmState
   fault = FindPasidEntry(context, request, pasid, warm, &entry);
   *fault_disable |= entry.fault_disable;
   if (fault != kNoFault) return fault;
-  return FindLeaf(entry, pasid, request, warm, leaf);
+  const bool privileged = request.pasid.has_value() ? request.privileged : context.rid_privileged;
+  if (entry.has_first_stage() && privileged && !entry.supervisor) return kSupervisorDisabled;
+  if ((fault = CheckInput(entry, request.address)) != kNoFault) return fault;
+  DomainCache* cache = warm == nullptr ? nullptr : &warm->caches.domain(entry.domain_id);
+  const Walk walk{capabilities_, memory_, entry, pasid, request.write, privileged, cache};
+  fault = FindLeaf(walk, request.address, warm, leaf);
+  // From here on the rights are those of this requester.
+  if (privileged && !entry.write_protect) leaf->first_write = true;
+  return fault;
 }
 
 FaultReason Translator::FindContext(uint64_t root, const Request& request, WarmState* warm,
@@ -133,34 +175,49 @@ FaultReason Translator::FindPasidEntry(const ContextEntry& context, const Reques
   return fault;
 }
 
-FaultReason Translator::FindLeaf(const PasidEntry& entry, uint32_t pasid, const Request& request,
-                                 WarmState* warm, CachedLeaf* leaf) const {
-  const bool pass_through = entry.type == TranslationType::kPassThrough;
+FaultReason Translator::CheckInput(const PasidEntry& entry, uint64_t address) const {
+  if (entry.has_first_stage()) {
+    const int width = LevelShift(entry.first_stage_levels + 1);
+    return IsCanonical(address, width) ? kNoFault : kNotCanonical;
+  }
   // AW of n levels covers 12 + 9n address bits; a pass-through address is a host address as it is.
   const int width =
-      pass_through ? capabilities_.host_address_width()
-                   : std::min(LevelShift(entry.levels + 1), capabilities_.guest_address_width());
-  if (request.address >> width) return kInputBeyondWidth;
+      entry.type == TranslationType::kPassThrough
+          ? capabilities_.host_address_width()
+          : std::min(LevelShift(entry.levels + 1), capabilities_.guest_address_width());
+  return address >> width ? kInputBeyondWidth : kNoFault;
+}
 
-  DomainCache* cache = nullptr;
-  if (warm != nullptr) {
-    cache = &warm->caches.domain(entry.domain_id);
-    if (const CachedLeaf* hit = cache->FindLeaf(pasid, request.address)) {
+FaultReason Translator::FindLeaf(const Walk& walk, uint64_t address, WarmState* warm,
+                                 CachedLeaf* leaf) const {
+  if (walk.cache != nullptr) {
+    const CachedLeaf* hit = walk.cache->FindLeaf(walk.pasid, address);
+    if (hit != nullptr && (hit->dirty || !walk.write)) {
       ++warm->counters.iotlb_hits;
       *leaf = *hit;
-      return CheckPermission(*leaf, request.write);
+      // The permission that the IOTLB remembers is the permission that counts.
+      return CheckLeaf(walk, *leaf);
     }
     ++warm->counters.iotlb_misses;
   }
-  if (pass_through) {
-    const uint64_t page = request.address >> kPageShift << kPageShift;
-    *leaf = CachedLeaf{PhysAddr{page}, true, true, 1};
-    if (cache != nullptr) cache->InsertPassThrough(pasid, request.address);
+  return WalkTables(walk, address, leaf);
+}
+
+FaultReason Translator::WalkTables(const Walk& walk, uint64_t address, CachedLeaf* leaf) const {
+  if (walk.entry.type == TranslationType::kPassThrough) {
+    *leaf = CachedLeaf{PhysAddr{address >> kPageShift << kPageShift}, true, true, 1};
+    if (walk.cache != nullptr) walk.cache->InsertPassThrough(walk.pasid, address);
     return kNoFault;
   }
-  const FaultReason fault =
-      WalkSecondStage(memory_, capabilities_, entry, request.address, request.write, cache, leaf);
-  if (fault == kNoFault && cache != nullptr) cache->InsertLeaf(request.address, *leaf);
+  if (walk.entry.has_first_stage()) {
+    const FaultReason fault = WalkFirstStage(walk, address, leaf);
+    if (fault == kNoFault && walk.cache != nullptr) {
+      walk.cache->InsertFirstStageLeaf(walk.pasid, address, *leaf);
+    }
+    return fault;
+  }
+  const FaultReason fault = WalkSecondStage(walk, address, walk.write, leaf);
+  if (fault == kNoFault && walk.cache != nullptr) walk.cache->InsertLeaf(address, *leaf);
   return fault;
 }
 

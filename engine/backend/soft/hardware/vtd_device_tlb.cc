@@ -1,0 +1,57 @@
+#include "engine/backend/soft/hardware/vtd_device_tlb.h"
+
+namespace viommu::hardware {
+namespace {
+
+// Two tags for each PASID, and behind them the one for requests without.
+constexpr uint32_t kPrivileged = 1;
+constexpr uint32_t kWithoutPasid = 2u << 20;
+
+uint32_t TagOf(const Request& request) {
+  if (!request.pasid.has_value()) return kWithoutPasid;
+  return *request.pasid << 1 | (request.privileged ? kPrivileged : 0);
+}
+
+}  // namespace
+
+const DeviceTranslation* DeviceTlb::Find(const Request& request) const {
+  for (size_t i = 0; i < kPageShifts.size(); ++i) {
+    const auto it = pages_[i].find(Key(TagOf(request), request.address >> kPageShifts[i]));
+    if (it != pages_[i].end()) return &it->second;
+  }
+  return nullptr;
+}
+
+void DeviceTlb::Insert(const Request& request, const Translation& answer) {
+  for (size_t i = 0; i < kPageShifts.size(); ++i) {
+    if (kPageShifts[i] != answer.page_shift) continue;
+    const uint64_t page = answer.physical.value >> kPageShifts[i] << kPageShifts[i];
+    pages_[i].insert_or_assign(
+        Key(TagOf(request), request.address >> kPageShifts[i]),
+        DeviceTranslation{PhysAddr{page}, kPageShifts[i], answer.read, answer.write});
+  }
+}
+
+void DeviceTlb::DropWithoutPasid(const IovaRange& range) {
+  DropTags(kWithoutPasid, kWithoutPasid, range);
+}
+
+void DeviceTlb::DropPasid(uint32_t pasid, const IovaRange& range) {
+  DropTags(pasid << 1, pasid << 1 | kPrivileged, range);
+}
+
+void DeviceTlb::DropAllPasids(const IovaRange& range) { DropTags(0, kWithoutPasid - 1, range); }
+
+void DeviceTlb::DropTags(uint32_t first, uint32_t last, const IovaRange& range) {
+  for (size_t i = 0; i < kPageShifts.size(); ++i) {
+    const uint64_t first_page = range.first >> kPageShifts[i];
+    const uint64_t last_page = range.last >> kPageShifts[i];
+    auto it = pages_[i].lower_bound(Key(first, first_page));
+    while (it != pages_[i].end() && it->first.first <= last) {
+      const uint64_t page = it->first.second;
+      it = first_page <= page && page <= last_page ? pages_[i].erase(it) : ++it;
+    }
+  }
+}
+
+}  // namespace viommu::hardware
