@@ -11,8 +11,8 @@
 namespace viommu {
 namespace {
 
-// {object}, {kind} and {kinds}: what the error is about. {IOAS}, {DEVICE}, ...: the argument of the
-// command with this name, or the word itself.
+// {object}, {kind} and {kinds}: what the error is about. {LIMIT}: the limit that was met. {IOAS},
+// {DEVICE}, ...: the argument of the command with this name, or the word itself.
 struct Hint {
   absl::string_view reason;
   absl::string_view text;
@@ -31,6 +31,7 @@ constexpr Hint kHints[] = {
      "the device can only be used by the host"},
     {"DMA_FQ_NOT_SUPPORTED", "viommuctl list iommus shows which default domains each one has"},
     {"DOMAIN_IDS_EXHAUSTED", "attach to a domain that the IOMMU already has, or detach another"},
+    {"DRAINING", "the server is about to stop; try again when it is back"},
     {"ETAG_MISMATCH",
      "look at it again, and take the new etag: viommuctl get {kind} {object} "
      "-o json"},
@@ -42,6 +43,7 @@ constexpr Hint kHints[] = {
      "the topology must allow it (allow_identity), and the device must be "
      "trusted; viommuctl describe device {object} shows both"},
     {"IDENTITY_UNAVAILABLE", "viommuctl list iommus shows which default domains each one has"},
+    {"IN_FLIGHT_LIMIT", "try again: what is under way ends by itself"},
     {"INCOMPATIBLE_DOMAIN",
      "make one for this device: viommuctl create domain ID --ioas IOAS "
      "--device {DEVICE}"},
@@ -64,17 +66,30 @@ constexpr Hint kHints[] = {
     {"MALFORMED_NAME",
      "an id has 1 to 63 of a-z, 0-9, '.', '_', '-', and begins and ends with a "
      "letter or digit"},
+    {"MAPPED_BYTES_LIMIT",
+     "viommuctl list ioas shows what is mapped; unmap something, or raise "
+     "--owner_max_mapped_bytes of viommud"},
+    {"MAPPING_LIMIT",
+     "viommuctl list ioas shows how many there are; map in larger pieces, or raise "
+     "--owner_max_mappings of viommud"},
     {"MISALIGNED", "write multiples of the alignment; viommuctl get ioas {IOAS} shows it"},
     {"NOT_ATTACHED", "viommuctl attach {object} DOMAIN"},
     {"NOT_OPERATOR", "ask an operator of this host"},
+    {"OBJECT_LIMIT", "delete one that is not needed, or raise --owner_{LIMIT} of viommud"},
     {"PHYSICAL_MEMORY_EXHAUSTED", "viommuctl list regions shows what takes the memory"},
+    {"REGION_BYTES_LIMIT",
+     "viommuctl list regions shows what takes the memory; delete one, or raise "
+     "--owner_max_region_bytes_total of viommud"},
     {"REQUEST_ID_REUSED", "choose another --request-id, or leave it out"},
     {"SIMULATION_NOT_AVAILABLE",
      "only the backend \"soft\" has this; viommuctl get host shows "
      "which one runs"},
     {"SOURCE_OUT_OF_BOUNDS", "viommuctl list regions shows the sizes"},
     {"STATIC_DOMAIN", "identity and blocked are always there"},
+    {"STREAM_LIMIT", "close a mapping stream, or raise --owner_max_streams of viommud"},
     {"TABLE_MEMORY_EXHAUSTED", "map in larger pieces, or unmap something"},
+    {"TOO_MANY_CALLS", "try again: the calls that run end by themselves"},
+    {"TOO_MANY_STREAMS", "close a mapping stream, or raise --max_streams of viommud"},
 };
 
 constexpr Hint kHintsByCode[] = {
@@ -113,6 +128,8 @@ std::string Filled(absl::string_view text, const CallError& error, const Command
   std::string filled = absl::StrReplaceAll(
       text, {{"{object}", object.empty() ? "NAME" : ShortName(object)},
              {"{kind}", kind == Kind::kNone ? "KIND" : WordsOf(kind).singular}});
+  const auto limit = error.metadata.find("limit");
+  if (limit != error.metadata.end()) absl::StrReplaceAll({{"{LIMIT}", limit->second}}, &filled);
   for (const char* name : {"IOAS", "DEVICE"}) {
     const std::string given = line.Text(name);
     const std::string value = given.empty() ? name : given;

@@ -37,6 +37,15 @@ TEST(HintsTest, SaysForEachReferrerWhatFreesIt) {
                           "viommuctl detach c"));
 }
 
+TEST(HintsTest, NamesTheSettingOfTheLimitThatWasMet) {
+  CallError error;
+  error.code = absl::StatusCode::kResourceExhausted;
+  error.reason = "OBJECT_LIMIT";
+  error.metadata["limit"] = "max_ioas";
+  EXPECT_THAT(HintsFor(error, {}),
+              ElementsAre("delete one that is not needed, or raise --owner_max_ioas of viommud"));
+}
+
 TEST(HintsTest, KnowsKindsAndCodesWithoutAReason) {
   CallError error;
   error.code = absl::StatusCode::kNotFound;
