@@ -79,9 +79,15 @@ class Daemon:
     def metrics_address(self):
         return self.endpoints["metrics_address"]
 
-    def printed(self):
-        """What it wrote to its standard output so far."""
-        return self._text("stdout")
+    def greeting(self):
+        """What it tells people on its standard output, a moment after it has told programs."""
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            text = self._text("stdout")
+            if text.endswith("\n"):
+                return text  # Written and flushed as one.
+            time.sleep(0.01)
+        raise AssertionError(f"viommud did not greet\n{self.log()}")
 
     def log(self):
         """What it wrote to its standard error so far."""

@@ -214,8 +214,9 @@ class ServingTest(unittest.TestCase):
 
     def test_the_lines_it_prints_work_when_pasted(self):
         with daemon.Daemon() as running:
-            lines = re.findall(r"^  \S+ (-plaintext -unix) (\S+) (\S+)$", running.printed(), re.M)
-            self.assertEqual(3, len(lines), running.printed())
+            greeting = running.greeting()
+            lines = re.findall(r"^  \S+ (-plaintext -unix) (\S+) (\S+)$", greeting, re.M)
+            self.assertEqual(3, len(lines), greeting)
             client = grpcurl.Client(running)
             for _, path, method in lines:
                 self.assertEqual(running.socket, path)
