@@ -1,0 +1,111 @@
+"""Clients that call more than may run at once, and clients that die in the middle of a revoke."""
+import struct
+import time
+import unittest
+
+from tests.e2e import daemon
+from tests.e2e import grpcurl
+from tests.e2e import http2
+from tests.e2e import metrics
+from tests.e2e import raw_http2
+from tools import case_report
+
+PAGE = 4096
+ENTRIES = 16384  # Of one batch, as many as may be.
+CALLS = 100      # As many as one connection may have open.
+INITIAL_WINDOW = 4
+WINDOW = 1 << 30
+
+
+def opened(connection):
+    """Ready for calls whose answers never wait for us."""
+    connection.start()
+    connection.send(
+        http2.frame(http2.SETTINGS, payload=struct.pack(">HL", INITIAL_WINDOW, WINDOW)),
+        http2.frame(http2.WINDOW_UPDATE, payload=struct.pack(">L", WINDOW)))
+    return connection
+
+
+def call(stream, method, request):
+    """The frames of a whole unary call."""
+    return (http2.frame(http2.HEADERS, http2.END_HEADERS, stream,
+                        http2.call_headers("viommu.v1." + method)) +
+            http2.frame(http2.DATA, http2.END_STREAM, stream, http2.message(request)))
+
+
+def ends(connection, calls):
+    """The last header block of each of so many calls."""
+    blocks = []
+    for kind, flags, _, payload in connection.frames():
+        if kind == http2.HEADERS and flags & http2.END_STREAM:
+            blocks.append(payload)
+            if len(blocks) == calls:
+                break
+    return blocks
+
+
+class CallAttackTest(unittest.TestCase):
+    def start(self, *flags):
+        running = self.enterContext(daemon.Daemon(*flags, metrics=True))
+        client = grpcurl.Client(running)
+        client.get("MemoryService/CreateMemoryRegion",
+                   {"memory_region_id": "ram", "memory_region": {"size_bytes": PAGE}})
+        client.get("IoasService/CreateIoas", {"ioas_id": "space"})
+        return running, client
+
+    def fill(self, client):
+        entry = {"memory_region": "memoryRegions/ram", "length": PAGE}
+        client.get("IoasService/Map", {"name": "ioas/space", "mappings": [entry] * ENTRIES})
+
+    def mappings(self, client):
+        return int(client.get("IoasService/GetIoas", {"name": "ioas/space"}).get(
+            "mapping_count", 0))
+
+    def test_more_calls_than_may_run_are_told_so_and_revokes_are_not_kept_out(self):
+        running, client = self.start("--max_calls=1", "--tcp_address=127.0.0.1:0")
+        self.fill(client)
+        request = raw_http2.field(1, b"ioas/space") + b"\x10" + raw_http2.varint(1000)
+        refused, deadline = [], time.monotonic() + 60
+        with http2.Connection(running) as connection:
+            opened(connection)
+            first = 1
+            # How many meet is the scheduler's business; among a hundred at once some do.
+            while not refused:
+                self.assertLess(time.monotonic(), deadline, "all found the one place free")
+                connection.send(*(call(first + 2 * i, "IoasService/ListMappings", request)
+                                  for i in range(CALLS)))
+                connection.send(call(first + 2 * CALLS, "IoasService/Unmap",
+                                     raw_http2.field(1, b"ioas/none") + b"\x18\x01"))
+                blocks = ends(connection, CALLS + 1)
+                self.assertEqual(CALLS + 1, len(blocks))
+                refused = [block for block in blocks if b"max_calls" in block]
+                # Refused for what it asks, not for want of room.
+                self.assertFalse([block for block in blocks if b"max_revokes" in block])
+                self.assertEqual(1, sum(b"ioas/none" in block for block in blocks))
+                first += 2 * CALLS + 2
+        self.assertEqual(len(refused), metrics.Metrics(running).total(
+            "viommu_calls_refused_total", reason="TOO_MANY_CALLS"))
+        self.assertEqual(ENTRIES, self.mappings(client))
+
+    def test_an_unmap_whose_client_dies_is_done_whole_or_not_begun(self):
+        running, client = self.start()
+        request = raw_http2.field(1, b"ioas/space") + b"\x18\x01"  # all
+        done = 0
+        for _ in range(8):
+            self.fill(client)
+            with http2.Connection(running, unix=True) as connection:
+                opened(connection)
+                connection.send(call(1, "IoasService/Unmap", request))
+            # Nobody is told; a call that was begun ends by itself.
+            for _ in range(200):
+                if (left := self.mappings(client)) == 0:
+                    done += 1
+                    break
+                self.assertEqual(ENTRIES, left)
+                time.sleep(0.01)
+            client.call("IoasService/Unmap", {"name": "ioas/space", "all": True})
+        self.assertGreater(done, 0, "none was ever begun")
+
+
+if __name__ == "__main__":
+    case_report.main()
