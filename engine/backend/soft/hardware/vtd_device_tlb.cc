@@ -22,14 +22,14 @@ const DeviceTranslation* DeviceTlb::Find(const Request& request) const {
   return nullptr;
 }
 
-void DeviceTlb::Insert(const Request& request, const Translation& answer) {
+DeviceTranslation DeviceTlb::Insert(const Request& request, const Translation& answer) {
+  const uint64_t page = answer.physical.value >> answer.page_shift << answer.page_shift;
+  const DeviceTranslation kept = {PhysAddr{page}, answer.page_shift, answer.read, answer.write};
   for (size_t i = 0; i < kPageShifts.size(); ++i) {
     if (kPageShifts[i] != answer.page_shift) continue;
-    const uint64_t page = answer.physical.value >> kPageShifts[i] << kPageShifts[i];
-    pages_[i].insert_or_assign(
-        Key(TagOf(request), request.address >> kPageShifts[i]),
-        DeviceTranslation{PhysAddr{page}, kPageShifts[i], answer.read, answer.write});
+    pages_[i].insert_or_assign(Key(TagOf(request), request.address >> kPageShifts[i]), kept);
   }
+  return kept;
 }
 
 void DeviceTlb::DropWithoutPasid(const IovaRange& range) {

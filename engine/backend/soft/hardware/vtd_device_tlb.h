@@ -33,8 +33,9 @@ class DeviceTlb {
  public:
   // What is remembered for the request's address, PASID and privilege; null when nothing is.
   const DeviceTranslation* Find(const Request& request) const;
-  // Remembers the answer to `request`, a translation request.
-  void Insert(const Request& request, const Translation& answer);
+  // Remembers the answer to `request`, a translation request, and answers it as it is remembered.
+  // Smaller pages that it covers stay, and are found before it.
+  DeviceTranslation Insert(const Request& request, const Translation& answer);
 
   void DropWithoutPasid(const IovaRange& range);
   void DropPasid(uint32_t pasid, const IovaRange& range);

@@ -195,6 +195,20 @@ TEST(VtdDeviceTlbTest, AsksAgainBeforeItWritesToAPageThatItMayOnlyRead) {
   EXPECT_EQ(world.Load(world.data), 5u);
 }
 
+TEST(VtdDeviceTlbTest, UsesTheAnswerAndNotASmallerPageThatItKept) {
+  World world;
+  const uint64_t large = world.root;  // The world's first page.
+  ASSERT_EQ(large % 0x200000, 0u);
+  const uint64_t offset = world.other - large;
+  world.Store(world.level1 + offset / 0x1000 * 8, world.data | 1);  // May only be read.
+  EXPECT_EQ(world.ReadAt(kPage + offset), 0x1111u);
+  world.Store(world.level2_entry, large | 1 << 7 | 3);
+  world.FlushUnit();
+  EXPECT_TRUE(world.WriteAt(kPage + offset, 5));
+  EXPECT_EQ(world.Load(world.data), 0x1111u);
+  EXPECT_EQ(world.Load(world.other), 5u);
+}
+
 // Otherwise writes would bypass dirty tracking.
 TEST(VtdDeviceTlbTest, MayNotWriteBeforeTheTablesSayDirty) {
   World world;

@@ -184,9 +184,11 @@ VtdModel::Translation VtdModel::TranslateThroughDeviceTlb(const Request& request
   const auto permits = [&](const DeviceTranslation& known) {
     return request.write ? known.write : known.read;
   };
-  const DeviceTranslation* known = tlb->second.Find(request);
-  if (known != nullptr && permits(*known)) {
+  const DeviceTranslation* found = tlb->second.Find(request);
+  DeviceTranslation known;
+  if (found != nullptr && permits(*found)) {
     ++warm_.counters.device_tlb_hits;
+    known = *found;
   } else {
     ++warm_.counters.device_tlb_misses;
     Request ask = request;
@@ -195,13 +197,13 @@ VtdModel::Translation VtdModel::TranslateThroughDeviceTlb(const Request& request
     if (!answer.ok()) {
       return IsRecoverable(answer.fault_reason) ? TranslateLocked(request) : answer;
     }
-    tlb->second.Insert(request, answer);
-    known = tlb->second.Find(request);
+    // Not what Find says now: that may be a smaller page, kept from before and not permitting this.
+    known = tlb->second.Insert(request, answer);
   }
   Request translated = request;
   translated.type = AddressType::kTranslated;
   translated.address =
-      known->page.value | (request.address & ((uint64_t{1} << known->page_shift) - 1));
+      known.page.value | (request.address & ((uint64_t{1} << known.page_shift) - 1));
   return TranslateLocked(translated);
 }
 
