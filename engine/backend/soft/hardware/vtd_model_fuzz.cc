@@ -28,7 +28,11 @@ constexpr size_t kMaxAccess = 3 * 4096;
 class Fuzzed {
  public:
   explicit Fuzzed(Bytes* bytes)
-      : bytes_(*bytes), world_(Cap(bytes), Ecap(bytes), 3 + static_cast<int>(bytes->Below(3))) {}
+      : bytes_(*bytes), world_(Cap(bytes), Ecap(bytes), 3 + static_cast<int>(bytes->Below(3))) {
+    if (!AnswersDeviceTlbs()) return;
+    world_.Flip(world_.context_entry, 1 << 2);  // DTE
+    world_.model->SetDeviceTlb(VtdTestWorld::kDevice, true);
+  }
 
   void Run() {
     while (!bytes_.empty()) Step();
@@ -42,7 +46,13 @@ class Fuzzed {
     if (bytes->Below(4) != 0) return kTestCap;
     return (bytes->Number(8) & ~Bits(33, 24)) | (kTestCap & Bits(33, 24));
   }
-  static uint64_t Ecap(Bytes* bytes) { return bytes->Below(4) == 0 ? bytes->Number(8) : kTestEcap; }
+  static uint64_t Ecap(Bytes* bytes) {
+    const uint32_t choice = bytes->Below(4);
+    if (choice == 0) return bytes->Number(8);
+    return choice == 1 ? kTwoStageEcap : kTestEcap;
+  }
+  // ECAP.DT: then the device has its ATS on.
+  bool AnswersDeviceTlbs() const { return world_.model->Read64(0x10) & 1 << 2; }
 
   void Step() {
     switch (bytes_.Below(8)) {
@@ -114,15 +124,30 @@ class Fuzzed {
     return request;
   }
 
-  // Types 1 to 5 and 7 mean something, the rest must stop the queue.
+  // Types 1, 2, 5, 6 and 7 mean something, 3 and 8 where device TLBs are answered; the rest must
+  // stop the queue.
   void Invalidate() {
     const uint64_t type = bytes_.Below(16);
-    const uint64_t word0 = bytes_.Number(8) << 4 | type;
-    const uint64_t word1 = bytes_.Below(2) == 0 ? bytes_.Edge() : AnyWord();
+    uint64_t word0 = bytes_.Number(8) << 4 | type;
+    uint64_t word1 = bytes_.Below(2) == 0 ? bytes_.Edge() : AnyWord();
+    if (word0 >> 63) AimAtDeviceTlb(type, &word0, &word1);
     const uint32_t tail = world_.model->Read32(0x88);
     // The ring may be elsewhere by now; only inside memory can a descriptor be put on it.
     if (tail > 4096 - 32) return world_.model->Write32(0x88, 0);
     world_.Submit(word0, word1);
+  }
+
+  // Lets an invalidation of device TLBs meet what the device keeps: some pages around one of it.
+  static void AimAtDeviceTlb(uint64_t type, uint64_t* word0, uint64_t* word1) {
+    constexpr uint64_t kDevice = VtdTestWorld::kDevice;
+    constexpr uint64_t kPages = Bits(21, 12);
+    if (type == 3) {
+      *word0 = 3 | kDevice << 32;
+      *word1 = VtdTestWorld::kIova4K | (*word1 & (kPages | 1));  // S
+    } else if (type == 8) {
+      *word0 = 8 | kDevice << 16 | uint64_t{VtdTestWorld::kPasid} << 32;
+      *word1 = VtdTestWorld::kIova4K | (*word1 & (kPages | 1 << 11 | 1));  // S, G
+    }
   }
 
   void CheckTranslation(const Translation& translation) {
@@ -159,6 +184,12 @@ class Fuzzed {
     world_.Submit(1 | 1 << 4);                                   // Context cache, global.
     world_.Submit(7 | 3 << 4);                                   // PASID cache, global.
     world_.Submit(2 | 1 << 4);                                   // IOTLB, global.
+    if (AnswersDeviceTlbs()) {
+      constexpr uint64_t kEverything = 0x7fffffffffffful << 12;
+      constexpr uint64_t kDevice = VtdTestWorld::kDevice;
+      world_.Submit(3 | kDevice << 32, kEverything | 1);            // Without PASID.
+      world_.Submit(8 | kDevice << 16, kEverything | 1 << 11 | 1);  // All PASIDs.
+    }
     Check(!world_.QueueError(), "a global invalidation is refused");
     return true;
   }
@@ -176,8 +207,17 @@ class Fuzzed {
         CheckTranslation(warm);
         CheckSame(cold, warm);
         CheckSame(cold, again);
+        CheckNothingIsKept(request);
       }
     }
+  }
+
+  void CheckNothingIsKept(const Request& request) {
+    const auto hits = [&] { return world_.model->counters().device_tlb_hits; };
+    const uint64_t before = hits();
+    char byte = 0;
+    world_.model->Access(request, absl::Span<char>(&byte, 1));
+    Check(hits() == before, "an empty device TLB answers");
   }
 
   static void CheckSame(const Translation& one, const Translation& other) {
