@@ -28,13 +28,11 @@ bool NeedWholeFlush(absl::Span<const IovaRange> ranges, int max_order) {
          });
 }
 
-vtd::Descriptor DeviceTlbFlush(uint16_t source_id, bool rid, uint32_t pasid,
-                               const vtd::PageBlock& block) {
+vtd::DeviceTlbTarget TargetOf(uint16_t source_id) {
   vtd::DeviceTlbTarget target;
   target.source_id = source_id;
   target.physical_function = source_id;
-  return rid ? vtd::InvalidateDeviceTlb(target, block)
-             : vtd::InvalidatePasidDeviceTlb(target, pasid, block);
+  return target;
 }
 
 }  // namespace
@@ -90,7 +88,7 @@ absl::Status VtdUnit::AddRequester(const Requester& requester) {
   fields.pasids = requester.pasid_bits > 0;
   fields.device_tlb = requester.device_tlb;
   const vtd::ContextEntry context = vtd::MakeContextEntry(fields);
-  seats_.emplace(requester.source_id, Seat{std::move(tables), requester.device_tlb});
+  seats_.emplace(requester.source_id, Seat{std::move(tables), fields.pasids, requester.device_tlb});
   any_device_tlb_ = any_device_tlb_ || requester.device_tlb;
   const size_t index = requester.source_id % vtd::kContextEntries;
   uint64_t* words = arena_.WordsAt(contexts) + index * context.size();
@@ -150,7 +148,7 @@ absl::Status VtdUnit::FlushEntry(uint16_t source_id, uint32_t pasid, const vtd::
                                             ? vtd::InvalidateIotlbDomain(id)
                                             : vtd::InvalidatePasidIotlb(id, pasid)};
   if (seats_.at(source_id).device_tlb) {
-    batch.push_back(DeviceTlbFlush(source_id, pasid == kRidPasid, pasid, kEverything));
+    AppendDeviceTlb({source_id, pasid}, kEverything, &batch);
   }
   return queue_->Submit(batch);
 }
@@ -160,9 +158,7 @@ void VtdUnit::FlushEverything() {
                                         vtd::InvalidateIotlb()};
   for (const auto& [source_id, seat] : seats_) {
     if (!seat.device_tlb) continue;
-    vtd::DeviceTlbTarget target;
-    target.source_id = source_id;
-    target.physical_function = source_id;
+    const vtd::DeviceTlbTarget target = TargetOf(source_id);
     batch.push_back(vtd::InvalidateDeviceTlb(target, kEverything));
     batch.push_back(vtd::InvalidateAllPasidsDeviceTlb(target, kEverything));
   }
@@ -195,19 +191,29 @@ void VtdUnit::ReturnDomainId(uint16_t id) {
   domain_ids_.Return(id);
 }
 
+void VtdUnit::AppendDeviceTlb(const EntryKey& key, const vtd::PageBlock& block,
+                              std::vector<vtd::Descriptor>* batch) const {
+  const auto [source_id, pasid] = key;
+  const vtd::DeviceTlbTarget target = TargetOf(source_id);
+  const bool rid = pasid == kRidPasid;
+  if (rid) batch->push_back(vtd::InvalidateDeviceTlb(target, block));
+  // A device keeps what it asked for with PASID 0 apart from what it asked for without PASID.
+  if (!rid || seats_.at(source_id).pasids) {
+    batch->push_back(vtd::InvalidatePasidDeviceTlb(target, pasid, block));
+  }
+}
+
 void VtdUnit::AppendDeviceTlbs(uint16_t domain_id, absl::Span<const IovaRange> ranges,
                                std::vector<vtd::Descriptor>* batch) const {
   const bool whole = NeedWholeFlush(ranges, kEverything.order);
   for (const auto& [key, used_id] : device_tlb_uses_) {
     if (used_id != domain_id) continue;
-    const auto [source_id, pasid] = key;
-    const bool rid = pasid == kRidPasid;
     if (whole) {
-      batch->push_back(DeviceTlbFlush(source_id, rid, pasid, kEverything));
+      AppendDeviceTlb(key, kEverything, batch);
       continue;
     }
     for (const IovaRange& range : ranges) {
-      batch->push_back(DeviceTlbFlush(source_id, rid, pasid, vtd::CoveringBlock(range)));
+      AppendDeviceTlb(key, vtd::CoveringBlock(range), batch);
     }
   }
 }

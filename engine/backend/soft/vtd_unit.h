@@ -132,6 +132,7 @@ class VtdUnit {
   // One requester's tables and device TLB.
   struct Seat {
     PasidTables tables;
+    bool pasids = false;  // It issues requests with PASID, 0 among them, which entry 0 serves too.
     bool device_tlb = false;
   };
   using EntryKey = std::pair<uint16_t, uint32_t>;  // Source id, PASID.
@@ -154,6 +155,10 @@ class VtdUnit {
   void FlushEverything() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Notes what an entry of a requester with a device TLB holds.
   void NoteUse(uint16_t source_id, uint32_t pasid, const vtd::PasidEntry& entry)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Appends what a requester's device TLB must drop of the block, as far as an entry has filled it.
+  void AppendDeviceTlb(const EntryKey& key, const vtd::PageBlock& block,
+                       std::vector<vtd::Descriptor>* batch) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Appends what device TLBs must drop of the blocks, or of everything where there are too many.
   void AppendDeviceTlbs(uint16_t domain_id, absl::Span<const IovaRange> ranges,

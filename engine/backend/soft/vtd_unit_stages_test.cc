@@ -2,6 +2,7 @@
 // second stage and nested, for requests with and without PASID, with and without a device TLB.
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include "absl/types/span.h"
 #include "engine/backend/soft/hardware/vtd_fault.h"
 #include "engine/backend/soft/hardware/vtd_model.h"
+#include "engine/backend/soft/invalidation_queue.h"
 #include "engine/backend/soft/physical_memory.h"
 #include "engine/backend/soft/table_dump.h"
 #include "engine/backend/soft/vtd_registers.h"
@@ -18,6 +20,7 @@
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
 #include "engine/base/errors.h"
+#include "engine/entries/vtd_descriptors.h"
 #include "engine/entries/vtd_entries.h"
 #include "engine/pagetable/page_table.h"
 #include "engine/pagetable/store.h"
@@ -106,10 +109,10 @@ class VtdUnitStagesTest : public testing::Test {
   }
 
   // What a device reads at `iova`, or the fault: "1111", "SPT.2".
-  std::string Read(uint16_t source_id, uint32_t pasid, Iova iova) {
+  std::string Read(uint16_t source_id, std::optional<uint32_t> pasid, Iova iova) {
     hardware::Request request;
     request.source_id = source_id;
-    if (pasid != 0) request.pasid = pasid;
+    request.pasid = pasid;
     request.address = iova;
     uint64_t word = 0;
     const auto outcome = unit_->hardware().Access(
@@ -121,6 +124,18 @@ class VtdUnitStagesTest : public testing::Test {
     return word == 0x1111 ? "1111" : word == 0x2222 ? "2222" : "other";
   }
 
+  // What lies in the ring from slot `from` to the tail.
+  std::vector<uint64_t> DescriptorTypesSince(uint32_t from) {
+    const uint64_t ring =
+        unit_->hardware().Read64(vtd::kQueueAddressRegister) & ~uint64_t{kPage - 1};
+    std::vector<uint64_t> types;
+    for (uint32_t slot = from; slot != unit_->queue().tail();
+         slot = (slot + 1) % InvalidationQueue::kEntries) {
+      types.push_back(*memory_.Load64(PhysAddr{ring + slot * sizeof(vtd::Descriptor)}) & 0xf);
+    }
+    return types;
+  }
+
   PhysicalMemory memory_{PhysAddr{kPage}, 40};
   PhysicalMemory::Window window_;
   std::unique_ptr<TableArena> arena_;
@@ -128,15 +143,22 @@ class VtdUnitStagesTest : public testing::Test {
   PhysAddr data_[2];
 };
 
+constexpr std::optional<uint32_t> kRid = std::nullopt;
+
+// From where a device asks, and the entry that answers it.
 struct Place {
   const char* name;
   uint16_t source_id;
-  uint32_t pasid;
+  std::optional<uint32_t> pasid;
+
+  uint32_t entry() const { return pasid.value_or(0); }
 };
-constexpr Place kPlaces[] = {{"RID", kPlain, 0},
+constexpr Place kPlaces[] = {{"RID", kPlain, kRid},
                              {"PASID", kPlain, kPasid},
-                             {"RID of a device TLB", kCaching, 0},
-                             {"PASID of a device TLB", kCaching, kPasid}};
+                             {"PASID 0", kPlain, 0},
+                             {"RID of a device TLB", kCaching, kRid},
+                             {"PASID of a device TLB", kCaching, kPasid},
+                             {"PASID 0 of a device TLB", kCaching, 0}};
 
 TEST_F(VtdUnitStagesTest, TranslatesByEveryKindOfEntryAtEveryDepth) {
   const PageTable parent = Parent();
@@ -145,23 +167,23 @@ TEST_F(VtdUnitStagesTest, TranslatesByEveryKindOfEntryAtEveryDepth) {
       SCOPED_TRACE(std::string(place.name) + ", " + std::to_string(levels) + " levels");
       PageTable second = SecondStage(levels);
       MapPage(&second, kIova, data_[0]);
-      ASSERT_TRUE(Set(place.source_id, place.pasid, SecondStageEntry(second, 2)).ok());
+      ASSERT_TRUE(Set(place.source_id, place.entry(), SecondStageEntry(second, 2)).ok());
       EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "1111");
       EXPECT_EQ(Read(place.source_id, place.pasid, kIova + kPage), "SSS.2");
       if (levels > 3) {
         PageTable first = FirstStage(levels);
         MapPage(&first, kIova, data_[1]);
-        ASSERT_TRUE(Set(place.source_id, place.pasid, FirstStageEntry(first, 3)).ok());
+        ASSERT_TRUE(Set(place.source_id, place.entry(), FirstStageEntry(first, 3)).ok());
         EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "2222");
         EXPECT_EQ(Read(place.source_id, place.pasid, kIova + kPage), "SFS.2");
-        ASSERT_TRUE(Set(place.source_id, place.pasid, NestedEntry(first, parent, 4)).ok());
+        ASSERT_TRUE(Set(place.source_id, place.entry(), NestedEntry(first, parent, 4)).ok());
         EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "2222");
         EXPECT_EQ(Read(place.source_id, place.pasid, kIova + kPage), "SFS.2");
-        ASSERT_TRUE(Set(place.source_id, place.pasid, vtd::MakePassThroughEntry({5, true})).ok());
+        ASSERT_TRUE(Set(place.source_id, place.entry(), vtd::MakePassThroughEntry({5, true})).ok());
         EXPECT_EQ(Read(place.source_id, place.pasid, data_[0].value), "1111");
-        ASSERT_TRUE(Set(place.source_id, place.pasid, vtd::MakeBlockedEntry()).ok());
+        ASSERT_TRUE(Set(place.source_id, place.entry(), vtd::MakeBlockedEntry()).ok());
       }
-      ASSERT_TRUE(Set(place.source_id, place.pasid, vtd::MakeBlockedEntry()).ok());
+      ASSERT_TRUE(Set(place.source_id, place.entry(), vtd::MakeBlockedEntry()).ok());
       EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "SPT.2");
     }
   }
@@ -195,21 +217,62 @@ TEST_F(VtdUnitStagesTest, LeavesNothingOfAnOldEntryInAnyCache) {
       {"another parent's table", SecondStageEntry(second[1], 6), "2222"},
   };
   for (const Place& place : kPlaces) {
-    ASSERT_TRUE(unit_->PrepareEntry(place.source_id, place.pasid).ok());
+    ASSERT_TRUE(unit_->PrepareEntry(place.source_id, place.entry()).ok());
     for (const Kind& from : kinds) {
       for (const Kind& to : kinds) {
         SCOPED_TRACE(std::string(place.name) + ": " + from.name + " to " + to.name);
-        ASSERT_TRUE(Set(place.source_id, place.pasid, from.entry).ok());
+        ASSERT_TRUE(Set(place.source_id, place.entry(), from.entry).ok());
         Read(place.source_id, place.pasid, kIova);
-        ASSERT_TRUE(Set(place.source_id, place.pasid, to.entry).ok());
-        EXPECT_EQ(unit_->EntryOf(place.source_id, place.pasid), to.entry);
+        ASSERT_TRUE(Set(place.source_id, place.entry(), to.entry).ok());
+        EXPECT_EQ(unit_->EntryOf(place.source_id, place.entry()), to.entry);
         if (to.want != nullptr) {
           EXPECT_EQ(Read(place.source_id, place.pasid, kIova), to.want);
         }
       }
     }
-    ASSERT_TRUE(Set(place.source_id, place.pasid, vtd::MakeBlockedEntry()).ok());
+    ASSERT_TRUE(Set(place.source_id, place.entry(), vtd::MakeBlockedEntry()).ok());
   }
+}
+
+// Otherwise a cache could be filled again from one that is flushed after it.
+TEST_F(VtdUnitStagesTest, FlushesTheUnitsCachesInOrderAndDeviceTlbsBehindThem) {
+  const PageTable second = SecondStage();
+  const PageTable first = FirstStage();
+  const vtd::PasidEntry by_second = SecondStageEntry(second, 2);
+  const vtd::PasidEntry by_first = FirstStageEntry(first, 3);
+  const IovaRange page = {kIova, kIova + kPage - 1};
+  const uint64_t kContext = 1, kIotlb = 2, kDevice = 3, kWait = 5, kPasidIotlb = 6, kPasidCache = 7,
+                 kPasidDevice = 8;
+  const auto types = [&](const std::function<absl::Status()>& flush) {
+    const uint32_t from = unit_->queue().tail();
+    EXPECT_TRUE(flush().ok());
+    return DescriptorTypesSince(from);
+  };
+  const auto block = [&](uint32_t pasid) {
+    return types([&] { return Set(kCaching, pasid, vtd::MakeBlockedEntry()); });
+  };
+  using Types = std::vector<uint64_t>;
+
+  ASSERT_TRUE(Set(kCaching, kPasid, by_second).ok());
+  EXPECT_EQ(types([&] { return unit_->Flush(2, {page}, true); }),
+            (Types{kIotlb, kPasidDevice, kWait}));
+  EXPECT_EQ(block(kPasid), (Types{kPasidCache, kIotlb, kPasidDevice, kWait}));
+  ASSERT_TRUE(Set(kCaching, kPasid, by_first).ok());
+  EXPECT_EQ(types([&] { return unit_->FlushFirstStage(3, kPasid, {page}, true); }),
+            (Types{kPasidIotlb, kPasidDevice, kWait}));
+  // Its stores lie in two atomic units: once more before what was blocked is cleaned up.
+  EXPECT_EQ(block(kPasid), (Types{kPasidCache, kPasidIotlb, kPasidDevice, kWait,  //
+                                  kPasidCache, kPasidIotlb, kPasidDevice, kWait}));
+
+  ASSERT_TRUE(Set(kCaching, 0, by_second).ok());
+  EXPECT_EQ(types([&] { return unit_->Flush(2, {page}, true); }),
+            (Types{kIotlb, kDevice, kPasidDevice, kWait}));
+  EXPECT_EQ(block(0), (Types{kPasidCache, kIotlb, kDevice, kPasidDevice, kWait}));
+  EXPECT_EQ(types([&] {
+              unit_->ForceEntry(PlainStore(), kCaching, 0, by_second);
+              return absl::OkStatus();
+            }),
+            (Types{kContext, kPasidCache, kIotlb, kDevice, kPasidDevice, kWait}));
 }
 
 TEST_F(VtdUnitStagesTest, FlushesWhatWasUnmappedFromASecondStage) {
@@ -219,7 +282,7 @@ TEST_F(VtdUnitStagesTest, FlushesWhatWasUnmappedFromASecondStage) {
       PageTable second = SecondStage();
       MapPage(&second, kIova, data_[0]);
       if (leaves_only) MapPage(&second, kIova + kPage, data_[1]);
-      ASSERT_TRUE(Set(place.source_id, place.pasid, SecondStageEntry(second, 2)).ok());
+      ASSERT_TRUE(Set(place.source_id, place.entry(), SecondStageEntry(second, 2)).ok());
       EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "1111");
       PageList freed;
       UnmapPage(&second, kIova, &freed);
@@ -228,7 +291,7 @@ TEST_F(VtdUnitStagesTest, FlushesWhatWasUnmappedFromASecondStage) {
       ASSERT_TRUE(unit_->Flush(2, {{kIova, kIova + kPage - 1}}, leaves_only).ok());
       EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "SSS.2");
       arena_->Free(&freed);
-      ASSERT_TRUE(Set(place.source_id, place.pasid, vtd::MakeBlockedEntry()).ok());
+      ASSERT_TRUE(Set(place.source_id, place.entry(), vtd::MakeBlockedEntry()).ok());
     }
   }
 }
@@ -241,7 +304,7 @@ TEST_F(VtdUnitStagesTest, FlushesWhatWasUnmappedFromAFirstStage) {
         SCOPED_TRACE(std::string(place.name) + (nested ? ", nested" : ", alone"));
         PageTable first = FirstStage();
         MapPage(&first, kIova, data_[0]);
-        ASSERT_TRUE(Set(place.source_id, place.pasid,
+        ASSERT_TRUE(Set(place.source_id, place.entry(),
                         nested ? NestedEntry(first, parent, 3) : FirstStageEntry(first, 3))
                         .ok());
         EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "1111");
@@ -249,10 +312,10 @@ TEST_F(VtdUnitStagesTest, FlushesWhatWasUnmappedFromAFirstStage) {
         UnmapPage(&first, kIova, &freed);
         EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "1111") << "still remembered";
         const std::vector<IovaRange> all(ranges, IovaRange{kIova, kIova + kPage - 1});
-        ASSERT_TRUE(unit_->FlushFirstStage(3, place.pasid, all, false).ok());
+        ASSERT_TRUE(unit_->FlushFirstStage(3, place.entry(), all, false).ok());
         EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "SFS.2");
         arena_->Free(&freed);
-        ASSERT_TRUE(Set(place.source_id, place.pasid, vtd::MakeBlockedEntry()).ok());
+        ASSERT_TRUE(Set(place.source_id, place.entry(), vtd::MakeBlockedEntry()).ok());
       }
     }
   }
@@ -267,18 +330,18 @@ TEST_F(VtdUnitStagesTest, FlushesNestedTranslationsWhenTheirSecondStageChanges) 
     const Iova guest_page = uint64_t{1} << 33;
     MapPage(&first, kIova, PhysAddr{guest_page});
     MapPage(&parent, guest_page, data_[0]);
-    ASSERT_TRUE(Set(place.source_id, place.pasid, NestedEntry(first, parent, 3)).ok());
+    ASSERT_TRUE(Set(place.source_id, place.entry(), NestedEntry(first, parent, 3)).ok());
     EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "1111");
     PageList freed;
     UnmapPage(&parent, guest_page, &freed);
     ASSERT_TRUE(unit_->Flush(2, {{guest_page, guest_page + kPage - 1}}, false).ok());
     EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "1111") << "another domain id";
-    ASSERT_TRUE(unit_->FlushFirstStage(3, place.pasid, {{kIova, kIova + kPage - 1}}, false).ok());
+    ASSERT_TRUE(unit_->FlushFirstStage(3, place.entry(), {{kIova, kIova + kPage - 1}}, false).ok());
     EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "1111") << "of the wrong kind";
     ASSERT_TRUE(unit_->FlushDomain(3).ok());
     EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "SSS.2");
     arena_->Free(&freed);
-    ASSERT_TRUE(Set(place.source_id, place.pasid, vtd::MakeBlockedEntry()).ok());
+    ASSERT_TRUE(Set(place.source_id, place.entry(), vtd::MakeBlockedEntry()).ok());
   }
 }
 
@@ -286,7 +349,7 @@ TEST_F(VtdUnitStagesTest, SharesADomainIdAmongSeveralDeviceTlbEntries) {
   PageTable second = SecondStage();
   MapPage(&second, kIova, data_[0]);
   const vtd::PasidEntry entry = SecondStageEntry(second, 2);
-  for (const Place& place : kPlaces) ASSERT_TRUE(Set(place.source_id, place.pasid, entry).ok());
+  for (const Place& place : kPlaces) ASSERT_TRUE(Set(place.source_id, place.entry(), entry).ok());
   ASSERT_TRUE(Set(kCaching, 5, entry).ok());
   for (const Place& place : kPlaces) EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "1111");
   EXPECT_EQ(Read(kCaching, 5, kIova), "1111");
@@ -310,13 +373,39 @@ TEST_F(VtdUnitStagesTest, TakesBackAnEntryWhoseFlushFailedInDeviceTlbsToo) {
   EXPECT_EQ(unit_->EntryOf(kCaching, 0), entry);
   unit_->hardware().Write32(vtd::kGlobalCommandRegister,
                             vtd::kTranslationEnable | vtd::kQueueEnable);
-  EXPECT_EQ(Read(kCaching, 0, kIova), "1111");
+  EXPECT_EQ(Read(kCaching, kRid, kIova), "1111");
   // The entry taken back counts as a use again.
   PageList freed;
   UnmapPage(&second, kIova, &freed);
   EXPECT_TRUE(unit_->Flush(2, {{kIova, kIova + kPage - 1}}, false).ok());
-  EXPECT_EQ(Read(kCaching, 0, kIova), "SSS.2");
+  EXPECT_EQ(Read(kCaching, kRid, kIova), "SSS.2");
   arena_->Free(&freed);
+}
+
+// A device that looks at every moment of a change that fails: what it has seen of the new entry is
+// flushed with everything else. Both entries have one domain id, so that only the flush helps.
+TEST_F(VtdUnitStagesTest, LeavesNothingOfANewEntryWhoseFlushFailed) {
+  PageTable second[2] = {SecondStage(), SecondStage()};
+  for (int i = 0; i < 2; ++i) MapPage(&second[i], kIova, data_[i]);
+  const vtd::PasidEntry entries[2] = {SecondStageEntry(second[0], 2),
+                                      SecondStageEntry(second[1], 2)};
+  for (const Place& place : kPlaces) {
+    SCOPED_TRACE(place.name);
+    ASSERT_TRUE(Set(place.source_id, place.entry(), entries[0]).ok());
+    std::vector<std::string> seen;
+    const StoreObserver look = [&](const uint64_t*, size_t) {
+      seen.push_back(Read(place.source_id, place.pasid, kIova));
+      // A tail between two descriptors stops the queue: the next one to come is refused.
+      if (seen.size() == 1) unit_->hardware().Write64(vtd::kQueueTailRegister, 16);
+    };
+    EXPECT_EQ(
+        unit_->SetEntry(ObservedStore(&look), place.source_id, place.entry(), entries[1]).code(),
+        absl::StatusCode::kInternal);
+    EXPECT_EQ(seen, (std::vector<std::string>{"2222", "2222"}))
+        << "the second look is a cached one";
+    EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "1111");
+    ASSERT_TRUE(Set(place.source_id, place.entry(), vtd::MakeBlockedEntry()).ok());
+  }
 }
 
 TEST_F(VtdUnitStagesTest, ShowsTheEntriesOfBothStages) {
@@ -348,8 +437,9 @@ TEST_F(VtdUnitStagesTest, ShowsTheEntriesOfBothStages) {
 }
 
 TEST_F(VtdUnitStagesTest, RefusesPasidsThatTheRequesterCanNotIssue) {
-  const auto unit = *VtdUnit::Create(EverySpec(), {{0x0200, 8, false}, {0x0208, 0, false}},
-                                     &memory_, arena_.get());
+  const auto unit =
+      *VtdUnit::Create(EverySpec(), {{0x0200, 8, false}, {0x0208, 0, false}},
+                       &memory_, arena_.get());
   EXPECT_TRUE(unit->PrepareEntry(0x0200, 255).ok());
   const vtd::PasidEntry identity = vtd::MakePassThroughEntry({5, true});
   for (const absl::Status& status :
