@@ -190,7 +190,7 @@ absl::Status VtdUnit::SetEntry(const Store& store, uint16_t source_id, uint32_t 
                                const vtd::PasidEntry& target) {
   absl::MutexLock lock(&mutex_);
   const PasidTables& tables = seats_.at(source_id).tables;
-  if (tables.Words(pasid) == nullptr) {
+  if (!tables.Covers(pasid) || tables.Words(pasid) == nullptr) {
     if (!vtd::IsPresent(target)) return absl::OkStatus();
     RETURN_IF_ERROR(PrepareLocked(source_id, pasid));
   }

@@ -438,18 +438,22 @@ TEST_F(VtdUnitStagesTest, ShowsTheEntriesOfBothStages) {
 
 TEST_F(VtdUnitStagesTest, RefusesPasidsThatTheRequesterCanNotIssue) {
   const auto unit =
-      *VtdUnit::Create(EverySpec(), {{0x0200, 8, false}, {0x0208, 0, false}},
+      *VtdUnit::Create(EverySpec(), {{0x0200, 8, false}, {0x0208, 0, false}, {0x0210, 4, false}},
                        &memory_, arena_.get());
   EXPECT_TRUE(unit->PrepareEntry(0x0200, 255).ok());
   const vtd::PasidEntry identity = vtd::MakePassThroughEntry({5, true});
   for (const absl::Status& status :
        {unit->PrepareEntry(0x0200, 256), unit->SetEntry(PlainStore(), 0x0200, 256, identity),
-        unit->PrepareEntry(0x0208, 1)}) {
+        unit->PrepareEntry(0x0208, 1),
+        // In a table that is there, but for fewer entries than it has room for.
+        unit->SetEntry(PlainStore(), 0x0208, 1, identity),
+        unit->SetEntry(PlainStore(), 0x0210, 20, identity)}) {
     EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
     EXPECT_EQ(DetailOf(status)->reason, "PASID_OUT_OF_RANGE");
   }
   // To block what was never there takes nothing.
   EXPECT_TRUE(unit->SetEntry(PlainStore(), 0x0200, 256, vtd::MakeBlockedEntry()).ok());
+  EXPECT_TRUE(unit->SetEntry(PlainStore(), 0x0208, 1, vtd::MakeBlockedEntry()).ok());
   EXPECT_EQ(unit->EntryOf(0x0200, 256), vtd::MakeBlockedEntry());
 }
 
