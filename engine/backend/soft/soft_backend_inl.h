@@ -176,10 +176,13 @@ absl::Status SoftBackendT<Store>::DestroyDomain(Uid uid) {
     absl::MutexLock lock(&mutex_);
     const auto it = domains_.find(uid);
     if (it == domains_.end()) return soft_internal::NoObject("domain", uid);
-    record = std::move(it->second);
-    domains_.erase(it);
+    record = it->second;
   }
+  // Once it is gone, an unmap from its Ioas would no longer flush what it may have left.
+  RETURN_IF_ERROR(record.domain->FlushAbandoned());
   record.ioas->Remove(record.domain.get());
+  absl::MutexLock lock(&mutex_);
+  domains_.erase(uid);
   return absl::OkStatus();
 }
 

@@ -10,6 +10,19 @@ namespace {
 
 PageAccess AccessOf(Permission permission) { return {CanRead(permission), CanWrite(permission)}; }
 
+// The tables of a domain that is gone, while hardware may still walk them.
+struct TablesLeft {
+  TablesLeft(PageTable linked, PageList set_aside, TableArena* its_arena)
+      : table(std::move(linked)), unlinked(std::move(set_aside)), arena(*its_arena) {}
+  ~TablesLeft() { arena.Free(&unlinked); }
+  TablesLeft(const TablesLeft&) = delete;
+  TablesLeft& operator=(const TablesLeft&) = delete;
+
+  PageTable table;
+  PageList unlinked;
+  TableArena& arena;
+};
+
 }  // namespace
 
 absl::StatusOr<VtdSecondStage> SoftDomain::FormatOf(const DomainProperties& properties,
@@ -26,8 +39,14 @@ SoftDomain::SoftDomain(const DomainProperties& properties, PageTable table, Tabl
     : properties_(properties), arena_(*arena), table_(std::move(table)) {}
 
 SoftDomain::~SoftDomain() {
-  // Set aside by a failed flush; no unit uses the domain's id any more.
-  arena_.Free(&unlinked_);
+  absl::MutexLock lock(&mutex_);
+  if (FlushAbandonedLocked().ok()) {
+    // Set aside by a failed flush; no unit uses the domain's id any more.
+    arena_.Free(&unlinked_);
+    return;
+  }
+  const auto left = std::make_shared<TablesLeft>(std::move(table_), std::move(unlinked_), &arena_);
+  for (const UnitUse& use : abandoned_) use.unit->KeepUntilFlushed(left);
 }
 
 absl::Status SoftDomain::Map(absl::Span<const PhysicalMapping> mappings) {
@@ -61,6 +80,7 @@ absl::Status SoftDomain::UnmapLocked(absl::Span<const IovaRange> ranges) {
     // Every unit is flushed, also behind one that fails.
     result.Update(use.unit->Flush(use.domain_id, ranges, unlinked_.empty()));
   }
+  result.Update(FlushAbandonedLocked());
   flush_failed_ = !result.ok();
   if (result.ok()) arena_.Free(&unlinked_);
   return result;
@@ -104,7 +124,30 @@ void SoftDomain::LeaveUnit(VtdUnit* unit) {
 
 void SoftDomain::AbandonUnit(VtdUnit* unit) {
   absl::MutexLock lock(&mutex_);
-  DropGroup(unit);
+  const std::optional<uint16_t> domain_id = DropGroup(unit);
+  if (domain_id.has_value()) abandoned_.push_back({unit, *domain_id, 0});
+}
+
+absl::Status SoftDomain::FlushAbandoned() {
+  absl::MutexLock lock(&mutex_);
+  return FlushAbandonedLocked();
+}
+
+absl::Status SoftDomain::FlushAbandonedLocked() {
+  absl::Status result;
+  std::vector<UnitUse> left;
+  for (const UnitUse& use : abandoned_) {
+    // What else the unit may hold, as the entry itself, is what it owes: it comes first.
+    const absl::Status status = use.unit->FlushDomain(use.domain_id);
+    result.Update(status);
+    if (status.ok()) {
+      use.unit->ReturnDomainId(use.domain_id);
+    } else {
+      left.push_back(use);
+    }
+  }
+  abandoned_ = std::move(left);
+  return result;
 }
 
 vtd::PasidEntry SoftDomain::PreviewEntry(const VtdUnit* unit) const {

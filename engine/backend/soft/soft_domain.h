@@ -3,10 +3,10 @@
 //
 // The order of every unmap is: clear the entries, flush each unit, and only then give the freed
 // tables back to the arena (reliability case 6). Where a flush failed, the tables stay set aside
-// until a later one succeeds.
+// until a later one succeeds. A unit that the domain should have entered, but whose flush failed on
+// the way, may use it all the same: it is flushed like the others until it has answered.
 //
-// Thread-safe. Lock order: the domain's lock, then a unit's queue. (EnterUnit and LeaveUnit also
-// take the unit's lock, for its domain ids.)
+// Thread-safe. Lock order: the domain's lock, then a unit's.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_SOFT_DOMAIN_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_SOFT_DOMAIN_H_
 
@@ -55,7 +55,8 @@ class SoftDomain {
     return std::shared_ptr<SoftDomain>(new SoftDomain(properties, std::move(table), arena));
   }
 
-  // No unit uses it any more.
+  // No unit is to use it any more. One that may do so nevertheless (AbandonUnit) and still can not
+  // be flushed keeps the tables; such units outlive the domain.
   ~SoftDomain();
 
   const DomainProperties& properties() const { return properties_; }
@@ -65,7 +66,7 @@ class SoftDomain {
   absl::Status Map(absl::Span<const PhysicalMapping> mappings) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Removes what lies in the ranges. When it answers OK no unit caches any of it (R4).
-  // kInternal: it is removed, but a flush failed.
+  // kInternal: it is removed, but a flush failed, or one does that AbandonUnit left to be done.
   absl::Status Unmap(absl::Span<const IovaRange> ranges) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // One more device group behind `unit` is about to use the domain: answers the entry for it.
@@ -73,8 +74,12 @@ class SoftDomain {
   absl::StatusOr<vtd::PasidEntry> EnterUnit(VtdUnit* unit) ABSL_LOCKS_EXCLUDED(mutex_);
   // One fewer; its entries are gone from memory and caches.
   void LeaveUnit(VtdUnit* unit) ABSL_LOCKS_EXCLUDED(mutex_);
-  // As LeaveUnit after a failed flush: the domain id may still be cached and is not used again.
+  // As LeaveUnit after a failed flush: entries and translations of the domain may still be cached.
+  // Its domain id is not used again before the unit has been flushed.
   void AbandonUnit(VtdUnit* unit) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Flushes the units that were abandoned: when it answers OK none of them caches anything.
+  // kInternal: a flush failed.
+  absl::Status FlushAbandoned() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The entry that EnterUnit would answer; a placeholder stands for a domain id not yet taken.
   vtd::PasidEntry PreviewEntry(const VtdUnit* unit) const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -92,6 +97,7 @@ class SoftDomain {
 
   absl::Status UnmapLocked(absl::Span<const IovaRange> ranges)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status FlushAbandonedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   vtd::PasidEntry EntryFor(uint16_t domain_id) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   // Drops one group; the domain id if it was the unit's last one.
   std::optional<uint16_t> DropGroup(VtdUnit* unit) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -105,6 +111,7 @@ class SoftDomain {
   bool flush_failed_ ABSL_GUARDED_BY(mutex_) =
       false;  // What an earlier unmap removed may be cached.
   std::vector<UnitUse> units_ ABSL_GUARDED_BY(mutex_);
+  std::vector<UnitUse> abandoned_ ABSL_GUARDED_BY(mutex_);  // Not flushed since.
 };
 
 }  // namespace viommu

@@ -89,7 +89,6 @@ absl::Status VtdUnit::AddRequester(const Requester& requester) {
   fields.device_tlb = requester.device_tlb;
   const vtd::ContextEntry context = vtd::MakeContextEntry(fields);
   seats_.emplace(requester.source_id, Seat{std::move(tables), fields.pasids, requester.device_tlb});
-  any_device_tlb_ = any_device_tlb_ || requester.device_tlb;
   const size_t index = requester.source_id % vtd::kContextEntries;
   uint64_t* words = arena_.WordsAt(contexts) + index * context.size();
   PlainStore().Store128(words + 2, context[2], context[3]);
@@ -140,6 +139,7 @@ absl::Status VtdUnit::PrepareLocked(uint16_t source_id, uint32_t pasid) {
 }
 
 absl::Status VtdUnit::FlushEntry(uint16_t source_id, uint32_t pasid, const vtd::PasidEntry& old) {
+  RETURN_IF_ERROR(FlushWhatIsOwed());
   // Without caching mode entries that are not present are not cached (VT-d 6.1, CAP.CM).
   if (!vtd::IsPresent(old)) return absl::OkStatus();
   const uint16_t id = vtd::DomainIdOf(old);
@@ -153,7 +153,7 @@ absl::Status VtdUnit::FlushEntry(uint16_t source_id, uint32_t pasid, const vtd::
   return queue_->Submit(batch);
 }
 
-void VtdUnit::FlushEverything() {
+absl::Status VtdUnit::FlushEverything() {
   std::vector<vtd::Descriptor> batch = {vtd::InvalidateAllContexts(), vtd::InvalidateAllPasids(),
                                         vtd::InvalidateIotlb()};
   for (const auto& [source_id, seat] : seats_) {
@@ -162,7 +162,20 @@ void VtdUnit::FlushEverything() {
     batch.push_back(vtd::InvalidateDeviceTlb(target, kEverything));
     batch.push_back(vtd::InvalidateAllPasidsDeviceTlb(target, kEverything));
   }
-  queue_->Submit(batch).IgnoreError();
+  absl::Status status = queue_->Submit(batch);
+  flush_owed_ = !status.ok();
+  if (status.ok()) kept_.clear();
+  return status;
+}
+
+absl::Status VtdUnit::FlushWhatIsOwed() {
+  return flush_owed_ ? FlushEverything() : absl::OkStatus();
+}
+
+void VtdUnit::KeepUntilFlushed(std::shared_ptr<const void> tables) {
+  absl::MutexLock lock(&mutex_);
+  kept_.push_back(std::move(tables));
+  flush_owed_ = true;
 }
 
 void VtdUnit::NoteUse(uint16_t source_id, uint32_t pasid, const vtd::PasidEntry& entry) {
@@ -220,10 +233,10 @@ void VtdUnit::AppendDeviceTlbs(uint16_t domain_id, absl::Span<const IovaRange> r
 
 absl::Status VtdUnit::SubmitFlush(uint16_t domain_id, absl::Span<const IovaRange> ranges,
                                   std::vector<vtd::Descriptor> batch) {
-  if (!any_device_tlb_) return queue_->Submit(batch);
   // An entry that appears between the unit's flush and a look at the uses could let a device keep
   // what the flush was to remove: so both are one step to whoever changes entries.
   absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(FlushWhatIsOwed());
   AppendDeviceTlbs(domain_id, ranges, &batch);
   return queue_->Submit(batch);
 }

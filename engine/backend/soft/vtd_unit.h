@@ -8,6 +8,9 @@
 // A requester whose ATS is on keeps translations of its own (device TLB): every flush of the unit's
 // caches reaches those too, after the unit's own, since they are filled from there.
 //
+// Where not even the flush of everything behind a failed change got through, it is owed: until the
+// hardware has done it, nothing that rests on a flush succeeds.
+//
 // Thread-safe. Lock order: the unit's lock, then the queue's, then the hardware's.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_VTD_UNIT_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_VTD_UNIT_H_
@@ -79,8 +82,9 @@ class VtdUnit {
   // when it returns no request uses the old entry. Whether the entry is blocked meanwhile, the
   // EntryPlan from EntryOf to `target` says.
   // As PrepareEntry, unless the entry was prepared or `target` is blocked.
-  // kInternal: a flush failed. The old entry is back, but both may be cached: what the target's
-  //   domain id tags must not be reused.
+  // kInternal: a flush failed, this one or the one that is owed. The old entry is back, but both
+  //   may be cached: the target's domain id and tables must not be reused before FlushDomain
+  //   succeeds.
   template <typename Store>
   absl::Status SetEntry(const Store& store, uint16_t source_id, uint32_t pasid,
                         const vtd::PasidEntry& target) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -90,8 +94,8 @@ class VtdUnit {
     return SetEntry(store, source_id, kRidPasid, target);
   }
 
-  // Writes a prepared entry whether or not the hardware answers, and asks it to flush everything:
-  // how a change that failed half way is taken back.
+  // Writes a prepared entry whether or not the hardware answers, and asks it to flush everything,
+  // which is owed when it does not: how a change that failed half way is taken back.
   template <typename Store>
   void ForceEntry(const Store& store, uint16_t source_id, uint32_t pasid,
                   const vtd::PasidEntry& entry) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -109,7 +113,7 @@ class VtdUnit {
   // Drops all cached translations of the ranges under the domain id of a second stage, in the unit
   // and in device TLBs. With `leaves_only` cached pointers to tables may stay: no table was
   // unlinked. What nested entries make of the same second stage has other domain ids: FlushDomain.
-  // kInternal: the queue failed; what is still cached is unknown.
+  // kInternal: the queue failed, or still does not do what is owed; what is cached is unknown.
   absl::Status Flush(uint16_t domain_id, absl::Span<const IovaRange> ranges, bool leaves_only)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -123,6 +127,10 @@ class VtdUnit {
   // whose addresses are not those that caches and devices know (invariant I9).
   // As Flush.
   absl::Status FlushDomain(uint16_t domain_id) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Keeps tables that the hardware may still walk, because a flush failed, until everything is
+  // flushed (which is owed from now on) or the unit goes.
+  void KeepUntilFlushed(std::shared_ptr<const void> tables) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   VtdUnit(const IommuSpec& spec, PhysicalMemory* memory, TableArena* arena);
@@ -151,8 +159,9 @@ class VtdUnit {
   // Drops what the hardware may hold because of `old`, the entry until now.
   absl::Status FlushEntry(uint16_t source_id, uint32_t pasid, const vtd::PasidEntry& old)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // The last resort after a failed flush.
-  void FlushEverything() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The last resort after a failed flush. It is owed until it succeeds.
+  absl::Status FlushEverything() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status FlushWhatIsOwed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Notes what an entry of a requester with a device TLB holds.
   void NoteUse(uint16_t source_id, uint32_t pasid, const vtd::PasidEntry& entry)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -176,13 +185,14 @@ class VtdUnit {
   // Constant once Create has returned.
   PhysAddr root_table_;
   std::vector<PhysAddr> table_pages_;  // The root and the context tables.
-  bool any_device_tlb_ = false;
 
   mutable absl::Mutex mutex_;  // Also held by the only writer of an entry.
   absl::flat_hash_map<uint16_t, Seat> seats_ ABSL_GUARDED_BY(mutex_);  // By source id.
   // The domain ids of present entries whose translations a device TLB may hold.
   absl::flat_hash_map<EntryKey, uint16_t> device_tlb_uses_ ABSL_GUARDED_BY(mutex_);
   DomainIds domain_ids_ ABSL_GUARDED_BY(mutex_);
+  bool flush_owed_ ABSL_GUARDED_BY(mutex_) = false;  // The last FlushEverything failed.
+  std::vector<std::shared_ptr<const void>> kept_ ABSL_GUARDED_BY(mutex_);  // KeepUntilFlushed.
 };
 
 template <typename Store>
@@ -221,7 +231,7 @@ void VtdUnit::ForceLocked(const Store& store, uint16_t source_id, uint32_t pasid
   const PasidTables& tables = seats_.at(source_id).tables;
   const auto plan = PlanEntry<vtd::PasidArchitecture>(tables.Read(pasid), entry);
   const auto flush = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    FlushEverything();
+    FlushEverything().IgnoreError();  // Then it is owed.
     return absl::OkStatus();
   };
   // This flush answers OK.
