@@ -50,8 +50,9 @@ class SoftBackendT final : public Backend, private Simulation {
                                                               const SoftBackendOptions& options,
                                                               Store store);
 
-  // For tests that look after every store.
+  // For tests that look after every store, and break the hardware at one.
   const SoftMachine& machine() const { return *machine_; }
+  SoftMachine& machine() { return *machine_; }
 
   absl::string_view name() const override { return "soft"; }
   const Topology& topology() const override { return machine_->topology(); }

@@ -5,10 +5,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "engine/backend/soft/hardware/vtd_model.h"
 #include "engine/backend/soft/soft_backend.h"
 #include "engine/backend/soft/soft_backend_inl.h"
 #include "engine/backend/soft/test_topology.h"
+#include "engine/backend/soft/vtd_registers.h"
 #include "engine/base/address.h"
 #include "engine/pagetable/store.h"
 #include "gtest/gtest.h"
@@ -114,6 +116,22 @@ TEST_F(SoftBackendStoreTest, EveryStoreOfASwitchShowsTheOldOrTheNewDomain) {
     }
   }
   EXPECT_EQ(pairs, 25);
+}
+
+TEST_F(SoftBackendStoreTest, ADomainThatAFailedSwitchMayHaveLeftIsNotDestroyed) {
+  const DomainTarget to_b = {DomainTarget::Kind::kPaging, kDomainB};
+  ASSERT_TRUE(backend_->Claim({kFarDisk}).ok());
+  ASSERT_TRUE(backend_->Switch({kFarDisk}, {DomainTarget::Kind::kPaging, kDomainA}).ok());
+  hardware::VtdModel& unit = backend_->machine().unit_of(kFarDisk).hardware();
+  look_ = [&] { unit.Write32(vtd::kGlobalCommandRegister, vtd::kTranslationEnable); };
+  EXPECT_EQ(backend_->Switch({kFarDisk}, to_b).status().code(), absl::StatusCode::kInternal);
+  look_ = nullptr;
+  EXPECT_EQ(backend_->DestroyDomain(kDomainB).code(), absl::StatusCode::kInternal);
+  unit.Write32(vtd::kGlobalCommandRegister, vtd::kTranslationEnable | vtd::kQueueEnable);
+  EXPECT_TRUE(backend_->Switch({kFarDisk}, to_b).ok()) << "it is still there";
+  ASSERT_TRUE(backend_->Claim({kFarDisk}).ok());
+  EXPECT_TRUE(backend_->DestroyDomain(kDomainB).ok());
+  EXPECT_EQ(backend_->DestroyDomain(kDomainB).code(), absl::StatusCode::kNotFound);
 }
 
 TEST_F(SoftBackendStoreTest, ClaimAndReleaseNeverPassThroughIdentity) {
