@@ -1,5 +1,6 @@
 // Limits of an owner: what fills one passes, one more is refused and changes nothing, and what is
 // taken away or fails is given back.
+#include <atomic>
 #include <functional>
 #include <map>
 #include <string>
@@ -304,6 +305,29 @@ TEST_F(EngineLimitsTest, AnotherLaneMayTakeTheRoomOfWhatIsPlannedAgain) {
   EXPECT_EQ(UsageOf(alice_), ShownUsage(*engine_, alice_));
   EXPECT_EQ(engine_->GetIoas(alice_, Ref("as"))->mapping_count, 0u);
   EXPECT_EQ(engine_->GetIoas(alice_, Ref("i2"))->mapping_count, 2u);
+}
+
+TEST_F(EngineLimitsTest, AnUnmapGetsInWhereOneMoreMapDoesNot) {
+  ASSERT_TRUE(Map(alice_, Pages(0, 1)).ok());
+  journal_.Hold();
+  std::vector<std::thread> maps;
+  for (uint64_t i = 1; i <= 3; ++i) {
+    maps.emplace_back([this, i] { EXPECT_TRUE(Map(alice_, Pages(i, 1)).ok()); });
+  }
+  while (journal_.held() != 3) std::this_thread::yield();
+  EXPECT_EQ(Refused(Map(alice_, Pages(8, 1))),
+            "IN_FLIGHT_LIMIT max_operations_in_flight 3/3 +1 alice");
+  std::atomic<bool> answered{false};
+  std::thread unmap([&] {
+    EXPECT_TRUE(engine_->Unmap(alice_, Ref("as"), OneUnmap(0, kPage)).ok());
+    answered = true;
+  });
+  while (journal_.held() != 4 && !answered) std::this_thread::yield();
+  EXPECT_NE(UsageOf(alice_).find("max_operations_in_flight 3\n"), std::string::npos)
+      << "a revoke is not counted: " << UsageOf(alice_);
+  journal_.Release();
+  for (std::thread& map : maps) map.join();
+  unmap.join();
 }
 
 TEST_F(EngineLimitsTest, StreamsAreLimitedAndGivenBack) {

@@ -74,6 +74,27 @@ class SoftLimitsTest : public ::testing::Test {
                             Permission::kReadWrite);
   }
 
+  // How often each region is mapped, by its name: as the region says, and as the spaces do.
+  std::map<std::string, uint64_t> ReferencesHeld() {
+    std::map<std::string, uint64_t> held;
+    const auto regions = engine_->ListMemoryRegions(alice_, PageRequest());
+    for (const MemoryRegionView& region : regions->items) {
+      if (region.mapping_count == 0) continue;
+      held["memoryRegions/" + region.object.id] = region.mapping_count;
+    }
+    return held;
+  }
+  std::map<std::string, uint64_t> AreasShown() {
+    std::map<std::string, uint64_t> shown;
+    const auto spaces = engine_->ListIoas(alice_, PageRequest());
+    for (const IoasView& ioas : spaces->items) {
+      const auto areas =
+          engine_->ListMappings(alice_, Ref(ioas.object.id), {0, kMaxAddress}, PageRequest());
+      for (const MappingView& area : areas->items) ++shown[area.memory_region];
+    }
+    return shown;
+  }
+
   FakeJournal journal_;
   std::unique_ptr<SoftBackend> backend_;
   std::unique_ptr<Engine> engine_;
@@ -179,10 +200,11 @@ TEST_F(SoftLimitsTest, AnAccountIsTheSumOfWhatItsOwnerShows) {
   limits.max_mappings = 12;
   limits.max_mapped_bytes = 30 * kPage;
   limits.max_ioas = 3;
-  limits.max_memory_regions = 3;
-  limits.max_region_bytes_total = 100 * kPage;
+  limits.max_memory_regions = 4;
+  limits.max_region_bytes_total = 110 * kPage;
   limits.max_domains = 2;
   Start(limits);
+  ASSERT_TRUE(engine_->CreateMemoryRegion(alice_, "rom", 8 * kPage, std::nullopt).ok());
   const uint64_t seed = 20261125;
   SCOPED_TRACE(absl::StrCat("seed ", seed));
   std::mt19937_64 random(seed);
@@ -224,17 +246,18 @@ TEST_F(SoftLimitsTest, AnAccountIsTheSumOfWhatItsOwnerShows) {
       }
       default: {
         MapBatch batch;
-        batch.regions = {Ref("ram")};
+        batch.regions = {Ref("ram"), Ref("rom")};
         for (uint64_t i = 0; i <= random() % 4; ++i) {
           batch.entries.push_back({random() % 64 * kPage, 0,
-                                   (random() % 2 == 0 ? 1 : 1 + random() % 6) * kPage, 0,
-                                   Permission::kReadWrite});
+                                   (random() % 2 == 0 ? 1 : 1 + random() % 6) * kPage,
+                                   static_cast<uint32_t>(random() % 2), Permission::kReadWrite});
         }
         status = engine_->Map(caller, Ref(name), batch).status();
       }
     }
     ++seen[Described(status)];
     ASSERT_EQ(UsageText(engine_->ListUsage(alice_)), ShownUsage(*engine_, alice_));
+    ASSERT_EQ(ReferencesHeld(), AreasShown());
     ASSERT_LE(InUse("alice", "max_mappings"), limits.max_mappings);
     ASSERT_LE(InUse("alice", "max_mapped_bytes"), limits.max_mapped_bytes);
     ASSERT_LE(InUse("alice", "max_region_bytes_total"), limits.max_region_bytes_total);
