@@ -263,6 +263,7 @@ TEST_F(EngineFailureTest, WhatWasPlannedOnAFailedUnmapIsPlannedAgain) {
   elsewhere.join();
   EXPECT_EQ(engine_->Translate(alice_, Ref("as"), 0x1000)->offset_bytes, 0u);
   EXPECT_EQ(engine_->GetIoas(alice_, Ref("as"))->mapping_count, 2u);
+  EXPECT_EQ(engine_->GetMemoryRegion(alice_, Ref("ram"))->mapping_count, 2u) << "held once each";
   EXPECT_EQ(UsageOf(alice_), ShownUsage(*engine_, alice_));
   // The three that were planned on the failure are aborted; the last one came back under a new
   // ticket.
