@@ -36,8 +36,9 @@ inline std::string ShownUsage(Engine& engine, const CallContext& owner) {
     mapped_bytes += ioas.mapped_bytes;
   }
   // The static ones are nobody's.
-  for (const DomainView& domain : domains->items)
-    own_domains += domain.object.owner.empty() ? 0 : 1;
+  for (const DomainView& domain : domains->items) {
+    if (!domain.object.owner.empty()) ++own_domains;
+  }
   std::vector<UsageView> usage = {{owner.principal, "max_memory_regions", regions->items.size()},
                                   {owner.principal, "max_ioas", spaces->items.size()},
                                   {owner.principal, "max_domains", own_domains},
