@@ -93,7 +93,7 @@ class Engine {
   // ---- Host ----
   HostView GetHost();
   // What the caller uses of its limits; for an operator what everybody does, and the host itself
-  // ("the host"). Ascending by owner; what is not used is left out.
+  // (an empty owner). Ascending by owner; what is not used is left out.
   std::vector<UsageView> ListUsage(const CallContext&);
   absl::StatusOr<IommuView> GetIommu(const CallContext&, const std::string& id);
   absl::StatusOr<Page<IommuView>> ListIommus(const CallContext&, const PageRequest&);

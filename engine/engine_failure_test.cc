@@ -4,12 +4,16 @@
 #include <vector>
 
 #include "engine/engine_fixture.h"
+#include "engine/shown_usage.h"
 #include "gtest/gtest.h"
 
 namespace viommu {
 namespace {
 
-class EngineFailureTest : public EngineTest {};
+class EngineFailureTest : public EngineTest {
+ protected:
+  void TearDown() override { EXPECT_EQ(UsageOf(alice_), ShownUsage(*engine_, alice_)); }
+};
 
 // Fails the next effect, and only that.
 void FailNext(FakeBackend& backend) {
@@ -259,6 +263,8 @@ TEST_F(EngineFailureTest, WhatWasPlannedOnAFailedUnmapIsPlannedAgain) {
   elsewhere.join();
   EXPECT_EQ(engine_->Translate(alice_, Ref("as"), 0x1000)->offset_bytes, 0u);
   EXPECT_EQ(engine_->GetIoas(alice_, Ref("as"))->mapping_count, 2u);
+  EXPECT_EQ(engine_->GetMemoryRegion(alice_, Ref("ram"))->mapping_count, 2u) << "held once each";
+  EXPECT_EQ(UsageOf(alice_), ShownUsage(*engine_, alice_));
   // The three that were planned on the failure are aborted; the last one came back under a new
   // ticket.
   EXPECT_EQ(journal_.aborted().size(), 3u);

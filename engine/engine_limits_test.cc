@@ -1,12 +1,15 @@
 // Limits of an owner: what fills one passes, one more is refused and changes nothing, and what is
 // taken away or fails is given back.
+#include <atomic>
 #include <functional>
 #include <map>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "engine/engine_fixture.h"
+#include "engine/shown_usage.h"
 #include "gtest/gtest.h"
 
 namespace viommu {
@@ -38,6 +41,11 @@ class EngineLimitsTest : public EngineTest {
     ASSERT_TRUE(engine_->ClaimDevice(owner, device, "").ok());
   }
   void SetUp() override { SetUpOwner(alice_, "dev0"); }
+  void TearDown() override {
+    for (const CallContext& owner : {alice_, bob_}) {
+      EXPECT_EQ(UsageOf(owner), ShownUsage(*engine_, owner));
+    }
+  }
 
   // `count` areas of `pages` each, one behind the other from the page `first_page`.
   static MapBatch Pages(uint64_t first_page, size_t count, uint64_t pages = 1) {
@@ -259,6 +267,67 @@ TEST_F(EngineLimitsTest, AMapBehindTheUnmapThatMakesRoomForItWaitsForIt) {
   unmap.join();
   map.join();
   EXPECT_EQ(RefusalsOf("max_mappings"), 0u) << "only final answers are counted";
+}
+
+// The second map stands on the first, whose effect is refused. While the second one's record is not
+// durable yet, a map in another lane takes the room that its plan gave back.
+TEST_F(EngineLimitsTest, AnotherLaneMayTakeTheRoomOfWhatIsPlannedAgain) {
+  ASSERT_TRUE(engine_->CreateIoas(alice_, "i2").ok());
+  absl::Notification applying, refuse;
+  backend_.SetHook([&, refuse_first = RefuseNth("Map", 1)](const std::string& verb) {
+    const absl::Status answer = refuse_first(verb);
+    if (answer.ok()) return answer;
+    applying.Notify();
+    refuse.WaitForNotification();
+    return answer;
+  });
+  std::thread first(
+      [&] { EXPECT_EQ(Described(Map(alice_, Pages(0, 1))), "RESOURCE_EXHAUSTED TEST"); });
+  applying.WaitForNotification();
+  journal_.Hold();
+  std::thread second([&] {
+    EXPECT_EQ(Refused(Map(alice_, Pages(8, 3))),
+              "MAPPING_LIMIT max_mappings 2/4 +3 alice #2 mappings[2]");
+  });
+  while (journal_.held() != 1) std::this_thread::yield();
+  EXPECT_EQ(Refused(engine_->Map(alice_, Ref("i2"), Pages(0, 2)).status()),
+            "MAPPING_LIMIT max_mappings 4/4 +1 alice #0 mappings[0]")
+      << "both are planned still";
+  refuse.Notify();
+  first.join();
+  std::thread elsewhere([&] { EXPECT_TRUE(engine_->Map(alice_, Ref("i2"), Pages(0, 2)).ok()); });
+  while (journal_.held() != 2) std::this_thread::yield();
+  EXPECT_EQ(RefusalsOf("max_mappings"), 1u);
+  journal_.Release();
+  second.join();
+  elsewhere.join();
+  EXPECT_EQ(RefusalsOf("max_mappings"), 2u) << "counted once";
+  EXPECT_EQ(UsageOf(alice_), ShownUsage(*engine_, alice_));
+  EXPECT_EQ(engine_->GetIoas(alice_, Ref("as"))->mapping_count, 0u);
+  EXPECT_EQ(engine_->GetIoas(alice_, Ref("i2"))->mapping_count, 2u);
+}
+
+TEST_F(EngineLimitsTest, AnUnmapGetsInWhereOneMoreMapDoesNot) {
+  ASSERT_TRUE(Map(alice_, Pages(0, 1)).ok());
+  journal_.Hold();
+  std::vector<std::thread> maps;
+  for (uint64_t i = 1; i <= 3; ++i) {
+    maps.emplace_back([this, i] { EXPECT_TRUE(Map(alice_, Pages(i, 1)).ok()); });
+  }
+  while (journal_.held() != 3) std::this_thread::yield();
+  EXPECT_EQ(Refused(Map(alice_, Pages(8, 1))),
+            "IN_FLIGHT_LIMIT max_operations_in_flight 3/3 +1 alice");
+  std::atomic<bool> answered{false};
+  std::thread unmap([&] {
+    EXPECT_TRUE(engine_->Unmap(alice_, Ref("as"), OneUnmap(0, kPage)).ok());
+    answered = true;
+  });
+  while (journal_.held() != 4 && !answered) std::this_thread::yield();
+  EXPECT_NE(UsageOf(alice_).find("max_operations_in_flight 3\n"), std::string::npos)
+      << "a revoke is not counted: " << UsageOf(alice_);
+  journal_.Release();
+  for (std::thread& map : maps) map.join();
+  unmap.join();
 }
 
 TEST_F(EngineLimitsTest, StreamsAreLimitedAndGivenBack) {

@@ -258,5 +258,26 @@ TEST_F(EngineMappingTest, UnmapsWholeAreasInLargerRangesAndEverything) {
   EXPECT_EQ(engine_->GetMemoryRegion(alice_, Ref("ram"))->mapping_count, 0u);
 }
 
+// One that is held too seldom could be destroyed under an area; one too often, never.
+TEST_F(EngineMappingTest, ARegionIsHeldOnceForEveryAreaThatMapsIt) {
+  ASSERT_TRUE(engine_->CreateMemoryRegion(alice_, "rom", 8 * kPage, std::nullopt).ok());
+  const auto held = [&] {
+    return std::to_string(engine_->GetMemoryRegion(alice_, Ref("ram"))->mapping_count) + " " +
+           std::to_string(engine_->GetMemoryRegion(alice_, Ref("rom"))->mapping_count);
+  };
+  MapBatch batch;
+  batch.regions = {Ref("ram"), Ref("rom")};
+  for (const uint32_t region : {0, 0, 0, 1, 1, 0, 1}) {
+    batch.entries.push_back(
+        {batch.entries.size() * kPage, 0, kPage, region, Permission::kReadWrite});
+  }
+  ASSERT_TRUE(engine_->Map(alice_, Ref("bare"), batch).ok());
+  EXPECT_EQ(held(), "4 3");
+  ASSERT_TRUE(engine_->Unmap(alice_, Ref("bare"), OneUnmap(kPage, 3 * kPage)).ok());
+  EXPECT_EQ(held(), "2 2");
+  ASSERT_TRUE(engine_->DeleteIoas(alice_, Ref("bare"), "").ok());
+  EXPECT_EQ(held(), "0 0");
+}
+
 }  // namespace
 }  // namespace viommu

@@ -104,7 +104,9 @@ std::vector<UsageView> Engine::ListUsage(const CallContext& context) {
   absl::MutexLock lock(&core_->pipeline.mutex());
   std::vector<UsageView> usage = core_->model.ledger.List();
   if (context.is_operator) return usage;
-  const auto foreign = [&](const UsageView& view) { return view.owner != context.principal; };
+  const auto foreign = [&](const UsageView& view) {
+    return view.owner.empty() || view.owner != context.principal;  // Empty: the host's.
+  };
   usage.erase(std::remove_if(usage.begin(), usage.end(), foreign), usage.end());
   return usage;
 }

@@ -8,6 +8,7 @@
 
 #include "absl/time/clock.h"
 #include "engine/engine_fixture.h"
+#include "engine/shown_usage.h"
 #include "gtest/gtest.h"
 
 namespace viommu {
@@ -18,6 +19,11 @@ using Lines = std::vector<std::string>;
 class MappingStreamTest : public EngineTest {
  protected:
   void SetUp() override { SetUpAlice(); }
+  // Whatever failed, was stopped or was planned again: nothing of it is charged any more.
+  void TearDown() override {
+    stream_.reset();
+    EXPECT_EQ(UsageOf(alice_), ShownUsage(*engine_, alice_));
+  }
 
   void Open(OnError on_error = OnError::kStop) {
     auto stream = engine_->OpenMappingStream(alice_, {Ref("as"), on_error});
@@ -149,6 +155,8 @@ TEST_F(MappingStreamTest, AbortsWhatIsInFlightBehindAFailure) {
   EXPECT_EQ(Next(5), (Lines{"1 OK", "2 OK", "3 RESOURCE_EXHAUSTED TEST", "4 ABORTED STREAM_STOPPED",
                             "5 ABORTED STREAM_STOPPED"}));
   EXPECT_EQ(Mapped(), 2u);
+  EXPECT_EQ(UsageOf(alice_), ShownUsage(*engine_, alice_) + "alice max_streams 1\n")
+      << "the aborted ones are no longer under way";
   EXPECT_EQ(journal_.aborted(),
             (std::vector<Ticket>{journal_.records().size(), journal_.records().size() - 1,
                                  journal_.records().size() - 2}));

@@ -1,6 +1,6 @@
-// How long one Unmap of a million areas works under the engine's lock, step by step: `plan` and
-// `record` in one go, `commit` in another; `unplan` is what a failure costs. Half of the areas is
-// the worst: of those that go and those that stay the fewer are moved one by one.
+// How long an operation on a million areas works under the engine's lock, step by step: `plan` and
+// `record` in one go, `commit` in another; `unplan` is what a failure costs. Of an Unmap half of
+// the areas is the worst: of those that go and those that stay the fewer are moved one by one.
 //
 //   bazel run -c opt //engine:unmap_all_benchmark
 
@@ -14,6 +14,8 @@
 #include "engine/backend/fake/fake_backend.h"
 #include "engine/base/env.h"
 #include "engine/model/model.h"
+#include "engine/operations/domain_operations.h"
+#include "engine/operations/ioas_operations.h"
 #include "engine/operations/mapping_operations.h"
 #include "engine/types.h"
 
@@ -23,7 +25,8 @@ namespace {
 constexpr uint64_t kPage = 4096;
 constexpr uint64_t kAreas = 1000000;
 
-// memoryRegions/ram, and ioas/as that maps a million single pages of it with gaps between them.
+// memoryRegions/ram, ioas/as that maps a million single pages of it with gaps between them, and
+// dev0 claimed.
 class World {
  public:
   World() {
@@ -39,6 +42,7 @@ class World {
     }
     region_->AddReferences(ioas_->uid(), kAreas);
     model_.ledger.Charge(*ioas_->account, Usage::OfMappings(kAreas, kAreas * kPage));
+    model_.GroupOf(model_.devices[0]).claimed_by = "local";
   }
   Model& model() { return model_; }
 
@@ -56,12 +60,14 @@ double Milliseconds(const std::function<void()>& step) {
       .count();
 }
 
-void Unmap(benchmark::State& state, const UnmapBatch& batch) {
+// `make` makes the operation.
+template <typename Make>
+void Run(benchmark::State& state, const Make& make) {
   double plan = 0, unplan = 0, record = 0, commit = 0;
   for (auto _ : state) {  // NOLINT(clang-analyzer-deadcode.DeadStores): unused on purpose.
     state.PauseTiming();
     auto world = std::make_unique<World>();
-    UnmapOperation operation(CallContext(), {"as", std::nullopt}, batch);
+    auto operation = make();
     Model& model = world->model();
     if (!operation.Plan(model).ok()) state.SkipWithError("refused");
     state.ResumeTiming();
@@ -83,16 +89,28 @@ void Unmap(benchmark::State& state, const UnmapBatch& batch) {
 void BM_UnmapEverything(benchmark::State& state) {
   UnmapBatch batch;
   batch.all = true;
-  Unmap(state, batch);
+  Run(state, [&] { return UnmapOperation(CallContext(), {"as", std::nullopt}, batch); });
 }
 BENCHMARK(BM_UnmapEverything)->Unit(benchmark::kMillisecond)->Iterations(5);
 
 void BM_UnmapHalf(benchmark::State& state) {
   UnmapBatch batch;
   batch.entries = {{0, kAreas * kPage}};
-  Unmap(state, batch);
+  Run(state, [&] { return UnmapOperation(CallContext(), {"as", std::nullopt}, batch); });
 }
 BENCHMARK(BM_UnmapHalf)->Unit(benchmark::kMillisecond)->Iterations(5);
+
+void BM_DeleteIoas(benchmark::State& state) {
+  Run(state, [] { return DeleteIoasOperation(CallContext(), {"as", std::nullopt}, ""); });
+}
+BENCHMARK(BM_DeleteIoas)->Unit(benchmark::kMillisecond)->Iterations(5);
+
+void BM_CreateDomain(benchmark::State& state) {
+  Run(state, [] {
+    return CreateDomainOperation(CallContext(), "d", {"as", std::nullopt}, "dev0");
+  });
+}
+BENCHMARK(BM_CreateDomain)->Unit(benchmark::kMillisecond)->Iterations(5);
 
 }  // namespace
 }  // namespace viommu

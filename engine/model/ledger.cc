@@ -84,8 +84,9 @@ absl::Status Ledger::Refusal(const Account& account, Resource resource, uint64_t
   const uint64_t limit = limits_[resource];
   const uint64_t in_use = account.usage_[resource];
   return Error(absl::StatusCode::kResourceExhausted, rule.reason,
-               absl::StrCat(account.owner(), " may have ", limit, " ", rule.what, " and has ",
-                            in_use, "; ", requested, " more would pass the limit"))
+               absl::StrCat(&account == &host_ ? "the host" : account.owner(), " may have ", limit,
+                            " ", rule.what, " and has ", in_use, "; ", requested,
+                            " more would pass the limit"))
       .Errno(rule.errno_name)
       .Meta("limit", rule.limit)
       .Meta("limit_value", absl::StrCat(limit))

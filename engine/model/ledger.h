@@ -81,7 +81,8 @@ class Ledger {
   // kResourceExhausted: as Refusal, for the first limit that it would pass.
   absl::StatusOr<Account*> Take(absl::string_view owner, const Usage& usage);
 
-  // The host's own account: of what HostMap maps. Its usage is limited like any owner's.
+  // The host's own account, with an empty owner: of what HostMap maps. Its usage is limited like
+  // any owner's.
   Account& host() { return host_; }
 
   // How much more of `resource` the account may take.
@@ -108,7 +109,7 @@ class Ledger {
  private:
   Usage limits_;  // Each is the most that an account may use.
   absl::flat_hash_map<std::string, std::unique_ptr<Account>> accounts_;
-  Account host_{"the host"};
+  Account host_{""};  // As in views: what is the host's has no owner. No principal is called so.
   std::array<uint64_t, kResourceCount> refusals_{};
 };
 

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "engine/model/views.h"
+#include "engine/operations/dropped_references.h"
 
 namespace viommu {
 
@@ -64,15 +65,12 @@ void SetAllowedRangesOperation::Commit(Model& model) {
 }
 
 void DeleteIoasOperation::DropWhatItHolds(Model& model) {
-  // Areas side by side mostly map one region: it is looked up once.
-  MemoryRegion* region = nullptr;
+  DroppedReferences dropped(&model, object().uid());
   object().VisitCommitted(IovaRange{0, kMaxAddress}, [&](const PlacedArea& area) {
-    if (region == nullptr || region->uid() != area.area.region) {
-      region = model.Get<MemoryRegion>(area.area.region);
-    }
-    region->DropReferences(object().uid(), 1);
+    dropped.Drop(area.area);
     return true;
   });
+  dropped.Flush();
 }
 
 }  // namespace viommu

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
+#include "engine/operations/dropped_references.h"
 
 namespace viommu {
 namespace {
@@ -344,11 +345,9 @@ absl::Status UnmapOperation::Apply(Backend& backend) {
 
 void UnmapOperation::Commit(Model& model) {
   ioas_->CommitRemove(areas_);
-  // Areas side by side mostly map one region: it is looked up once.
-  for (size_t i = 0, n = 0; i < areas_.size(); i += n) {
-    for (n = 1; i + n < areas_.size() && areas_[i + n].area.region == areas_[i].area.region;) ++n;
-    model.Get<MemoryRegion>(areas_[i].area.region)->DropReferences(ioas_->uid(), n);
-  }
+  DroppedReferences dropped(&model, ioas_->uid());
+  for (const PlacedArea& area : areas_) dropped.Drop(area.area);
+  dropped.Flush();
   model.ledger.GiveBack(*ioas_->account, Usage::OfMappings(areas_.size(), answer().unmapped_bytes));
   answer().mapping_revision = ioas_->mapping_revision = ++model.revision;
 }

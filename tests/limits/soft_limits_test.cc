@@ -13,7 +13,8 @@
 #include "engine/base/env.h"
 #include "engine/base/errors.h"
 #include "engine/engine.h"
-#include "engine/journal/memory_journal.h"
+#include "engine/journal/fake_journal.h"
+#include "engine/shown_usage.h"
 #include "engine/types.h"
 #include "gtest/gtest.h"
 
@@ -21,6 +22,7 @@ namespace viommu {
 namespace {
 
 constexpr uint64_t kPage = 4096;
+constexpr char kHost[] = "";  // As whose device is whose: no principal is called so.
 
 Topology TwoDevices() {
   Topology topology;
@@ -47,8 +49,8 @@ std::string Described(const absl::Status& status) {
 
 class SoftLimitsTest : public ::testing::Test {
  protected:
-  void Start(const OwnerLimits& limits) {
-    backend_ = *SoftBackend::Create(TwoDevices(), {}, {});
+  void Start(const OwnerLimits& limits, const SoftBackendOptions& options = {}) {
+    backend_ = *SoftBackend::Create(TwoDevices(), options, {});
     engine_ = *Engine::Create({"test", limits}, backend_.get(), &journal_, RealEnv());
     alice_.principal = "alice";
     operator_.principal = "root";
@@ -66,12 +68,34 @@ class SoftLimitsTest : public ::testing::Test {
     return 0;
   }
 
-  absl::StatusOr<Iova> HostMap(uint64_t pages) {
-    return engine_->HostMap(operator_, "dev1", {"ram", "alice"}, 0, pages * kPage,
+  absl::StatusOr<Iova> HostMap(uint64_t pages) { return HostMap(operator_, pages); }
+  absl::StatusOr<Iova> HostMap(const CallContext& caller, uint64_t pages) {
+    return engine_->HostMap(caller, "dev1", {"ram", "alice"}, 0, pages * kPage,
                             Permission::kReadWrite);
   }
 
-  MemoryJournal journal_;
+  // How often each region is mapped, by its name: as the region says, and as the spaces do.
+  std::map<std::string, uint64_t> ReferencesHeld() {
+    std::map<std::string, uint64_t> held;
+    const auto regions = engine_->ListMemoryRegions(alice_, PageRequest());
+    for (const MemoryRegionView& region : regions->items) {
+      if (region.mapping_count == 0) continue;
+      held["memoryRegions/" + region.object.id] = region.mapping_count;
+    }
+    return held;
+  }
+  std::map<std::string, uint64_t> AreasShown() {
+    std::map<std::string, uint64_t> shown;
+    const auto spaces = engine_->ListIoas(alice_, PageRequest());
+    for (const IoasView& ioas : spaces->items) {
+      const auto areas =
+          engine_->ListMappings(alice_, Ref(ioas.object.id), {0, kMaxAddress}, PageRequest());
+      for (const MappingView& area : areas->items) ++shown[area.memory_region];
+    }
+    return shown;
+  }
+
+  FakeJournal journal_;
   std::unique_ptr<SoftBackend> backend_;
   std::unique_ptr<Engine> engine_;
   CallContext alice_, operator_;
@@ -84,7 +108,7 @@ TEST_F(SoftLimitsTest, TheHostIsChargedForItsOwnMappingsAndNobodyElse) {
   Start(limits);
   const auto first = HostMap(3);
   ASSERT_TRUE(first.ok()) << first.status();
-  EXPECT_EQ(InUse("the host", "max_mapped_bytes"), 3 * kPage);
+  EXPECT_EQ(InUse(kHost, "max_mapped_bytes"), 3 * kPage);
   EXPECT_EQ(InUse("alice", "max_mappings"), 0u);
   EXPECT_EQ(InUse("root", "max_mappings"), 0u);
   const absl::Status refused = HostMap(2).status();
@@ -93,13 +117,80 @@ TEST_F(SoftLimitsTest, TheHostIsChargedForItsOwnMappingsAndNobodyElse) {
                                                    {"limit_value", "16384"},
                                                    {"in_use", "12288"},
                                                    {"requested", "8192"},
-                                                   {"owner", "the host"}};
+                                                   {"owner", kHost}};
   EXPECT_EQ(DetailOf(refused)->metadata, want);
   ASSERT_TRUE(HostMap(1).ok());
   EXPECT_EQ(Described(HostMap(1).status()), "RESOURCE_EXHAUSTED MAPPING_LIMIT");
   ASSERT_TRUE(engine_->HostUnmap(operator_, "dev1", *first, 3 * kPage).ok());
   ASSERT_TRUE(HostMap(3).ok());
-  EXPECT_EQ(InUse("the host", "max_mappings"), 2u);
+  EXPECT_EQ(InUse(kHost, "max_mappings"), 2u);
+}
+
+TEST_F(SoftLimitsTest, AHostMapThatFailsOrIsADryRunLeavesNothing) {
+  OwnerLimits limits;
+  limits.max_mappings = 1;
+  limits.max_mapped_bytes = 4 * kPage;
+  Start(limits);
+  CallContext dry = operator_;
+  dry.validate_only = true;
+  const auto tried = HostMap(dry, 4);
+  ASSERT_TRUE(tried.ok()) << tried.status();
+  EXPECT_EQ(UsageText(engine_->ListUsage(operator_)), ShownUsage(*engine_, alice_));
+  journal_.SetAnswer(absl::DataLossError("disk gone"));
+  EXPECT_EQ(Described(HostMap(4).status()), "UNAVAILABLE JOURNAL_FAILED");
+  journal_.SetAnswer(absl::OkStatus());
+  EXPECT_EQ(UsageText(engine_->ListUsage(operator_)), ShownUsage(*engine_, alice_));
+
+  const auto mapped = HostMap(4);
+  ASSERT_TRUE(mapped.ok()) << "up to both limits: " << mapped.status();
+  EXPECT_EQ(*mapped, *tried) << "the place of what failed is free again";
+  EXPECT_EQ(InUse(kHost, "max_mapped_bytes"), 4 * kPage);
+  ASSERT_TRUE(engine_->HostUnmap(operator_, "dev1", *mapped, 4 * kPage).ok());
+  EXPECT_TRUE(engine_->DeleteMemoryRegion(alice_, Ref("ram"), "").ok()) << "nothing refers to it";
+  EXPECT_EQ(UsageText(engine_->ListUsage(operator_)), ShownUsage(*engine_, alice_));
+}
+
+TEST_F(SoftLimitsTest, AHostMapWithoutMemoryForItsTablesLeavesNothing) {
+  SoftBackendOptions options;
+  options.table_arena_bytes = 64 * kPage;
+  Start({}, options);
+  MapBatch far;  // Each takes tables of its own, until there are none.
+  far.regions = {Ref("ram")};
+  far.entries = {{0, 0, kPage, 0, Permission::kReadWrite}};
+  absl::Status status;
+  for (uint64_t i = 0; status.ok() && i < 64; ++i) {
+    far.entries[0].iova = i << 30;
+    status = engine_->Map(alice_, Ref("as"), far).status();
+  }
+  const std::string reason = Described(status);
+  ASSERT_EQ(reason.find("RESOURCE_EXHAUSTED"), 0u) << status;
+  EXPECT_EQ(UsageText(engine_->ListUsage(operator_)), ShownUsage(*engine_, alice_));
+  EXPECT_EQ(Described(HostMap(4).status()), reason);
+  EXPECT_EQ(UsageText(engine_->ListUsage(operator_)), ShownUsage(*engine_, alice_));
+
+  UnmapBatch all;
+  all.all = true;
+  ASSERT_TRUE(engine_->Unmap(alice_, Ref("as"), all).ok());
+  const auto mapped = HostMap(4);
+  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  EXPECT_EQ(InUse(kHost, "max_mappings"), 1u);
+  ASSERT_TRUE(engine_->HostUnmap(operator_, "dev1", *mapped, 4 * kPage).ok());
+  EXPECT_TRUE(engine_->DeleteMemoryRegion(alice_, Ref("ram"), "").ok());
+}
+
+// A principal may be called whatever an authentication calls it.
+TEST_F(SoftLimitsTest, NoPrincipalSharesTheAccountOfTheHost) {
+  Start({});
+  ASSERT_TRUE(HostMap(3).ok());
+  CallContext tenant;
+  tenant.principal = "the host";
+  ASSERT_TRUE(engine_->CreateIoas(tenant, "as").ok());
+  const std::string own = "the host max_ioas 1\n";
+  EXPECT_EQ(UsageText(engine_->ListUsage(tenant)), own);
+  const std::string of_host = " max_mappings 1\n max_mapped_bytes 12288\n";
+  EXPECT_EQ(UsageText(engine_->ListUsage(operator_)), of_host + ShownUsage(*engine_, alice_) + own);
+  tenant.principal = kHost;
+  EXPECT_EQ(UsageText(engine_->ListUsage(tenant)), "") << "only an operator sees the host's";
 }
 
 // Random verbs, each of which may fail for many reasons; the account is compared with the listings
@@ -109,10 +200,11 @@ TEST_F(SoftLimitsTest, AnAccountIsTheSumOfWhatItsOwnerShows) {
   limits.max_mappings = 12;
   limits.max_mapped_bytes = 30 * kPage;
   limits.max_ioas = 3;
-  limits.max_memory_regions = 3;
-  limits.max_region_bytes_total = 100 * kPage;
+  limits.max_memory_regions = 4;
+  limits.max_region_bytes_total = 110 * kPage;
   limits.max_domains = 2;
   Start(limits);
+  ASSERT_TRUE(engine_->CreateMemoryRegion(alice_, "rom", 8 * kPage, std::nullopt).ok());
   const uint64_t seed = 20261125;
   SCOPED_TRACE(absl::StrCat("seed ", seed));
   std::mt19937_64 random(seed);
@@ -154,36 +246,21 @@ TEST_F(SoftLimitsTest, AnAccountIsTheSumOfWhatItsOwnerShows) {
       }
       default: {
         MapBatch batch;
-        batch.regions = {Ref("ram")};
+        batch.regions = {Ref("ram"), Ref("rom")};
         for (uint64_t i = 0; i <= random() % 4; ++i) {
           batch.entries.push_back({random() % 64 * kPage, 0,
-                                   (random() % 2 == 0 ? 1 : 1 + random() % 6) * kPage, 0,
-                                   Permission::kReadWrite});
+                                   (random() % 2 == 0 ? 1 : 1 + random() % 6) * kPage,
+                                   static_cast<uint32_t>(random() % 2), Permission::kReadWrite});
         }
         status = engine_->Map(caller, Ref(name), batch).status();
       }
     }
     ++seen[Described(status)];
-    uint64_t mappings = 0, bytes = 0, region_bytes = 0;
-    const auto spaces = engine_->ListIoas(alice_, PageRequest());
-    for (const IoasView& ioas : spaces->items) {
-      mappings += ioas.mapping_count;
-      bytes += ioas.mapped_bytes;
-    }
-    const auto regions = engine_->ListMemoryRegions(alice_, PageRequest());
-    for (const MemoryRegionView& region : regions->items) region_bytes += region.size_bytes;
-    ASSERT_EQ(InUse("alice", "max_mappings"), mappings);
-    ASSERT_EQ(InUse("alice", "max_mapped_bytes"), bytes);
-    ASSERT_EQ(InUse("alice", "max_ioas"), spaces->items.size());
-    ASSERT_EQ(InUse("alice", "max_memory_regions"), regions->items.size());
-    ASSERT_EQ(InUse("alice", "max_region_bytes_total"), region_bytes);
-    // The two static ones are nobody's.
-    ASSERT_EQ(InUse("alice", "max_domains"),
-              engine_->ListDomains(alice_, PageRequest())->items.size() - 2);
-    ASSERT_EQ(InUse("alice", "max_operations_in_flight"), 0u);
-    ASSERT_LE(mappings, limits.max_mappings);
-    ASSERT_LE(bytes, limits.max_mapped_bytes);
-    ASSERT_LE(region_bytes, limits.max_region_bytes_total);
+    ASSERT_EQ(UsageText(engine_->ListUsage(alice_)), ShownUsage(*engine_, alice_));
+    ASSERT_EQ(ReferencesHeld(), AreasShown());
+    ASSERT_LE(InUse("alice", "max_mappings"), limits.max_mappings);
+    ASSERT_LE(InUse("alice", "max_mapped_bytes"), limits.max_mapped_bytes);
+    ASSERT_LE(InUse("alice", "max_region_bytes_total"), limits.max_region_bytes_total);
   }
   for (const char* outcome :
        {"OK", "RESOURCE_EXHAUSTED OBJECT_LIMIT", "RESOURCE_EXHAUSTED MAPPING_LIMIT",
