@@ -69,8 +69,8 @@ class Admission {
   // From now on every call is refused.
   void Drain() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Waits, at most until `deadline`, until nothing runs and callers have been told long enough that
-  // none has come for a moment.
+  // Drain was called. Waits, at most until `deadline`, until nothing runs and callers have been
+  // told long enough that none has come for a moment.
   void AwaitQuiet(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "grpc/health/v1/health.pb.h"
@@ -29,6 +31,10 @@ namespace {
 // Polling threads that wait for new calls; calls at work have threads of their own.
 constexpr int kMinPollers = 1;
 constexpr int kMaxPollers = 2;
+
+// For the last frames when no call of ours runs any more. gRPC would wait longer for health watches
+// and for peers that do not heed GOAWAY.
+constexpr absl::Duration kFarewell = absl::Seconds(2);
 
 int Milliseconds(absl::Duration d) { return static_cast<int>(absl::ToInt64Milliseconds(d)); }
 
@@ -194,8 +200,9 @@ void Server::Shutdown(absl::Time deadline) {
   services_->admission.AwaitQuiet(deadline);
   // gRPC would not even close a connection that it gets from now on.
   listener_->StopAccepting();
+  const absl::Time farewell = std::min(deadline, absl::Now() + kFarewell);
   // gRPC takes a time before 1970 for one that never comes.
-  server_->Shutdown(absl::ToChronoTime(std::max(deadline, absl::UnixEpoch())));
+  server_->Shutdown(absl::ToChronoTime(std::max(farewell, absl::UnixEpoch())));
 }
 
 void Server::Wait() { server_->Wait(); }
