@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 #include <memory>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
@@ -21,6 +24,7 @@
 #include "server/names.h"
 #include "server/request_check.h"
 #include "server/status.h"
+#include "server/transport.h"
 
 namespace viommu {
 namespace {
@@ -30,6 +34,19 @@ constexpr size_t kArenaBlockBytes = size_t{256} << 10;
 
 absl::Status Refusal(absl::string_view reason, absl::string_view message) {
   return Error(absl::StatusCode::kInvalidArgument, reason, message).Errno("EINVAL");
+}
+
+// Threads are refused by limits of the system's: pids of a control group, memory for the stack.
+absl::StatusOr<std::thread> StartThread(std::function<void()> run) {
+  try {
+    return std::thread(std::move(run));
+  } catch (const std::system_error& error) {
+    return Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_THREADS",
+                 absl::StrCat("no thread can be made for the stream's answers: ", error.what(),
+                              "; nothing changed"))
+        .Errno("EAGAIN")
+        .ToStatus();
+  }
 }
 
 // Reads messages one at a time into the same memory.
@@ -130,7 +147,7 @@ class Session {
 
   // Writes until every batch is answered. When the client is gone the answers are dropped, but all
   // are taken, so that the engine is never kept waiting.
-  void Answer(WriteWatchdog::Guard* guard, MappingService::Stream* stream) {
+  void Answer(ClientWatchdog::Guard* guard, MappingService::Stream* stream) {
     StreamReply reply;
     bool listening = true;
     while (mappings_->NextReply(&reply)) {
@@ -138,7 +155,7 @@ class Session {
       Observe(pending);
       const v1::StreamMappingsResponse response = Describe(reply, pending);
       if (listening) {
-        guard->Begin();
+        guard->Begin(ClientWatchdog::Wait::kAnswerTaken);
         listening = stream->Write(response);
         guard->End();
       }
@@ -253,6 +270,11 @@ class Session {
   std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);  // In the order of submission.
 };
 
+// How the call came in. gRPC asks the kernel for the peer's address: a client can not pretend.
+Transport TransportOf(const grpc::ServerContext& context) {
+  return absl::StartsWith(context.peer(), "unix:") ? Transport::kUnix : Transport::kTcp;
+}
+
 // What the first message asks for.
 struct Opening {
   std::unique_ptr<MappingStream> mappings;
@@ -272,15 +294,17 @@ absl::StatusOr<Opening> Open(Engine& engine, const CallContext& call,
 
 }  // namespace
 
-absl::Status MappingService::Run(const CallContext& call, WriteWatchdog::Guard* guard,
+absl::Status MappingService::Run(const CallContext& call, ClientWatchdog::Guard* guard,
                                  Stream* stream) {
   RequestReader reader(stream);
+  guard->Begin(ClientWatchdog::Wait::kOpening);
   const v1::StreamMappingsRequest* request = reader.Next();
+  guard->End();
   if (request == nullptr) return absl::OkStatus();
   ASSIGN_OR_RETURN(Opening opening, Open(engine_, call, *request));
   Session session(std::move(opening.mappings), std::move(opening.defaults), max_bytes_in_flight_,
                   metrics_);
-  std::thread writer([&] { session.Answer(guard, stream); });
+  ASSIGN_OR_RETURN(std::thread writer, StartThread([&] { session.Answer(guard, stream); }));
   absl::Status status;
   while (status.ok()) {
     session.AwaitRoom();
@@ -294,8 +318,9 @@ absl::Status MappingService::Run(const CallContext& call, WriteWatchdog::Guard* 
 }
 
 absl::Status MappingService::Serve(grpc::ServerContext* context, Stream* stream) {
-  ASSIGN_OR_RETURN(const Admission::Ticket ticket, admission_.Admit(CallKind::kStream));
-  WriteWatchdog::Guard guard(&watchdog_, context);
+  ASSIGN_OR_RETURN(const Admission::Ticket ticket,
+                   admission_.Admit(CallKind::kStream, TransportOf(*context)));
+  ClientWatchdog::Guard guard(&watchdog_, context);
   const absl::Status status = Run(MakeCallContext(*context), &guard, stream);
   RETURN_IF_ERROR(guard.status());
   return status;

@@ -15,6 +15,8 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
+#include "server/answer_interceptor.h"
+#include "server/client_watchdog.h"
 #include "server/device_service.h"
 #include "server/domain_service.h"
 #include "server/host_service.h"
@@ -112,8 +114,8 @@ struct Server::Services {
         device(engine, &admission),
         memory(engine, &admission),
         ioas(engine, &admission, options.mapping_metrics),
-        mapping(engine, &admission,
-                {options.stream_write_timeout, options.max_stream_bytes_in_flight},
+        watchdog(options.stream_write_timeout),
+        mapping(engine, &admission, &watchdog, {options.max_stream_bytes_in_flight},
                 options.mapping_metrics),
         domain(engine, &admission),
         simulation(engine, &admission) {}
@@ -135,6 +137,7 @@ struct Server::Services {
   DeviceService device;
   MemoryService memory;
   IoasService ioas;
+  ClientWatchdog watchdog;
   MappingService mapping;
   DomainService domain;
   SimulationService simulation;
@@ -155,8 +158,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Engine* engine, ServerOpti
   grpc::ServerBuilder builder;
   ApplyLimits(options, &builder);
   ApplyConnectionRules(options, &builder);
-  builder.experimental().SetInterceptorCreators(std::move(options.interceptors));
   auto services = std::make_unique<Services>(engine, options);
+  options.interceptors.push_back(
+      std::make_unique<AnswerInterceptorFactory>(&services->admission, &services->watchdog));
+  builder.experimental().SetInterceptorCreators(std::move(options.interceptors));
   for (grpc::Service* service : services->All()) builder.RegisterService(service);
   for (grpc::Service* service : options.further_services) builder.RegisterService(service);
   std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor =

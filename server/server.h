@@ -36,7 +36,7 @@ struct ServerOptions {
   // What may be at work at once. gRPC's own threads must be more, or it refuses first.
   AdmissionLimits admission;
   int max_threads = 512;
-  // See write_watchdog.h and mapping_service.h.
+  // See client_watchdog.h and mapping_service.h.
   absl::Duration stream_write_timeout = absl::Seconds(10);
   size_t max_stream_bytes_in_flight = size_t{8} << 20;
   int max_streams_per_connection = 128;
@@ -53,7 +53,8 @@ struct ServerOptions {
   Log* log = nullptr;
   // As above, of every call that is let in or refused.
   AdmissionMetrics* admission_metrics = nullptr;
-  // Served beside ours, with the same limits and interceptors; they outlive the server.
+  // Served beside ours, with the same limits and interceptors, synchronously; they outlive the
+  // server.
   std::vector<grpc::Service*> further_services;
   // See every call, in this order: metrics, logs.
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
