@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <deque>
-#include <functional>
 #include <memory>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -16,6 +14,7 @@
 #include "absl/time/time.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/thread.h"
 #include "google/protobuf/arena.h"
 #include "google/protobuf/message.h"
 #include "google/protobuf/unknown_field_set.h"
@@ -34,19 +33,6 @@ constexpr size_t kArenaBlockBytes = size_t{256} << 10;
 
 absl::Status Refusal(absl::string_view reason, absl::string_view message) {
   return Error(absl::StatusCode::kInvalidArgument, reason, message).Errno("EINVAL");
-}
-
-// Threads are refused by limits of the system's: pids of a control group, memory for the stack.
-absl::StatusOr<std::thread> StartThread(std::function<void()> run) {
-  try {
-    return std::thread(std::move(run));
-  } catch (const std::system_error& error) {
-    return Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_THREADS",
-                 absl::StrCat("no thread can be made for the stream's answers: ", error.what(),
-                              "; nothing changed"))
-        .Errno("EAGAIN")
-        .ToStatus();
-  }
 }
 
 // Reads messages one at a time into the same memory.
