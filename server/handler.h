@@ -45,8 +45,8 @@ grpc::Status RunAdmitted(const AdmissionLimits& limits, CallKind kind,
   return ToGrpcStatus(body(*call));
 }
 
-// The same when as many calls run as may, and while the server drains, is a refusal. The call
-// counts until its client has the answer.
+// The same, unless as many calls run as may, or the server drains. The call counts until its client
+// has the answer.
 template <typename Request, typename Body>
 grpc::Status Handle(Admission& admission, const grpc::ServerContext& context,
                     const Request& request, Body body) {
@@ -59,6 +59,7 @@ grpc::Status Handle(Admission& admission, const grpc::ServerContext& context,
   admission.Keep(context, *std::move(ticket));
   return status;
 }
+
 // Answers one page: `list(const PageRequest&) -> StatusOr<Page<T>>`, `add(const T&)` for each item.
 // `filter` is everything in the request that selects items: a page token is good for it alone.
 template <typename Request, typename Response, typename List, typename Add>

@@ -36,7 +36,7 @@ struct ServerOptions {
   // What may be at work at once. gRPC's own threads must be more, or it refuses first.
   AdmissionLimits admission;
   int max_threads = 512;
-  // See client_watchdog.h and mapping_service.h.
+  // How long any answer may stay unread, see client_watchdog.h; and mapping_service.h.
   absl::Duration stream_write_timeout = absl::Seconds(10);
   size_t max_stream_bytes_in_flight = size_t{8} << 20;
   int max_streams_per_connection = 128;
