@@ -23,11 +23,13 @@ namespace viommu {
 class MappingStream::Conveyor {
  public:
   // `ioas` is the uid that the stream's name meant when it was opened; it stays bound to that one.
-  // `at_end` is called last, under no lock.
+  // `at_end` is called last, under no lock. Start comes before all else.
   Conveyor(Pipeline* pipeline, CallContext context, StreamOptions options, Uid ioas,
            std::function<void()> at_end);
   ~Conveyor();
 
+  // kResourceExhausted: as StartThread.
+  absl::Status Start();
   void Submit(StreamBatch batch) ABSL_LOCKS_EXCLUDED(mutex_);
   void Acknowledge() ABSL_LOCKS_EXCLUDED(mutex_);
   void CloseSubmissions() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -70,7 +72,7 @@ class MappingStream::Conveyor {
   std::optional<uint64_t> last_sequence_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread driver_;
+  std::thread driver_;  // None when Start has failed.
 };
 
 }  // namespace viommu

@@ -153,8 +153,8 @@ class Engine {
   absl::StatusOr<IoasView> SetAllowedIovaRanges(const CallContext&, const ObjectRef& ioas,
                                                 const std::vector<IovaRange>& ranges,
                                                 const std::string& etag);
-  // Null on an error only: kNotFound as above; kResourceExhausted STREAM_LIMIT. The engine outlives
-  // its streams.
+  // Null on an error only: kNotFound as above; kResourceExhausted STREAM_LIMIT, TOO_MANY_THREADS.
+  // The engine outlives its streams.
   absl::StatusOr<std::unique_ptr<MappingStream>> OpenMappingStream(const CallContext&,
                                                                    const StreamOptions&);
 

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/thread.h"
 #include "engine/conveyor.h"
 #include "engine/core.h"
 
@@ -14,8 +15,12 @@ MappingStream::Conveyor::Conveyor(Pipeline* pipeline, CallContext context, Strea
       context_(std::move(context)),
       options_(std::move(options)),
       ioas_(ioas),
-      at_end_(std::move(at_end)),
-      driver_([this] { DriveWhatIsLeft(); }) {}
+      at_end_(std::move(at_end)) {}
+
+absl::Status MappingStream::Conveyor::Start() {
+  ASSIGN_OR_RETURN(driver_, StartThread([this] { DriveWhatIsLeft(); }));
+  return absl::OkStatus();
+}
 
 MappingStream::Conveyor::~Conveyor() {
   {
@@ -23,7 +28,7 @@ MappingStream::Conveyor::~Conveyor() {
     ending_ = true;
     left_.SignalAll();
   }
-  driver_.join();
+  if (driver_.joinable()) driver_.join();
   at_end_();
 }
 
@@ -183,9 +188,11 @@ absl::StatusOr<std::unique_ptr<MappingStream>> Engine::OpenMappingStream(
   CallContext of_stream = context;
   of_stream.request_id.clear();
   of_stream.deadline = absl::InfiniteFuture();
-  return std::unique_ptr<MappingStream>(new MappingStream(std::make_unique<MappingStream::Conveyor>(
+  auto conveyor = std::make_unique<MappingStream::Conveyor>(
       &core_->pipeline, std::move(of_stream), options, ioas.object.uid,
-      [core = core_.get(), account] { core->GiveBackStream(*account); })));
+      [core = core_.get(), account] { core->GiveBackStream(*account); });
+  RETURN_IF_ERROR(conveyor->Start());
+  return std::unique_ptr<MappingStream>(new MappingStream(std::move(conveyor)));
 }
 
 }  // namespace viommu

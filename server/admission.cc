@@ -1,6 +1,7 @@
 #include "server/admission.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -24,6 +25,14 @@ absl::Status Draining() {
                "the server is being stopped; nothing changed");
 }
 
+absl::Status Full(absl::string_view reason, absl::string_view limit, uint32_t most,
+                  absl::string_view what) {
+  return Error(absl::StatusCode::kResourceExhausted, reason,
+               absl::StrCat(most, " ", what, " (", limit, "); nothing changed"))
+      .Meta("limit", limit)
+      .Meta("value", absl::StrCat(most));
+}
+
 }  // namespace
 
 CallKind KindOf(absl::string_view method) {
@@ -44,43 +53,72 @@ uint32_t Admission::LimitOf(CallKind kind) const {
   return limits_.max_calls;
 }
 
-absl::Status Admission::Full(CallKind kind) const {
-  const bool stream = kind == CallKind::kStream;
-  const absl::string_view limit = stream                      ? "max_streams"
-                                  : kind == CallKind::kRevoke ? "max_revokes"
-                                                              : "max_calls";
-  return Error(absl::StatusCode::kResourceExhausted, stream ? "TOO_MANY_STREAMS" : "TOO_MANY_CALLS",
-               absl::StrCat(LimitOf(kind), stream ? " streams are open" : " calls of this kind run",
-                            " already (", limit, "); nothing changed"))
-      .Meta("limit", limit)
-      .Meta("value", absl::StrCat(LimitOf(kind)));
+uint32_t Admission::MostStreamsOverTcp() const {
+  const uint32_t most = limits_.max_streams;
+  return most < 2 ? most : most - std::max(1u, most / 8);
 }
 
-absl::StatusOr<Admission::Ticket> Admission::Admit(CallKind kind) {
+absl::Status Admission::CheckRoom(CallKind kind, Transport transport) const {
+  const uint32_t most = LimitOf(kind);
+  if (running_[static_cast<size_t>(kind)] >= most) {
+    if (kind == CallKind::kStream) {
+      return Full("TOO_MANY_STREAMS", "max_streams", most, "streams are open already");
+    }
+    return Full("TOO_MANY_CALLS", kind == CallKind::kRevoke ? "max_revokes" : "max_calls", most,
+                "calls of this kind run already");
+  }
+  if (kind == CallKind::kStream && transport == Transport::kTcp &&
+      streams_over_tcp_ >= MostStreamsOverTcp()) {
+    return Full("TOO_MANY_STREAMS", "max_streams", MostStreamsOverTcp(),
+                "streams are open over TCP already, the rest is kept for the unix socket");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Admission::Ticket> Admission::Admit(CallKind kind, Transport transport) {
   absl::MutexLock lock(&mutex_);
   if (draining_) {
     last_arrival_ = absl::Now();
     if (metrics_ != nullptr) metrics_->Refused(CallRefusal::kDraining);
     return Draining();
   }
-  uint32_t& running = running_[static_cast<size_t>(kind)];
-  if (running >= LimitOf(kind)) {
+  const absl::Status room = CheckRoom(kind, transport);
+  if (!room.ok()) {
     const bool stream = kind == CallKind::kStream;
     if (metrics_ != nullptr) {
       metrics_->Refused(stream ? CallRefusal::kTooManyStreams : CallRefusal::kTooManyCalls);
     }
-    return Full(kind);
+    return room;
   }
-  ++running;
+  ++running_[static_cast<size_t>(kind)];
+  if (kind == CallKind::kStream && transport == Transport::kTcp) ++streams_over_tcp_;
   if (metrics_ != nullptr) metrics_->Began(kind);
-  return Ticket(this, kind);
+  return Ticket(this, kind, transport);
 }
 
-void Admission::Return(CallKind kind) {
+void Admission::Return(CallKind kind, Transport transport) {
   absl::MutexLock lock(&mutex_);
   --running_[static_cast<size_t>(kind)];
+  if (kind == CallKind::kStream && transport == Transport::kTcp) --streams_over_tcp_;
   if (metrics_ != nullptr) metrics_->Ended(kind);
   if (draining_) returned_.SignalAll();
+}
+
+Admission::OpenCall::OpenCall(Admission* admission, const grpc::ServerContextBase* context)
+    : admission_(*admission), context_(context) {
+  absl::MutexLock lock(&admission_.mutex_);
+  admission_.open_calls_.emplace(context, this);
+}
+
+Admission::OpenCall::~OpenCall() {
+  absl::MutexLock lock(&admission_.mutex_);
+  admission_.open_calls_.erase(context_);
+}
+
+void Admission::Keep(const grpc::ServerContextBase& context, Ticket ticket) {
+  absl::MutexLock lock(&mutex_);
+  const auto found = open_calls_.find(&context);
+  if (found != open_calls_.end()) found->second->ticket_.emplace(std::move(ticket));
 }
 
 void Admission::Drain() {

@@ -2,21 +2,26 @@
 //
 // gRPC has one limit for all threads and refuses without a reason when it is met. Ours lie below it
 // and are apart, so that waiting grants leave room for calls that take something away, and open
-// streams leave room for both.
+// streams leave room for both. A unary call runs until its client has the answer: so long it keeps
+// a thread of gRPC's.
 #ifndef VIOMMU_SERVER_ADMISSION_H_
 #define VIOMMU_SERVER_ADMISSION_H_
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "grpcpp/server_context.h"
 #include "server/admission_metrics.h"
+#include "server/transport.h"
 
 namespace viommu {
 
@@ -40,20 +45,41 @@ class Admission {
   // The right of one call to run, until it is destroyed. The Admission outlives it.
   class Ticket {
    public:
-    Ticket(Ticket&& other) noexcept : admission_(other.admission_), kind_(other.kind_) {
+    Ticket(Ticket&& other) noexcept
+        : admission_(other.admission_), kind_(other.kind_), transport_(other.transport_) {
       other.admission_ = nullptr;
     }
     Ticket& operator=(Ticket&&) = delete;
     ~Ticket() {
-      if (admission_ != nullptr) admission_->Return(kind_);
+      if (admission_ != nullptr) admission_->Return(kind_, transport_);
     }
 
    private:
     friend class Admission;
-    Ticket(Admission* admission, CallKind kind) : admission_(admission), kind_(kind) {}
+    Ticket(Admission* admission, CallKind kind, Transport transport)
+        : admission_(admission), kind_(kind), transport_(transport) {}
 
     Admission* admission_;
     CallKind kind_;
+    Transport transport_;
+  };
+
+  // One call of a gRPC server, from before its handler runs until gRPC has done with it: its client
+  // has the answer or is gone.
+  class OpenCall {
+   public:
+    // The admission outlives this; `context` is the one that the handler gets.
+    OpenCall(Admission* admission, const grpc::ServerContextBase* context);
+    ~OpenCall();
+    OpenCall(const OpenCall&) = delete;
+    OpenCall& operator=(const OpenCall&) = delete;
+
+   private:
+    friend class Admission;
+
+    Admission& admission_;
+    const grpc::ServerContextBase* const context_;
+    std::optional<Ticket> ticket_;
   };
 
   // `metrics` may be null, or outlives this.
@@ -62,21 +88,28 @@ class Admission {
 
   const AdmissionLimits& limits() const { return limits_; }
 
+  // Of the streams one in eight, if there are two at least, is kept for those over a unix socket.
   // kResourceExhausted  TOO_MANY_CALLS, TOO_MANY_STREAMS: as many of its kind run as may
   // kUnavailable        DRAINING: Drain was called
-  absl::StatusOr<Ticket> Admit(CallKind kind) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<Ticket> Admit(CallKind kind, Transport transport = Transport::kUnix)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Lets `ticket` last as long as the OpenCall of `context`; without one, it ends here.
+  void Keep(const grpc::ServerContextBase& context, Ticket ticket) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // From now on every call is refused.
   void Drain() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Waits, at most until `deadline`, until nothing runs and callers have been told long enough that
-  // none has come for a moment.
+  // Drain was called. Waits, at most until `deadline`, until nothing runs and callers have been
+  // told long enough that none has come for a moment.
   void AwaitQuiet(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   uint32_t LimitOf(CallKind kind) const;
-  absl::Status Full(CallKind kind) const;
-  void Return(CallKind kind) ABSL_LOCKS_EXCLUDED(mutex_);
+  uint32_t MostStreamsOverTcp() const;
+  absl::Status CheckRoom(CallKind kind, Transport transport) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Return(CallKind kind, Transport transport) ABSL_LOCKS_EXCLUDED(mutex_);
   bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const AdmissionLimits limits_;
@@ -84,6 +117,9 @@ class Admission {
   absl::Mutex mutex_;
   absl::CondVar returned_;
   std::array<uint32_t, kCallKinds> running_ ABSL_GUARDED_BY(mutex_) = {};  // By CallKind.
+  uint32_t streams_over_tcp_ ABSL_GUARDED_BY(mutex_) = 0;                  // Of those.
+  absl::flat_hash_map<const grpc::ServerContextBase*, OpenCall*> open_calls_
+      ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Time last_arrival_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();  // While draining.
 };

@@ -33,6 +33,9 @@ struct Limit {
   uint32_t most;
   uint32_t by_default;
 };
+constexpr bool Within(const Limit& limit, uint32_t value) {
+  return limit.least <= value && value <= limit.most;
+}
 constexpr Limit kMessageBytes = {64 << 10, 64 << 20, 4 << 20};
 constexpr Limit kConnections = {8, 65536, 1024};
 constexpr Limit kStreamsPerConnection = {1, 4096, 128};
@@ -130,9 +133,10 @@ class Checker {
   std::string Address(absl::string_view setting, const std::string& text);
   uint32_t Number(absl::string_view setting, bool given, uint32_t value, const Limit& limit);
   void Calls(Config* config);
-  uint32_t Threads(uint32_t at_work);
+  uint32_t Threads(const Config& config);
   LogLevel Level();
   OwnerLimits Owner();
+  uint32_t BufferedBytes(uint32_t message_bytes);
   void CheckConnections(Config* config);
 
   const DaemonConfig& message_;
@@ -173,7 +177,7 @@ std::string Checker::Address(absl::string_view setting, const std::string& text)
 uint32_t Checker::Number(absl::string_view setting, bool given, uint32_t value,
                          const Limit& limit) {
   if (!given) return limit.by_default;
-  if (value < limit.least || value > limit.most) {
+  if (!Within(limit, value)) {
     Report(setting, absl::StrCat(value, " is not in ", limit.least, "..", limit.most));
   }
   return value;
@@ -193,16 +197,18 @@ void Checker::Calls(Config* config) {
   config->max_stream_bytes_in_flight =
       Number("max_stream_bytes_in_flight", message_.has_max_stream_bytes_in_flight(),
              message_.max_stream_bytes_in_flight(), kStreamBytes);
-  config->max_threads = Threads(config->max_calls + config->max_revokes + config->max_streams);
+  config->max_threads = Threads(*config);
 }
 
-uint32_t Checker::Threads(uint32_t at_work) {
-  const uint32_t least = at_work + kSpareThreads;
+uint32_t Checker::Threads(const Config& config) {
+  const uint32_t least = config.max_calls + config.max_revokes + config.max_streams + kSpareThreads;
   if (!message_.has_max_threads()) return std::max(kThreads.by_default, least);
-  const size_t problems = problems_->size();
   const uint32_t threads = Number("max_threads", true, message_.max_threads(), kThreads);
-  // One problem is enough, also where a limit is out of its own range.
-  if (problems_->size() == problems && threads < least) {
+  // What is out of its own range has been reported; that is enough.
+  const bool comparable = Within(kCalls, config.max_calls) &&
+                          Within(kRevokes, config.max_revokes) &&
+                          Within(kStreams, config.max_streams) && Within(kThreads, threads);
+  if (comparable && threads < least) {
     Report("max_threads", absl::StrCat(threads, " is below ", least, ": max_calls + max_revokes + ",
                                        "max_streams + ", kSpareThreads));
   }
@@ -240,6 +246,19 @@ OwnerLimits Checker::Owner() {
   return limits;
 }
 
+// A message that is buffered in parts until it is whole must fit, or its call would be cancelled
+// without a word.
+uint32_t Checker::BufferedBytes(uint32_t message_bytes) {
+  const uint32_t bytes = Number("max_buffered_bytes", message_.has_max_buffered_bytes(),
+                                message_.max_buffered_bytes(), kBufferedBytes);
+  if (Within(kBufferedBytes, bytes) && Within(kMessageBytes, message_bytes) &&
+      bytes < message_bytes) {
+    Report("max_buffered_bytes",
+           absl::StrCat(bytes, " is below ", message_bytes, ", the value of max_message_bytes"));
+  }
+  return bytes;
+}
+
 void Checker::CheckConnections(Config* config) {
   config->max_connections = Number("max_connections", message_.has_max_connections(),
                                    message_.max_connections(), kConnections);
@@ -248,8 +267,7 @@ void Checker::CheckConnections(Config* config) {
              message_.max_streams_per_connection(), kStreamsPerConnection);
   config->max_metadata_bytes = Number("max_metadata_bytes", message_.has_max_metadata_bytes(),
                                       message_.max_metadata_bytes(), kMetadataBytes);
-  config->max_buffered_bytes = Number("max_buffered_bytes", message_.has_max_buffered_bytes(),
-                                      message_.max_buffered_bytes(), kBufferedBytes);
+  config->max_buffered_bytes = BufferedBytes(config->max_message_bytes);
   config->handshake_timeout =
       absl::Milliseconds(Number("handshake_timeout_ms", message_.has_handshake_timeout_ms(),
                                 message_.handshake_timeout_ms(), kHandshakeMs));

@@ -245,6 +245,24 @@ TEST(ConfigTest, WantsThreadsForEveryCallThatMayRun) {
   EXPECT_EQ(Load({"--max_calls=200"}).config.max_threads, 312u) << "the default grows with them";
 }
 
+TEST(ConfigTest, ReportsALimitOutOfItsRangeOnce) {
+  EXPECT_THAT(Load({"--max_calls=5000", "--max_threads=300"}).problems,
+              ElementsAre("--max_calls: 5000 is not in 1..4096"));
+  EXPECT_THAT(
+      Load({"--max_streams=0", "--max_threads=8193"}).problems,
+      ElementsAre("--max_streams: 0 is not in 1..2048", "--max_threads: 8193 is not in 24..8192"));
+}
+
+TEST(ConfigTest, WantsRoomForTheLargestMessage) {
+  EXPECT_THAT(Load({"--max_message_bytes=16777217", "--max_buffered_bytes=16777216"}).problems,
+              ElementsAre("--max_buffered_bytes: 16777216 is below 16777217, the value of "
+                          "max_message_bytes"));
+  EXPECT_THAT(Load({"--max_message_bytes=16777216", "--max_buffered_bytes=16777216"}).problems,
+              IsEmpty());
+  EXPECT_THAT(Load({"--max_message_bytes=99999999", "--max_buffered_bytes=16777216"}).problems,
+              ElementsAre("--max_message_bytes: 99999999 is not in 65536..67108864"));
+}
+
 TEST(ConfigTest, RefusesLevelsThatTheFileMakesUp) {
   const std::string path = WriteFile("\nlog_level: 9");
   EXPECT_THAT(Load({"--config", path}).problems,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -34,17 +35,29 @@ CallKind KindOfRequest() {
 // gives or asks does not wait for its turn beyond max_wait: its client may be gone, and the engine
 // can not know. What takes away may wait, and is done whether or not somebody still listens.
 template <typename Request, typename Body>
-grpc::Status Handle(Admission& admission, const grpc::ServerContext& context,
-                    const Request& request, Body body) {
-  const CallKind kind = KindOfRequest<Request>();
-  const absl::StatusOr<Admission::Ticket> ticket = admission.Admit(kind);
-  if (!ticket.ok()) return ToGrpcStatus(ticket.status());
+grpc::Status RunAdmitted(const AdmissionLimits& limits, CallKind kind,
+                         const grpc::ServerContext& context, const Request& request, Body body) {
   absl::StatusOr<CallContext> call = MakeCallContext(context, request);
   if (!call.ok()) return ToGrpcStatus(call.status());
   if (kind == CallKind::kCall) {
-    call->deadline = std::min(call->deadline, absl::Now() + admission.limits().max_wait);
+    call->deadline = std::min(call->deadline, absl::Now() + limits.max_wait);
   }
   return ToGrpcStatus(body(*call));
+}
+
+// The same, unless as many calls run as may, or the server drains. The call counts until its client
+// has the answer.
+template <typename Request, typename Body>
+grpc::Status Handle(Admission& admission, const grpc::ServerContext& context,
+                    const Request& request, Body body) {
+  const CallKind kind = KindOfRequest<Request>();
+  absl::StatusOr<Admission::Ticket> ticket = admission.Admit(kind);
+  if (!ticket.ok()) return ToGrpcStatus(ticket.status());
+  const grpc::Status status =
+      RunAdmitted(admission.limits(), kind, context, request, std::move(body));
+  // Sending the answer comes next, and may take a client's time.
+  admission.Keep(context, *std::move(ticket));
+  return status;
 }
 
 // Answers one page: `list(const PageRequest&) -> StatusOr<Page<T>>`, `add(const T&)` for each item.

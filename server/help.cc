@@ -38,7 +38,8 @@ Limits
   --max_threads N             threads for all of them and 16 more            [256]
   --max_wait_seconds N        that a call waits for its turn                  [60]
   --stream_write_timeout_seconds N
-                              until a client that reads no answer is cut off  [10]
+                              for a client to take an answer, or to open a
+                              stream                                          [10]
   --max_stream_bytes_in_flight N
                               unanswered batches of one stream           [8388608]
   --drain_timeout_seconds N   for running calls after SIGTERM                 [30]

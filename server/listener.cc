@@ -11,6 +11,8 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 
 namespace viommu {
@@ -29,6 +31,12 @@ UniqueFd Accept(const ListenSocket& socket) {
   return UniqueFd(accept4(socket.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
 
+absl::Status CanNotWait(int error) {
+  return Error(absl::StatusCode::kResourceExhausted, "NO_FILE_DESCRIPTOR",
+               absl::StrCat("can not wait for connections: ", std::strerror(error)))
+      .Errno(strerrorname_np(error));
+}
+
 // Whether accept() failed for want of something, rather than over one connection.
 bool IsLack(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
@@ -39,30 +47,30 @@ bool IsLack(int error) {
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Start(std::vector<ListenSocket> sockets,
                                                           Options options) {
   UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll.valid()) return CanNotWait(errno);
   UniqueFd wake(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-  std::unique_ptr<Listener> listener(
-      new Listener(std::move(epoll), std::move(wake), std::move(sockets), std::move(options)));
-  bool ready = listener->reserve_.valid() && listener->Watch(listener->wake_.get(), EPOLLIN);
+  if (!wake.valid()) return CanNotWait(errno);
+  UniqueFd reserve = NewReserve();
+  if (!reserve.valid()) return CanNotWait(errno);
+  std::unique_ptr<Listener> listener(new Listener(std::move(epoll), std::move(wake),
+                                                  std::move(reserve), std::move(sockets),
+                                                  std::move(options)));
+  if (!listener->Watch(listener->wake_.get(), EPOLLIN)) return CanNotWait(errno);
   for (const ListenSocket& socket : listener->sockets_) {
-    ready = ready && listener->Watch(socket.fd(), EPOLLIN);
-  }
-  if (!ready) {
-    return Error(absl::StatusCode::kResourceExhausted, "NO_FILE_DESCRIPTOR",
-                 "can not wait for connections: too few file descriptors")
-        .Errno("EMFILE");
+    if (!listener->Watch(socket.fd(), EPOLLIN)) return CanNotWait(errno);
   }
   listener->thread_ = std::thread([raw = listener.get()] { raw->Run(); });
   return listener;
 }
 
-Listener::Listener(UniqueFd epoll, UniqueFd wake, std::vector<ListenSocket> sockets,
-                   Options options)
+Listener::Listener(UniqueFd epoll, UniqueFd wake, UniqueFd reserve,
+                   std::vector<ListenSocket> sockets, Options options)
     : epoll_(std::move(epoll)),
       wake_(std::move(wake)),
       options_(std::move(options)),
       sockets_(std::move(sockets)),
       limit_(options_.max_connections),
-      reserve_(NewReserve()) {}
+      reserve_(std::move(reserve)) {}
 
 Listener::~Listener() {
   if (!thread_.joinable()) return;
@@ -141,7 +149,8 @@ void Listener::AcceptFrom(const ListenSocket& socket) {
       continue;
     }
     // The kernel wants a descriptor before it looks whether anybody is waiting.
-    const int error = errno == EMFILE ? TurnOneAway(socket) : errno;
+    const bool no_file = errno == EMFILE || errno == ENFILE;
+    const int error = no_file ? TurnOneAway(socket, errno) : errno;
     if (error == EAGAIN) return;
     if (!IsLack(error)) continue;
     // Whoever waits goes on waiting; the kernel refuses them when they become too many.
@@ -166,13 +175,14 @@ void Listener::Admit(const ListenSocket& socket, UniqueFd connection) {
   options_.deliver(socket.fd(), std::move(connection));
 }
 
-// 0, or the errno for which not even with the reserve one could be taken in; EAGAIN: none waits.
-int Listener::TurnOneAway(const ListenSocket& socket) {
-  if (!reserve_.valid()) return EMFILE;
+// `lack`: the errno for which it is. 0, or the errno for which not even with the reserve one could
+// be taken in; EAGAIN: none waits.
+int Listener::TurnOneAway(const ListenSocket& socket, int lack) {
+  if (!reserve_.valid()) return lack;
   reserve_.Close();
   const int error = Accept(socket).valid() ? 0 : errno;
   reserve_ = NewReserve();
-  if (error == 0) Refuse(socket.transport(), ConnectionRefusal::kResources, EMFILE);
+  if (error == 0) Refuse(socket.transport(), ConnectionRefusal::kResources, lack);
   return error;
 }
 

@@ -39,7 +39,8 @@ class Listener {
   };
 
   // Accepts at once.
-  // kResourceExhausted NO_FILE_DESCRIPTOR: not even the listener's own descriptors can be had.
+  // kResourceExhausted NO_FILE_DESCRIPTOR: not even the listener's own descriptors can be had, or
+  //                    there is no memory for them; the errno says which.
   static absl::StatusOr<std::unique_ptr<Listener>> Start(std::vector<ListenSocket> sockets,
                                                          Options options);
 
@@ -56,7 +57,8 @@ class Listener {
   using Clock = std::chrono::steady_clock;
   enum class Phase { kAccepting, kWatching, kEnded };
 
-  Listener(UniqueFd epoll, UniqueFd wake, std::vector<ListenSocket> sockets, Options options);
+  Listener(UniqueFd epoll, UniqueFd wake, UniqueFd reserve, std::vector<ListenSocket> sockets,
+           Options options);
 
   bool Watch(int fd, uint32_t events);
   void EnterPhase(Phase phase);
@@ -68,7 +70,7 @@ class Listener {
   void Handle(int fd, uint32_t events);
   void AcceptFrom(const ListenSocket& socket);
   void Admit(const ListenSocket& socket, UniqueFd connection);
-  int TurnOneAway(const ListenSocket& socket);
+  int TurnOneAway(const ListenSocket& socket, int lack);
   void Refuse(Transport transport, ConnectionRefusal why, int error);
   void Report(Transport transport, ConnectionRefusal why, int error);
   void Forget(int watched);

@@ -24,6 +24,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/base/env.h"
+#include "engine/base/errors.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "prometheus/text_serializer.h"
@@ -247,6 +248,8 @@ TEST_F(ListenerTest, RefusesToStartWithoutFiles) {
   const auto listener = Listener::Start(*std::move(sockets), {});
   GiveFilesBack();
   EXPECT_EQ(listener.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(listener.status().message()), HasSubstr("Too many open files"));
+  EXPECT_EQ(DetailOf(listener.status())->errno_name, "EMFILE");
 }
 
 }  // namespace

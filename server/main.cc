@@ -122,7 +122,6 @@ absl::Status StartServer(const Config& config, Log* log, Daemon* daemon) {
   options.admission = {config.max_calls, config.max_revokes, config.max_streams, config.max_wait};
   options.stream_write_timeout = config.stream_write_timeout;
   options.max_stream_bytes_in_flight = config.max_stream_bytes_in_flight;
-  options.mapping_metrics = &daemon->mapping_metrics;
   options.admission_metrics = &daemon->admission_metrics;
   options.interceptors.push_back(
       std::make_unique<RpcInterceptorFactory>(&daemon->rpc_metrics, log));

@@ -7,12 +7,14 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/thread.h"
 #include "google/protobuf/arena.h"
 #include "google/protobuf/message.h"
 #include "google/protobuf/unknown_field_set.h"
@@ -21,6 +23,7 @@
 #include "server/names.h"
 #include "server/request_check.h"
 #include "server/status.h"
+#include "server/transport.h"
 
 namespace viommu {
 namespace {
@@ -130,7 +133,7 @@ class Session {
 
   // Writes until every batch is answered. When the client is gone the answers are dropped, but all
   // are taken, so that the engine is never kept waiting.
-  void Answer(WriteWatchdog::Guard* guard, MappingService::Stream* stream) {
+  void Answer(ClientWatchdog::Guard* guard, MappingService::Stream* stream) {
     StreamReply reply;
     bool listening = true;
     while (mappings_->NextReply(&reply)) {
@@ -138,7 +141,7 @@ class Session {
       Observe(pending);
       const v1::StreamMappingsResponse response = Describe(reply, pending);
       if (listening) {
-        guard->Begin();
+        guard->Begin(ClientWatchdog::Wait::kAnswerTaken);
         listening = stream->Write(response);
         guard->End();
       }
@@ -253,6 +256,11 @@ class Session {
   std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);  // In the order of submission.
 };
 
+// How the call came in. gRPC asks the kernel for the peer's address: a client can not pretend.
+Transport TransportOf(const grpc::ServerContext& context) {
+  return absl::StartsWith(context.peer(), "unix:") ? Transport::kUnix : Transport::kTcp;
+}
+
 // What the first message asks for.
 struct Opening {
   std::unique_ptr<MappingStream> mappings;
@@ -272,15 +280,17 @@ absl::StatusOr<Opening> Open(Engine& engine, const CallContext& call,
 
 }  // namespace
 
-absl::Status MappingService::Run(const CallContext& call, WriteWatchdog::Guard* guard,
+absl::Status MappingService::Run(const CallContext& call, ClientWatchdog::Guard* guard,
                                  Stream* stream) {
   RequestReader reader(stream);
+  guard->Begin(ClientWatchdog::Wait::kOpening);
   const v1::StreamMappingsRequest* request = reader.Next();
+  guard->End();
   if (request == nullptr) return absl::OkStatus();
   ASSIGN_OR_RETURN(Opening opening, Open(engine_, call, *request));
   Session session(std::move(opening.mappings), std::move(opening.defaults), max_bytes_in_flight_,
                   metrics_);
-  std::thread writer([&] { session.Answer(guard, stream); });
+  ASSIGN_OR_RETURN(std::thread writer, StartThread([&] { session.Answer(guard, stream); }));
   absl::Status status;
   while (status.ok()) {
     session.AwaitRoom();
@@ -294,8 +304,9 @@ absl::Status MappingService::Run(const CallContext& call, WriteWatchdog::Guard* 
 }
 
 absl::Status MappingService::Serve(grpc::ServerContext* context, Stream* stream) {
-  ASSIGN_OR_RETURN(const Admission::Ticket ticket, admission_.Admit(CallKind::kStream));
-  WriteWatchdog::Guard guard(&watchdog_, context);
+  ASSIGN_OR_RETURN(const Admission::Ticket ticket,
+                   admission_.Admit(CallKind::kStream, TransportOf(*context)));
+  ClientWatchdog::Guard guard(&watchdog_, context);
   const absl::Status status = Run(MakeCallContext(*context), &guard, stream);
   RETURN_IF_ERROR(guard.status());
   return status;

@@ -10,11 +10,10 @@
 #include <cstddef>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "engine/engine.h"
 #include "server/admission.h"
+#include "server/client_watchdog.h"
 #include "server/mapping_metrics.h"
-#include "server/write_watchdog.h"
 #include "viommu/v1/mapping.grpc.pb.h"
 
 namespace viommu {
@@ -25,18 +24,16 @@ class MappingService final : public v1::MappingService::Service {
   using Stream = grpc::ServerReaderWriter<v1::StreamMappingsResponse, v1::StreamMappingsRequest>;
 
   struct Limits {
-    // Longest that one answer may stay unread.
-    absl::Duration write_timeout;
     // While more bytes of a stream's batches are unanswered, its next message is not read.
     size_t max_bytes_in_flight;
   };
 
   // All outlive the service; `metrics` may be null.
-  MappingService(Engine* engine, Admission* admission, const Limits& limits,
-                 MappingMetrics* metrics)
+  MappingService(Engine* engine, Admission* admission, ClientWatchdog* watchdog,
+                 const Limits& limits, MappingMetrics* metrics)
       : engine_(*engine),
         admission_(*admission),
-        watchdog_(limits.write_timeout),
+        watchdog_(*watchdog),
         max_bytes_in_flight_(limits.max_bytes_in_flight),
         metrics_(metrics) {}
 
@@ -44,11 +41,11 @@ class MappingService final : public v1::MappingService::Service {
 
  private:
   absl::Status Serve(grpc::ServerContext* context, Stream* stream);
-  absl::Status Run(const CallContext& call, WriteWatchdog::Guard* guard, Stream* stream);
+  absl::Status Run(const CallContext& call, ClientWatchdog::Guard* guard, Stream* stream);
 
   Engine& engine_;
   Admission& admission_;
-  WriteWatchdog watchdog_;
+  ClientWatchdog& watchdog_;
   const size_t max_bytes_in_flight_;
   MappingMetrics* const metrics_;
 };

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "grpc/health/v1/health.pb.h"
@@ -13,6 +15,8 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
+#include "server/answer_interceptor.h"
+#include "server/client_watchdog.h"
 #include "server/device_service.h"
 #include "server/domain_service.h"
 #include "server/host_service.h"
@@ -29,6 +33,10 @@ namespace {
 // Polling threads that wait for new calls; calls at work have threads of their own.
 constexpr int kMinPollers = 1;
 constexpr int kMaxPollers = 2;
+
+// For the last frames when no call of ours runs any more. gRPC would wait longer for health watches
+// and for peers that do not heed GOAWAY.
+constexpr absl::Duration kFarewell = absl::Seconds(2);
 
 int Milliseconds(absl::Duration d) { return static_cast<int>(absl::ToInt64Milliseconds(d)); }
 
@@ -106,8 +114,8 @@ struct Server::Services {
         device(engine, &admission),
         memory(engine, &admission),
         ioas(engine, &admission, options.mapping_metrics),
-        mapping(engine, &admission,
-                {options.stream_write_timeout, options.max_stream_bytes_in_flight},
+        watchdog(options.stream_write_timeout),
+        mapping(engine, &admission, &watchdog, {options.max_stream_bytes_in_flight},
                 options.mapping_metrics),
         domain(engine, &admission),
         simulation(engine, &admission) {}
@@ -129,6 +137,7 @@ struct Server::Services {
   DeviceService device;
   MemoryService memory;
   IoasService ioas;
+  ClientWatchdog watchdog;
   MappingService mapping;
   DomainService domain;
   SimulationService simulation;
@@ -149,8 +158,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Engine* engine, ServerOpti
   grpc::ServerBuilder builder;
   ApplyLimits(options, &builder);
   ApplyConnectionRules(options, &builder);
-  builder.experimental().SetInterceptorCreators(std::move(options.interceptors));
   auto services = std::make_unique<Services>(engine, options);
+  options.interceptors.push_back(
+      std::make_unique<AnswerInterceptorFactory>(&services->admission, &services->watchdog));
+  builder.experimental().SetInterceptorCreators(std::move(options.interceptors));
   for (grpc::Service* service : services->All()) builder.RegisterService(service);
   for (grpc::Service* service : options.further_services) builder.RegisterService(service);
   std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor =
@@ -194,8 +205,9 @@ void Server::Shutdown(absl::Time deadline) {
   services_->admission.AwaitQuiet(deadline);
   // gRPC would not even close a connection that it gets from now on.
   listener_->StopAccepting();
+  const absl::Time farewell = std::min(deadline, absl::Now() + kFarewell);
   // gRPC takes a time before 1970 for one that never comes.
-  server_->Shutdown(absl::ToChronoTime(std::max(deadline, absl::UnixEpoch())));
+  server_->Shutdown(absl::ToChronoTime(std::max(farewell, absl::UnixEpoch())));
 }
 
 void Server::Wait() { server_->Wait(); }

@@ -33,11 +33,10 @@ struct ServerOptions {
   int max_metadata_bytes = 8 << 10;
   // For all that clients have sent and that waits in gRPC; beyond, gRPC cancels calls.
   size_t max_buffered_bytes = size_t{256} << 20;
-  // Calls and streams at work at once; one more is answered RESOURCE_EXHAUSTED.
   // What may be at work at once. gRPC's own threads must be more, or it refuses first.
   AdmissionLimits admission;
   int max_threads = 512;
-  // See write_watchdog.h and mapping_service.h.
+  // How long any answer may stay unread, see client_watchdog.h; and mapping_service.h.
   absl::Duration stream_write_timeout = absl::Seconds(10);
   size_t max_stream_bytes_in_flight = size_t{8} << 20;
   int max_streams_per_connection = 128;
@@ -54,7 +53,8 @@ struct ServerOptions {
   Log* log = nullptr;
   // As above, of every call that is let in or refused.
   AdmissionMetrics* admission_metrics = nullptr;
-  // Served beside ours, with the same limits and interceptors; they outlive the server.
+  // Served beside ours, with the same limits and interceptors, synchronously; they outlive the
+  // server.
   std::vector<grpc::Service*> further_services;
   // See every call, in this order: metrics, logs.
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
@@ -65,7 +65,7 @@ class Server {
  public:
   // Serves at once; every service and the server as a whole are SERVING. `engine` outlives the
   // server.
-  // kInvalidArgument: NO_LISTEN_ADDRESS.
+  // kInvalidArgument: NO_LISTEN_ADDRESS; MALFORMED_ADDRESS, one of them is no address.
   // kUnavailable: LISTEN_FAILED, SOCKET_IN_USE: an address can not be listened on; it is named.
   // kFailedPrecondition: SOCKET_UNUSABLE, something else is where the unix socket should be.
   // kResourceExhausted: NO_FILE_DESCRIPTOR, SERVER_NOT_BUILT.
@@ -86,10 +86,9 @@ class Server {
   // streams that are open go on; new ones are refused with UNAVAILABLE DRAINING.
   void Drain();
 
-  // Takes no further connection and no further call, lets those that run finish until `deadline`,
-  // cancels the rest. Returns when all have ended.
   // Drains, and when nothing runs any more takes no further call. Cancels what still runs at
-  // `deadline`. Returns when all have ended.
+  // `deadline`; what gRPC serves by itself (health watches) and connections that stay in spite of
+  // a GOAWAY have two seconds from when nothing runs. Returns when all have ended.
   void Shutdown(absl::Time deadline);
 
   // Waits until Shutdown has been called.

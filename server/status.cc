@@ -98,7 +98,10 @@ void AddResourceInfo(const ErrorDetail& detail, google::rpc::Status* out) {
 bool MayRepeat(const absl::Status& status, const ErrorDetail& detail) {
   if (status.code() == absl::StatusCode::kUnavailable) return true;
   if (detail.reason == "IN_FLIGHT_LIMIT") return true;
-  if (detail.reason == "TOO_MANY_CALLS" || detail.reason == "TOO_MANY_STREAMS") return true;
+  if (detail.reason == "TOO_MANY_CALLS" || detail.reason == "TOO_MANY_STREAMS" ||
+      detail.reason == "TOO_MANY_THREADS") {
+    return true;
+  }
   return status.code() == absl::StatusCode::kAborted && detail.reason != "ETAG_MISMATCH" &&
          detail.reason != "STREAM_STOPPED";
 }

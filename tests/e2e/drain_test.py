@@ -8,6 +8,7 @@ import unittest
 
 from tests.e2e import daemon
 from tests.e2e import grpcurl
+from tests.e2e import http2
 from tests.e2e import metrics
 from tools import case_report
 
@@ -153,6 +154,27 @@ class DrainTest(unittest.TestCase):
         self.assertEqual(0, running.wait())
         self.assertGreater(time.monotonic() - began, 0.9)
         self.assertIn(stream.finish().code, ("UNAVAILABLE", "CANCELLED"))
+
+    def test_neither_a_health_watch_nor_an_idle_peer_keeps_it(self):
+        running, client = self.start("--drain_timeout_seconds=60")
+        watch = self.watch_health(client)
+        # Answers whatever keeps its connection, and hears no GOAWAY.
+        with http2.Connection(running, unix=True) as idle:
+            idle.start()
+
+            def answer_pings():
+                for kind, flags, _, payload in idle.frames():
+                    if kind == http2.PING and not flags & http2.ACK:
+                        idle.send(http2.frame(http2.PING, http2.ACK, 0, payload))
+
+            peer = threading.Thread(target=answer_pings)
+            peer.start()
+            began = time.monotonic()
+            running.signal(signal.SIGTERM)
+            self.assertEqual({"status": "NOT_SERVING"}, watch.receive())
+            self.assertEqual(0, running.wait())
+            self.assertLess(time.monotonic() - began, 15)
+            peer.join()
 
     def test_a_second_signal_ends_it_at_once(self):
         running, client = self.start()
