@@ -1,5 +1,6 @@
 #include "server/admission.h"
 
+#include <atomic>
 #include <optional>
 #include <set>
 #include <string>
@@ -17,6 +18,9 @@
 
 namespace viommu {
 namespace {
+
+// What the server waits for without a call before it stops.
+constexpr absl::Duration kMoment = absl::Milliseconds(100);
 
 std::string ReasonOf(const absl::Status& status) {
   const std::optional<ErrorDetail> detail = DetailOf(status);
@@ -169,18 +173,63 @@ TEST(AdmissionTest, WaitsForWhatRunsAndForAMomentWithoutCalls) {
   const absl::Time start = absl::Now();
   admission.AwaitQuiet(start + absl::Milliseconds(50));
   EXPECT_GE(absl::Now() - start, absl::Milliseconds(50)) << "it runs, but the deadline counts";
-  absl::Time refused = absl::InfinitePast();
-  std::thread late([&] {
+  absl::Time ended;
+  std::thread running([&] {
     absl::SleepFor(absl::Milliseconds(30));
+    ended = absl::Now();
     ticket.reset();
-    absl::SleepFor(absl::Milliseconds(30));
-    refused = absl::Now();
+  });
+  admission.AwaitQuiet(absl::InfiniteFuture());
+  const absl::Time quiet = absl::Now();
+  running.join();
+  EXPECT_GE(quiet - ended, kMoment);
+}
+
+// Whether a call that came within the moment was waited for; nothing, if the thread that makes it
+// was not scheduled in time.
+std::optional<bool> WaitsForALateCall() {
+  Admission admission({}, nullptr);
+  admission.Drain();
+  const absl::Time start = absl::Now();
+  absl::Time before;
+  absl::Time after;
+  std::thread late([&] {
+    absl::SleepFor(kMoment / 2);
+    before = absl::Now();
     EXPECT_FALSE(admission.Admit(CallKind::kCall).ok());
+    after = absl::Now();
   });
   admission.AwaitQuiet(absl::InfiniteFuture());
   const absl::Time quiet = absl::Now();
   late.join();
-  EXPECT_GE(quiet - refused, absl::Milliseconds(100));
+  if (after - start >= kMoment) return std::nullopt;
+  return quiet - before >= kMoment;
+}
+
+TEST(AdmissionTest, WaitsAMomentMoreForEveryCallThatComes) {
+  std::optional<bool> waits;
+  for (int i = 0; i < 50 && !waits.has_value(); ++i) waits = WaitsForALateCall();
+  EXPECT_EQ(waits, true);
+}
+
+TEST(AdmissionTest, IsNotKeptByCallersWhoIgnoreRefusals) {
+  Admission admission({}, nullptr);
+  admission.Drain();
+  std::atomic<bool> over{false};
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 8; ++i) {
+    callers.emplace_back([&] {
+      while (!over) {
+        EXPECT_FALSE(admission.Admit(CallKind::kCall).ok());
+        absl::SleepFor(absl::Milliseconds(1));
+      }
+    });
+  }
+  const absl::Time start = absl::Now();
+  admission.AwaitQuiet(start + absl::Seconds(30));  // The longest linger is one.
+  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+  over = true;
+  for (std::thread& caller : callers) caller.join();
 }
 
 }  // namespace

@@ -66,8 +66,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& targe
   absl::StatusOr<Target> parsed = ParseTarget(target);
   if (!parsed.ok()) return parsed.status();
   std::unique_ptr<Client> client(new Client(*std::move(parsed), options));
-  const absl::Status connected =
-      client->AwaitConnection(absl::Now() + client->options_.connect_timeout);
+  const absl::Status connected = client->AwaitConnection(client->options_.connect_timeout);
   if (!connected.ok()) return connected;
   return client;
 }
@@ -82,10 +81,12 @@ void Client::SetDeadline(grpc::ClientContext* context, absl::Duration timeout) {
   context->set_deadline(absl::ToChronoTime(absl::Now() + timeout));
 }
 
-absl::Status Client::AwaitConnection(absl::Time deadline) {
-  const absl::Time start = absl::Now();
-  if (channel_->WaitForConnected(absl::ToChronoTime(deadline))) return absl::OkStatus();
-  return NobodyAt(target_, std::max(deadline - start, absl::ZeroDuration()));
+absl::Status Client::AwaitConnection(absl::Duration patience) {
+  patience = std::max(patience, absl::ZeroDuration());
+  if (channel_->WaitForConnected(absl::ToChronoTime(absl::Now() + patience))) {
+    return absl::OkStatus();
+  }
+  return NobodyAt(target_, patience);
 }
 
 absl::Status Client::Run(google::protobuf::Message* request, const CallOptions& options,
@@ -98,7 +99,7 @@ absl::Status Client::Run(google::protobuf::Message* request, const CallOptions& 
     // With no patience gRPC is asked at once, and says UNAVAILABLE itself.
     if (options_.reconnect_timeout > absl::ZeroDuration()) {
       absl::Status connected =
-          AwaitConnection(std::min(deadline, absl::Now() + options_.reconnect_timeout));
+          AwaitConnection(std::min(deadline - absl::Now(), options_.reconnect_timeout));
       if (!connected.ok()) return {std::move(connected), /*is_last=*/true};
     }
     grpc::ClientContext context;

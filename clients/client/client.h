@@ -108,8 +108,8 @@ class Client {
   }
 
   // Waits until there is a connection; for calls that are made without Call.
-  // kUnavailable: there is none by `deadline`.
-  absl::Status AwaitConnection(absl::Time deadline);
+  // kUnavailable: there is none within `patience`.
+  absl::Status AwaitConnection(absl::Duration patience);
   // Gives a call that is made without Call, such as a stream, the time of `timeout`.
   static void SetDeadline(grpc::ClientContext* context, absl::Duration timeout);
 

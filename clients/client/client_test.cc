@@ -111,6 +111,9 @@ class Simulation final : public v1::SimulationService::Service {
   Script& script_;
 };
 
+// For what takes milliseconds, on a machine that compiles meanwhile.
+constexpr absl::Duration kPatience = absl::Seconds(20);
+
 const grpc::Status kLost(grpc::UNAVAILABLE, "lost");
 
 class ClientTest : public ::testing::Test {
@@ -293,14 +296,14 @@ TEST_F(ClientTest, SaysHowOftenItTried) {
 
 TEST_F(ClientTest, EndsInTimeHoweverManyAttemptsThereAre) {
   options_.max_attempts = 1'000'000;
-  options_.call_timeout = absl::Milliseconds(100);
+  options_.call_timeout = absl::Seconds(1);
   const auto client = Connected();
   script_.FailWith(std::deque<grpc::Status>(100'000, kLost));
   const absl::Time start = absl::Now();
   const absl::StatusCode code = GetHost(client.get()).status().code();
   EXPECT_TRUE(code == absl::StatusCode::kUnavailable ||
               code == absl::StatusCode::kDeadlineExceeded);
-  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+  EXPECT_LT(absl::Now() - start, absl::Seconds(20));
   EXPECT_GT(script_.TakeRequestIds().size(), 5u);
 }
 
@@ -317,6 +320,7 @@ TEST_F(ClientTest, GivesUpOnAServerThatDoesNotAnswer) {
 }
 
 TEST_F(ClientTest, WaitsForAServerThatIsStartedAnew) {
+  options_.reconnect_timeout = kPatience;
   const auto client = Connected();
   EXPECT_TRUE(GetHost(client.get()).ok());
   Stop();
@@ -333,11 +337,10 @@ TEST_F(ClientTest, SaysSoWhenTheServerIsGoneForGood) {
   options_.reconnect_timeout = absl::Milliseconds(100);
   const auto client = Connected();
   Stop();
-  const absl::Time start = absl::Now();
   const absl::Status status = CreateIoas(client.get());
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("no server answers at " + socket_));
-  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("no server answers at " + socket_ + " within 100ms"));
 }
 
 TEST_F(ClientTest, WaitsForNoServerWhenToldSo) {
@@ -349,6 +352,7 @@ TEST_F(ClientTest, WaitsForNoServerWhenToldSo) {
 }
 
 TEST_F(ClientTest, ConnectWaitsForAServerThatIsAboutToBeThere) {
+  options_.connect_timeout = kPatience;
   Stop();
   std::thread start([this] {
     absl::SleepFor(absl::Milliseconds(300));

@@ -44,7 +44,7 @@ absl::StatusOr<std::unique_ptr<MappingBatcher>> MappingBatcher::Open(Client* cli
   absl::Status status = Check(options);
   if (!status.ok()) return status;
   const absl::Duration patience = client->options().reconnect_timeout;
-  if (patience > absl::ZeroDuration()) status = client->AwaitConnection(absl::Now() + patience);
+  if (patience > absl::ZeroDuration()) status = client->AwaitConnection(patience);
   if (!status.ok()) return status;
   std::unique_ptr<MappingBatcher> batcher(new MappingBatcher(std::move(options)));
   MappingBatcher* const self = batcher.get();

@@ -13,7 +13,6 @@ from tools import case_report
 PAGE = 4096
 ENTRIES = 16384  # Of one batch, as many as may be.
 CALLS = 100      # As many as one connection may have open.
-INITIAL_WINDOW = 4
 WINDOW = 1 << 30
 
 
@@ -21,7 +20,7 @@ def opened(connection):
     """Ready for calls whose answers never wait for us."""
     connection.start()
     connection.send(
-        http2.frame(http2.SETTINGS, payload=struct.pack(">HL", INITIAL_WINDOW, WINDOW)),
+        http2.frame(http2.SETTINGS, payload=struct.pack(">HL", http2.INITIAL_WINDOW, WINDOW)),
         http2.frame(http2.WINDOW_UPDATE, payload=struct.pack(">L", WINDOW)))
     return connection
 

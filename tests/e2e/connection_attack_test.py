@@ -1,4 +1,5 @@
 """Attacks on the accept loop: floods of connections, lacks of files, peers that never speak."""
+import concurrent.futures
 import contextlib
 import os
 import resource
@@ -37,7 +38,8 @@ class AttackTest(unittest.TestCase):
 
 class FloodTest(AttackTest):
     def test_a_hundred_silent_connections_at_a_low_limit_of_files(self):
-        running = self.start("--handshake_timeout_ms=1500", open_files=100)
+        # Time for all to be accepted before the first is shut out.
+        running = self.start("--handshake_timeout_ms=4000", open_files=100)
         (lowered,) = [event for event in running.events()
                       if event["event"] == "max_connections_lowered"]
         self.assertEqual((1024, 18), (lowered["wanted"], lowered["max_connections"]))
@@ -88,7 +90,7 @@ class FloodTest(AttackTest):
                 self.assertTrue(connection.start())
             took = time.monotonic() - began
             print(f"served {took * 1000:.0f} ms after the lack of files was over")
-            self.assertLess(took, 5)
+            self.assertLess(took, 15)
         self.assertGreaterEqual(attack.refused(running, "resources"), 50)
         (event,) = self.refusals(running)
         self.assertEqual(("resources", "Too many open files"), (event["reason"], event["error"]))
@@ -114,20 +116,16 @@ class FloodTest(AttackTest):
                 connection.start()
         began = time.monotonic()
         self.assertEqual(0, running.stop())
-        self.assertLess(time.monotonic() - began, 10)
+        self.assertLess(time.monotonic() - began, 20)  # By default it would be half a minute.
 
 
 class SilenceTest(AttackTest):
     """Who does not speak HTTP/2 in time is shut out, and who goes silent later as well."""
 
-    def setUp(self):
-        self.running = self.start("--handshake_timeout_ms=700", "--keepalive_interval_ms=1000",
-                                  "--keepalive_timeout_ms=500")
-
-    def closed_after(self, *pieces, unix=False):
+    def closed_after(self, running, *pieces, unix=False):
         """In how many seconds the daemon closes a connection that says this and no more."""
-        with http2.Connection(self.running, unix=unix) as connection:
-            began = time.monotonic()
+        began = time.monotonic()  # Before the daemon can begin to count.
+        with http2.Connection(running, unix=unix) as connection:
             connection.send(*pieces)
             with contextlib.suppress(TimeoutError):
                 connection.until_closed()
@@ -136,40 +134,48 @@ class SilenceTest(AttackTest):
 
     def test_a_handshake_that_is_not_finished_in_time(self):
         settings = http2.frame(http2.SETTINGS, payload=bytes(6))
-        with attack.survived(self, self.running, 16 * MIB):
-            for what, said in (("nothing", b""), ("half a preface", http2.PREFACE[:10]),
-                               ("a preface", http2.PREFACE),
-                               ("half a frame's head", http2.PREFACE + settings[:4]),
-                               ("half a frame", http2.PREFACE + settings[:-3])):
-                for unix in (False, True):
-                    with self.subTest(what, unix=unix):
-                        took = self.closed_after(said, unix=unix)
-                        self.assertGreater(took, 0.6)
-                        self.assertLess(took, 5)
+        cases = [(what, said, unix) for unix in (False, True) for what, said in (
+            ("nothing", b""), ("half a preface", http2.PREFACE[:10]), ("a preface", http2.PREFACE),
+            ("half a frame's head", http2.PREFACE + settings[:4]),
+            ("half a frame", http2.PREFACE + settings[:-3]))]
+        # Longer than the default, so that it is seen to count.
+        running = self.start("--handshake_timeout_ms=4000")
+        with (attack.survived(self, running, 16 * MIB),
+              concurrent.futures.ThreadPoolExecutor(len(cases)) as threads):
+            taken = [threads.submit(self.closed_after, running, said, unix=unix)
+                     for _, said, unix in cases]
+            for (what, _, unix), took in zip(cases, taken):
+                with self.subTest(what, unix=unix):
+                    self.assertGreater(took.result(), 3.9)
 
     def test_bytes_that_are_no_http2(self):
-        with attack.survived(self, self.running, 16 * MIB):
+        # Far longer than it takes to see that they are none.
+        running = self.start("--handshake_timeout_ms=60000")
+        with attack.survived(self, running, 16 * MIB):
             for what, said in (("TLS", client_hello()), ("garbage", os.urandom(1 << 16)),
                                ("HTTP/1.1", b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"),
                                ("zeros", bytes(1 << 16))):
                 with self.subTest(what):
-                    self.assertLess(self.closed_after(said), 5)
+                    self.assertLess(self.closed_after(running, said), 30)
 
     def test_a_peer_that_goes_silent(self):
         headers = http2.frame(http2.HEADERS, http2.END_HEADERS, 1,
                               http2.call_headers("viommu.v1.HostService/GetHost"))
         data = http2.frame(http2.DATA, 0, 1, http2.message(bytes(100)))
-        with attack.survived(self, self.running, 16 * MIB):
+        running = self.start("--keepalive_interval_ms=1000", "--keepalive_timeout_ms=500")
+        with attack.survived(self, running, 16 * MIB):
             for what, said in (("after its settings", b""), ("in a call", headers),
                                ("in a frame", headers + data[:-50])):
                 with self.subTest(what):
-                    took = self.closed_after(http2.PREFACE, http2.frame(http2.SETTINGS), said)
+                    took = self.closed_after(running, http2.PREFACE, http2.frame(http2.SETTINGS),
+                                             said)
                     self.assertGreater(took, 1.4, "it is asked first")
-                    self.assertLess(took, 10)
+                    self.assertLess(took, 30)
 
     def test_a_flood_of_pings(self):
-        with attack.survived(self, self.running, 16 * MIB):
-            with http2.Connection(self.running) as connection:
+        running = self.start()
+        with attack.survived(self, running, 16 * MIB):
+            with http2.Connection(running) as connection:
                 connection.start()
                 connection.send(*[http2.frame(http2.PING, payload=bytes(8))] * 1000)
                 goaway = connection.frame_of(http2.GOAWAY)

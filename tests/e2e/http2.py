@@ -1,4 +1,5 @@
 """Speaks HTTP/2 by hand, so that a test can break its rules."""
+import collections
 import os
 import socket
 import struct
@@ -9,14 +10,13 @@ DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION =
 ACK = END_STREAM = 1
 END_HEADERS = 4
 ENHANCE_YOUR_CALM = 11
-MAX_CONCURRENT_STREAMS = 3  # A setting.
+MAX_CONCURRENT_STREAMS, INITIAL_WINDOW = 3, 4  # Settings.
 MAX_FRAME = 16384
 
 _FRAME = struct.Struct(">BHBBL")  # Length in two parts, type, flags, stream.
+_SETTING = struct.Struct(">HL")
 _SECONDS = 20
-# What viommud lets a client send at once: on a connection, and on each stream.
-_CONNECTION_WINDOW = 65535
-_STREAM_WINDOW = (4 << 20) - 1
+_FIRST_WINDOW = 65535  # Of a connection, and of its streams until the peer's settings say more.
 
 
 def frame(kind, flags=0, stream=0, payload=b""):
@@ -60,6 +60,29 @@ def unix_socket(daemon):
     return connected
 
 
+class _Windows:
+    """How many bytes of data the peer lets us send, by its settings and window updates."""
+
+    def __init__(self):
+        self._stream_size = _FIRST_WINDOW
+        self._granted = collections.Counter()  # By stream, beyond the first; 0: the connection.
+
+    def room(self, stream):
+        return min(_FIRST_WINDOW + self._granted[0], self._stream_size + self._granted[stream])
+
+    def use(self, stream, size):
+        self._granted[0] -= size
+        self._granted[stream] -= size
+
+    def heed(self, kind, flags, stream, payload):
+        if kind == WINDOW_UPDATE:
+            self._granted[stream] += int.from_bytes(payload, "big")
+        elif kind == SETTINGS and not flags & ACK:
+            for number, value in _SETTING.iter_unpack(payload):
+                if number == INITIAL_WINDOW:
+                    self._stream_size = value  # Of streams that are open as well.
+
+
 class Connection:
     """One connection to a daemon, over TCP or its unix socket. Use it in a `with` statement."""
 
@@ -70,6 +93,8 @@ class Connection:
             host, port = daemon.endpoints["tcp_address"].rsplit(":", 1)
             self._socket = socket.create_connection((host, int(port)))
         self._socket.settimeout(_SECONDS)
+        self._received = bytearray()  # The beginning of the next frame.
+        self._windows = _Windows()
 
     def __enter__(self):
         return self
@@ -94,29 +119,44 @@ class Connection:
         settings = self.frame_of(SETTINGS)
         # Only what was acknowledged binds: sent too early, it would acknowledge nothing.
         self.send(frame(SETTINGS, ACK))
-        return settings and {number: value for number, value in struct.iter_unpack(">HL", settings)}
+        return settings and {number: value for number, value in _SETTING.iter_unpack(settings)}
 
-    def read(self, size):
-        """`size` bytes, or None at the connection's end; raises TimeoutError in a silence."""
-        data = b""
-        while len(data) < size:
-            try:
-                more = self._socket.recv(size - len(data))
-            except ConnectionResetError:
-                return None
-            if not more:
-                return None
-            data += more
-        return data
+    def next_frame(self, seconds=_SECONDS):
+        """(kind, flags, stream, payload) of the next frame, or None at the connection's end.
+
+        Raises TimeoutError in a silence of so many seconds; what has come of a frame by then is
+        kept for the next time."""
+        if not self._receive(_FRAME.size, seconds):
+            return None
+        high, low, kind, flags, stream = _FRAME.unpack_from(self._received)
+        size = _FRAME.size + (high << 16 | low)
+        if not self._receive(size, seconds):
+            return None
+        payload = bytes(self._received[_FRAME.size:size])
+        del self._received[:size]
+        self._windows.heed(kind, flags, stream, payload)
+        return kind, flags, stream, payload
+
+    def _receive(self, size, seconds):
+        """Whether so many bytes have been received and not been taken; no: the connection ended."""
+        self._socket.settimeout(seconds)
+        try:
+            while len(self._received) < size:
+                try:
+                    more = self._socket.recv(size - len(self._received))
+                except ConnectionResetError:
+                    return False
+                if not more:
+                    return False
+                self._received += more
+        finally:
+            self._socket.settimeout(_SECONDS)
+        return True
 
     def frames(self):
         """(kind, flags, stream, payload) of each frame until the connection ends."""
-        while (head := self.read(_FRAME.size)) is not None:
-            high, low, kind, flags, stream = _FRAME.unpack(head)
-            payload = self.read(high << 16 | low)
-            if payload is None:
-                return
-            yield kind, flags, stream, payload
+        while (taken := self.next_frame()) is not None:
+            yield taken
 
     def until_closed(self):
         """The frames that come before the daemon closes the connection."""
@@ -147,24 +187,34 @@ class Connection:
         """Sends one message of so many zeros, as far as the daemon's windows let; ends the call.
 
         Returns how many bytes went, and the frames that ended it: headers or resets."""
-        windows = {0: _CONNECTION_WINDOW, stream: _STREAM_WINDOW}
         head, sent, ending = message(b"", length=length), 0, []
         for kind, flags, number, payload in self.frames():
-            if kind == WINDOW_UPDATE and number in windows:
-                windows[number] += int.from_bytes(payload, "big")
-            elif kind == PING and not flags & ACK:
+            if kind == PING and not flags & ACK:
                 self.send(frame(PING, ACK, 0, payload))
             elif number == stream and kind in (HEADERS, RST_STREAM):
                 ending.append((kind, payload))
                 if kind == RST_STREAM or flags & END_STREAM:
                     break
-            while sent < length and min(windows.values()) >= MAX_FRAME:
+            while sent < length and self._windows.room(stream) >= MAX_FRAME:
                 piece = (head + bytes(min(MAX_FRAME - len(head), length - sent)))
                 sent += len(piece) - len(head)
                 head = b""
-                self.send(frame(DATA, END_STREAM if sent == length else 0, stream, piece))
-                windows = {key: left - len(piece) for key, left in windows.items()}
+                self._send_frame(stream, piece, END_STREAM if sent == length else 0)
         return sent, ending
+
+    def send_data(self, stream, data):
+        """Sends as much of it as the daemon's windows have room for: how many bytes went."""
+        sent = 0
+        while sent < len(data) and (room := self._windows.room(stream)) > 0:
+            piece = data[sent:sent + min(room, MAX_FRAME)]
+            if not self._send_frame(stream, piece):
+                break
+            sent += len(piece)
+        return sent
+
+    def _send_frame(self, stream, data, flags=0):
+        self._windows.use(stream, len(data))
+        return self.send(frame(DATA, flags, stream, data))
 
     def closed(self):
         """Whether the daemon has closed it by now."""

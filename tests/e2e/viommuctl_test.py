@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import subprocess
+import time
 import unittest
 
 from tests.e2e import daemon
@@ -266,8 +267,11 @@ class MistakesTest(unittest.TestCase):
     def test_top_counts_the_calls_of_its_interval(self):
         top = subprocess.Popen([_BINARY, "top", "--once", "--interval", "3s"], cwd=self.ctl.folder,
                                env=self.ctl.env, text=True, stdout=subprocess.PIPE)
+        self.addCleanup(top.kill)
+        deadline = time.monotonic() + _SECONDS
         while top.poll() is None:
-            self.ctl.line("translate vm0 0x40000000")
+            self.ctl.get("translate vm0 0x40000000")
+            self.assertLess(time.monotonic(), deadline, "it does not end")
         page = top.communicate(timeout=_SECONDS)[0]
         self.assertEqual(OK, top.returncode)
         self.assertRegex(page, r"\n  Translate +[0-9.]*[1-9]")
@@ -327,6 +331,13 @@ class CompletionTest(unittest.TestCase):
         self.assertEqual("", done.stderr)
         return done.stdout.split()
 
+    def complete_objects(self, line):
+        """The same for names that the daemon is asked for; whoever waits too long gets none."""
+        deadline = time.monotonic() + _SECONDS
+        while not (names := self.complete(line)):
+            self.assertLess(time.monotonic(), deadline, f"nothing completes {line}")
+        return names
+
     def test_commands_flags_and_values(self):
         self.assertEqual(["describe", "delete", "detach"], self.complete("viommuctl de"))
         self.assertEqual(["ioas", "iommu"], self.complete("viommuctl get i"))
@@ -335,12 +346,12 @@ class CompletionTest(unittest.TestCase):
         self.assertEqual(["r", "rw"], self.complete("viommuctl map vm0 --permission r"))
 
     def test_objects(self):
-        self.assertEqual(["vm0"], self.complete("viommuctl get ioas v"))
-        self.assertEqual(["identity"], self.complete("viommuctl attach x id"))
+        self.assertEqual(["vm0"], self.complete_objects("viommuctl get ioas v"))
+        self.assertEqual(["identity"], self.complete_objects("viommuctl attach x id"))
 
     def test_only_what_stands_behind_a_colon_is_replaced(self):
-        self.assertIn("0000:01:00.0", self.complete("viommuctl claim "))
-        self.assertEqual(["00.0"], self.complete("viommuctl claim 0000:01:"))
+        self.assertIn("0000:01:00.0", self.complete_objects("viommuctl claim "))
+        self.assertEqual(["00.0"], self.complete_objects("viommuctl claim 0000:01:"))
 
     def test_it_is_silent_when_nobody_answers(self):
         self.ctl.env["VIOMMU_TARGET"] = "none/viommud.sock"

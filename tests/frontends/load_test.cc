@@ -29,7 +29,7 @@ using Memory = v1::MemoryService::Stub;
 using Simulation = v1::SimulationService::Stub;
 
 constexpr int kClients = 64;
-constexpr int kRounds = 20;            // What each client does: more than a drain lasts.
+constexpr int kRounds = 6;             // What each client does at least.
 constexpr uint64_t kMapsPerRound = 8;  // Of one page each.
 constexpr uint64_t kFirstIova = uint64_t{1} << 32;
 
@@ -51,11 +51,11 @@ class LoadClient {
         domain_("domains/" + id_),
         device_(absl::StrCat("devices/dev", number)) {}
 
-  // All rounds; after each, `rounds_done` is raised.
-  void Run(std::atomic<int>* rounds_done) {
+  // All rounds, and as many more as the drain lasts; after each, `rounds_done` is raised.
+  void Run(std::atomic<int>* rounds_done, const std::atomic<bool>& drained) {
     Change(&Memory::CreateMemoryRegion, NewRegion(id_, 1 << 20));
     Change(&IoasStub::CreateIoas, NewIoas(id_));
-    for (int round = 0; round < kRounds && !failed_; ++round) {
+    for (int round = 0; (round < kRounds || !drained) && !failed_; ++round) {
       MapAndUnmap();
       Stream();
       if (number_ < kDevices) UseDevice(round);
@@ -189,20 +189,20 @@ TEST(FrontendLoadTest, LosesAndDoublesNothingWhenOneOfTwoIsDrained) {
   std::vector<LoadClient> clients;
   for (int i = 0; i < kClients; ++i) clients.emplace_back(engine, i);
   std::atomic<int> rounds_done{0};
+  std::atomic<bool> drained{false};
   std::vector<std::thread> threads;
   for (LoadClient& client : clients) {
-    threads.emplace_back([&client, &rounds_done] { client.Run(&rounds_done); });
+    threads.emplace_back([&] { client.Run(&rounds_done, drained); });
   }
 
   // As SIGTERM does, when a third of the work is done.
   while (rounds_done < kClients * kRounds / 3) absl::SleepFor(absl::Milliseconds(1));
   engine.server(Side::kLeft).Drain();
   engine.server(Side::kLeft).Shutdown(absl::Now() + absl::Seconds(30));
-  const int rounds_until_drained = rounds_done;
+  drained = true;
   engine.Destroy(Side::kLeft);
   for (std::thread& thread : threads) thread.join();
 
-  EXPECT_LT(rounds_until_drained, kClients * kRounds) << "it was not drained under load";
   int repeated_calls = 0;
   for (const LoadClient& client : clients) repeated_calls += client.repeated_calls();
   EXPECT_GT(repeated_calls, kClients / 2) << "clients went on calling the one that is gone";

@@ -1,5 +1,6 @@
 // Calls that wait, and clients that do not: real gRPC over an engine whose journal holds back.
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -16,6 +17,8 @@
 #include "engine/journal/fake_journal.h"
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
+#include "prometheus/registry.h"
+#include "server/admission_metrics.h"
 #include "server/server.h"
 #include "tests/frontends/shared_engine.h"
 
@@ -24,6 +27,13 @@ namespace {
 
 using IoasStub = v1::IoasService::Stub;
 using Stream = grpc::ClientReaderWriter<v1::StreamMappingsRequest, v1::StreamMappingsResponse>;
+
+// For a call to reach the place where it is held up, on a machine that compiles meanwhile.
+constexpr absl::Duration kTimeToStart = absl::Seconds(2);
+
+void SetTimeToStart(grpc::ClientContext* context) {
+  context->set_deadline(absl::ToChronoTime(absl::Now() + kTimeToStart));
+}
 
 v1::UnmapRequest UnmapAll(const std::string& ioas) {
   v1::UnmapRequest request;
@@ -44,6 +54,7 @@ class SlowCallsTest : public ::testing::Test {
 
   // With one ioas, which has one page mapped.
   void Start(ServerOptions options = {}) {
+    options.admission_metrics = &admission_metrics_;
     options.listen_addresses = {"127.0.0.1:0"};
     auto server = Server::Start(engine_.get(), std::move(options));
     ASSERT_TRUE(server.ok()) << server.status();
@@ -80,6 +91,26 @@ class SlowCallsTest : public ::testing::Test {
     ASSERT_EQ(journal_.held(), count);
   }
 
+  // By what the server tells Prometheus; `kind` as it is named there.
+  double CallsInFlight(const std::string& kind) const {
+    for (const auto& family : registry_.Collect()) {
+      if (family.name != "viommu_calls_in_flight") continue;
+      for (const auto& metric : family.metric) {
+        if (metric.label[0].value == kind) return metric.gauge.value;
+      }
+    }
+    ADD_FAILURE() << "no series for " << kind;
+    return -1;
+  }
+
+  void AwaitCallsInFlight(const std::string& kind, double count) {
+    const absl::Time deadline = absl::Now() + absl::Seconds(20);
+    while (CallsInFlight(kind) != count && absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(2));
+    }
+    EXPECT_EQ(CallsInFlight(kind), count) << kind;
+  }
+
   // Ends within a few seconds, whatever is expected.
   void AwaitMappings(uint64_t count) {
     const absl::Time deadline = absl::Now() + absl::Seconds(20);
@@ -89,6 +120,8 @@ class SlowCallsTest : public ::testing::Test {
 
   FakeBackend backend_{SmallTopology()};
   FakeJournal journal_;
+  prometheus::Registry registry_;
+  AdmissionMetrics admission_metrics_{&registry_};
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Server> server_;
   std::string target_;
@@ -98,12 +131,15 @@ class SlowCallsTest : public ::testing::Test {
 TEST_F(SlowCallsTest, FinishesAStartedRevokeWhoseDeadlinePasses) {
   Start();
   journal_.Hold();
-  grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(200)));
-  v1::UnmapResponse response;
-  EXPECT_EQ(client_->ioas().Unmap(&context, UnmapAll("ioas/vm0"), &response).error_code(),
-            grpc::StatusCode::DEADLINE_EXCEEDED);
-  EXPECT_EQ(journal_.held(), 1u) << "it had been started";
+  std::thread caller([&] {
+    grpc::ClientContext context;
+    SetTimeToStart(&context);
+    v1::UnmapResponse response;
+    EXPECT_EQ(client_->ioas().Unmap(&context, UnmapAll("ioas/vm0"), &response).error_code(),
+              grpc::StatusCode::DEADLINE_EXCEEDED);
+  });
+  AwaitHeld(1);
+  caller.join();
   journal_.Release();
   AwaitMappings(0);
 }
@@ -131,14 +167,18 @@ TEST_F(SlowCallsTest, ChangesNothingForACallWhoseDeadlinePassesWhileItWaits) {
   std::thread holder(
       [&] { EXPECT_TRUE(client_->Call(&IoasStub::Unmap, UnmapAll("ioas/vm0")).ok()); });
   AwaitHeld(1);
-  grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(200)));
-  v1::DeleteIoasRequest request;
-  request.set_name("ioas/vm0");
-  google::protobuf::Empty response;
-  EXPECT_EQ(client_->ioas().DeleteIoas(&context, request, &response).error_code(),
-            grpc::StatusCode::DEADLINE_EXCEEDED);
-  absl::SleepFor(absl::Milliseconds(100));  // Both ends have their own clock.
+  std::thread caller([&] {
+    grpc::ClientContext context;
+    SetTimeToStart(&context);
+    google::protobuf::Empty response;
+    EXPECT_EQ(client_->ioas()
+                  .DeleteIoas(&context, Named<v1::DeleteIoasRequest>("ioas/vm0"), &response)
+                  .error_code(),
+              grpc::StatusCode::DEADLINE_EXCEEDED);
+  });
+  AwaitCallsInFlight("revoke", 2);
+  caller.join();
+  AwaitCallsInFlight("revoke", 1);  // Both ends have their own clock.
   journal_.Release();
   holder.join();
   EXPECT_EQ(Mappings(), 0u) << "it is still there";
@@ -148,7 +188,7 @@ TEST_F(SlowCallsTest, ChangesNothingForACallWhoseDeadlinePassesWhileItWaits) {
 TEST_F(SlowCallsTest, GivesUpAWaitingGrantThatWasCancelled) {
   ServerOptions options;
   options.admission.max_calls = 2;
-  options.admission.max_wait = absl::Milliseconds(300);
+  options.admission.max_wait = kTimeToStart;
   Start(std::move(options));
   journal_.Hold();
   std::thread holder(
@@ -156,7 +196,7 @@ TEST_F(SlowCallsTest, GivesUpAWaitingGrantThatWasCancelled) {
   AwaitHeld(1);
   grpc::ClientContext context;
   std::thread canceller([&] {
-    absl::SleepFor(absl::Milliseconds(50));
+    AwaitCallsInFlight("call", 1);
     context.TryCancel();
   });
   v1::SetAllowedIovaRangesRequest request;  // Exclusive: waits for the unmap.
@@ -166,7 +206,7 @@ TEST_F(SlowCallsTest, GivesUpAWaitingGrantThatWasCancelled) {
   EXPECT_EQ(client_->ioas().SetAllowedIovaRanges(&context, request, &response).error_code(),
             grpc::StatusCode::CANCELLED);
   canceller.join();
-  absl::SleepFor(absl::Milliseconds(500));
+  AwaitCallsInFlight("call", 0);
   journal_.Release();
   holder.join();
   const auto ioas = client_->Call(&IoasStub::GetIoas, Named<v1::GetIoasRequest>("ioas/vm0"));
@@ -231,7 +271,7 @@ class PumpedStream {
   v1::MappingService::Stub stub_;
   grpc::ClientContext context_;
   std::unique_ptr<Stream> stream_;
-  uint64_t answers_ = 0;
+  std::atomic<uint64_t> answers_{0};
 };
 
 TEST_F(SlowCallsTest, CutsOffAClientThatReadsNothing) {
@@ -265,7 +305,8 @@ TEST_F(SlowCallsTest, ReadsNoFurtherWhileTooManyBytesAreUnanswered) {
   EXPECT_EQ(journal_.held(), 2u) << "the third batch was not read";
   journal_.Release();
   std::thread reader([&] { EXPECT_NE(stream.Finish().error_code(), grpc::StatusCode::OK); });
-  absl::SleepFor(absl::Milliseconds(300));
+  const absl::Time deadline = absl::Now() + absl::Seconds(20);
+  while (stream.answers() <= 2 && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
   server_->Shutdown(absl::Now());
   pump.join();
   reader.join();
