@@ -11,6 +11,9 @@ from tests.e2e import metrics
 _TIDY_SECONDS = 20
 _LOOKS = 5
 
+# Under a sanitizer freed memory stays with the process, for a while or as shadow.
+MEMORY_TELLS = "ASAN_OPTIONS" not in os.environ and "TSAN_OPTIONS" not in os.environ
+
 
 def open_files(daemon):
     return len(os.listdir(f"/proc/{daemon.pid}/fd"))
@@ -87,4 +90,5 @@ def survived(test, daemon, may_grow_kib):
     call()
     eventually(test, "its own connections are gone", idle)
     eventually(test, "the files are closed", lambda: open_files(daemon) <= files)
-    test.assertLess(memory_kib(daemon, "VmHWM") - memory, may_grow_kib)
+    if MEMORY_TELLS:
+        test.assertLess(memory_kib(daemon, "VmHWM") - memory, may_grow_kib)
