@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "absl/base/config.h"
 #include "absl/status/status.h"
 #include "engine/base/errors.h"
 #include "gtest/gtest.h"
@@ -19,7 +20,7 @@ TEST(StartThreadTest, RunsTheBody) {
   EXPECT_TRUE(ran);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !defined(ABSL_HAVE_ADDRESS_SANITIZER) && !defined(ABSL_HAVE_THREAD_SANITIZER)
 // Sanitizers need addresses of their own, and are the end of the process without.
 TEST(StartThreadTest, SaysWhenThereIsNoMemoryForAStack) {
   rlimit before = {};
