@@ -116,6 +116,7 @@ void Parser::AskForHelp() {
     line_.command = &command;
     line_.values.erase("help");
     plain_.insert(plain_.begin(), "help");
+    return;
   }
 }
 

@@ -356,8 +356,7 @@ void AddWatchingCommands(std::vector<Command>* to) {
         {"interval", T::kDuration, "How long to count. Default: 2s."},
         {"metrics", T::kText,
          "IPV4:PORT of viommud's metrics. Default: as endpoints.json beside its socket says; there "
-         "is "
-         "none for HOST:PORT."}},
+         "is none for HOST:PORT."}},
        kForPeople,
        "What viommud is doing, in rates per second, from its metrics.",
        "top --once",
