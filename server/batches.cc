@@ -1,5 +1,6 @@
 #include "server/batches.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -107,25 +108,6 @@ struct Longest {
   }
 };
 
-absl::StatusOr<std::vector<ObjectRef>> ParseRegions(const v1::MapBatch& batch,
-                                                    const StreamDefaults& defaults) {
-  std::vector<ObjectRef> regions;
-  if (batch.memory_regions().empty()) {
-    RETURN_IF_ERROR(Require(defaults.region.has_value(), "map.memory_regions"));
-    regions.push_back(*defaults.region);
-    return regions;
-  }
-  RETURN_IF_ERROR(CheckBatchSize("map.memory_regions", batch.memory_regions_size()));
-  regions.reserve(batch.memory_regions_size());
-  for (int i = 0; i < batch.memory_regions_size(); ++i) {
-    absl::StatusOr<ObjectRef> ref = ParseName(
-        NameKind::kMemoryRegion, absl::StrCat("memory_regions[", i, "]"), batch.memory_regions(i));
-    if (!ref.ok()) return AtIndex(ref.status(), i, "map");
-    regions.push_back(*std::move(ref));
-  }
-  return regions;
-}
-
 absl::Status CheckRegionIndexes(const v1::MapBatch& batch, size_t regions) {
   for (int i = 0; i < batch.memory_region_index_size(); ++i) {
     if (batch.memory_region_index(i) < regions) continue;
@@ -149,9 +131,45 @@ absl::Status WithField(const absl::Status& status, const ErrorDetail& detail,
   return std::move(error).Errno(detail.errno_name).Resource(detail.resource).Field(field);
 }
 
-absl::Status AtElement(const absl::Status& status, absl::string_view array, uint64_t index) {
-  const absl::Status at = AtIndex(status, index, array);
-  return WithField(at, DetailOf(at).value_or(ErrorDetail()), absl::StrCat(array, "[", index, "]"));
+// `status` with the entry that it is about, and the field that is at fault.
+absl::Status AtEntry(const absl::Status& status, uint64_t entry, absl::string_view field) {
+  const absl::Status at = AtIndex(status, entry, field);
+  return WithField(at, DetailOf(at).value_or(ErrorDetail()), field);
+}
+
+// The first of `entries` entries that shows the memory region at position `region`; none if the
+// batch only names it.
+std::optional<uint64_t> FirstUse(const v1::MapBatch& batch, size_t entries, uint32_t region) {
+  const auto& indexes = batch.memory_region_index();
+  if (entries == 0) return std::nullopt;
+  if (indexes.empty()) return region == 0 ? std::make_optional<uint64_t>(0) : std::nullopt;
+  // A single element stands for all entries, so that it is the first one's as well.
+  const auto found = std::find(indexes.begin(), indexes.end(), region);
+  if (found == indexes.end()) return std::nullopt;
+  return static_cast<uint64_t>(found - indexes.begin());
+}
+
+absl::StatusOr<std::vector<ObjectRef>> ParseRegions(const v1::MapBatch& batch, size_t entries,
+                                                    const StreamDefaults& defaults) {
+  std::vector<ObjectRef> regions;
+  if (batch.memory_regions().empty()) {
+    RETURN_IF_ERROR(Require(defaults.region.has_value(), "map.memory_regions"));
+    regions.push_back(*defaults.region);
+    return regions;
+  }
+  RETURN_IF_ERROR(CheckBatchSize("map.memory_regions", batch.memory_regions_size()));
+  regions.reserve(batch.memory_regions_size());
+  for (int i = 0; i < batch.memory_regions_size(); ++i) {
+    const std::string field = absl::StrCat("map.memory_regions[", i, "]");
+    absl::StatusOr<ObjectRef> ref =
+        ParseName(NameKind::kMemoryRegion, field, batch.memory_regions(i));
+    if (!ref.ok()) {
+      const std::optional<uint64_t> entry = FirstUse(batch, entries, static_cast<uint32_t>(i));
+      return entry.has_value() ? AtEntry(ref.status(), *entry, field) : ref.status();
+    }
+    regions.push_back(*std::move(ref));
+  }
+  return regions;
 }
 
 absl::StatusOr<std::vector<Permission>> ParsePermissions(const v1::MapBatch& batch,
@@ -161,7 +179,9 @@ absl::StatusOr<std::vector<Permission>> ParsePermissions(const v1::MapBatch& bat
   for (int i = 0; i < batch.permission_size(); ++i) {
     const absl::StatusOr<Permission> permission =
         ParsePermission("permission", batch.permission(i), defaults.permission);
-    if (!permission.ok()) return AtElement(permission.status(), "map.permission", i);
+    if (!permission.ok()) {
+      return AtEntry(permission.status(), i, absl::StrCat("map.permission[", i, "]"));
+    }
     out.push_back(*permission);
   }
   return out;
@@ -233,7 +253,7 @@ absl::StatusOr<MapBatch> ParseArrays(const v1::MapBatch& batch, const StreamDefa
   if (entries != 0) RETURN_IF_ERROR(Require(!length.empty(), "map.length"));
 
   MapBatch out;
-  ASSIGN_OR_RETURN(out.regions, ParseRegions(batch, defaults));
+  ASSIGN_OR_RETURN(out.regions, ParseRegions(batch, entries, defaults));
   RETURN_IF_ERROR(CheckRegionIndexes(batch, out.regions.size()));
   ASSIGN_OR_RETURN(const std::vector<Permission> permissions, ParsePermissions(batch, defaults));
   out.entries.resize(entries);

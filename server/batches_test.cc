@@ -1,6 +1,8 @@
 #include "server/batches.h"
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/base/errors.h"
 #include "gtest/gtest.h"
@@ -203,6 +205,38 @@ TEST(ParseArraysTest, RefusesArraysThatDoNotFit) {
     const ErrorDetail detail = DetailIn(ParseArrays(batch, DefaultsWithRegion()).status());
     EXPECT_EQ(detail.reason, c.reason);
     EXPECT_EQ(detail.field, c.field);
+  }
+}
+
+TEST(ParseArraysTest, NamesTheFirstEntryThatUsesAMalformedRegion) {
+  const struct {
+    const char* what;
+    std::vector<uint32_t> indexes;
+    std::optional<uint64_t> entry;
+  } kCases[] = {
+      {"each has its own", {0, 0, 1, 1}, 2},
+      {"one stands for all", {1}, 0},
+      {"none does, which means the first region", {}, std::nullopt},
+      {"it is named in vain", {0, 0, 0, 0}, std::nullopt},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.what);
+    v1::MapBatch batch;
+    for (int i = 0; i < 4; ++i) batch.add_length(4096);
+    batch.add_memory_regions("memoryRegions/good");
+    batch.add_memory_regions("bad");
+    for (const uint32_t index : c.indexes) batch.add_memory_region_index(index);
+    const absl::Status status = ParseArrays(batch, DefaultsWithRegion()).status();
+    const ErrorDetail detail = DetailIn(status);
+    EXPECT_EQ(detail.reason, "MALFORMED_NAME");
+    EXPECT_EQ(detail.field, "map.memory_regions[1]");
+    EXPECT_EQ(detail.index, c.entry);
+    EXPECT_EQ(std::string(status.message()).rfind("entry ", 0) == 0, c.entry.has_value()) << status;
+
+    // Without indexes every entry shows the first region.
+    batch.set_memory_regions(0, "bad");
+    batch.clear_memory_region_index();
+    EXPECT_EQ(DetailIn(ParseArrays(batch, DefaultsWithRegion()).status()).index, 0u);
   }
 }
 

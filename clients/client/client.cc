@@ -100,7 +100,7 @@ absl::Status Client::Run(google::protobuf::Message* request, const CallOptions& 
     if (options_.reconnect_timeout > absl::ZeroDuration()) {
       absl::Status connected =
           AwaitConnection(std::min(deadline - absl::Now(), options_.reconnect_timeout));
-      if (!connected.ok()) return {std::move(connected), /*is_last=*/true};
+      if (!connected.ok()) return {std::move(connected), /*not_sent=*/true};
     }
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(deadline));

@@ -31,8 +31,11 @@ namespace {
 
 using ::testing::Each;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::SizeIs;
+using ::testing::StartsWith;
 
 // Fails calls, and notes their request_ids; "" where there is none.
 class Script {
@@ -341,6 +344,37 @@ TEST_F(ClientTest, SaysSoWhenTheServerIsGoneForGood) {
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("no server answers at " + socket_ + " within 100ms"));
+  EXPECT_THAT(std::string(status.message()), Not(HasSubstr("was sent")));
+}
+
+TEST_F(ClientTest, TellsOfAnAttemptThatWasSentBeforeTheServerWasGone) {
+  options_.reconnect_timeout = absl::Milliseconds(100);
+  options_.first_backoff = options_.max_backoff = absl::Seconds(2);
+  const auto client = Connected();
+  script_.FailWith({kLost});
+  // In the wait for the second attempt, which lasts a second or more.
+  std::thread stop([this] {
+    while (script_.TakeRequestIds().empty()) absl::SleepFor(absl::Milliseconds(1));
+    absl::SleepFor(absl::Milliseconds(100));
+    Stop();
+  });
+  const absl::Status status = CreateIoas(client.get());
+  stop.join();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()), StartsWith("no server answers at " + socket_));
+  EXPECT_THAT(std::string(status.message()),
+              EndsWith("an earlier attempt was sent and ended with: lost"));
+}
+
+TEST_F(ClientTest, AnswersUnavailableWhenItsTimeEndsWithoutAConnection) {
+  const auto client = Connected();
+  Stop();
+  CallOptions soon;
+  soon.timeout = absl::Milliseconds(1500);
+  soon.max_attempts = 1;
+  const absl::Status status = GetHost(client.get(), soon).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(socket_ + " within 1.5s: "));
 }
 
 TEST_F(ClientTest, WaitsForNoServerWhenToldSo) {

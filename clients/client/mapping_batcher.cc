@@ -86,9 +86,10 @@ absl::StatusOr<uint64_t> MappingBatcher::Add(const Entry& entry, bool may_wait) 
   if (status.ok()) status = builder_.Check(entry);
   if (!status.ok()) return status;
   if (builder_.size() >= options_.batch_entries || !builder_.Accepts(entry)) {
-    if (!may_wait && !HasRoom()) {
+    if (!may_wait && !CanSend()) {
       return absl::ResourceExhaustedError(
-          absl::StrCat(options_.max_in_flight, " batches wait for their answers"));
+          absl::StrCat("it would have to wait: ", options_.max_in_flight,
+                       " batches wait for their answers, or one is being sent"));
     }
     status = Send(&builder_);
     if (status.ok()) status = MayAdd();
@@ -97,7 +98,8 @@ absl::StatusOr<uint64_t> MappingBatcher::Add(const Entry& entry, bool may_wait) 
   builder_.Add(entry);
   const uint64_t number = Number(1);
   // The entry is added, whatever becomes of it: an error shows in the next call.
-  if (builder_.size() >= options_.batch_entries && HasRoom()) Send(&builder_).IgnoreError();
+  const bool may_send = may_wait ? HasRoom() : CanSend();
+  if (builder_.size() >= options_.batch_entries && may_send) Send(&builder_).IgnoreError();
   return number;
 }
 
@@ -148,6 +150,9 @@ bool MappingBatcher::HasRoom() const {
   return in_flight_.size() < options_.max_in_flight;
 }
 
+// The pump is asked without mutex_; nobody else sends, so that what it says stays true.
+bool MappingBatcher::CanSend() const { return HasRoom() && pump_->CanWrite(); }
+
 uint64_t MappingBatcher::Number(size_t entries) {
   const absl::MutexLock lock(&mutex_);
   return std::exchange(next_entry_, next_entry_ + entries);
@@ -168,7 +173,15 @@ absl::Status MappingBatcher::Send(BatchBuilder* batch) {
     next_sent_ = last + 1;
   }
   if (pump_->Write(batch->Take(sequence), options_.answer_timeout)) return absl::OkStatus();
+  TakeBack(sequence);
   return AwaitEnd();
+}
+
+void MappingBatcher::TakeBack(uint64_t sequence) {
+  const absl::MutexLock lock(&mutex_);
+  if (in_flight_.empty() || in_flight_.back().sequence != sequence) return;
+  next_sent_ = in_flight_.back().entries.first;
+  in_flight_.pop_back();
 }
 
 absl::Status MappingBatcher::AwaitInFlightBelow(size_t limit) {
@@ -178,6 +191,8 @@ absl::Status MappingBatcher::AwaitInFlightBelow(size_t limit) {
       return ended_ || in_flight_.size() < limit || answers_ != before;
     };
     if (mutex_.AwaitWithTimeout(absl::Condition(&moved), options_.answer_timeout)) continue;
+    // Not the server is silent then, but on_answer slow.
+    if (pump_->IsListening()) continue;
     pump_->Cancel(absl::DeadlineExceededError(
         absl::StrCat("no answer for ", absl::FormatDuration(options_.answer_timeout))));
     mutex_.Await(absl::Condition(this, &MappingBatcher::HasEnded));
@@ -203,6 +218,10 @@ absl::Status MappingBatcher::Flush() {
 }
 
 absl::Status MappingBatcher::Acknowledge() {
+  const bool was_stopped = [this] {
+    const absl::MutexLock lock(&mutex_);
+    return IsStopped();
+  }();
   // What is left was added before the caller knew; it is refused as all that is in flight is.
   absl::Status status = Send(&builder_);
   if (status.ok()) status = AwaitInFlightBelow(1);
@@ -210,6 +229,7 @@ absl::Status MappingBatcher::Acknowledge() {
   {
     const absl::MutexLock lock(&mutex_);
     if (!IsStopped()) return absl::OkStatus();
+    if (!was_stopped) return first_error_;  // Of which the caller does not know yet.
     first_error_ = absl::OkStatus();
   }
   v1::StreamMappingsRequest request;

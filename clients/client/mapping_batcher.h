@@ -66,7 +66,8 @@ struct BatcherOptions {
   // For the stream as a whole.
   absl::Duration timeout = absl::InfiniteDuration();
   // Called with each answer, in order, on a thread of the batcher's; no answer is taken meanwhile.
-  // It must not call the batcher.
+  // It must not call the batcher. Its time does not count as the server's, but a server whose
+  // answers are not taken cuts the stream (SLOW_READER, stream_write_timeout_seconds of viommud).
   std::function<void(const BatchAnswer&)> on_answer;
 };
 
@@ -87,6 +88,15 @@ struct BatcherOutcome {
 //     answers that, and every one after it. The error says which entries were applied, which were
 //     not, and of which it is not known; so does outcome(). Nothing is repeated: open another
 //     batcher for what is missing.
+//
+// What the server does of itself:
+//   - It refuses a batch with IN_FLIGHT_LIMIT, because too many of its owner's calls are under way:
+//     as if an entry had failed, without its number (no failed_entry). It is not repeated, because
+//     batches behind it are under way; add its entries again, under ON_ERROR_STOP after
+//     Acknowledge.
+//   - It cuts a stream whose answers are not taken, because on_answer is slow (SLOW_READER in the
+//     message), and one that is still open when it has drained: the stream is broken, and what was
+//     in flight is unknown.
 class MappingBatcher {
  public:
   // Begins a stream on `client`, which outlives it. A wrong IO address space shows with the first
@@ -110,7 +120,7 @@ class MappingBatcher {
   absl::StatusOr<uint64_t> Map(const MapOne& entry);
   absl::StatusOr<uint64_t> Unmap(const UnmapOne& entry);
 
-  // The same without waiting.
+  // The same without waiting, for answers or for a slow connection.
   // kResourceExhausted: it would have to wait; nothing was added. And the errors of Map.
   absl::StatusOr<uint64_t> TryMap(const MapOne& entry);
   absl::StatusOr<uint64_t> TryUnmap(const UnmapOne& entry);
@@ -131,6 +141,7 @@ class MappingBatcher {
 
   // The caller has seen the failure: waits until every entry is answered, and lets entries added
   // from now on be tried again. Does nothing when the stream is not stopped.
+  // The first entry's error, if the stream was not stopped before and is now: call it again then.
   // What broke the stream.
   absl::Status Acknowledge() ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -154,11 +165,16 @@ class MappingBatcher {
 
   // What keeps entries from being added.
   absl::Status MayAdd() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether another batch may be in flight.
   bool HasRoom() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether Send would not have to wait.
+  bool CanSend() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Adds the entries of `batch`, which has some, as a batch of their own.
   absl::StatusOr<uint64_t> AddAlone(BatchBuilder* batch) ABSL_LOCKS_EXCLUDED(mutex_);
   // Sends `batch`, if it has entries, once there is room.
   absl::Status Send(BatchBuilder* batch) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The last batch was not sent after all.
+  void TakeBack(uint64_t sequence) ABSL_LOCKS_EXCLUDED(mutex_);
   // Waits until fewer than `limit` batches are in flight. What broke the stream before that.
   absl::Status AwaitInFlightBelow(size_t limit) ABSL_LOCKS_EXCLUDED(mutex_);
 

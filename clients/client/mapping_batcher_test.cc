@@ -1,6 +1,7 @@
 // A server that answers when it is told to; the real engine is in tests/client.
 #include "clients/client/mapping_batcher.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <thread>
@@ -42,6 +43,11 @@ class Mappings final : public v1::MappingService::Service {
     const absl::MutexLock lock(&mutex_);
     fails_ = true;
   }
+  // Takes nothing from the streams that are opened from now on.
+  void ReadNothing() {
+    const absl::MutexLock lock(&mutex_);
+    reads_ = false;
+  }
   void AnswerOutOfTurn() {
     const absl::MutexLock lock(&mutex_);
     out_of_turn_ = true;
@@ -52,6 +58,7 @@ class Mappings final : public v1::MappingService::Service {
   }
 
   grpc::Status StreamMappings(grpc::ServerContext* context, Stream* stream) override {
+    if (!Reads()) return AwaitEnd(*context);
     for (v1::StreamMappingsRequest request; stream->Read(&request);) {
       if (!request.has_map() && !request.has_unmap()) continue;
       if (!MayAnswer(request, *context)) return End();
@@ -61,6 +68,19 @@ class Mappings final : public v1::MappingService::Service {
   }
 
  private:
+  bool Reads() {
+    const absl::MutexLock lock(&mutex_);
+    return reads_;
+  }
+
+  grpc::Status AwaitEnd(const grpc::ServerContext& context) {
+    const absl::MutexLock lock(&mutex_);
+    while (!ends_ && !context.IsCancelled()) {
+      mutex_.AwaitWithTimeout(absl::Condition(&ends_), absl::Milliseconds(5));
+    }
+    return end_;
+  }
+
   bool MayAnswer(const v1::StreamMappingsRequest& request, const grpc::ServerContext& context) {
     const absl::MutexLock lock(&mutex_);
     batches_.push_back(request.has_map()
@@ -94,6 +114,7 @@ class Mappings final : public v1::MappingService::Service {
 
   absl::Mutex mutex_;
   int allowed_ = 0;
+  bool reads_ = true;
   bool ends_ = false;
   bool fails_ = false;
   bool out_of_turn_ = false;
@@ -134,16 +155,48 @@ class MappingBatcherTest : public ::testing::Test {
 
   static MapOne Page(uint64_t number) { return {number * 4096, number * 4096, 4096}; }
 
-  // Adds until there is no room, from page `first` on; the first page that was not added.
+  // Adds from page `first` on, until as many batches are in flight as may be and the one being
+  // filled is full; the first page that was not added.
   uint64_t Fill(uint64_t first = 0) {
-    for (uint64_t i = first;; ++i) {
+    const uint64_t in_flight = options_.max_in_flight * options_.batch_entries;
+    for (uint64_t i = first;;) {
       const auto added = batcher_->TryMap(Page(i));
-      if (!added.ok()) {
-        EXPECT_EQ(added.status().code(), absl::StatusCode::kResourceExhausted) << added.status();
+      if (added.ok()) {
+        EXPECT_EQ(*added, i++);
+        continue;
+      }
+      EXPECT_EQ(added.status().code(), absl::StatusCode::kResourceExhausted) << added.status();
+      if (!absl::IsResourceExhausted(added.status()) ||
+          CountOf(batcher_->outcome().unknown) == in_flight) {
         return i;
       }
-      EXPECT_EQ(*added, i);
+      absl::SleepFor(absl::Milliseconds(1));  // A batch is being sent.
     }
+  }
+
+  // Tries to add pages, until none was taken for a while; how long the slowest try took.
+  absl::Duration FillConnection(uint64_t* added) {
+    absl::Duration longest;
+    for (int refused = 0; refused < 100;) {
+      const absl::Time start = absl::Now();
+      const absl::Status status = batcher_->TryMap(Page(*added)).status();
+      longest = std::max(longest, absl::Now() - start);
+      if (status.ok()) {
+        ++*added;
+        refused = 0;
+        continue;
+      }
+      EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+      ++refused;
+      absl::SleepFor(absl::Milliseconds(2));
+    }
+    return longest;
+  }
+
+  static uint64_t CountOf(const std::vector<EntryRange>& ranges) {
+    uint64_t count = 0;
+    for (const EntryRange& range : ranges) count += range.count();
+    return count;
   }
 
   void ExpectOutcome(const std::vector<EntryRange>& applied,
@@ -190,6 +243,42 @@ TEST_F(MappingBatcherTest, AddingBlocksUntilThereIsRoom) {
   EXPECT_TRUE(batcher_->Close().ok());
 }
 
+TEST_F(MappingBatcherTest, TryingNeverWaitsForAConnectionThatIsFull) {
+  mappings_.ReadNothing();
+  options_.batch_entries = 10'000;  // A message of some 100 KB.
+  options_.max_in_flight = 1'000;
+  Open();
+  uint64_t added = 0;
+  const absl::Duration longest = FillConnection(&added);
+  EXPECT_LT(longest, options_.answer_timeout / 2);
+  EXPECT_LT(added, options_.max_in_flight * options_.batch_entries) << "nothing is read";
+
+  // What was handed over may have arrived.
+  EXPECT_GE(CountOf(batcher_->outcome().unknown), options_.batch_entries);
+  mappings_.EndWith(grpc::Status(grpc::UNAVAILABLE, "Socket closed"));
+  EXPECT_EQ(batcher_->Flush().code(), absl::StatusCode::kUnavailable);
+  const BatcherOutcome outcome = batcher_->outcome();
+  EXPECT_THAT(outcome.applied, IsEmpty());
+  EXPECT_GE(CountOf(outcome.unknown), options_.batch_entries);
+  EXPECT_EQ(CountOf(outcome.unknown) + CountOf(outcome.not_applied), added);
+}
+
+TEST_F(MappingBatcherTest, KnowsThatABatchDidNotGoOutBehindOneThatIsNotTaken) {
+  mappings_.ReadNothing();
+  options_.batch_entries = 10'000;
+  options_.max_in_flight = 1'000;
+  options_.answer_timeout = absl::Milliseconds(500);
+  Open();
+  uint64_t added = 0;
+  FillConnection(&added);
+  const BatcherOutcome before = batcher_->outcome();
+  const absl::Status status = batcher_->Flush();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("the server took nothing for 500ms"));
+  ExpectOutcome({}, before.not_applied, before.unknown);
+  EXPECT_EQ(CountOf(before.unknown) + CountOf(before.not_applied), added);
+  EXPECT_EQ(CountOf(before.not_applied), options_.batch_entries);
+}
 TEST_F(MappingBatcherTest, PacksEntriesOfOneKind) {
   mappings_.Allow(100);
   Open();
@@ -310,6 +399,41 @@ TEST_F(MappingBatcherTest, BelievesNoAnswerOutOfTurn) {
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
   EXPECT_THAT(std::string(status.message()), HasSubstr("answers batch 99 out of turn"));
   ExpectOutcome({}, {}, {{0, 0}});
+}
+
+TEST_F(MappingBatcherTest, IsToldOfAFailureBeforeItIsAcknowledged) {
+  Open();
+  ASSERT_TRUE(batcher_->Map(Page(0)).ok());
+  mappings_.FailNext();
+  std::thread server([this] {
+    absl::SleepFor(absl::Milliseconds(50));
+    mappings_.Allow(1);
+  });
+  const absl::Status first = batcher_->Acknowledge();
+  server.join();
+  EXPECT_EQ(first.code(), absl::StatusCode::kAlreadyExists) << first;
+  EXPECT_EQ(batcher_->Map(Page(1)).status(), first);
+  EXPECT_TRUE(batcher_->Acknowledge().ok());
+  mappings_.Allow(1);
+  EXPECT_TRUE(batcher_->Map(Page(1)).ok());
+  EXPECT_TRUE(batcher_->Close().ok());
+  ExpectOutcome({{1, 1}}, {{0, 0}}, {});
+}
+
+TEST_F(MappingBatcherTest, DoesNotTakeASlowListenerForASilentServer) {
+  options_.answer_timeout = absl::Milliseconds(500);
+  options_.max_in_flight = 1;
+  int told = 0;  // Flush makes it safe to look.
+  options_.on_answer = [&told](const BatchAnswer& /*answer*/) {
+    absl::SleepFor(absl::Milliseconds(1200));
+    ++told;
+  };
+  mappings_.Allow(100);
+  Open();
+  for (uint64_t i = 0; i < 6; ++i) ASSERT_TRUE(batcher_->Map(Page(i)).ok());
+  EXPECT_TRUE(batcher_->Close().ok());
+  EXPECT_EQ(told, 2);
+  ExpectOutcome({{0, 5}}, {}, {});
 }
 
 TEST_F(MappingBatcherTest, MayBeDroppedWithBatchesInFlight) {

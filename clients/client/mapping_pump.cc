@@ -31,9 +31,18 @@ bool MappingPump::Write(const v1::StreamMappingsRequest& request, absl::Duration
   AwaitIdle(patience);
   if (broken_) return false;
   sending_ = true;
-  stream_->Write(request, Handle(kSent));
-  AwaitIdle(patience);
-  return !broken_;
+  stream_->Write(request, Handle(kSent));  // Made into bytes before it returns.
+  return true;
+}
+
+bool MappingPump::CanWrite() const {
+  const absl::MutexLock lock(&mutex_);
+  return IsIdle();
+}
+
+bool MappingPump::IsListening() const {
+  const absl::MutexLock lock(&mutex_);
+  return listening_;
 }
 
 absl::Status MappingPump::Close(absl::Duration patience) {
@@ -63,7 +72,9 @@ void MappingPump::CancelLocked(const absl::Status& why) {
 }
 
 void MappingPump::AwaitIdle(absl::Duration patience) {
-  if (mutex_.AwaitWithTimeout(absl::Condition(this, &MappingPump::IsIdle), patience)) return;
+  do {
+    if (mutex_.AwaitWithTimeout(absl::Condition(this, &MappingPump::IsIdle), patience)) return;
+  } while (listening_);
   CancelLocked(absl::DeadlineExceededError(
       absl::StrCat("the server took nothing for ", absl::FormatDuration(patience))));
   mutex_.Await(absl::Condition(this, &MappingPump::IsIdle));
@@ -97,9 +108,16 @@ void MappingPump::OnSent(bool ok) {
   broken_ = broken_ || !ok;
 }
 
+void MappingPump::SetListening(bool listening) {
+  const absl::MutexLock lock(&mutex_);
+  listening_ = listening;
+}
+
 void MappingPump::OnReceived(bool ok) {
   if (ok) {
+    SetListening(true);
     const absl::Status taken = listener_.on_answer(response_);
+    SetListening(false);
     if (!taken.ok()) Cancel(taken);
     stream_->Read(&response_, Handle(kReceived));
     return;

@@ -39,10 +39,17 @@ class MappingPump {
   MappingPump(const MappingPump&) = delete;
   MappingPump& operator=(const MappingPump&) = delete;
 
-  // Sends one message. False: the stream has ended or is about to; or the message was not taken
-  // within `patience`, and the stream is cancelled.
+  // Hands one message over to be sent, once the one before is sent. False: the stream has ended or
+  // is about to; or the one before was not taken within `patience`, and the stream is cancelled.
+  // True does not say that the message goes out: if it does not, the stream ends.
   bool Write(const v1::StreamMappingsRequest& request, absl::Duration patience)
       ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Whether Write would not have to wait.
+  bool CanWrite() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether an answer is being listened to: until that is done no other is taken, and it is not
+  // seen that something was sent.
+  bool IsListening() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Says that there is nothing more to send, and waits for the end; cancels after `patience`.
   // Answers how the stream ended.
@@ -60,9 +67,11 @@ class MappingPump {
   void Run() ABSL_LOCKS_EXCLUDED(mutex_);
   void OnSent(bool ok) ABSL_LOCKS_EXCLUDED(mutex_);
   void OnReceived(bool ok) ABSL_LOCKS_EXCLUDED(mutex_);
+  void SetListening(bool listening) ABSL_LOCKS_EXCLUDED(mutex_);
   void OnFinished() ABSL_LOCKS_EXCLUDED(mutex_);
   void CancelLocked(const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Waits until nothing is being sent, and cancels after `patience`.
+  // Waits until nothing is being sent, and cancels after `patience`; the time that is spent in
+  // on_answer is not the server's.
   void AwaitIdle(absl::Duration patience) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsIdle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !sending_; }
   bool HasEnded() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_; }
@@ -76,7 +85,8 @@ class MappingPump {
   v1::StreamMappingsResponse response_;
   grpc::Status finish_;
 
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
+  bool listening_ ABSL_GUARDED_BY(mutex_) = false;
   bool sending_ ABSL_GUARDED_BY(mutex_) = true;  // At first: the start of the call.
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;  // Nothing more can be sent.
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;

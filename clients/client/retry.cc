@@ -38,10 +38,15 @@ absl::Duration Backoff(const RetryOptions& options, int next, double random) {
   return full * (0.5 + random / 2);
 }
 
-// `status` that also says how often it was tried.
-absl::Status AfterAttempts(const absl::Status& status, int attempts) {
-  if (status.ok() || attempts == 1) return status;
-  return WithMessage(status, absl::StrCat(status.message(), " (after ", attempts, " attempts)"));
+// The error of the `last` of several attempts, which also says how many there were, and how the one
+// before ended where that may have done what the last did not try.
+absl::Status AfterAttempts(const Attempt& last, int attempts, const absl::Status& before) {
+  if (attempts == 1) return last.status;
+  std::string text = absl::StrCat(last.status.message(), " (after ", attempts, " attempts)");
+  if (last.not_sent) {
+    absl::StrAppend(&text, "; an earlier attempt was sent and ended with: ", before.message());
+  }
+  return WithMessage(last.status, text);
 }
 
 }  // namespace
@@ -82,16 +87,18 @@ RetryClock RealRetryClock() {
 absl::Status RunAttempts(const RetryOptions& options, Repeatable repeatable, absl::Time deadline,
                          const RetryClock& clock, absl::FunctionRef<Attempt()> attempt) {
   const int max_attempts = repeatable == Repeatable::kNever ? 1 : options.max_attempts;
+  absl::Status before;
   for (int tried = 1;; ++tried) {
     const Attempt made = attempt();
     if (made.status.ok()) return made.status;
     const CallError error = ErrorOf(made.status);
-    const bool ends = made.is_last || tried >= max_attempts || !MayRepeatOn(made.status, error);
-    if (ends) return AfterAttempts(made.status, tried);
+    const bool ends = made.not_sent || tried >= max_attempts || !MayRepeatOn(made.status, error);
+    if (ends) return AfterAttempts(made, tried, before);
     const absl::Duration wait = Backoff(options, tried + 1, clock.random()) +
                                 error.retry_delay.value_or(absl::ZeroDuration());
-    if (clock.now() + wait >= deadline) return AfterAttempts(made.status, tried);
+    if (clock.now() + wait >= deadline) return AfterAttempts(made, tried, before);
     clock.sleep(wait);
+    before = made.status;
   }
 }
 

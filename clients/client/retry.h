@@ -59,12 +59,14 @@ RetryClock RealRetryClock();
 // What came of one attempt.
 struct Attempt {
   absl::Status status;
-  bool is_last = false;  // Another would not help, whatever the status says.
+  // There was no server to send it to. Another would not help either, whatever the status says.
+  bool not_sent = false;
 };
 
 // Calls `attempt` until it succeeds, its error is none to repeat on, the attempts are used up, or
 // the next one could not begin before `deadline`. The error is that of the last attempt; its
-// message says how many there were if there was more than one.
+// message says how many there were if there was more than one, and how the one before ended if the
+// last was not sent.
 absl::Status RunAttempts(const RetryOptions& options, Repeatable repeatable, absl::Time deadline,
                          const RetryClock& clock, absl::FunctionRef<Attempt()> attempt);
 

@@ -50,14 +50,14 @@ class RetryTest : public ::testing::Test {
       if (answers.empty()) return {};
       const absl::Status answer = answers.front();
       answers.pop_front();
-      return {answer, is_last_};
+      return {answer, attempts_ == not_sent_};
     });
   }
 
   RetryOptions options_ = {/*max_attempts=*/4, 100 * kMs, 1000 * kMs};
   double random_ = 0;
   absl::Duration attempt_takes_;
-  bool is_last_ = false;
+  int not_sent_ = 0;  // The attempt that is not sent, from 1; 0: all are.
   absl::Time now_ = absl::UnixEpoch();
   absl::Time deadline_ = absl::UnixEpoch() + absl::Hours(1);
   int attempts_ = 0;
@@ -140,9 +140,18 @@ TEST_F(RetryTest, BeginsNoAttemptAtOrBehindTheDeadline) {
 }
 
 TEST_F(RetryTest, EndsWhereAnotherAttemptWouldNotHelp) {
-  is_last_ = true;
+  not_sent_ = 1;
   EXPECT_EQ(Run({kLost}), kLost);
   EXPECT_EQ(attempts_, 1);
+}
+
+TEST_F(RetryTest, TellsOfAnAttemptThatWasSentBeforeOneThatWasNot) {
+  not_sent_ = 3;
+  EXPECT_EQ(
+      Run({kLost, absl::CancelledError("ends"), absl::UnavailableError("nobody"), kLost}),
+      absl::UnavailableError("nobody (after 3 attempts); an earlier attempt was sent and ended "
+                             "with: ends"));
+  EXPECT_EQ(attempts_, 3);
 }
 
 TEST_F(RetryTest, KeepsTheDetailsOfTheLastError) {

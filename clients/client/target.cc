@@ -62,8 +62,9 @@ absl::StatusOr<Target> HostAndPort(absl::string_view text) {
   if (!IsHost(text.substr(0, colon))) return Refusal(text, "the host is none");
   const absl::string_view digits = text.substr(colon + 1);
   int port = 0;
-  const bool number =
-      !digits.empty() && absl::ascii_isdigit(digits.front()) && absl::SimpleAtoi(digits, &port);
+  // SimpleAtoi would take a sign, and blanks around it.
+  const bool number = !digits.empty() && absl::ascii_isdigit(digits.front()) &&
+                      absl::ascii_isdigit(digits.back()) && absl::SimpleAtoi(digits, &port);
   if (!number || port < 1 || port > kMaxPort) {
     return Refusal(text, absl::StrCat("the port is not 1 to ", kMaxPort));
   }

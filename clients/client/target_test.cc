@@ -58,6 +58,7 @@ TEST(TargetTest, RefusesTheRestAndSaysWhy) {
       {"localhost:http", "the port is not 1 to 65535"},
       {"localhost:+80", "the port is not 1 to 65535"},
       {"localhost: 80", "the port is not 1 to 65535"},
+      {"localhost:80 ", "the port is not 1 to 65535"},
       {":7300", "the host is none"},
       {"[]:7300", "the host is none"},
       {"::1:7300", "the host is none"},

@@ -2,11 +2,13 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdint>
 #include <cstring>
 
@@ -15,11 +17,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
 
 namespace viommu {
 namespace {
 
-constexpr timeval kTimeout = {10, 0};  // Of each send and receive.
 constexpr size_t kReceiveBytes = 64 << 10;
 
 absl::StatusOr<sockaddr_in> ParseAddress(const std::string& address) {
@@ -36,39 +39,87 @@ absl::StatusOr<sockaddr_in> ParseAddress(const std::string& address) {
   return parsed;
 }
 
+// One connection with a time for everything together. Each step is false with errno set, which is
+// ETIMEDOUT when the time is over.
+class Connection {
+ public:
+  // `fd` does not block.
+  Connection(int fd, absl::Time deadline) : fd_(fd), deadline_(deadline) {}
+
+  bool Connect(const sockaddr_in& to) {
+    if (connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof(to)) == 0) return true;
+    if (errno != EINPROGRESS || !Await(POLLOUT)) return false;
+    int error = 0;
+    socklen_t size = sizeof(error);
+    if (getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return false;
+    errno = error;
+    return error == 0;
+  }
+
+  bool Send(absl::string_view text) {
+    while (!text.empty()) {
+      if (!Await(POLLOUT)) return false;
+      const ssize_t sent = send(fd_, text.data(), text.size(), MSG_NOSIGNAL);
+      if (sent < 0 && errno != EAGAIN && errno != EINTR) return false;
+      if (sent > 0) text.remove_prefix(static_cast<size_t>(sent));
+    }
+    return true;
+  }
+
+  // Everything up to the end of the connection.
+  bool ReceiveAll(std::string* all) {
+    char bytes[kReceiveBytes];
+    while (Await(POLLIN)) {
+      const ssize_t got = recv(fd_, bytes, sizeof(bytes), 0);
+      if (got == 0) return true;
+      if (got < 0 && errno != EAGAIN && errno != EINTR) return false;
+      if (got > 0) all->append(bytes, static_cast<size_t>(got));
+    }
+    return false;
+  }
+
+ private:
+  bool Await(short events) {
+    pollfd one = {fd_, events, 0};
+    for (;;) {
+      // Rounded up, so that a poll which finds nothing is behind the deadline.
+      const int64_t left = absl::ToInt64Milliseconds(deadline_ - absl::Now()) + 1;
+      const int ready = poll(&one, 1, static_cast<int>(std::clamp<int64_t>(left, 0, INT_MAX)));
+      if (absl::Now() >= deadline_) {
+        errno = ETIMEDOUT;
+        return false;
+      }
+      if (ready > 0) return true;
+      if (ready < 0 && errno != EINTR) return false;
+    }
+  }
+
+  const int fd_;
+  const absl::Time deadline_;
+};
+
 absl::Status Unavailable(const std::string& address, const char* what) {
   return absl::UnavailableError(absl::StrCat(address, ": ", what));
 }
 
-// Sends `request` and takes everything up to the end of the connection; false with errno set.
-bool Exchange(int fd, const std::string& request, std::string* response) {
-  if (send(fd, request.data(), request.size(), MSG_NOSIGNAL) !=
-      static_cast<ssize_t>(request.size())) {
-    return false;
-  }
-  char bytes[kReceiveBytes];
-  for (ssize_t got = 0; (got = recv(fd, bytes, sizeof(bytes), 0)) != 0;) {
-    if (got < 0) return false;
-    response->append(bytes, static_cast<size_t>(got));
-  }
-  return true;
-}
-
 }  // namespace
 
-absl::StatusOr<std::string> HttpGet(const std::string& address, const std::string& path) {
+absl::StatusOr<std::string> HttpGet(const std::string& address, const std::string& path,
+                                    absl::Duration timeout) {
   const absl::StatusOr<sockaddr_in> to = ParseAddress(address);
   if (!to.ok()) return to.status();
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return Unavailable(address, std::strerror(errno));
   const auto close_fd = absl::MakeCleanup([fd] { close(fd); });
-  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &kTimeout, sizeof(kTimeout));
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kTimeout, sizeof(kTimeout));
+  Connection connection(fd, absl::Now() + timeout);
   std::string response;
   // HTTP/1.0: the answer comes in one piece and ends with the connection.
-  if (connect(fd, reinterpret_cast<const sockaddr*>(&*to), sizeof(*to)) != 0 ||
-      !Exchange(fd, absl::StrCat("GET ", path, " HTTP/1.0\r\n\r\n"), &response)) {
-    return Unavailable(address, std::strerror(errno));
+  if (!connection.Connect(*to) ||
+      !connection.Send(absl::StrCat("GET ", path, " HTTP/1.0\r\n\r\n")) ||
+      !connection.ReceiveAll(&response)) {
+    if (errno != ETIMEDOUT) return Unavailable(address, std::strerror(errno));
+    return absl::DeadlineExceededError(
+        absl::StrCat(address, ": no answer within ", absl::FormatDuration(timeout)));
   }
   const size_t body = response.find("\r\n\r\n");
   const std::string head = response.substr(0, response.find("\r\n"));

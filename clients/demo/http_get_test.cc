@@ -9,15 +9,19 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
 
 namespace viommu {
 namespace {
 
-// Answers one connection with `answer`, whatever is asked.
+// Answers one connection with `answer`, whatever is asked; byte by byte with a pause before each,
+// if there is one, until nobody listens.
 class OneAnswer {
  public:
-  explicit OneAnswer(std::string answer) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
+  explicit OneAnswer(std::string answer, absl::Duration pause = absl::ZeroDuration())
+      : pause_(pause), fd_(socket(AF_INET, SOCK_STREAM, 0)) {
     address_.sin_family = AF_INET;
     address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof(address_);
@@ -45,10 +49,18 @@ class OneAnswer {
     char bytes[1000];
     const ssize_t got = recv(fd, bytes, sizeof(bytes), 0);
     if (got > 0) asked_.assign(bytes, static_cast<size_t>(got));
-    send(fd, answer.data(), answer.size(), MSG_NOSIGNAL);
+    if (pause_ == absl::ZeroDuration()) {
+      send(fd, answer.data(), answer.size(), MSG_NOSIGNAL);
+    } else {
+      for (const char byte : answer) {
+        absl::SleepFor(pause_);
+        if (send(fd, &byte, 1, MSG_NOSIGNAL) != 1) break;
+      }
+    }
     close(fd);
   }
 
+  const absl::Duration pause_;
   const int fd_;
   sockaddr_in address_ = {};
   std::string asked_;
@@ -82,6 +94,26 @@ TEST(HttpGetTest, SaysWhenNobodyListens) {
   const absl::StatusOr<std::string> got = HttpGet(address, "/");
   EXPECT_EQ(got.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_NE(got.status().message().find(address), std::string::npos) << got.status();
+}
+
+TEST(HttpGetTest, TakesNoLongerThanItsTimeHoweverOftenSomethingComes) {
+  const std::string answer = "HTTP/1.1 200 OK\r\n\r\n" + std::string(1000, 'x');
+  for (const absl::Duration pause : {absl::Milliseconds(5), absl::Milliseconds(1500)}) {
+    SCOPED_TRACE(pause);
+    OneAnswer server(answer, pause);
+    const absl::Time start = absl::Now();
+    const absl::Status status = HttpGet(server.address(), "/", absl::Milliseconds(200)).status();
+    EXPECT_LT(absl::Now() - start, absl::Seconds(4));
+    EXPECT_GE(absl::Now() - start, absl::Milliseconds(200));
+    EXPECT_EQ(status, absl::DeadlineExceededError(server.address() + ": no answer within 200ms"));
+  }
+}
+
+TEST(HttpGetTest, TakesAPageThatComesSlowlyButInTime) {
+  OneAnswer server("HTTP/1.1 200 OK\r\n\r\nslow", absl::Milliseconds(2));
+  const absl::StatusOr<std::string> got = HttpGet(server.address(), "/");
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_EQ(*got, "slow");
 }
 
 TEST(HttpGetTest, RefusesMalformedAddresses) {

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "clients/viommuctl/nearest.h"
 
 namespace viommu {
@@ -23,7 +24,8 @@ std::string DidYouMean(absl::string_view prefix, const std::string& nearest) {
   return nearest.empty() ? "" : absl::StrCat("; did you mean ", prefix, nearest, "?");
 }
 
-// A flag as it is written: "--size=4K" has the name "size" and the value "4K", "-o" the name "o".
+// A flag as it is written: "--size=4K" has the name "size" and the value "4K", "-ojson" and
+// "-o=json" the name "o" and the value "json".
 struct WrittenFlag {
   absl::string_view name;
   absl::string_view value;
@@ -37,10 +39,11 @@ WrittenFlag Written(absl::string_view word) {
   WrittenFlag flag;
   flag.is_letter = !absl::StartsWith(word, "--");
   word.remove_prefix(flag.is_letter ? 1 : 2);
-  const size_t equals = word.find('=');
-  flag.name = word.substr(0, equals);
-  flag.has_value = equals != absl::string_view::npos;
-  if (flag.has_value) flag.value = word.substr(equals + 1);
+  const size_t name_size = flag.is_letter ? 1 : std::min(word.find('='), word.size());
+  flag.name = word.substr(0, name_size);
+  flag.value = word.substr(name_size);
+  flag.has_value = !flag.value.empty();
+  absl::ConsumePrefix(&flag.value, "=");
   return flag;
 }
 
@@ -66,6 +69,7 @@ class Parser {
   absl::Status Separate();
   absl::Status TakeFlag(size_t* i);
   void Recognise();
+  void AskForHelp();
   absl::Status TakeArguments();
   absl::Status TakeArgument(const Param& argument, size_t* at);
   absl::Status CheckRequiredFlags() const;
@@ -82,6 +86,7 @@ class Parser {
 absl::Status Parser::Parse() {
   absl::Status separated = Separate();
   if (!separated.ok()) return separated;
+  if (line_.command == nullptr && !plain_.empty() && line_.Has("help")) AskForHelp();
   if (line_.command == nullptr) return plain_.empty() ? absl::OkStatus() : UnknownCommand();
   if (line_.Has("help")) return absl::OkStatus();
   absl::Status arguments = TakeArguments();
@@ -102,6 +107,17 @@ absl::Status Parser::Separate() {
     }
   }
   return absl::OkStatus();
+}
+
+// "get -h" is what "help get" is.
+void Parser::AskForHelp() {
+  for (const Command& command : commands_) {
+    if (command.name != "help") continue;
+    line_.command = &command;
+    line_.values.erase("help");
+    plain_.insert(plain_.begin(), "help");
+    return;
+  }
 }
 
 void Parser::Recognise() {
@@ -147,10 +163,13 @@ absl::Status Parser::UnknownFlag(absl::string_view word) const {
   std::vector<std::string> names;
   for (const Param& flag : flags_) names.emplace_back(flag.name);
   const absl::string_view name = word.substr(0, word.find('='));
+  absl::string_view bare = name;
+  while (absl::ConsumePrefix(&bare, "-")) {
+  }
   return absl::InvalidArgumentError(absl::StrCat(
       "there is no flag ", Quoted(name),
       line_.command == nullptr ? " before a command" : absl::StrCat(" of ", line_.command->name),
-      DidYouMean("--", Nearest(Written(word).name, names))));
+      DidYouMean("--", Nearest(bare, names))));
 }
 
 absl::Status Parser::UnknownCommand() const {

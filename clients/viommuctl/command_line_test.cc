@@ -37,7 +37,7 @@ class CommandLineTest : public ::testing::Test {
     return ParseCommandLine(commands_, words, &line_);
   }
 
-  const std::vector<Command> commands_ = SomeCommands();
+  std::vector<Command> commands_ = SomeCommands();
   CommandLine line_;
 };
 
@@ -45,6 +45,7 @@ TEST_F(CommandLineTest, TakesFlagsInBothFormsAnywhere) {
   for (const auto& words : std::vector<std::vector<std::string>>{
            {"map", "vm0", "--size", "4K", "-o", "json", "--dry-run"},
            {"-o=json", "map", "--size=4K", "vm0", "--dry-run"},
+           {"-ojson", "map", "--size=4K", "vm0", "--dry-run"},
            {"--output", "json", "map", "--dry-run", "--size=4K", "--", "vm0"}}) {
     const absl::Status status = Parse(words);
     ASSERT_TRUE(status.ok()) << status;
@@ -76,6 +77,24 @@ TEST_F(CommandLineTest, NothingAndHelpAreNoErrors) {
   EXPECT_TRUE(line_.Has("help"));
 }
 
+TEST_F(CommandLineTest, TakesHelpBehindHalfACommandForTheHelpCommand) {
+  commands_.push_back({"help",
+                       {{"COMMAND", ValueType::kText, "", Presence::kRepeated}},
+                       {},
+                       kPlain,
+                       "",
+                       "",
+                       nullptr});
+  for (const auto& words :
+       std::vector<std::vector<std::string>>{{"get", "-h"}, {"--help", "get"}}) {
+    ASSERT_TRUE(Parse(words).ok());
+    ASSERT_NE(line_.command, nullptr);
+    EXPECT_EQ(line_.command->name, "help");
+    EXPECT_THAT(line_.values["COMMAND"], ElementsAre("get"));
+    EXPECT_FALSE(line_.Has("help")) << "that would explain the help command";
+  }
+}
+
 TEST_F(CommandLineTest, RefusesMistakesAndNamesThem) {
   const struct {
     std::vector<std::string> words;
@@ -93,6 +112,10 @@ TEST_F(CommandLineTest, RefusesMistakesAndNamesThem) {
       {{"map", "vm0", "--size", "4K", "--size=4K"}, "--size is given twice"},
       {{"map", "vm0", "--szie", "4K"}, "there is no flag \"--szie\" of map; did you mean --size?"},
       {{"map", "vm0", "--size=4K", "--dry-run=1"}, "--dry-run takes no value"},
+      {{"map", "vm0", "--size="}, "--size: \"\" is not a size"},
+      {{"map", "vm0", "-size=4K"}, "there is no flag \"-size\" of map; did you mean --size?"},
+      {{"get", "ioas", "a", "-qv"}, "--quiet takes no value"},
+      {{"mpa", "-h"}, "there is no command \"mpa\""},
       {{"map", "domains/vm0", "--size=4K"}, "IOAS: \"domains/vm0\" names no ioas"},
       {{"map", "vm0", "9", "--size=4K"}, "RANGE: \"9\" is not a range"},
       {{"get", "ioas", "a", "b"}, "one word too many: \"b\""},

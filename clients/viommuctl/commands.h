@@ -79,6 +79,9 @@ absl::Status Health(Invocation& call);
 // top_command.cc
 absl::Status Top(Invocation& call);
 
+// version_command.cc
+absl::Status Version(Invocation& call);
+
 // help_commands.cc
 absl::Status Help(Invocation& call);
 absl::Status Reference(Invocation& call);

@@ -13,6 +13,7 @@ namespace {
 // More of a kind than this are counted, not shown, unless --limit says otherwise.
 constexpr uint64_t kShown = 20;
 constexpr int kIndent = 2;
+constexpr int kMappingsPage = 1000;  // The most that viommud gives.
 
 uint64_t ShownOf(const Invocation& call) { return call.Has("limit") ? call.Limit() : kShown; }
 
@@ -57,21 +58,52 @@ absl::Status PrintDevices(Invocation& call, absl::string_view title,
   return absl::OkStatus();
 }
 
-// Adds the places of one IO address space in which `region` shows.
-absl::Status AddPlaces(Invocation& call, const std::string& ioas, const std::string& region,
-                       uint64_t limit, Table* table, uint64_t* shown) {
-  const auto mappings = MappingsOf(call, ioas, /*limit=*/0);
-  if (!mappings.ok()) return mappings.status();
-  for (const v1::Mapping& mapping : mappings->mappings()) {
-    if (*shown >= limit) break;
-    if (mapping.memory_region() != region) continue;
+// The places in which a memory region shows, at most `wanted`.
+class Places {
+ public:
+  Places(const std::string& region, uint64_t wanted) : region_(region), wanted_(wanted) {}
+
+  // Adds those in one IO address space, and reads no more of it than that takes.
+  absl::Status AddThoseIn(const std::string& ioas, Invocation& call) {
+    v1::ListMappingsRequest request;
+    request.set_parent(ioas);
+    request.set_page_size(kMappingsPage);
+    while (!AreEnough()) {
+      const auto page = call.Call(&v1::IoasService::Stub::ListMappings, request);
+      // It was deleted since it was listed.
+      if (absl::IsNotFound(page.status())) return absl::OkStatus();
+      if (!page.ok()) return page.status();
+      for (const v1::Mapping& mapping : page->mappings()) Consider(ioas, mapping);
+      if (page->next_page_token().empty()) return absl::OkStatus();
+      request.set_page_token(page->next_page_token());
+    }
+    return absl::OkStatus();
+  }
+
+  bool AreEnough() const { return shown_ >= wanted_; }
+  uint64_t shown() const { return shown_; }
+  const Table& table() const { return table_; }
+
+ private:
+  static Table::Cells HeadingsOfPlaces() {
+    Table::Cells headings = Headings(v1::Mapping());
+    headings.insert(headings.begin(), "IOAS");
+    return headings;
+  }
+
+  void Consider(const std::string& ioas, const v1::Mapping& mapping) {
+    if (AreEnough() || mapping.memory_region() != region_) return;
     Table::Cells cells = Cells(mapping);
     cells.insert(cells.begin(), ShortName(ioas));
-    table->Add(std::move(cells));
-    ++*shown;
+    table_.Add(std::move(cells));
+    ++shown_;
   }
-  return absl::OkStatus();
-}
+
+  const std::string& region_;
+  const uint64_t wanted_;
+  uint64_t shown_ = 0;
+  Table table_{HeadingsOfPlaces()};
+};
 
 }  // namespace
 
@@ -79,22 +111,23 @@ absl::Status DescribeRegion(Invocation& call) {
   const auto region = Get(call, &v1::MemoryService::Stub::GetMemoryRegion, call.FirstName());
   if (!region.ok()) return region.status();
   PrintFields(call, FieldsOf(*region));
-  Table::Cells headings = Headings(v1::Mapping());
-  headings.insert(headings.begin(), "IOAS");
-  Table table(headings);
-  uint64_t shown = 0;
-  if (region->mapping_count() != 0) {
+  Places places(region->name(), std::min(ShownOf(call), region->mapping_count()));
+  if (!places.AreEnough()) {
     const auto all =
         call.CallPages(&v1::IoasService::Stub::ListIoas, v1::ListIoasRequest(), /*limit=*/0);
     if (!all.ok()) return all.status();
     for (const v1::Ioas& ioas : all->ioas()) {
-      const absl::Status added =
-          AddPlaces(call, ioas.name(), region->name(), ShownOf(call), &table, &shown);
+      const absl::Status added = places.AddThoseIn(ioas.name(), call);
       if (!added.ok()) return added;
     }
   }
-  const uint64_t hidden = region->mapping_count() - std::min(shown, region->mapping_count());
-  PrintPart(call, "mapped at", table, hidden == 0 ? "" : absl::StrCat("and ", hidden, " more"));
+  const uint64_t hidden = region->mapping_count() - places.shown();
+  const std::string more =
+      hidden == 0 ? ""
+      : places.AreEnough()
+          ? absl::StrCat("and ", hidden, " more")
+          : absl::StrCat("and ", hidden, " that are not listed: host mappings, or of other owners");
+  PrintPart(call, "mapped at", places.table(), more);
   return absl::OkStatus();
 }
 

@@ -13,10 +13,10 @@
 namespace viommu {
 namespace {
 
-// As viommud has them by default.
+// As viommud has it by default.
 constexpr char kDefaultTarget[] = ".state/viommud.sock";
-constexpr char kDefaultMetricsAddress[] = "127.0.0.1:9477";
 constexpr char kEndpointsFile[] = "endpoints.json";
+constexpr char kSayWhere[] = "say where the metrics are: --metrics IPV4:PORT";
 
 // Folder of the target's socket; empty for TCP.
 std::string FolderOf(absl::string_view target) {
@@ -37,10 +37,13 @@ std::string TargetFrom(absl::string_view flag) {
 
 absl::StatusOr<std::string> MetricsAddressAt(absl::string_view target) {
   const std::string folder = FolderOf(target);
-  if (folder.empty()) return std::string(kDefaultMetricsAddress);
+  if (folder.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(target, " has no ", kEndpointsFile, " beside it; ", kSayWhere));
+  }
   const std::string path = absl::StrCat(folder, kEndpointsFile);
   std::ifstream file(path);
-  if (!file) return std::string(kDefaultMetricsAddress);
+  if (!file) return absl::UnavailableError(absl::StrCat("there is no ", path, "; ", kSayWhere));
   const std::string text(std::istreambuf_iterator<char>(file), {});
   google::protobuf::Struct endpoints;
   if (!google::protobuf::util::JsonStringToMessage(text, &endpoints).ok()) {

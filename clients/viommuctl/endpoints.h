@@ -14,8 +14,9 @@ namespace viommu {
 std::string TargetFrom(absl::string_view flag);
 
 // Where the daemon at `target` serves its metrics, "IPV4:PORT": as it says in endpoints.json beside
-// its socket, or viommud's default when there is no such file.
-// kUnavailable: it says there that it serves none, or the file is malformed.
+// its socket. A daemon that was killed leaves that behind: believe it only if the target answers.
+// kInvalidArgument: the target is no socket, so that there is nothing to look at.
+// kUnavailable: there is no such file, or it is malformed, or it says that no metrics are served.
 absl::StatusOr<std::string> MetricsAddressAt(absl::string_view target);
 
 }  // namespace viommu

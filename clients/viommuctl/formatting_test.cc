@@ -78,12 +78,17 @@ TEST(ValuesTest, ReadsRangesInBothForms) {
 
 TEST(ValuesTest, RefusesTimesThatDoNotPass) {
   EXPECT_EQ(ParseDuration("500ms").value_or(absl::ZeroDuration()), absl::Milliseconds(500));
-  for (const char* text : {"", "0s", "-1s", "5", "inf"}) EXPECT_FALSE(ParseDuration(text).ok());
+  for (const char* text : {"", "0s", "-1s", "5", "0", "inf"}) {
+    EXPECT_FALSE(ParseDuration(text).ok()) << text;
+  }
+  EXPECT_EQ(ParseDuration("5").status().message(), "\"5\" has no unit; write 5s or 5ms");
 }
 
 TEST(ValuesTest, ReadsBytesInHexadecimal) {
   EXPECT_EQ(ParseHexBytes("00 ffA0").value_or(""), std::string("\0\xff\xa0", 3));
-  for (const char* text : {"", "0", "0x00", "zz"}) EXPECT_FALSE(ParseHexBytes(text).ok()) << text;
+  EXPECT_EQ(ParseHexBytes("0xff00").value_or(""), std::string("\xff\0", 2));
+  for (const char* text : {"", "0", "0x", "0x0", "0x0x00", "zz"})
+    EXPECT_FALSE(ParseHexBytes(text).ok()) << text;
 }
 
 TEST(ValuesTest, DumpsBytesWithTheirAddresses) {

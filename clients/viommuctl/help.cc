@@ -73,7 +73,8 @@ A worked session is in [TOUR.md](TOUR.md).
 - Addresses are hexadecimal (`0x40000000`) or decimal; sizes are bytes with the exact units K, M, G, T.
 - A flag is written `--flag value` or `--flag=value`, once, anywhere behind the command.
 - `-o json` and `-o textproto` print the answer of viommud as it is; listings come whole, whatever
-  their number of pages.
+  their number of pages. A field that is 0, false or empty is left out, as protobuf does: read an
+  absent `mapped_bytes` as 0. 64-bit numbers are strings in JSON.
 - What was done goes to standard output, everything else to standard error. An error says its code,
   reason and values; a line `hint:` says what to do next.
 - Words are completed after `source <(viommuctl completion bash)`.

@@ -6,13 +6,16 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "clients/viommuctl/command.h"
 #include "clients/viommuctl/kinds.h"
 
 namespace viommu {
 namespace {
 
 // {object}, {kind} and {kinds}: what the error is about. {LIMIT}: the limit that was met. {IOAS},
-// {DEVICE}, ...: the argument of the command with this name, or the word itself.
+// {DEVICE}: the argument of the command with this name, or the word itself. {SOURCE}: the IO
+// address space that is read from.
 struct Hint {
   absl::string_view reason;
   absl::string_view text;
@@ -55,7 +58,7 @@ constexpr Hint kHints[] = {
     {"IOVA_EXHAUSTED",
      "viommuctl iova-ranges {IOAS} shows what can be mapped; viommuctl mappings "
      "{IOAS} what is"},
-    {"IOVA_NOT_COVERED", "viommuctl mappings {IOAS} shows what is mapped"},
+    {"IOVA_NOT_COVERED", "viommuctl mappings {SOURCE} shows what is mapped"},
     {"IOVA_OCCUPIED",
      "viommuctl mappings {IOAS} shows what is mapped; without --iova a free "
      "address is chosen"},
@@ -92,6 +95,9 @@ constexpr Hint kHints[] = {
     {"TOO_MANY_STREAMS", "close a mapping stream, or raise --max_streams of viommud"},
 };
 
+// How viommud names what the host has mapped for a device.
+constexpr absl::string_view kHostMappingsOf = "host mappings of group ";
+
 constexpr Hint kHintsByCode[] = {
     {"UNAVAILABLE",
      "is viommud running? Start it with ./dev run, or say where it listens with "
@@ -100,6 +106,27 @@ constexpr Hint kHintsByCode[] = {
     {"UNIMPLEMENTED", "viommuctl get host shows which viommud runs"},
 };
 
+// Where what the other tables say would be beside the point of one command.
+struct CommandHint {
+  absl::string_view reason;  // Or the code.
+  absl::string_view command;
+  absl::string_view text;
+};
+constexpr CommandHint kHintsByCommand[] = {
+    {"DEVICE_NOT_CLAIMED", "detach", "viommuctl get device {object} shows who has it"},
+    {"DEVICE_NOT_CLAIMED", "release", "viommuctl get device {object} shows who has it"},
+    {"MISALIGNED", "host-map", "write multiples of 4K"},
+    {"MISALIGNED", "host-unmap", "write multiples of 4K"},
+    {"UNAVAILABLE", "top",
+     "is viommud running, and does it serve metrics? --target says where it listens, --metrics "
+     "where its metrics are"},
+    {"DEADLINE_EXCEEDED", "top", "--timeout gives it longer"},
+};
+
+// Of a change that may have arrived before its caller was left without an answer.
+constexpr char kMayBeDone[] =
+    "the change may have been made; get or list show it, --request-id makes a repetition safe";
+
 absl::string_view TextFor(absl::string_view key, const Hint* begin, const Hint* end) {
   for (const Hint* hint = begin; hint != end; ++hint) {
     if (hint->reason == key) return hint->text;
@@ -107,8 +134,22 @@ absl::string_view TextFor(absl::string_view key, const Hint* begin, const Hint* 
   return "";
 }
 
-// The command that takes a referrer out of the way; empty when none is known.
+// What of the command alone is known to be wrong; empty: nothing.
+absl::string_view TextForCommand(absl::string_view reason, const CommandLine& line) {
+  if (line.command == nullptr) return "";
+  for (const CommandHint& hint : kHintsByCommand) {
+    if (hint.reason == reason && hint.command == line.command->name) return hint.text;
+  }
+  return "";
+}
+
+// How a referrer is taken out of the way; empty when it is not known.
 std::string FreeingCommand(absl::string_view subject) {
+  absl::string_view group = subject;
+  if (absl::ConsumePrefix(&group, kHostMappingsOf)) {
+    return absl::StrCat("viommuctl list devices shows which devices the group ", group,
+                        " has; then viommuctl host-unmap DEVICE --iova ADDRESS --size SIZE");
+  }
   const std::string name = ShortName(subject);
   switch (KindOf(subject)) {
     case Kind::kDevice:
@@ -116,7 +157,8 @@ std::string FreeingCommand(absl::string_view subject) {
     case Kind::kDomain:
       return absl::StrCat("viommuctl delete domain ", name);
     case Kind::kIoas:
-      return absl::StrCat("viommuctl unmap ", name, " --all");
+      return absl::StrCat("viommuctl mappings ", name, " shows where; then viommuctl unmap ", name,
+                          " --iova ADDRESS --size SIZE");
     default:
       return "";
   }
@@ -130,6 +172,8 @@ std::string Filled(absl::string_view text, const CallError& error, const Command
              {"{kind}", kind == Kind::kNone ? "KIND" : WordsOf(kind).singular}});
   const auto limit = error.metadata.find("limit");
   if (limit != error.metadata.end()) absl::StrReplaceAll({{"{LIMIT}", limit->second}}, &filled);
+  const std::string source = line.Text(line.Has("from") ? "from" : "IOAS");
+  absl::StrReplaceAll({{"{SOURCE}", source.empty() ? "IOAS" : source}}, &filled);
   for (const char* name : {"IOAS", "DEVICE"}) {
     const std::string given = line.Text(name);
     const std::string value = given.empty() ? name : given;
@@ -155,7 +199,8 @@ std::string HintOfKind(const CallError& error) {
 
 }  // namespace
 
-std::vector<std::string> HintsFor(const CallError& error, const CommandLine& line) {
+std::vector<std::string> HintsFor(const CallError& error, const CommandLine& line,
+                                  bool may_have_arrived) {
   std::vector<std::string> hints;
   if (error.reason == "IN_USE" || error.reason == "STILL_ATTACHED") {
     for (const Precondition& one : error.preconditions) {
@@ -164,12 +209,19 @@ std::vector<std::string> HintsFor(const CallError& error, const CommandLine& lin
     }
     return hints;
   }
-  const absl::string_view by_reason = TextFor(error.reason, std::begin(kHints), std::end(kHints));
+  absl::string_view by_reason = TextForCommand(error.reason, line);
+  if (by_reason.empty()) by_reason = TextFor(error.reason, std::begin(kHints), std::end(kHints));
   if (!by_reason.empty()) return {Filled(by_reason, error, line)};
+  const bool changes = line.command != nullptr && (line.command->traits & kChanges) != 0;
+  if (changes && !line.Has("dry-run") && may_have_arrived &&
+      error.code == absl::StatusCode::kUnavailable) {
+    return {kMayBeDone};
+  }
   const std::string of_kind = HintOfKind(error);
   if (!of_kind.empty()) return {of_kind};
-  const absl::string_view by_code = TextFor(absl::StatusCodeToString(error.code),
-                                            std::begin(kHintsByCode), std::end(kHintsByCode));
+  const std::string code = absl::StatusCodeToString(error.code);
+  absl::string_view by_code = TextForCommand(code, line);
+  if (by_code.empty()) by_code = TextFor(code, std::begin(kHintsByCode), std::end(kHintsByCode));
   if (!by_code.empty()) hints.emplace_back(by_code);
   return hints;
 }

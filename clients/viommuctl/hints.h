@@ -12,7 +12,9 @@ namespace viommu {
 
 // Sentences for a person, most of them a command to type; none when nothing is known. `line` is
 // what was asked for: its words stand for the objects that the error does not name.
-std::vector<std::string> HintsFor(const CallError& error, const CommandLine& line);
+// `may_have_arrived`: whether viommud may have done it, when it did not say so.
+std::vector<std::string> HintsFor(const CallError& error, const CommandLine& line,
+                                  bool may_have_arrived = false);
 
 }  // namespace viommu
 

@@ -91,7 +91,12 @@ std::string Invocation::target() const { return TargetFrom(Text("target")); }
 absl::StatusOr<Client*> Invocation::Connected() {
   if (client_ != nullptr) return client_.get();
   ClientOptions options;
-  if (Has("timeout")) options.call_timeout = *ParseDuration(Text("timeout"));
+  if (Has("timeout")) {
+    // In a line that is being completed no value has been checked.
+    const absl::StatusOr<absl::Duration> timeout = ParseDuration(Text("timeout"));
+    if (!timeout.ok()) return timeout.status();
+    options.call_timeout = *timeout;
+  }
   options.connect_timeout = std::min(options.call_timeout, kConnectPatience);
   if (patience_ > absl::ZeroDuration()) {
     options.connect_timeout = options.call_timeout = options.reconnect_timeout = patience_;

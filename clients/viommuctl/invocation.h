@@ -51,8 +51,11 @@ class Invocation {
 
   // --- calls -----------------------------------------------------------------------------------
 
-  // Connects when called for the first time. kUnavailable: nobody listens.
+  // Connects when called for the first time.
+  // kUnavailable: nobody listens. kInvalidArgument: --timeout or --target is none.
   absl::StatusOr<Client*> Connected();
+  // Whether viommud may have got something of what is to be done.
+  bool HasConnected() const { return client_ != nullptr; }
   // The same with a shorter patience and no repetitions, for completion.
   void MakeImpatient(absl::Duration patience) { patience_ = patience; }
 

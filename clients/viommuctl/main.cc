@@ -37,14 +37,16 @@ int RefuseUsage(const absl::Status& status, const CommandLine& line) {
   return kExitUsage;
 }
 
-int RefuseCall(const absl::Status& status, const CommandLine& line) {
+int RefuseCall(const absl::Status& status, const CommandLine& line, bool may_have_arrived) {
   const CallError error = ErrorOf(status);
   // Without a reason it was refused here, before anybody was asked.
   if (error.code == absl::StatusCode::kInvalidArgument && error.reason.empty()) {
     return RefuseUsage(status, line);
   }
   std::cerr << "viommuctl: " << Explain(status) << "\n";
-  for (const std::string& hint : HintsFor(error, line)) std::cerr << "hint: " << hint << "\n";
+  for (const std::string& hint : HintsFor(error, line, may_have_arrived)) {
+    std::cerr << "hint: " << hint << "\n";
+  }
   return ExitCodeOf(status);
 }
 
@@ -67,7 +69,7 @@ int RunCommand(const std::vector<Command>& commands, const CommandLine& line) {
   }
   const absl::Status status = line.command->run(call);
   std::cout.flush();
-  if (!status.ok()) return RefuseCall(status, line);
+  if (!status.ok()) return RefuseCall(status, line, call.HasConnected());
   if (!std::cout) {
     std::cerr << "viommuctl: the output could not be written\n";
     return kExitFailure;
@@ -75,7 +77,7 @@ int RunCommand(const std::vector<Command>& commands, const CommandLine& line) {
   return call.exit_code();
 }
 
-int Main(const std::vector<std::string>& words) {
+int Main(std::vector<std::string> words) {
   // gRPC would write lines of its own between ours; what matters in them comes back as a Status.
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   // Never given back: gRPC would wait for its poller.
@@ -84,6 +86,8 @@ int Main(const std::vector<std::string>& words) {
   if (!words.empty() && words[0] == kCompleteWord) {
     return PrintCompletions(commands, {words.begin() + 1, words.end()});
   }
+  // As every tool has it, beside the command.
+  if (words == std::vector<std::string>{"--version"}) words = {"version"};
   CommandLine line;
   const absl::Status parsed = ParseCommandLine(commands, words, &line);
   if (!parsed.ok()) return RefuseUsage(parsed, line);

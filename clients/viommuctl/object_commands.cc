@@ -46,6 +46,8 @@ absl::Status Delete(Invocation& call, Method<Stub, Request, google::protobuf::Em
 template <typename Object>
 absl::Status Created(Invocation& call, const absl::StatusOr<Object>& object) {
   if (!object.ok()) return object.status();
+  // What a script takes along.
+  if (call.Quiet() && !call.ForPrograms() && !call.DryRun()) call.Print(object->name() + "\n");
   call.Did(*object, object->name(), "created");
   return absl::OkStatus();
 }

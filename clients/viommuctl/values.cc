@@ -130,13 +130,18 @@ absl::StatusOr<absl::Duration> ParseDuration(absl::string_view text) {
   absl::Duration duration;
   if (!absl::ParseDuration(text, &duration) || duration <= absl::ZeroDuration() ||
       duration == absl::InfiniteDuration()) {
+    if (AllDigits(text, /*hex=*/false) && text != "0") {
+      return Refusal(text, absl::StrCat("has no unit; write ", text, "s or ", text, "ms"));
+    }
     return Refusal(text, "is not a time above 0, such as 500ms, 2s or 1m");
   }
   return duration;
 }
 
 absl::StatusOr<std::string> ParseHexBytes(absl::string_view text) {
-  const std::string digits = absl::StrReplaceAll(text, {{" ", ""}});
+  const std::string joined = absl::StrReplaceAll(text, {{" ", ""}});
+  absl::string_view digits = joined;
+  if (absl::StartsWithIgnoreCase(digits, "0x")) digits.remove_prefix(2);
   if (!AllDigits(digits, /*hex=*/true) || digits.size() % 2 != 0) {
     return Refusal(text, "is not bytes in hexadecimal, two digits each, such as 00ff");
   }

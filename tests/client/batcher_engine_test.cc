@@ -134,6 +134,18 @@ TEST_F(BatcherEngineTest, NamesTheEntryThatFailedAndGoesOn) {
   EXPECT_TRUE(batcher_->Close().ok());
 }
 
+TEST_F(BatcherEngineTest, NamesTheEntryWhoseRegionHasAMalformedName) {
+  Open();
+  std::vector<MapOne> batch;
+  for (uint64_t i = 0; i < 10; ++i) batch.push_back({IovaOf(i), 0, kPage});
+  batch[7].memory_region = batch[8].memory_region = "ram";
+  ASSERT_TRUE(batcher_->MapBatch(batch).ok());
+  const absl::Status status = batcher_->Close();
+  EXPECT_EQ(ReasonOf(status), "MALFORMED_NAME");
+  EXPECT_THAT(std::string(status.message()), StartsWith("entry 7 (index 7 of batch 1): "));
+  EXPECT_THAT(failed_, ElementsAre(7u));
+}
+
 TEST_F(BatcherEngineTest, StopsBehindAFailureUntilItIsAcknowledged) {
   Open();
   AddAllWithOneBad();

@@ -3,6 +3,8 @@ import json
 import os
 import re
 import shlex
+import shutil
+import socket
 import subprocess
 import time
 import unittest
@@ -24,6 +26,7 @@ OK, FAILURE, USAGE, NOT_FOUND, REFUSED, PERMISSION, EXHAUSTED, UNAVAILABLE, EXIS
 # (command, part of what it prints)
 SESSION = [
     ("get host", "backend:              soft"),
+    ("version", "viommud 0.1.0 at state/viommud.sock"),
     ("health", "(all)                        serving"),
     ("list devices", "DEVICE "),
     ("list iommus", "dmar0"),
@@ -116,7 +119,12 @@ MISTAKES = [
     ("release 0000:01:00.0", REFUSED, "hint: viommuctl detach 0000:01:00.0"),
     ("delete ioas vm0", REFUSED, "hint: viommuctl delete domain vm0"),
     ("delete domain vm0", REFUSED, "hint: viommuctl detach 0000:01:00.0"),
-    ("delete region ram", REFUSED, "hint: viommuctl unmap vm0 --all"),
+    ("delete region ram", REFUSED, "hint: viommuctl mappings vm0 shows where; then viommuctl unmap vm0 "
+                                   "--iova ADDRESS --size SIZE"),
+    ("detach 0000:02:00.0", REFUSED, "hint: viommuctl get device 0000:02:00.0 shows who has it"),
+    ("copy vm0 --source-iova 0x1000 --size 4K", NOT_FOUND, "hint: viommuctl mappings vm0"),
+    ("host-map 0000:82:00.0 --region ram --size 1", USAGE, "hint: write multiples of 4K"),
+    ("top --once --target localhost:1", USAGE, "say where the metrics are: --metrics IPV4:PORT"),
     ("attach 0000:01:00.0 vm0", REFUSED, "hint: viommuctl replace 0000:01:00.0 DOMAIN"),
     ("delete ioas vm0 --etag wrong", REFUSED, "get ioas vm0 -o json"),
     ("replace 0000:01:00.0 identity", PERMISSION, "IDENTITY_NOT_ALLOWED"),
@@ -244,7 +252,9 @@ class MistakesTest(unittest.TestCase):
 
     def test_quiet_leaves_headings_and_reports_out(self):
         self.assertEqual("vm0", self.ctl.get("list ioas --quiet").split()[0])
-        self.assertEqual("", self.ctl.get("create ioas vm1 -q"))
+        self.assertEqual("ioas/vm1\n", self.ctl.get("create ioas vm1 -q"), "for scripts")
+        self.assertEqual("", self.ctl.get("create ioas vm2 -q --dry-run"))
+        self.assertEqual("", self.ctl.get("delete ioas vm1 -q"))
 
     def test_verbose_tells_what_is_called(self):
         done = self.ctl.line("get ioas vm0 --verbose")
@@ -277,6 +287,45 @@ class MistakesTest(unittest.TestCase):
         self.assertRegex(page, r"\n  Translate +[0-9.]*[1-9]")
 
 
+class MetricsAddressTest(unittest.TestCase):
+    def setUp(self):
+        self.daemon = self.enterContext(daemon.Daemon(metrics=True))
+        self.ctl = Viommuctl(self.daemon.folder)
+        self.endpoints = os.path.join(self.daemon.folder, "state", "endpoints.json")
+
+    def test_a_folder_without_endpoints_is_not_guessed_about(self):
+        os.remove(self.endpoints)
+        done = self.ctl.line("top --once --interval 1ms")
+        self.assertEqual(UNAVAILABLE, done.returncode)
+        self.assertEqual("", done.stdout)
+        self.assertIn("there is no state/endpoints.json; say where the metrics are: --metrics "
+                      "IPV4:PORT", done.stderr)
+
+    def test_what_a_dead_daemon_left_behind_is_not_believed(self):
+        """Another daemon has its address now."""
+        folder = daemon.new_folder()
+        os.mkdir(os.path.join(folder, "state"))
+        shutil.copy(self.endpoints, os.path.join(folder, "state"))
+        done = Viommuctl(folder).line("top --once --interval 1ms")
+        self.assertEqual(UNAVAILABLE, done.returncode)
+        self.assertEqual("", done.stdout)
+        self.assertIn("no server answers at state/viommud.sock", done.stderr)
+
+    def test_an_address_is_enough(self):
+        with open(self.endpoints, encoding="utf-8") as file:
+            address = json.load(file)["metrics_address"]
+        ctl = Viommuctl(daemon.new_folder())
+        self.assertIn("domain", ctl.get(f"top --once --interval 1ms --metrics {address}"))
+
+    def test_the_timeout_holds(self):
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            address = f"127.0.0.1:{silent.getsockname()[1]}"
+            done = self.ctl.line(f"top --once --timeout 300ms --metrics {address}")
+        self.assertEqual(UNAVAILABLE, done.returncode)
+        self.assertIn(f"{address}: no answer within 300ms\nhint: --timeout gives it longer",
+                      done.stderr)
+
+
 class ListingTest(unittest.TestCase):
     def setUp(self):
         self.ctl = Viommuctl(self.enterContext(daemon.Daemon()).folder)
@@ -298,7 +347,20 @@ class ListingTest(unittest.TestCase):
         cut = self.ctl.line("mappings vm0 --limit 1001")
         self.assertEqual(1002, len(cut.stdout.splitlines()))
         self.assertIn("there are more", cut.stderr)
-        self.assertIn("and 2480 more", self.ctl.get("describe region ram"))
+        region = self.ctl.line("describe region ram --verbose")
+        self.assertTrue(region.stdout.endswith("\n  and 2480 more\n"), region.stdout)
+        self.assertEqual(1, region.stderr.count("ListMappingsRequest"), "no more than is shown")
+        most = self.ctl.line("describe region ram --verbose --limit 1001")
+        self.assertTrue(most.stdout.endswith("\n  and 1499 more\n"))
+        self.assertEqual(2, most.stderr.count("ListMappingsRequest"))
+
+    def test_places_that_can_not_be_listed_are_told(self):
+        self.ctl.get("create region ram --size 1G")
+        self.ctl.get("create ioas vm0")
+        self.ctl.get("map vm0 --region ram --size 4K")
+        self.ctl.get("host-map 0000:82:00.0 --region ram --size 4K")
+        self.assertTrue(self.ctl.get("describe region ram").endswith(
+            "\n  and 1 that are not listed: host mappings, or of other owners\n"))
 
 
 class NobodyTest(unittest.TestCase):
@@ -313,6 +375,41 @@ class NobodyTest(unittest.TestCase):
         done = Viommuctl(daemon.new_folder()).line("list devices --target nowhere")
         self.assertEqual(USAGE, done.returncode)
         self.assertIn('target "nowhere"', done.stderr)
+
+
+class VersionTest(unittest.TestCase):
+    def test_both_parts_have_the_same(self):
+        ctl = Viommuctl(self.enterContext(daemon.Daemon()).folder)
+        server = daemon.run("--version").stdout.split()[1]
+        want = f"viommuctl {server}\nviommud {server} at state/viommud.sock\n"
+        self.assertEqual(want, ctl.get("version"))
+        self.assertEqual(want, ctl.get("--version"))
+
+    def test_it_is_told_without_a_viommud(self):
+        done = Viommuctl(daemon.new_folder()).line("--version")
+        self.assertEqual(OK, done.returncode)
+        self.assertRegex(done.stdout, r"^viommuctl [0-9.]+\n$")
+        self.assertIn("viommud: no server answers at state/viommud.sock", done.stderr)
+
+
+class HelpTest(unittest.TestCase):
+    def setUp(self):
+        self.ctl = Viommuctl(daemon.new_folder())
+
+    def test_half_a_command_lists_those_that_begin_so(self):
+        listed = self.ctl.get("help get")
+        self.assertIn("viommuctl get ioas IOAS\n", listed)
+        self.assertNotIn("viommuctl list", listed)
+        for text in ("get -h", "get --help", "-h get"):
+            self.assertEqual(listed, self.ctl.get(text))
+
+    def test_a_kind_lists_its_commands(self):
+        listed = self.ctl.get("help ioas")
+        for usage in ("create ioas", "list ioas", "delete ioas IOAS", "map IOAS", "create domain"):
+            self.assertIn(f"viommuctl {usage} ", listed.replace("\n", " "))
+        self.assertNotIn("viommuctl get region", listed)
+        self.assertEqual(listed, self.ctl.get("ioas -h"))
+        self.assertIn("viommuctl list regions", self.ctl.get("help regions"))
 
 
 class CompletionTest(unittest.TestCase):
@@ -352,6 +449,10 @@ class CompletionTest(unittest.TestCase):
     def test_only_what_stands_behind_a_colon_is_replaced(self):
         self.assertIn("0000:01:00.0", self.complete_objects("viommuctl claim "))
         self.assertEqual(["00.0"], self.complete_objects("viommuctl claim 0000:01:"))
+
+    def test_a_value_that_is_wrong_completes_nothing(self):
+        done = self.ctl.run("__complete", "--timeout", "foo", "get", "ioas", "")
+        self.assertEqual((OK, "", ""), (done.returncode, done.stdout, done.stderr))
 
     def test_it_is_silent_when_nobody_answers(self):
         self.ctl.env["VIOMMU_TARGET"] = "none/viommud.sock"
