@@ -49,7 +49,7 @@ class Script {
     const absl::MutexLock lock(&mutex_);
     request_ids_.push_back(request_id);
     if (failures_.empty()) return grpc::Status::OK;
-    const grpc::Status failure = failures_.front();
+    grpc::Status failure = failures_.front();
     failures_.pop_front();
     return failure;
   }

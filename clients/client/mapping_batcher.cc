@@ -162,7 +162,7 @@ uint64_t MappingBatcher::Number(size_t entries) {
 
 absl::Status MappingBatcher::Send(BatchBuilder* batch) {
   if (batch->size() == 0) return absl::OkStatus();
-  const absl::Status room = AwaitInFlightBelow(options_.max_in_flight);
+  absl::Status room = AwaitInFlightBelow(options_.max_in_flight);
   if (!room.ok()) return room;
   const uint64_t sequence = next_sequence_++;
   {

@@ -1,23 +1,17 @@
 #include "clients/client/mapping_pump.h"
 
-#include <cstdint>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "clients/client/call_error.h"
 
 namespace viommu {
-namespace {
-
-void* Handle(intptr_t tag) { return reinterpret_cast<void*>(tag); }
-
-}  // namespace
 
 MappingPump::MappingPump(v1::MappingService::Stub* stub, absl::Time deadline, Listener listener)
     : listener_(std::move(listener)) {
   context_.set_deadline(absl::ToChronoTime(deadline));
   stream_ = stub->PrepareAsyncStreamMappings(&context_, &queue_);
-  stream_->StartCall(Handle(kSent));
+  stream_->StartCall(&sent_tag_);
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -31,7 +25,7 @@ bool MappingPump::Write(const v1::StreamMappingsRequest& request, absl::Duration
   AwaitIdle(patience);
   if (broken_) return false;
   sending_ = true;
-  stream_->Write(request, Handle(kSent));  // Made into bytes before it returns.
+  stream_->Write(request, &sent_tag_);  // Made into bytes before it returns.
   return true;
 }
 
@@ -51,7 +45,7 @@ absl::Status MappingPump::Close(absl::Duration patience) {
   if (!broken_) {
     sending_ = true;
     broken_ = true;  // This was the last.
-    stream_->WritesDone(Handle(kSent));
+    stream_->WritesDone(&sent_tag_);
   }
   if (!mutex_.AwaitWithTimeout(absl::Condition(this, &MappingPump::HasEnded), patience)) {
     CancelLocked(absl::DeadlineExceededError(
@@ -85,12 +79,12 @@ void MappingPump::Run() {
   bool ok = false;
   bool reading = false;
   while (queue_.Next(&tag, &ok)) {
-    switch (reinterpret_cast<intptr_t>(tag)) {
+    switch (*static_cast<Tag*>(tag)) {
       case kSent:
         OnSent(ok);
         // The first is the start of the call. One that did not start is read from as well, to learn
         // why not.
-        if (!reading) stream_->Read(&response_, Handle(kReceived));
+        if (!reading) stream_->Read(&response_, &received_tag_);
         reading = true;
         break;
       case kReceived:
@@ -119,14 +113,14 @@ void MappingPump::OnReceived(bool ok) {
     const absl::Status taken = listener_.on_answer(response_);
     SetListening(false);
     if (!taken.ok()) Cancel(taken);
-    stream_->Read(&response_, Handle(kReceived));
+    stream_->Read(&response_, &received_tag_);
     return;
   }
   {
     const absl::MutexLock lock(&mutex_);
     broken_ = true;
   }
-  stream_->Finish(&finish_, Handle(kFinished));
+  stream_->Finish(&finish_, &finished_tag_);
 }
 
 void MappingPump::OnFinished() {

@@ -5,7 +5,6 @@
 #ifndef VIOMMU_CLIENTS_CLIENT_MAPPING_PUMP_H_
 #define VIOMMU_CLIENTS_CLIENT_MAPPING_PUMP_H_
 
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -61,8 +60,7 @@ class MappingPump {
  private:
   using Stream =
       grpc::ClientAsyncReaderWriter<v1::StreamMappingsRequest, v1::StreamMappingsResponse>;
-  // What the queue hands back.
-  enum Tag : intptr_t { kSent = 1, kReceived, kFinished };
+  enum Tag { kSent, kReceived, kFinished };
 
   void Run() ABSL_LOCKS_EXCLUDED(mutex_);
   void OnSent(bool ok) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -80,6 +78,10 @@ class MappingPump {
   grpc::ClientContext context_;
   grpc::CompletionQueue queue_;
   std::unique_ptr<Stream> stream_;
+  // The queue hands back where they are.
+  Tag sent_tag_ = kSent;
+  Tag received_tag_ = kReceived;
+  Tag finished_tag_ = kFinished;
 
   // Of the thread alone.
   v1::StreamMappingsResponse response_;

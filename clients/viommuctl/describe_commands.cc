@@ -117,7 +117,7 @@ absl::Status DescribeRegion(Invocation& call) {
         call.CallPages(&v1::IoasService::Stub::ListIoas, v1::ListIoasRequest(), /*limit=*/0);
     if (!all.ok()) return all.status();
     for (const v1::Ioas& ioas : all->ioas()) {
-      const absl::Status added = places.AddThoseIn(ioas.name(), call);
+      absl::Status added = places.AddThoseIn(ioas.name(), call);
       if (!added.ok()) return added;
     }
   }
