@@ -82,7 +82,7 @@ absl::StatusOr<Admission::Ticket> Admission::Admit(CallKind kind, Transport tran
     if (metrics_ != nullptr) metrics_->Refused(CallRefusal::kDraining);
     return Draining();
   }
-  const absl::Status room = CheckRoom(kind, transport);
+  absl::Status room = CheckRoom(kind, transport);
   if (!room.ok()) {
     const bool stream = kind == CallKind::kStream;
     if (metrics_ != nullptr) {

@@ -307,7 +307,7 @@ absl::Status MappingService::Serve(grpc::ServerContext* context, Stream* stream)
   ASSIGN_OR_RETURN(const Admission::Ticket ticket,
                    admission_.Admit(CallKind::kStream, TransportOf(*context)));
   ClientWatchdog::Guard guard(&watchdog_, context);
-  const absl::Status status = Run(MakeCallContext(*context), &guard, stream);
+  absl::Status status = Run(MakeCallContext(*context), &guard, stream);
   RETURN_IF_ERROR(guard.status());
   return status;
 }

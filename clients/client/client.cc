@@ -66,7 +66,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& targe
   absl::StatusOr<Target> parsed = ParseTarget(target);
   if (!parsed.ok()) return parsed.status();
   std::unique_ptr<Client> client(new Client(*std::move(parsed), options));
-  const absl::Status connected = client->AwaitConnection(client->options_.connect_timeout);
+  absl::Status connected = client->AwaitConnection(client->options_.connect_timeout);
   if (!connected.ok()) return connected;
   return client;
 }

@@ -121,7 +121,7 @@ absl::StatusOr<uint64_t> MappingBatcher::AddBatch(absl::Span<const Entry> entrie
 }
 
 absl::StatusOr<uint64_t> MappingBatcher::UnmapAll() {
-  const absl::Status status = MayAdd();
+  absl::Status status = MayAdd();
   if (!status.ok()) return status;
   BatchBuilder batch(options_.default_memory_region);
   batch.AddUnmapAll();

@@ -44,7 +44,7 @@ absl::Status Map(Invocation& call) {
 }
 
 absl::Status Unmap(Invocation& call) {
-  const absl::Status checked = CheckUnmap(call);
+  absl::Status checked = CheckUnmap(call);
   if (!checked.ok()) return checked;
   v1::UnmapRequest request;
   request.set_name(call.Name("IOAS"));
