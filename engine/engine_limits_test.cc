@@ -275,7 +275,7 @@ TEST_F(EngineLimitsTest, AnotherLaneMayTakeTheRoomOfWhatIsPlannedAgain) {
   ASSERT_TRUE(engine_->CreateIoas(alice_, "i2").ok());
   absl::Notification applying, refuse;
   backend_.SetHook([&, refuse_first = RefuseNth("Map", 1)](const std::string& verb) {
-    const absl::Status answer = refuse_first(verb);
+    absl::Status answer = refuse_first(verb);
     if (answer.ok()) return answer;
     applying.Notify();
     refuse.WaitForNotification();

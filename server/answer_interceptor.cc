@@ -19,7 +19,7 @@ constexpr absl::string_view kHealthService = "/grpc.health.v1.Health/";
 // it with the context, when the answer is sent or can not be sent any more.
 class Answer : public grpc::experimental::Interceptor {
  public:
-  Answer(Admission* admission, ClientWatchdog* watchdog, grpc::ServerContext* context)
+  Answer(Admission* admission, ClientWatchdog* watchdog, grpc::ServerContextBase* context)
       : open_(admission, context), watchdog_(*watchdog), context_(*context) {}
 
   void Intercept(InterceptorBatchMethods* methods) override {
@@ -42,7 +42,7 @@ class Answer : public grpc::experimental::Interceptor {
 
   const Admission::OpenCall open_;
   ClientWatchdog& watchdog_;
-  grpc::ServerContext& context_;
+  grpc::ServerContextBase& context_;
   std::optional<ClientWatchdog::Guard> guard_;  // Once there is something to send.
   bool last_ = false;
 };
@@ -52,9 +52,9 @@ class Answer : public grpc::experimental::Interceptor {
 grpc::experimental::Interceptor* AnswerInterceptorFactory::CreateServerInterceptor(
     grpc::experimental::ServerRpcInfo* call) {
   if (absl::StartsWith(call->method(), kHealthService)) return nullptr;
-  // A synchronous handler's context is of no other type. gRPC takes ownership.
-  return new Answer(&admission_, &watchdog_,
-                    static_cast<grpc::ServerContext*>(call->server_context()));
+  // Of whatever kind of context: gRPC refuses methods that nobody has with one of its own. It takes
+  // ownership.
+  return new Answer(&admission_, &watchdog_, call->server_context());
 }
 
 }  // namespace viommu

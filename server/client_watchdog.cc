@@ -17,7 +17,7 @@ int64_t SteadyNanoseconds() {
 
 }  // namespace
 
-ClientWatchdog::Guard::Guard(ClientWatchdog* watchdog, grpc::ServerContext* context)
+ClientWatchdog::Guard::Guard(ClientWatchdog* watchdog, grpc::ServerContextBase* context)
     : watchdog_(*watchdog), call_(context->c_call()) {
   grpc_call_ref(call_);
   absl::MutexLock lock(&watchdog_.mutex_);

@@ -33,7 +33,7 @@ class ClientWatchdog {
   class Guard {
    public:
     // The watchdog outlives this; `context` is that of a call which gRPC has begun.
-    Guard(ClientWatchdog* watchdog, grpc::ServerContext* context);
+    Guard(ClientWatchdog* watchdog, grpc::ServerContextBase* context);
     ~Guard();
     Guard(const Guard&) = delete;
     Guard& operator=(const Guard&) = delete;
