@@ -15,8 +15,9 @@ using ::grpc::experimental::InterceptorBatchMethods;
 // It keeps no thread waiting, and its contexts are those of callbacks.
 constexpr absl::string_view kHealthService = "/grpc.health.v1.Health/";
 
-// One call. gRPC makes it before the handler runs, runs it from one thread at a time, and destroys
-// it with the context, when the answer is sent or can not be sent any more.
+// One call. gRPC makes it before the handler runs and destroys it with the context, when the answer
+// is sent or can not be sent any more. A stream reads, sends and ends at the same time: what
+// changes here is touched by sending alone, which is done by one thread after the other.
 class Answer : public grpc::experimental::Interceptor {
  public:
   Answer(Admission* admission, ClientWatchdog* watchdog, grpc::ServerContextBase* context)
@@ -30,7 +31,7 @@ class Answer : public grpc::experimental::Interceptor {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_SEND_MESSAGE) && !last_) {
       guard_->End();
     }
-    last_ = last_ || last;  // Its time ends with the call.
+    if (last) last_ = true;  // Its time ends with the call.
     methods->Proceed();
   }
 
