@@ -144,7 +144,7 @@ class LoadClient {
       EXPECT_FALSE(response.has_status()) << id_ << ": " << response.ShortDebugString();
       EXPECT_EQ(response.sequence(), ++answers) << id_;
     }
-    const grpc::Status status = stream->Finish();
+    grpc::Status status = stream->Finish();
     EXPECT_EQ(answers, status.ok() ? kMapsPerRound : 0) << id_ << ": " << status.error_message();
     return status;
   }
