@@ -32,17 +32,6 @@ def call(stream, method, request):
             http2.frame(http2.DATA, http2.END_STREAM, stream, http2.message(request)))
 
 
-def ends(connection, calls):
-    """The last header block of each of so many calls."""
-    blocks = []
-    for kind, flags, _, payload in connection.frames():
-        if kind == http2.HEADERS and flags & http2.END_STREAM:
-            blocks.append(payload)
-            if len(blocks) == calls:
-                break
-    return blocks
-
-
 class CallAttackTest(unittest.TestCase):
     def start(self, *flags):
         running = self.enterContext(daemon.Daemon(*flags, metrics=True))
@@ -75,7 +64,7 @@ class CallAttackTest(unittest.TestCase):
                                   for i in range(CALLS)))
                 connection.send(call(first + 2 * CALLS, "IoasService/Unmap",
                                      raw_http2.field(1, b"ioas/none") + b"\x18\x01"))
-                blocks = ends(connection, CALLS + 1)
+                blocks = connection.ends(CALLS + 1)
                 self.assertEqual(CALLS + 1, len(blocks))
                 refused = [block for block in blocks if b"max_calls" in block]
                 # Refused for what it asks, not for want of room.

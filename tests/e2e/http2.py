@@ -169,6 +169,16 @@ class Connection:
                 return payload
         return None
 
+    def ends(self, calls):
+        """The last header block of each of so many calls; fewer when the connection ends before."""
+        blocks = []
+        for kind, flags, _, payload in self.frames():
+            if kind == HEADERS and flags & END_STREAM:
+                blocks.append(payload)
+                if len(blocks) == calls:
+                    break
+        return blocks
+
     def ended(self, stream):
         """All headers and trailers of a call as bytes, when it is over; b"" where it was reset."""
         blocks = b""
