@@ -101,6 +101,8 @@ void Serving::Start() {
   options.mapping_metrics = &mapping_metrics_;
   options.interceptors.push_back(std::make_unique<RpcInterceptorFactory>(&rpc_metrics_, &log_));
   options.further_services = {&empty_};
+  // Unmaps are measured as many at a time as maps are.
+  options.admission.max_revokes = options.admission.max_calls;
   const std::string target = options.listen_addresses[0];
   auto server = Server::Start(engine_.get(), std::move(options));
   Require(server.ok(), server.status().ToString());
