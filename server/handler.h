@@ -53,8 +53,7 @@ grpc::Status Handle(Admission& admission, const grpc::ServerContext& context,
   const CallKind kind = KindOfRequest<Request>();
   absl::StatusOr<Admission::Ticket> ticket = admission.Admit(kind);
   if (!ticket.ok()) return ToGrpcStatus(ticket.status());
-  const grpc::Status status =
-      RunAdmitted(admission.limits(), kind, context, request, std::move(body));
+  grpc::Status status = RunAdmitted(admission.limits(), kind, context, request, std::move(body));
   // Sending the answer comes next, and may take a client's time.
   admission.Keep(context, *std::move(ticket));
   return status;

@@ -86,12 +86,12 @@ class DescribeRegionTest : public ::testing::Test {
     words.insert(words.end(), flags.begin(), flags.end());
     const std::vector<Command> commands = AllCommands();
     CommandLine line;
-    const absl::Status parsed = ParseCommandLine(commands, words, &line);
+    absl::Status parsed = ParseCommandLine(commands, words, &line);
     if (!parsed.ok()) return parsed;
     std::ostringstream out;
     std::ostringstream err;
     Invocation call(commands, line, &out, &err);
-    const absl::Status status = DescribeRegion(call);
+    absl::Status status = DescribeRegion(call);
     page_ = out.str();
     return status;
   }
