@@ -76,12 +76,12 @@ class World {
     Require(engine_->CreateMemoryRegion(call, "ram", kRegionBytes, std::nullopt));
     Require(engine_->CreateIoas(call, "as"));
     Require(engine_->ClaimDevice(call, "dev0", ""));
-    Require(engine_->CreateDomain(call, "d", kIoas, "dev0"));
+    Require(engine_->CreateDomain(call, "d", ioas_ref_, "dev0"));
     Require(engine_->AttachDevice(call, "dev0", {"d", std::nullopt}));
   }
 
-  void Map(const MapBatch& batch) { Require(engine_->Map(call_, kIoas, batch)); }
-  void Unmap(const UnmapBatch& batch) { Require(engine_->Unmap(call_, kIoas, batch)); }
+  void Map(const MapBatch& batch) { Require(engine_->Map(call_, ioas_ref_, batch)); }
+  void Unmap(const UnmapBatch& batch) { Require(engine_->Unmap(call_, ioas_ref_, batch)); }
 
   // Maps `count` pages, from address 0 on, with a hole behind every 256.
   void Fill(uint64_t count) {
@@ -91,7 +91,7 @@ class World {
   }
 
  private:
-  const ObjectRef kIoas{"as", std::nullopt};
+  const ObjectRef ioas_ref_{"as", std::nullopt};
   const CallContext call_;
   std::unique_ptr<SoftBackend> backend_ = *SoftBackend::Create(OneDevice(), {}, {});
   MemoryJournal journal_;
