@@ -87,8 +87,8 @@ class Reference {
   View Look(int device, Iova iova, bool write) const;
 
   const std::vector<RefIoas>& ioases() const { return ioases_; }
-  RefGroup& GroupOf(int device) { return groups_[group_of_[device]]; }
-  const RefGroup& GroupOf(int device) const { return groups_[group_of_[device]]; }
+  RefGroup& GroupOf(size_t device) { return groups_[group_of_[device]]; }
+  const RefGroup& GroupOf(size_t device) const { return groups_[group_of_[device]]; }
   bool attached(int device) const { return attached_[device]; }
   const std::optional<RefDomain>& domain(int number) const { return domains_[number]; }
 
@@ -104,7 +104,7 @@ class Reference {
   std::vector<RefIoas> ioases_;
   std::vector<std::optional<RefDomain>> domains_;
   std::vector<RefGroup> groups_;
-  std::vector<int> group_of_;
+  std::vector<size_t> group_of_;
   std::vector<bool> attached_;
 };
 

@@ -177,8 +177,8 @@ void World::CheckThroughCaches() {
 }
 
 template <typename OnReference, typename OnEngine>
-void World::Both(const std::string& what, std::vector<Iova> pages, OnReference&& on_reference,
-                 OnEngine&& on_engine) {
+void World::Both(const std::string& what, const std::vector<Iova>& pages,
+                 OnReference&& on_reference, OnEngine&& on_engine) {
   doing_ = what;
   OpenEyes(pages);
   const bool expected = on_reference();
@@ -228,7 +228,7 @@ void World::UnmapVerb() {
   Iova iova = RandomIova();
   uint64_t size = kPage * (1 + Random(32));
   if (!areas.empty() && Random(4) != 0) {  // Mostly something that is there.
-    const auto it = std::next(areas.begin(), Random(areas.size()));
+    const auto it = std::next(areas.begin(), static_cast<ptrdiff_t>(Random(areas.size())));
     iova = it->first;
     size = it->second.size;
     if (Random(8) == 0) size += kPage * Random(64);
@@ -257,7 +257,8 @@ void World::AttachVerb() {
   std::vector<Iova> pages;
   for (const RefIoas& ioas : reference_->ioases()) {
     if (!ioas.areas.empty()) {
-      pages.push_back(std::next(ioas.areas.begin(), Random(ioas.areas.size()))->first);
+      pages.push_back(
+          std::next(ioas.areas.begin(), static_cast<ptrdiff_t>(Random(ioas.areas.size())))->first);
     }
   }
   switch (Random(4)) {
@@ -317,7 +318,8 @@ void World::DmaStep() {
   Iova iova = RandomIova();
   const RefIoas& ioas = reference_->ioases()[Random(kIoases)];
   if (!ioas.areas.empty()) {
-    const auto it = std::next(ioas.areas.begin(), Random(ioas.areas.size()));
+    const auto it =
+        std::next(ioas.areas.begin(), static_cast<ptrdiff_t>(Random(ioas.areas.size())));
     iova = it->first + kPage * Random(it->second.size / kPage);
   }
   if (kMsiWindow.Contains(iova)) return;

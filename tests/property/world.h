@@ -71,7 +71,7 @@ class World {
 
   // Runs a verb on both sides with open eyes on `pages`.
   template <typename OnReference, typename OnEngine>
-  void Both(const std::string& what, std::vector<Iova> pages, OnReference&& expected,
+  void Both(const std::string& what, const std::vector<Iova>& pages, OnReference&& expected,
             OnEngine&& got);
   void OpenEyes(const std::vector<Iova>& pages);
   void LookOut();
