@@ -17,7 +17,7 @@ Reference::Reference(const Topology& topology, int ioas_count, int domain_count)
       groups_.back().host_place = identity ? Place::kHostIdentity : Place::kHostDma;
       groups_.back().place = groups_.back().host_place;
     }
-    groups_[it->second].members.push_back(group_of_.size());
+    groups_[it->second].members.push_back(static_cast<int>(group_of_.size()));
     group_of_.push_back(it->second);
     attached_.push_back(false);
   }
