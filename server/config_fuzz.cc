@@ -44,7 +44,16 @@ void CheckLimits(const Config& config) {
   Check(config.unix_socket.size() < 108, "a socket path that no socket can have");
   Check(config.max_message_bytes >= 64 << 10 && config.max_message_bytes <= 64 << 20,
         "max_message_bytes out of its range");
-  Check(config.max_threads >= 8 && config.max_threads <= 4096, "max_threads out of its range");
+  Check(config.max_threads >= 24 && config.max_threads <= 8192, "max_threads out of its range");
+  Check(config.max_calls >= 1 && config.max_revokes >= 1 && config.max_streams >= 1,
+        "nothing may run");
+  Check(config.max_threads >= config.max_calls + config.max_revokes + config.max_streams + 16,
+        "gRPC would refuse before admission does");
+  Check(config.max_buffered_bytes >= config.max_message_bytes, "no room for the largest message");
+  Check(config.max_connections >= 8 && config.max_connections <= 65536,
+        "max_connections out of its range");
+  Check(config.owner_limits.max_operations_in_flight >= 1 && config.owner_limits.max_streams >= 1,
+        "an owner may do nothing");
   Check(config.drain_timeout >= absl::ZeroDuration() && config.drain_timeout <= absl::Hours(1),
         "drain_timeout out of its range");
 }
