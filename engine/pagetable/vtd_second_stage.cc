@@ -3,6 +3,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
+#include "engine/pagetable/intel_tables.h"
 
 namespace viommu {
 
@@ -18,19 +20,7 @@ absl::StatusOr<VtdSecondStage> VtdSecondStage::Create(const Options& options) {
                  absl::StrCat(options.levels, " levels: VT-d second stage has 3, 4 or 5"))
         .Errno("EINVAL");
   }
-  if ((options.page_sizes & kPage4K) == 0 ||
-      (options.page_sizes & ~(kPage4K | kPage2M | kPage1G)) != 0) {
-    return Error(absl::StatusCode::kInvalidArgument, "UNSUPPORTED_PAGE_SIZES",
-                 absl::StrCat("page sizes ", Hex(options.page_sizes),
-                              " are not 4 KiB with or without 2 MiB and 1 GiB"))
-        .Errno("EINVAL");
-  }
-  if (options.host_address_bits < 32 || options.host_address_bits > 52) {
-    return Error(absl::StatusCode::kInvalidArgument, "UNSUPPORTED_ADDRESS_WIDTH",
-                 absl::StrCat("a host address width of ", options.host_address_bits,
-                              " bits is not in 32..52"))
-        .Errno("EINVAL");
-  }
+  RETURN_IF_ERROR(CheckIntelTables(options.page_sizes, options.host_address_bits));
   return VtdSecondStage(options);
 }
 
