@@ -46,25 +46,60 @@ struct BackendMapping {
   IovaRange range() const { return {iova, iova + (size_bytes - 1)}; }
 };
 
-// How a PAGING domain is made; the device fixes format, width and coherency.
+// A guest's first stage, as it asks for it (iommufd: struct iommu_hwpt_vtd_s1; VT-d 9.6, the fields
+// of a nested PASID-table entry that are the guest's). Validated by the engine.
+struct VtdStage1 {
+  Iova table_address = 0;       // Of its root table: an address of the nest parent, 4 KiB aligned.
+  int address_width_bits = 48;  // 48 (4 levels) or 57 (5 levels).
+  bool supervisor_requests = false;  // SRE.
+  bool write_protect = false;        // WPE; only with supervisor_requests.
+  bool extended_accessed = false;    // EAFE.
+};
+
+// How a domain is made; the device fixes format, width and coherency.
 struct DomainSpec {
-  Uid ioas = 0;
+  enum class Kind {
+    kPaging,  // Translates what an Ioas maps.
+    kNested,  // A guest's first stage on a nest parent.
+  };
+  Uid ioas = 0;  // kPaging.
   DeviceIndex device = 0;
+  Kind kind = Kind::kPaging;
+  // kPaging (iommufd: IOMMU_HWPT_ALLOC_*).
+  bool nest_parent = false;
+  bool dirty_tracking = false;
+  bool pasid = false;  // May be used for a PASID, and for the RID while PASIDs are attached.
+  // kNested.
+  Uid parent = 0;
+  VtdStage1 stage1 = {};
 };
 
 struct DomainProperties {
-  std::string format;  // "vtd-second-stage".
+  std::string format;  // "vtd-second-stage", "x86-first-stage".
   int levels = 0;
   IovaRange aperture;
   uint64_t page_sizes = 0;  // Bit n set: leaves of 2^n bytes.
   bool enforces_cache_coherency = false;
+  // What the format can say beside read and write together (iommufd-semantics.md section 20).
+  bool read_only = true;   // A mapping that can be read only.
+  bool write_only = true;  // A mapping that can be written only.
+  bool nest_parent = false;
 };
 
-// What a device group can be put on.
+// What the requests of a device group, or those with one PASID, can be put on.
 struct DomainTarget {
-  enum class Kind { kBlocked, kIdentity, kPaging };
+  enum class Kind { kBlocked, kIdentity, kDomain };
   Kind kind = Kind::kBlocked;
-  Uid domain = 0;  // For kPaging.
+  Uid domain = 0;  // For kDomain.
+};
+
+// Entries of a guest's first stage whose cached translations are to go (iommufd: struct
+// iommu_hwpt_vtd_s1_invalidate).
+struct VtdStage1Invalidation {
+  static constexpr uint64_t kAllPages = ~uint64_t{0};
+  Iova address = 0;          // 4 KiB aligned; 0 with kAllPages.
+  uint64_t page_count = 0;   // Of 4 KiB from `address`. 0 covers nothing.
+  bool leaves_only = false;  // Cached pointers to tables may stay.
 };
 
 // What a change of domain did, or would do.
@@ -159,7 +194,7 @@ class Backend {
   virtual absl::Status CheckCompatible(DeviceIndex device,
                                        const DomainProperties& properties) const = 0;
   // Pure. What Switch would report.
-  virtual Transition PlanSwitch(absl::Span<const DeviceIndex> group,
+  virtual Transition PlanSwitch(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
                                 const DomainTarget& target) const = 0;
 
   // Memory that may be mapped, zero-filled; `numa_node` is a preference.
@@ -185,10 +220,24 @@ class Backend {
   // a translation of them (R4).
   virtual absl::Status Unmap(Uid ioas, absl::Span<const IovaRange> areas) = 0;
 
-  // Puts all members of a group on `target` for requests without PASID, all or none (R2).
-  // kResourceExhausted: no hardware domain id left.
+  // Puts what all members of a group send with `pasid`, or (none) without PASID, on `target`, all
+  // or none (R2). A PASID on kBlocked is one that is not attached. kResourceExhausted: no hardware
+  // domain id left, or no table memory.
   virtual absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
+                                            std::optional<uint32_t> pasid,
                                             const DomainTarget& target) = 0;
+
+  // Drops what caches hold of a kNested domain's first stage, in order; when it returns no cache of
+  // any device that the domain serves holds it (R4). All of it, or kInternal.
+  virtual absl::Status Invalidate(Uid domain,
+                                  absl::Span<const VtdStage1Invalidation> invalidations) = 0;
+
+  // Blocks every request of one device, whatever its group is on, until Unblock; the group may be
+  // switched meanwhile, and Unblock puts the device where its group is then (reset, quarantine,
+  // unplug). Neither nests.
+  virtual absl::Status Block(DeviceIndex device) = 0;
+  // kResourceExhausted, kInternal: the device stays blocked.
+  virtual absl::Status Unblock(DeviceIndex device) = 0;
 
   // Takes a group from the host: it leaves its default domain for BLOCKED.
   virtual absl::Status Claim(absl::Span<const DeviceIndex> group) = 0;

@@ -97,7 +97,7 @@ std::string Model::TargetName(const DomainTarget& target, absl::string_view prin
       return "domains/blocked";
     case DomainTarget::Kind::kIdentity:
       return "domains/identity";
-    case DomainTarget::Kind::kPaging:
+    case DomainTarget::Kind::kDomain:
       break;
   }
   return Get<Domain>(target.domain)->NameFor(principal);
@@ -113,7 +113,7 @@ DomainState Model::StateOf(const Group& group) const {
       return DomainState::kBlocked;
     case DomainTarget::Kind::kIdentity:
       return DomainState::kIdentity;
-    case DomainTarget::Kind::kPaging:
+    case DomainTarget::Kind::kDomain:
       break;
   }
   return DomainState::kPaging;

@@ -13,7 +13,7 @@ namespace {
 
 // The PAGING domain that a group is on, if it is on one.
 std::optional<Uid> PagingDomainOf(const Group& group) {
-  if (!group.claimed() || group.target.kind != DomainTarget::Kind::kPaging) return std::nullopt;
+  if (!group.claimed() || group.target.kind != DomainTarget::Kind::kDomain) return std::nullopt;
   return group.target.domain;
 }
 
@@ -74,7 +74,7 @@ absl::StatusOr<DomainTarget> ToDomainOperation::ResolveTarget(const Model& model
     return DomainTarget{DomainTarget::Kind::kIdentity, 0};
   }
   ASSIGN_OR_RETURN(const Domain* domain, model.Find<Domain>(context(), domain_ref_));
-  return DomainTarget{DomainTarget::Kind::kPaging, domain->uid()};
+  return DomainTarget{DomainTarget::Kind::kDomain, domain->uid()};
 }
 
 absl::StatusOr<std::vector<Uid>> ToDomainOperation::Lanes(Model& model) {
@@ -84,13 +84,13 @@ absl::StatusOr<std::vector<Uid>> ToDomainOperation::Lanes(Model& model) {
   RETURN_IF_ERROR(CheckClaimed(model, *device, context().principal));
   const Group& group = model.GroupOf(*device);
   std::vector<Uid> lanes{group.uid};
-  if (target.kind == DomainTarget::Kind::kPaging) AddDomainLanes(model, target.domain, &lanes);
+  if (target.kind == DomainTarget::Kind::kDomain) AddDomainLanes(model, target.domain, &lanes);
   if (const auto old = PagingDomainOf(group)) AddDomainLanes(model, *old, &lanes);
   return Sorted(std::move(lanes));
 }
 
 absl::Status ToDomainOperation::CheckTarget(const Model& model, const Device& device) const {
-  if (target_.kind != DomainTarget::Kind::kPaging) return absl::OkStatus();
+  if (target_.kind != DomainTarget::Kind::kDomain) return absl::OkStatus();
   const Domain& domain = *model.Get<Domain>(target_.domain);
   RETURN_IF_ERROR(CheckClaimed(model, device, domain.owner()));
   for (const DeviceIndex member : group_) {
@@ -130,14 +130,14 @@ absl::Status ToDomainOperation::Plan(Model& model) {
   switches_hardware_ = true;
   RETURN_IF_ERROR(CheckVerb(model, *device));
   RETURN_IF_ERROR(CheckTarget(model, *device));
-  reserves_ = target_.kind == DomainTarget::Kind::kPaging;
+  reserves_ = target_.kind == DomainTarget::Kind::kDomain;
   if (reserves_ && old_domain_.has_value() && !moving_.empty() &&
       model.devices[moving_.front()].attachment.has_value()) {
     // Between two domains of one Ioas nothing changes there.
     reserves_ = model.Get<Domain>(*old_domain_)->ioas != model.Get<Domain>(target_.domain)->ioas;
   }
   if (reserves_) RETURN_IF_ERROR(ReserveRegions(model));
-  if (target_.kind == DomainTarget::Kind::kPaging) {
+  if (target_.kind == DomainTarget::Kind::kDomain) {
     for (const DeviceIndex index : moving_) {
       model.Get<Domain>(target_.domain)->AddReferences(model.devices[index].uid, 1);
     }
@@ -147,13 +147,14 @@ absl::Status ToDomainOperation::Plan(Model& model) {
   if (device->attachment.has_value()) {
     answer().attachment.create_time = device->attachment->create_time;
   }
-  if (switches_hardware_) answer().transition = model.backend().PlanSwitch(group_, target_);
+  if (switches_hardware_)
+    answer().transition = model.backend().PlanSwitch(group_, std::nullopt, target_);
   return absl::OkStatus();
 }
 
 void ToDomainOperation::Unplan(Model& model) {
   if (reserves_) UnreserveRegions(model, target_.domain);
-  if (target_.kind != DomainTarget::Kind::kPaging) return;
+  if (target_.kind != DomainTarget::Kind::kDomain) return;
   for (const DeviceIndex index : moving_) {
     model.Get<Domain>(target_.domain)->DropReferences(model.devices[index].uid, 1);
   }
@@ -170,7 +171,7 @@ LogicalOperation ToDomainOperation::Logical() const {
 
 absl::Status ToDomainOperation::Apply(Backend& backend) {
   if (!switches_hardware_) return absl::OkStatus();
-  ASSIGN_OR_RETURN(answer().transition, backend.Switch(group_, target_));
+  ASSIGN_OR_RETURN(answer().transition, backend.Switch(group_, std::nullopt, target_));
   return absl::OkStatus();
 }
 
@@ -183,7 +184,7 @@ void ToDomainOperation::Commit(Model& model) {
     if (was_attached && old_domain_.has_value()) {
       Domain& old = *model.Get<Domain>(*old_domain_);
       old.DropReferences(device.uid, 1);
-      if (target_.kind != DomainTarget::Kind::kPaging || reserves_) {
+      if (target_.kind != DomainTarget::Kind::kDomain || reserves_) {
         model.Get<Ioas>(old.ioas)->space().Unreserve(device.uid);
       }
     }
@@ -194,7 +195,7 @@ void ToDomainOperation::Commit(Model& model) {
   group.target = target_;
   // Domains show who is attached, and every member of a group shows where the group is.
   if (old_domain_.has_value()) model.Touch(*model.Get<Domain>(*old_domain_));
-  if (target_.kind == DomainTarget::Kind::kPaging && old_domain_ != target_.domain) {
+  if (target_.kind == DomainTarget::Kind::kDomain && old_domain_ != target_.domain) {
     model.Touch(*model.Get<Domain>(target_.domain));
   }
   if (switches_hardware_) {
@@ -274,13 +275,14 @@ absl::Status DetachOperation::Plan(Model& model) {
   last_ = std::none_of(group_.begin(), group_.end(), [&](DeviceIndex index) {
     return index != device_ && model.devices[index].attachment.has_value();
   });
-  if (attached_ && last_) answer().transition = model.backend().PlanSwitch(group_, DomainTarget{});
+  if (attached_ && last_)
+    answer().transition = model.backend().PlanSwitch(group_, std::nullopt, DomainTarget{});
   return absl::OkStatus();
 }
 
 absl::Status DetachOperation::Apply(Backend& backend) {
   if (!last_) return absl::OkStatus();
-  ASSIGN_OR_RETURN(answer().transition, backend.Switch(group_, DomainTarget{}));
+  ASSIGN_OR_RETURN(answer().transition, backend.Switch(group_, std::nullopt, DomainTarget{}));
   return absl::OkStatus();
 }
 

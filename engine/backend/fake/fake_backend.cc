@@ -17,7 +17,7 @@ std::string Where(const DomainTarget& target) {
       return "blocked";
     case DomainTarget::Kind::kIdentity:
       return "identity";
-    case DomainTarget::Kind::kPaging:
+    case DomainTarget::Kind::kDomain:
       break;
   }
   return absl::StrCat("domain ", target.domain);
@@ -62,10 +62,20 @@ std::string FakeBackend::State() const {
                       Hex(m.offset_bytes), " ", static_cast<int>(m.permission), "\n");
     }
   }
-  for (const auto& [uid, ioas] : domains_) absl::StrAppend(&state, "domain ", uid, " ", ioas, "\n");
+  for (const auto& [uid, domain] : domains_) {
+    if (domain.parent == 0) {
+      absl::StrAppend(&state, "domain ", uid, " ", domain.ioas, "\n");
+    } else {
+      absl::StrAppend(&state, "domain ", uid, " nested on ", domain.parent, "\n");
+    }
+  }
   for (const auto& [device, where] : places_) {
     absl::StrAppend(&state, "device ", device, " on ", where, "\n");
   }
+  for (const auto& [key, where] : pasids_) {
+    absl::StrAppend(&state, "device ", key.first, " pasid ", key.second, " on ", where, "\n");
+  }
+  for (const DeviceIndex device : blocked_) absl::StrAppend(&state, "held ", device, "\n");
   return state;
 }
 
@@ -93,6 +103,7 @@ absl::StatusOr<DomainProperties> FakeBackend::PlanDomain(const DomainSpec& spec)
   properties.levels = 4;
   properties.aperture = {0, (uint64_t{1} << 48) - 1};
   properties.page_sizes = 0x1000;
+  properties.nest_parent = spec.nest_parent;
   return properties;
 }
 
@@ -143,24 +154,36 @@ absl::Status FakeBackend::CreateDomain(Uid uid, const DomainSpec& spec,
                                        absl::Span<const BackendMapping> existing) {
   RETURN_IF_ERROR(Ask("CreateDomain"));
   absl::MutexLock lock(&mutex_);
+  if (spec.kind == DomainSpec::Kind::kNested) {
+    Note(absl::StrCat("CreateDomain ", uid, " nested on ", spec.parent),
+         domains_.count(spec.parent) == 1 && existing.empty() &&
+             domains_.try_emplace(uid, Domain{0, spec.parent}).second);
+    return absl::OkStatus();
+  }
   const auto it = ioas_.find(spec.ioas);
   const bool complete = it != ioas_.end() && it->second.areas.size() == existing.size();
   Note(absl::StrCat("CreateDomain ", uid, " over ", spec.ioas),
-       complete && domains_.try_emplace(uid, spec.ioas).second);
+       complete && domains_.try_emplace(uid, Domain{spec.ioas, 0}).second);
   if (it != ioas_.end()) it->second.domains.insert(uid);
   return absl::OkStatus();
+}
+
+bool FakeBackend::Unused(Uid domain) const {
+  const std::string where = absl::StrCat("domain ", domain);
+  bool unused = true;
+  for (const auto& [device, place] : places_) unused = unused && place != where;
+  for (const auto& [key, place] : pasids_) unused = unused && place != where;
+  for (const auto& [uid, other] : domains_) unused = unused && other.parent != domain;
+  return unused;
 }
 
 absl::Status FakeBackend::DestroyDomain(Uid uid) {
   RETURN_IF_ERROR(Ask("DestroyDomain"));
   absl::MutexLock lock(&mutex_);
   const auto it = domains_.find(uid);
-  bool unused = it != domains_.end();
-  for (const auto& [device, where] : places_)
-    unused = unused && where != absl::StrCat("domain ", uid);
-  Note(absl::StrCat("DestroyDomain ", uid), unused);
+  Note(absl::StrCat("DestroyDomain ", uid), it != domains_.end() && Unused(uid));
   if (it == domains_.end()) return absl::OkStatus();
-  ioas_[it->second].domains.erase(uid);
+  if (it->second.parent == 0) ioas_[it->second.ioas].domains.erase(uid);
   domains_.erase(it);
   return absl::OkStatus();
 }
@@ -198,14 +221,50 @@ absl::Status FakeBackend::Unmap(Uid uid, absl::Span<const IovaRange> ranges) {
 }
 
 absl::StatusOr<Transition> FakeBackend::Switch(absl::Span<const DeviceIndex> group,
+                                               std::optional<uint32_t> pasid,
                                                const DomainTarget& target) {
   RETURN_IF_ERROR(Ask("Switch"));
   absl::MutexLock lock(&mutex_);
   const bool known =
-      target.kind != DomainTarget::Kind::kPaging || domains_.count(target.domain) == 1;
-  Note(absl::StrCat("Switch ", group[0], " to ", Where(target)), known);
-  Place(group, Where(target));
+      target.kind != DomainTarget::Kind::kDomain || domains_.count(target.domain) == 1;
+  if (!pasid.has_value()) {
+    Note(absl::StrCat("Switch ", group[0], " to ", Where(target)), known);
+    Place(group, Where(target));
+    return Transition{};
+  }
+  Note(absl::StrCat("Switch ", group[0], " pasid ", *pasid, " to ", Where(target)), known);
+  for (const DeviceIndex device : group) {
+    if (target.kind == DomainTarget::Kind::kBlocked) {
+      pasids_.erase({device, *pasid});
+    } else {
+      pasids_[{device, *pasid}] = Where(target);
+    }
+  }
   return Transition{};
+}
+
+absl::Status FakeBackend::Invalidate(Uid domain,
+                                     absl::Span<const VtdStage1Invalidation> invalidations) {
+  RETURN_IF_ERROR(Ask("Invalidate"));
+  absl::MutexLock lock(&mutex_);
+  const auto it = domains_.find(domain);
+  Note(absl::StrCat("Invalidate ", domain, " ", invalidations.size()),
+       it != domains_.end() && it->second.parent != 0);
+  return absl::OkStatus();
+}
+
+absl::Status FakeBackend::Block(DeviceIndex device) {
+  RETURN_IF_ERROR(Ask("Block"));
+  absl::MutexLock lock(&mutex_);
+  Note(absl::StrCat("Block ", device), blocked_.insert(device).second);
+  return absl::OkStatus();
+}
+
+absl::Status FakeBackend::Unblock(DeviceIndex device) {
+  RETURN_IF_ERROR(Ask("Unblock"));
+  absl::MutexLock lock(&mutex_);
+  Note(absl::StrCat("Unblock ", device), blocked_.erase(device) == 1);
+  return absl::OkStatus();
 }
 
 absl::Status FakeBackend::Claim(absl::Span<const DeviceIndex> group) {

@@ -13,6 +13,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -48,7 +49,8 @@ class FakeBackend : public Backend {
   absl::StatusOr<DomainProperties> PlanDomain(const DomainSpec& spec) const override;
   absl::Status CheckCompatible(DeviceIndex device,
                                const DomainProperties& properties) const override;
-  Transition PlanSwitch(absl::Span<const DeviceIndex>, const DomainTarget&) const override {
+  Transition PlanSwitch(absl::Span<const DeviceIndex>, std::optional<uint32_t>,
+                        const DomainTarget&) const override {
     return {};
   }
   absl::Status CreateMemoryRegion(Uid uid, uint64_t size_bytes,
@@ -62,7 +64,12 @@ class FakeBackend : public Backend {
   absl::Status Map(Uid ioas, absl::Span<const BackendMapping> mappings) override;
   absl::Status Unmap(Uid ioas, absl::Span<const IovaRange> areas) override;
   absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
+                                    std::optional<uint32_t> pasid,
                                     const DomainTarget& target) override;
+  absl::Status Invalidate(Uid domain,
+                          absl::Span<const VtdStage1Invalidation> invalidations) override;
+  absl::Status Block(DeviceIndex device) override;
+  absl::Status Unblock(DeviceIndex device) override;
   absl::Status Claim(absl::Span<const DeviceIndex> group) override;
   absl::StatusOr<Transition> AssignDefault(absl::Span<const DeviceIndex> group,
                                            DefaultDomainType type) override;
@@ -72,12 +79,19 @@ class FakeBackend : public Backend {
     std::map<Iova, BackendMapping> areas;
     std::set<Uid> domains;
   };
+  struct Domain {
+    Uid ioas = 0;    // Of a paging one.
+    Uid parent = 0;  // Of a nested one.
+  };
+  using PasidKey = std::pair<DeviceIndex, uint32_t>;
 
   absl::Status Ask(const std::string& verb) ABSL_LOCKS_EXCLUDED(mutex_);
   // Records the effect; breaches it when `holds` is false.
   void Note(const std::string& line, bool holds) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Place(absl::Span<const DeviceIndex> group, const std::string& where)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // No device, PASID or nested domain refers to the domain.
+  bool Unused(Uid domain) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Topology topology_;
   mutable absl::Mutex mutex_;
@@ -86,8 +100,10 @@ class FakeBackend : public Backend {
   std::vector<std::string> breaches_ ABSL_GUARDED_BY(mutex_);
   std::set<Uid> regions_ ABSL_GUARDED_BY(mutex_);
   std::map<Uid, Ioas> ioas_ ABSL_GUARDED_BY(mutex_);
-  std::map<Uid, Uid> domains_ ABSL_GUARDED_BY(mutex_);                 // Their Ioas.
+  std::map<Uid, Domain> domains_ ABSL_GUARDED_BY(mutex_);
   std::map<DeviceIndex, std::string> places_ ABSL_GUARDED_BY(mutex_);  // What a device is on.
+  std::map<PasidKey, std::string> pasids_ ABSL_GUARDED_BY(mutex_);     // Attached PASIDs.
+  std::set<DeviceIndex> blocked_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Two units, six devices: dev0 plain; dev1 and dev2 in one group; dev3 with a DIRECT region; dev4

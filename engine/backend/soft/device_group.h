@@ -90,7 +90,7 @@ vtd::PasidEntry DeviceGroup<Store>::StaticEntry(DomainTarget::Kind kind) const {
 
 template <typename Store>
 absl::StatusOr<vtd::PasidEntry> DeviceGroup<Store>::Enter(const GroupPlace& target) {
-  if (target.kind == DomainTarget::Kind::kPaging) return target.domain->EnterUnit(&unit_);
+  if (target.kind == DomainTarget::Kind::kDomain) return target.domain->EnterUnit(&unit_);
   if (target.kind == DomainTarget::Kind::kIdentity && !unit_.spec().pass_through) {
     return Error(absl::StatusCode::kUnimplemented, "IDENTITY_UNAVAILABLE",
                  absl::StrCat("iommu ", unit_.spec().id, " cannot pass addresses through"))
@@ -115,7 +115,7 @@ Transition DeviceGroup<Store>::TransitionTo(const vtd::PasidEntry& entry) const 
 template <typename Store>
 Transition DeviceGroup<Store>::PlanSwitchTo(const GroupPlace& target) const {
   absl::MutexLock lock(&mutex_);
-  return TransitionTo(target.kind == DomainTarget::Kind::kPaging
+  return TransitionTo(target.kind == DomainTarget::Kind::kDomain
                           ? target.domain->PreviewEntry(&unit_)
                           : StaticEntry(target.kind));
 }

@@ -54,7 +54,7 @@ class DeviceGroupTest : public testing::Test {
     return *SoftDomain::Create(*vtd::PlanSecondStage({}), 46, PlainStore(), arena_.get());
   }
   static GroupPlace On(const std::shared_ptr<SoftDomain>& domain) {
-    return {DomainTarget::Kind::kPaging, domain, false};
+    return {DomainTarget::Kind::kDomain, domain, false};
   }
   // Makes a domain's address 0 lead to a page that holds `word`.
   void MapPage(SoftDomain* domain, uint64_t word) {
@@ -108,7 +108,7 @@ class DeviceGroupTest : public testing::Test {
 
 TEST_F(DeviceGroupTest, AllMembersGoBackWhenTheHardwareFailsAtAnyOfThem) {
   const GroupPlace identity = {DomainTarget::Kind::kIdentity, nullptr, true};
-  const GroupPlace paging = {DomainTarget::Kind::kPaging, domain_, false};
+  const GroupPlace paging = {DomainTarget::Kind::kDomain, domain_, false};
   for (int member = 1; member <= 3; ++member) {
     for (const GroupPlace& target : {GroupPlace{}, paging}) {
       SCOPED_TRACE(member);
@@ -133,17 +133,17 @@ TEST_F(DeviceGroupTest, ADomainIdThatMayStillBeCachedIsNotReused) {
   const uint16_t taken = vtd::DomainIdOf(domain_->PreviewEntry(unit_.get()));
   stores_ = 0;
   stop_at_store_ = 2;
-  ASSERT_FALSE(group_->SwitchTo({DomainTarget::Kind::kPaging, domain_, false}).ok());
+  ASSERT_FALSE(group_->SwitchTo({DomainTarget::Kind::kDomain, domain_, false}).ok());
   StartQueue();
   const uint16_t next = *unit_->TakeDomainId();
   EXPECT_NE(next, taken);
   unit_->ReturnDomainId(next);
-  ASSERT_TRUE(group_->SwitchTo({DomainTarget::Kind::kPaging, domain_, false}).ok());
+  ASSERT_TRUE(group_->SwitchTo({DomainTarget::Kind::kDomain, domain_, false}).ok());
   EXPECT_EQ(vtd::DomainIdOf(unit_->RequesterEntry(kMembers[0])), next);
 }
 
 TEST_F(DeviceGroupTest, TablesUnlinkedBehindAFailedFlushAreNotReused) {
-  ASSERT_TRUE(group_->SwitchTo({DomainTarget::Kind::kPaging, domain_, false}).ok());
+  ASSERT_TRUE(group_->SwitchTo({DomainTarget::Kind::kDomain, domain_, false}).ok());
   const PhysicalMapping mapping = {0, PhysAddr{0x10'0000}, kPage, Permission::kReadWrite};
   const IovaRange area = mapping.range();
   const uint64_t empty = arena_->pages_in_use();

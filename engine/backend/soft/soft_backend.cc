@@ -20,6 +20,12 @@ absl::Status ObjectExists(absl::string_view kind, Uid uid) {
       .Errno("EEXIST");
 }
 
+absl::Status NotYet(absl::string_view what) {
+  return Error(absl::StatusCode::kUnimplemented, "NOT_SUPPORTED",
+               absl::StrCat("the soft backend has no ", what))
+      .Errno("EOPNOTSUPP");
+}
+
 DefaultDomainType DefaultOf(absl::Span<const DeviceSpec* const> members) {
   for (const DeviceSpec* member : members) {
     // One member that must be translated decides for all: they share the domain.

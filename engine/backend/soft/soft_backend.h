@@ -66,7 +66,7 @@ class SoftBackendT final : public Backend, private Simulation {
   absl::StatusOr<DomainProperties> PlanDomain(const DomainSpec& spec) const override;
   absl::Status CheckCompatible(DeviceIndex device,
                                const DomainProperties& properties) const override;
-  Transition PlanSwitch(absl::Span<const DeviceIndex> group,
+  Transition PlanSwitch(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
                         const DomainTarget& target) const override;
 
   absl::Status CreateMemoryRegion(Uid uid, uint64_t size_bytes,
@@ -80,7 +80,12 @@ class SoftBackendT final : public Backend, private Simulation {
   absl::Status Map(Uid ioas, absl::Span<const BackendMapping> mappings) override;
   absl::Status Unmap(Uid ioas, absl::Span<const IovaRange> areas) override;
   absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
+                                    std::optional<uint32_t> pasid,
                                     const DomainTarget& target) override;
+  absl::Status Invalidate(Uid domain,
+                          absl::Span<const VtdStage1Invalidation> invalidations) override;
+  absl::Status Block(DeviceIndex device) override;
+  absl::Status Unblock(DeviceIndex device) override;
   absl::Status Claim(absl::Span<const DeviceIndex> group) override;
   absl::StatusOr<Transition> AssignDefault(absl::Span<const DeviceIndex> group,
                                            DefaultDomainType type) override;

@@ -22,6 +22,8 @@ namespace soft_internal {
 
 absl::Status NoObject(absl::string_view kind, Uid uid);
 absl::Status ObjectExists(absl::string_view kind, Uid uid);
+// kUnimplemented: what no engine asks for yet.
+absl::Status NotYet(absl::string_view what);
 // What a group takes by default, given its members.
 DefaultDomainType DefaultOf(absl::Span<const DeviceSpec* const> members);
 // kPermissionDenied, UNTRUSTED_DEVICE: identity is never for these.
@@ -85,6 +87,10 @@ absl::Status SoftBackendT<Store>::EnterDefaultDomains() {
 
 template <typename Store>
 absl::StatusOr<DomainProperties> SoftBackendT<Store>::PlanDomain(const DomainSpec& spec) const {
+  if (spec.kind != DomainSpec::Kind::kPaging || spec.nest_parent || spec.dirty_tracking ||
+      spec.pasid) {
+    return soft_internal::NotYet("domain of this kind");
+  }
   return vtd::PlanSecondStage(machine_->unit_of(spec.device).spec());
 }
 
@@ -96,6 +102,7 @@ absl::Status SoftBackendT<Store>::CheckCompatible(DeviceIndex device,
 
 template <typename Store>
 Transition SoftBackendT<Store>::PlanSwitch(absl::Span<const DeviceIndex> group,
+                                           std::optional<uint32_t>,
                                            const DomainTarget& target) const {
   const auto place = FindPlace(target);
   if (!place.ok()) return {false, std::string(place.status().message())};
@@ -138,7 +145,7 @@ absl::StatusOr<std::shared_ptr<SoftIoas>> SoftBackendT<Store>::FindIoas(Uid uid)
 
 template <typename Store>
 absl::StatusOr<GroupPlace> SoftBackendT<Store>::FindPlace(const DomainTarget& target) const {
-  if (target.kind != DomainTarget::Kind::kPaging) return GroupPlace{target.kind, nullptr, false};
+  if (target.kind != DomainTarget::Kind::kDomain) return GroupPlace{target.kind, nullptr, false};
   absl::MutexLock lock(&mutex_);
   const auto it = domains_.find(target.domain);
   if (it == domains_.end()) return soft_internal::NoObject("domain", target.domain);
@@ -217,9 +224,26 @@ absl::Status SoftBackendT<Store>::Unmap(Uid ioas, absl::Span<const IovaRange> ar
 
 template <typename Store>
 absl::StatusOr<Transition> SoftBackendT<Store>::Switch(absl::Span<const DeviceIndex> group,
+                                                       std::optional<uint32_t> pasid,
                                                        const DomainTarget& target) {
+  if (pasid.has_value()) return soft_internal::NotYet("attached PASIDs");
   ASSIGN_OR_RETURN(const GroupPlace place, FindPlace(target));
   return group_of_[group[0]]->SwitchTo(place);
+}
+
+template <typename Store>
+absl::Status SoftBackendT<Store>::Invalidate(Uid, absl::Span<const VtdStage1Invalidation>) {
+  return soft_internal::NotYet("nested domains");
+}
+
+template <typename Store>
+absl::Status SoftBackendT<Store>::Block(DeviceIndex) {
+  return soft_internal::NotYet("devices held back");
+}
+
+template <typename Store>
+absl::Status SoftBackendT<Store>::Unblock(DeviceIndex) {
+  return soft_internal::NotYet("devices held back");
 }
 
 template <typename Store>
@@ -239,7 +263,7 @@ absl::StatusOr<Transition> SoftBackendT<Store>::AssignDefault(absl::Span<const D
   } else {
     const GroupPlace now = found.place();
     if (now.is_default && now.domain != nullptr) return Transition{};
-    place.kind = DomainTarget::Kind::kPaging;
+    place.kind = DomainTarget::Kind::kDomain;
     ASSIGN_OR_RETURN(place.domain, MakeDefaultDomain(found));
   }
   return found.SwitchTo(place);

@@ -45,7 +45,7 @@ class SoftBackendRaceTest : public testing::Test {
     return backend_->Unmap(ioas, {IovaRange{iova, iova + size_bytes - 1}});
   }
   absl::Status Attach(DeviceIndex device, Uid domain) {
-    return backend_->Switch({device}, {DomainTarget::Kind::kPaging, domain}).status();
+    return backend_->Switch({device}, std::nullopt, {DomainTarget::Kind::kDomain, domain}).status();
   }
   std::string Read(DeviceIndex device, Iova iova) {
     std::string bytes(9, '?');
@@ -99,7 +99,7 @@ TEST_F(SoftBackendRaceTest, NothingIsReachableOnceUnmapOrDetachHasAnswered) {
       ASSERT_TRUE(Attach(device, domain).ok());
       ASSERT_EQ(Read(device, 0), "old bytes");
       if (round % 2 == 0) {
-        ASSERT_TRUE(backend_->Switch({device}, {}).ok());
+        ASSERT_TRUE(backend_->Switch({device}, std::nullopt, {}).ok());
         ASSERT_EQ(Read(device, 0), "SPT.2");
       }
       ASSERT_TRUE(Unmap(ioas, 0, size_bytes).ok());

@@ -80,20 +80,20 @@ TEST_F(SoftBackendStoreTest, EveryStoreOfASwitchShowsTheOldOrTheNewDomain) {
     DomainTarget target;
   } kPlaces[] = {{"blocked", {}},
                  {"identity", {DomainTarget::Kind::kIdentity, 0}},
-                 {"A", {DomainTarget::Kind::kPaging, kDomainA}},
-                 {"B", {DomainTarget::Kind::kPaging, kDomainB}},
-                 {"C, less deep", {DomainTarget::Kind::kPaging, kDomainC}}};
+                 {"A", {DomainTarget::Kind::kDomain, kDomainA}},
+                 {"B", {DomainTarget::Kind::kDomain, kDomainB}},
+                 {"C, less deep", {DomainTarget::Kind::kDomain, kDomainC}}};
   const DeviceIndex device = kFarDisk;
   ASSERT_TRUE(backend_->Claim({device}).ok());
   int pairs = 0;
   for (const auto& from : kPlaces) {
     for (const auto& to : kPlaces) {
       SCOPED_TRACE(std::string(from.name) + " to " + to.name);
-      ASSERT_TRUE(backend_->Switch({device}, to.target).ok());
+      ASSERT_TRUE(backend_->Switch({device}, std::nullopt, to.target).ok());
       const View after = Probe(device, iova_);
-      ASSERT_TRUE(backend_->Switch({device}, from.target).ok());
+      ASSERT_TRUE(backend_->Switch({device}, std::nullopt, from.target).ok());
       const std::vector<View> before = ProbeAll(iova_);
-      const Transition planned = backend_->PlanSwitch({device}, to.target);
+      const Transition planned = backend_->PlanSwitch({device}, std::nullopt, to.target);
       stores_ = 0;
       look_ = [&] {
         const std::vector<View> now = ProbeAll(iova_);
@@ -102,7 +102,7 @@ TEST_F(SoftBackendStoreTest, EveryStoreOfASwitchShowsTheOldOrTheNewDomain) {
           EXPECT_TRUE(now[d] == before[d] || (d == device && (now[d] == after || blocked))) << d;
         }
       };
-      const auto done = backend_->Switch({device}, to.target);
+      const auto done = backend_->Switch({device}, std::nullopt, to.target);
       look_ = nullptr;
       ASSERT_TRUE(done.ok());
       EXPECT_EQ(done->hitless, planned.hitless);
@@ -119,16 +119,18 @@ TEST_F(SoftBackendStoreTest, EveryStoreOfASwitchShowsTheOldOrTheNewDomain) {
 }
 
 TEST_F(SoftBackendStoreTest, ADomainThatAFailedSwitchMayHaveLeftIsNotDestroyed) {
-  const DomainTarget to_b = {DomainTarget::Kind::kPaging, kDomainB};
+  const DomainTarget to_b = {DomainTarget::Kind::kDomain, kDomainB};
   ASSERT_TRUE(backend_->Claim({kFarDisk}).ok());
-  ASSERT_TRUE(backend_->Switch({kFarDisk}, {DomainTarget::Kind::kPaging, kDomainA}).ok());
+  ASSERT_TRUE(
+      backend_->Switch({kFarDisk}, std::nullopt, {DomainTarget::Kind::kDomain, kDomainA}).ok());
   hardware::VtdModel& unit = backend_->machine().unit_of(kFarDisk).hardware();
   look_ = [&] { unit.Write32(vtd::kGlobalCommandRegister, vtd::kTranslationEnable); };
-  EXPECT_EQ(backend_->Switch({kFarDisk}, to_b).status().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(backend_->Switch({kFarDisk}, std::nullopt, to_b).status().code(),
+            absl::StatusCode::kInternal);
   look_ = nullptr;
   EXPECT_EQ(backend_->DestroyDomain(kDomainB).code(), absl::StatusCode::kInternal);
   unit.Write32(vtd::kGlobalCommandRegister, vtd::kTranslationEnable | vtd::kQueueEnable);
-  EXPECT_TRUE(backend_->Switch({kFarDisk}, to_b).ok()) << "it is still there";
+  EXPECT_TRUE(backend_->Switch({kFarDisk}, std::nullopt, to_b).ok()) << "it is still there";
   ASSERT_TRUE(backend_->Claim({kFarDisk}).ok());
   EXPECT_TRUE(backend_->DestroyDomain(kDomainB).ok());
   EXPECT_EQ(backend_->DestroyDomain(kDomainB).code(), absl::StatusCode::kNotFound);
@@ -156,7 +158,8 @@ TEST_F(SoftBackendStoreTest, ClaimAndReleaseNeverPassThroughIdentity) {
 TEST_F(SoftBackendStoreTest, EveryStoreOfMapAndUnmapShowsEachPageOldOrNew) {
   const DeviceIndex device = kFarDisk;
   ASSERT_TRUE(backend_->Claim({device}).ok());
-  ASSERT_TRUE(backend_->Switch({device}, {DomainTarget::Kind::kPaging, kDomainA}).ok());
+  ASSERT_TRUE(
+      backend_->Switch({device}, std::nullopt, {DomainTarget::Kind::kDomain, kDomainA}).ok());
   // Shares tables with what is mapped already, crosses into new ones, and has a large leaf.
   const std::vector<BackendMapping> batch = {
       {iova_ + kPage, 3 * kPage, kRegion, 0},

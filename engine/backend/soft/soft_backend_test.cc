@@ -35,7 +35,8 @@ class SoftBackendTest : public testing::Test {
  protected:
   void Claim(DeviceIndex device) { ASSERT_TRUE(backend_->Claim({device}).ok()); }
   void Attach(DeviceIndex device, Uid domain) {
-    const auto done = backend_->Switch({device}, {DomainTarget::Kind::kPaging, domain});
+    const auto done =
+        backend_->Switch({device}, std::nullopt, {DomainTarget::Kind::kDomain, domain});
     ASSERT_TRUE(done.ok()) << done.status();
     EXPECT_TRUE(done->hitless);
   }
@@ -216,7 +217,7 @@ TEST_F(SoftBackendTest, ReachesTheTranslationsThatADeviceKeepsForItself) {
   EXPECT_EQ(Read(kDiskB, 0x1000), "SSS.2");
   ASSERT_TRUE(Map(0x1000, kPage, kPage).ok());
   EXPECT_EQ(Read(kDiskB, 0x1000), "other");
-  ASSERT_TRUE(backend_->Switch({kDiskB}, {DomainTarget::Kind::kBlocked, Uid{}}).ok());
+  ASSERT_TRUE(backend_->Switch({kDiskB}, std::nullopt, {DomainTarget::Kind::kBlocked, Uid{}}).ok());
   EXPECT_EQ(Read(kDiskB, 0x1000), "SPT.2");
   EXPECT_EQ(Read(kDiskB, 0x5000), "SPT.2");
 }
@@ -282,8 +283,9 @@ TEST_F(SoftBackendTest, RefusesDefaultDomainsThatADeviceCanNotHave) {
   const auto backend = Make(plain);
   EXPECT_EQ(backend->AssignDefault({kFarDisk}, DefaultDomainType::kIdentity).status().code(),
             absl::StatusCode::kUnimplemented);
-  EXPECT_EQ(backend->Switch({kFarDisk}, {DomainTarget::Kind::kIdentity, 0}).status().code(),
-            absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(
+      backend->Switch({kFarDisk}, std::nullopt, {DomainTarget::Kind::kIdentity, 0}).status().code(),
+      absl::StatusCode::kUnimplemented);
 }
 
 TEST_F(SoftBackendTest, MembersOfAGroupMoveTogether) {
@@ -293,11 +295,11 @@ TEST_F(SoftBackendTest, MembersOfAGroupMoveTogether) {
   ASSERT_TRUE(backend_->Claim({kFunction0, kFunction1}).ok());
   EXPECT_EQ(Read(kFunction0, 0x1000), "SPT.2");
   EXPECT_EQ(Read(kFunction1, 0x1000), "SPT.2");
-  const DomainTarget target = {DomainTarget::Kind::kPaging, kDomain};
-  ASSERT_TRUE(backend_->Switch({kFunction0, kFunction1}, target).ok());
+  const DomainTarget target = {DomainTarget::Kind::kDomain, kDomain};
+  ASSERT_TRUE(backend_->Switch({kFunction0, kFunction1}, std::nullopt, target).ok());
   EXPECT_EQ(Read(kFunction0, 0x1000), "bytes");
   EXPECT_EQ(Read(kFunction1, 0x1000), "bytes");
-  ASSERT_TRUE(backend_->Switch({kFunction1}, {}).ok());  // One member stands for all.
+  ASSERT_TRUE(backend_->Switch({kFunction1}, std::nullopt, {}).ok());  // One member stands for all.
   EXPECT_EQ(Read(kFunction0, 0x1000), "SPT.2");
   EXPECT_EQ(Read(kFunction1, 0x1000), "SPT.2");
 }
@@ -322,7 +324,7 @@ TEST_F(SoftBackendTest, AllDomainsOfAnIoasMapTheSame) {
     EXPECT_EQ(Read(device, 0x2000), "later");
   }
   // One domain fewer, also used by two units.
-  ASSERT_TRUE(backend_->Switch({kFarDisk}, {}).ok());
+  ASSERT_TRUE(backend_->Switch({kFarDisk}, std::nullopt, {}).ok());
   ASSERT_TRUE(backend_->DestroyDomain(kDomain2).ok());
   Attach(kFarDisk, kDomain);
   ASSERT_TRUE(Unmap(0x2000, kPage).ok());
@@ -424,15 +426,15 @@ TEST_F(SoftBackendTest, RunningOutOfDomainIdsLeavesADeviceWhereItIs) {
   sim_ = backend_->simulation();
   MakeDomain(0);
   ASSERT_TRUE(Map(0x1000, kPage, 0).ok());
-  const DomainTarget target = {DomainTarget::Kind::kPaging, kDomain};
+  const DomainTarget target = {DomainTarget::Kind::kDomain, kDomain};
   const Iova physical = sim_->PhysicalAddress(kRegion, 0)->value;
-  const auto refused = backend_->Switch({DeviceIndex{0}}, target);
+  const auto refused = backend_->Switch({DeviceIndex{0}}, std::nullopt, target);
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(DetailOf(refused.status())->reason, "DOMAIN_IDS_EXHAUSTED");
   EXPECT_EQ(Read(0, physical).size(), 5u);  // Still on IDENTITY.
   EXPECT_NE(Read(0, physical), "SSS.2");
   ASSERT_TRUE(backend_->Claim({DeviceIndex{1}}).ok());
-  ASSERT_TRUE(backend_->Switch({DeviceIndex{0}}, target).ok());
+  ASSERT_TRUE(backend_->Switch({DeviceIndex{0}}, std::nullopt, target).ok());
   EXPECT_EQ(Read(0, 0x1000), std::string(5, '\0'));
   EXPECT_EQ(backend_->AssignDefault({DeviceIndex{1}}, DefaultDomainType::kDma).status().code(),
             absl::StatusCode::kResourceExhausted);
@@ -452,11 +454,11 @@ TEST_F(SoftBackendTest, AReusedDomainIdNeverShowsItsLastOwnersMemory) {
   for (int round = 0; round < 500; ++round) {
     Attach(kDiskA, kDomain);
     ASSERT_EQ(Read(kDiskA, 0x1000), "alpha");
-    ASSERT_TRUE(backend_->Switch({kDiskA}, {}).ok());
+    ASSERT_TRUE(backend_->Switch({kDiskA}, std::nullopt, {}).ok());
     Attach(kDiskB, kDomain2);  // Takes the id just given back.
     ASSERT_EQ(Read(kDiskB, 0x1000), "gamma");
     ASSERT_EQ(Read(kDiskA, 0x1000), "SPT.2");
-    ASSERT_TRUE(backend_->Switch({kDiskB}, {}).ok());
+    ASSERT_TRUE(backend_->Switch({kDiskB}, std::nullopt, {}).ok());
   }
 }
 
@@ -466,7 +468,7 @@ TEST_F(SoftBackendTest, SharedDomainsKeepTheirIdUntilTheLastGroupLeaves) {
   Store(kRegion, 0, "alpha");
   Claim(kDiskA), Claim(kDiskB);
   Attach(kDiskA, kDomain), Attach(kDiskB, kDomain);
-  ASSERT_TRUE(backend_->Switch({kDiskA}, {}).ok());
+  ASSERT_TRUE(backend_->Switch({kDiskA}, std::nullopt, {}).ok());
   EXPECT_EQ(Read(kDiskB, 0x1000), "alpha");
   ASSERT_TRUE(Unmap(0x1000, kPage).ok());
   EXPECT_EQ(Read(kDiskB, 0x1000), "SSS.2");
@@ -487,17 +489,18 @@ TEST_F(SoftBackendTest, PlansTheDomainThatTheUnitCanWalk) {
 
 TEST_F(SoftBackendTest, PlansHitlessSwitchesWithoutMovingAnything) {
   MakeDomain();
-  const DomainTarget paging = {DomainTarget::Kind::kPaging, kDomain};
+  const DomainTarget paging = {DomainTarget::Kind::kDomain, kDomain};
   const DomainTarget identity = {DomainTarget::Kind::kIdentity, 0};
   for (const DomainTarget& target : {paging, identity, DomainTarget{}}) {
-    EXPECT_TRUE(backend_->PlanSwitch({kHostNic}, target).hitless);
+    EXPECT_TRUE(backend_->PlanSwitch({kHostNic}, std::nullopt, target).hitless);
   }
   const Iova physical = sim_->PhysicalAddress(kRegion, 0)->value;
   EXPECT_EQ(Read(kHostNic, physical).size(), 5u);
   EXPECT_NE(Read(kHostNic, physical), "SPT.2");
-  const DomainTarget missing = {DomainTarget::Kind::kPaging, 99};
-  EXPECT_FALSE(backend_->PlanSwitch({kHostNic}, missing).hitless);
-  EXPECT_EQ(backend_->Switch({kHostNic}, missing).status().code(), absl::StatusCode::kNotFound);
+  const DomainTarget missing = {DomainTarget::Kind::kDomain, 99};
+  EXPECT_FALSE(backend_->PlanSwitch({kHostNic}, std::nullopt, missing).hitless);
+  EXPECT_EQ(backend_->Switch({kHostNic}, std::nullopt, missing).status().code(),
+            absl::StatusCode::kNotFound);
 }
 
 TEST_F(SoftBackendTest, TheHostMapsIntoItsDmaDomain) {
