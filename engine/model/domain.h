@@ -1,4 +1,5 @@
-// engine/model/domain.h -- A PAGING domain over an Ioas (iommufd: HWPT_PAGING).
+// engine/model/domain.h -- A PAGING domain over an Ioas, or a NESTED one over a nest parent
+// (iommufd: HWPT_PAGING, HWPT_NESTED).
 #ifndef VIOMMU_ENGINE_MODEL_DOMAIN_H_
 #define VIOMMU_ENGINE_MODEL_DOMAIN_H_
 
@@ -10,21 +11,27 @@
 
 namespace viommu {
 
-// Refers to its Ioas; referred to by each attached device. The static domains are no objects.
+// Refers to its Ioas, or to its nest parent; referred to by each attached device (once for the RID
+// and once for each PASID) and by the NESTED domains on it. The static domains are no objects.
 class Domain : public Object {
  public:
   static constexpr ObjectKind kKind = ObjectKind::kDomain;
 
-  Domain(std::string owner, std::string id, Uid uid, Uid ioas, DeviceIndex device,
+  // `ioas` of a NESTED domain is its nest parent's.
+  Domain(std::string owner, std::string id, Uid uid, const DomainSpec& spec, Uid ioas,
          DomainProperties properties)
       : Object(kKind, std::move(owner), std::move(id), uid),
+        spec(spec),
         ioas(ioas),
-        device(device),
+        device(spec.device),
         properties(std::move(properties)) {}
+
+  bool nested() const { return spec.kind == DomainSpec::Kind::kNested; }
 
   Usage Holds() const override { return Usage(Resource::kDomains, 1); }
 
-  const Uid ioas;
+  const DomainSpec spec;
+  const Uid ioas;            // Whose mappings it shows, directly or below a guest's first stage.
   const DeviceIndex device;  // Fixed its format; it need not be attached.
   const DomainProperties properties;
 };

@@ -61,11 +61,11 @@ absl::Status CreateDomainOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(ioas_, model.Find<Ioas>(context(), ioas_ref_));
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
   RETURN_IF_ERROR(CheckClaimed(model, *device, ioas_->owner()));
-  ASSIGN_OR_RETURN(const DomainProperties properties,
-                   model.backend().PlanDomain({ioas_->uid(), device->index}));
+  const DomainSpec spec{ioas_->uid(), device->index};
+  ASSIGN_OR_RETURN(const DomainProperties properties, model.backend().PlanDomain(spec));
   ASSIGN_OR_RETURN(domain_, model.Reserve(std::make_unique<Domain>(
                                 ioas_->owner(), model.IdOrGenerated(id_, ObjectKind::kDomain),
-                                model.objects.NextUid(), ioas_->uid(), device->index, properties)));
+                                model.objects.NextUid(), spec, ioas_->uid(), properties)));
   absl::Status reserved = ReserveSpace(properties, domain_->uid());
   if (!reserved.ok()) {
     model.Discard(*domain_);
@@ -90,7 +90,7 @@ LogicalOperation CreateDomainOperation::Logical() const {
 }
 
 absl::Status CreateDomainOperation::Apply(Backend& backend) {
-  return backend.CreateDomain(domain_->uid(), {ioas_->uid(), domain_->device}, existing_);
+  return backend.CreateDomain(domain_->uid(), domain_->spec, existing_);
 }
 
 void CreateDomainOperation::Commit(Model& model) {
