@@ -207,9 +207,17 @@ struct MapBatch {
   std::vector<MapEntry> entries;
 };
 
+// What a batch takes in the tables of one domain.
+struct DomainLeaves {
+  std::string domain;             // Resource name.
+  std::vector<LeafCount> leaves;  // Descending by size.
+};
+
 struct MapAnswer {
   std::vector<Iova> iovas;  // One an entry, in order.
   uint64_t mapping_revision = 0;
+  // Of a dry run: for each domain of the Ioas that has tables for its mappings.
+  std::vector<DomainLeaves> planned_leaves;
 };
 
 struct UnmapEntry {

@@ -47,6 +47,15 @@ template <typename Response>
 void DescribeAnswer(const MapAnswer& answer, Response* response) {
   response->mutable_iovas()->Add(answer.iovas.begin(), answer.iovas.end());
   response->set_mapping_revision(answer.mapping_revision);
+  for (const DomainLeaves& planned : answer.planned_leaves) {
+    v1::DomainLeaves* const out = response->add_planned_leaves();
+    out->set_domain(planned.domain);
+    for (const LeafCount& leaf : planned.leaves) {
+      v1::LeafCount* const count = out->add_leaves();
+      count->set_page_size_bytes(leaf.page_size_bytes);
+      count->set_count(leaf.count);
+    }
+  }
 }
 
 }  // namespace

@@ -24,6 +24,20 @@ absl::Status CheckUnmap(const Invocation& call) {
   return absl::OkStatus();
 }
 
+// ", as 3 x 2M + 1 x 4K in domains/d" of a dry run; else nothing.
+template <typename Response>
+std::string Leaves(const Response& response) {
+  std::string text;
+  for (const v1::DomainLeaves& planned : response.planned_leaves()) {
+    const std::string sizes =
+        absl::StrJoin(planned.leaves(), " + ", [](std::string* out, const v1::LeafCount& leaf) {
+          absl::StrAppend(out, leaf.count(), " x ", FormatSize(leaf.page_size_bytes()));
+        });
+    absl::StrAppend(&text, ", as ", sizes, " in ", planned.domain());
+  }
+  return text;
+}
+
 }  // namespace
 
 absl::Status Map(Invocation& call) {
@@ -38,8 +52,9 @@ absl::Status Map(Invocation& call) {
   const auto done = call.Call(&v1::IoasService::Stub::Map, request);
   if (!done.ok()) return done.status();
   const uint64_t iova = done->iovas_size() == 0 ? entry.iova() : done->iovas(0);
-  call.Did(*done, request.name(), "mapped",
-           absl::StrCat(FormatSize(entry.length()), " at ", Place(iova, entry.length())));
+  call.Did(
+      *done, request.name(), "mapped",
+      absl::StrCat(FormatSize(entry.length()), " at ", Place(iova, entry.length()), Leaves(*done)));
   return absl::OkStatus();
 }
 
@@ -75,7 +90,8 @@ absl::Status Copy(Invocation& call) {
   const uint64_t iova = done->iovas_size() == 0 ? request.iova() : done->iovas(0);
   call.Did(*done, request.name(), "mapped",
            absl::StrCat(FormatSize(request.length()), " at ", Place(iova, request.length()), " as ",
-                        request.source(), " has it at ", FormatAddress(request.source_iova())));
+                        request.source(), " has it at ", FormatAddress(request.source_iova()),
+                        Leaves(*done)));
   return absl::OkStatus();
 }
 

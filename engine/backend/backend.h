@@ -86,6 +86,12 @@ struct DomainProperties {
   bool nest_parent = false;
 };
 
+// Leaves of one size in a domain's tables.
+struct LeafCount {
+  uint64_t page_size_bytes = 0;
+  uint64_t count = 0;
+};
+
 // What the requests of a device group, or those with one PASID, can be put on.
 struct DomainTarget {
   enum class Kind { kBlocked, kIdentity, kDomain };
@@ -196,6 +202,11 @@ class Backend {
   // Pure. What Switch would report.
   virtual Transition PlanSwitch(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
                                 const DomainTarget& target) const = 0;
+
+  // Pure. The leaves that a mapping takes in the tables of a domain with these properties,
+  // descending by size; empty where the backend can not tell.
+  virtual std::vector<LeafCount> PlanLeaves(const DomainProperties& properties,
+                                            const BackendMapping& mapping) const = 0;
 
   // Memory that may be mapped, zero-filled; `numa_node` is a preference.
   // kResourceExhausted: no physical range for it.

@@ -1,7 +1,9 @@
 #include "engine/operations/mapping_operations.h"
 
 #include <algorithm>
+#include <functional>
 
+#include "absl/container/btree_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
@@ -147,7 +149,24 @@ absl::Status AddAreasOperation::PlanAll(Model& model, Ioas& ioas,
   answer().iovas.resize(areas_.size());
   for (size_t i = 0; i < areas_.size(); ++i) answer().iovas[i] = areas_[i].iova;
   answer().mapping_revision = ioas.mapping_revision;
+  if (context().validate_only) PlanLeaves(model);
   return absl::OkStatus();
+}
+
+void AddAreasOperation::PlanLeaves(const Model& model) {
+  answer().planned_leaves.clear();
+  for (const Uid uid : ioas_->domains) {
+    const Domain& domain = *model.Get<Domain>(uid);
+    absl::btree_map<uint64_t, uint64_t, std::greater<>> counts;
+    for (const BackendMapping& area : areas_) {
+      for (const LeafCount& leaf : model.backend().PlanLeaves(domain.properties, area)) {
+        counts[leaf.page_size_bytes] += leaf.count;
+      }
+    }
+    DomainLeaves planned{domain.NameFor(context().principal), {}};
+    for (const auto& [size, count] : counts) planned.leaves.push_back({size, count});
+    answer().planned_leaves.push_back(std::move(planned));
+  }
 }
 
 void AddAreasOperation::HoldRegions(absl::Span<const Ioas::Addition> additions) {

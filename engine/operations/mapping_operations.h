@@ -37,6 +37,7 @@ class AddAreasOperation : public AnsweringOperation<MapAnswer> {
   };
 
   void HoldRegions(absl::Span<const Ioas::Addition> additions);
+  void PlanLeaves(const Model& model);
 
   Ioas* ioas_ = nullptr;               // Stays, as its lane is held.
   std::vector<BackendMapping> areas_;  // As the backend wants them: there may be thousands.

@@ -72,6 +72,10 @@ class FaultyBackend : public Backend {
                         const DomainTarget& target) const override {
     return real_.PlanSwitch(group, pasid, target);
   }
+  std::vector<LeafCount> PlanLeaves(const DomainProperties& properties,
+                                    const BackendMapping& mapping) const override {
+    return real_.PlanLeaves(properties, mapping);
+  }
 
   absl::Status CreateMemoryRegion(Uid uid, uint64_t size_bytes,
                                   std::optional<int32_t> numa_node) override {

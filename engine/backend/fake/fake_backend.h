@@ -53,6 +53,11 @@ class FakeBackend : public Backend {
                         const DomainTarget&) const override {
     return {};
   }
+  // Single pages: it has no tables.
+  std::vector<LeafCount> PlanLeaves(const DomainProperties&,
+                                    const BackendMapping& mapping) const override {
+    return {{0x1000, mapping.size_bytes / 0x1000}};
+  }
   absl::Status CreateMemoryRegion(Uid uid, uint64_t size_bytes,
                                   std::optional<int32_t> numa_node) override;
   absl::Status DestroyMemoryRegion(Uid uid) override;

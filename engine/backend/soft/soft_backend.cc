@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/backend/soft/soft_backend_inl.h"
 #include "engine/base/errors.h"
+#include "engine/pagetable/leaf_count.h"
 
 namespace viommu {
 
@@ -24,6 +25,17 @@ absl::Status NotYet(absl::string_view what) {
   return Error(absl::StatusCode::kUnimplemented, "NOT_SUPPORTED",
                absl::StrCat("the soft backend has no ", what))
       .Errno("EOPNOTSUPP");
+}
+
+std::vector<LeafCount> LeavesOf(const DomainProperties& properties, const BackendMapping& mapping,
+                                PhysAddr to) {
+  const LeafCounts counts =
+      CountLeaves(properties.page_sizes, mapping.iova, to, mapping.size_bytes);
+  std::vector<LeafCount> leaves;
+  for (size_t shift = counts.size(); shift-- > 0;) {
+    if (counts[shift] > 0) leaves.push_back({uint64_t{1} << shift, counts[shift]});
+  }
+  return leaves;
 }
 
 DefaultDomainType DefaultOf(absl::Span<const DeviceSpec* const> members) {

@@ -69,6 +69,9 @@ class SoftBackendT final : public Backend, private Simulation {
   Transition PlanSwitch(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
                         const DomainTarget& target) const override;
 
+  std::vector<LeafCount> PlanLeaves(const DomainProperties& properties,
+                                    const BackendMapping& mapping) const override;
+
   absl::Status CreateMemoryRegion(Uid uid, uint64_t size_bytes,
                                   std::optional<int32_t> numa_node) override;
   absl::Status DestroyMemoryRegion(Uid uid) override;

@@ -24,6 +24,8 @@ absl::Status NoObject(absl::string_view kind, Uid uid);
 absl::Status ObjectExists(absl::string_view kind, Uid uid);
 // kUnimplemented: what no engine asks for yet.
 absl::Status NotYet(absl::string_view what);
+std::vector<LeafCount> LeavesOf(const DomainProperties& properties, const BackendMapping& mapping,
+                                PhysAddr to);
 // What a group takes by default, given its members.
 DefaultDomainType DefaultOf(absl::Span<const DeviceSpec* const> members);
 // kPermissionDenied, UNTRUSTED_DEVICE: identity is never for these.
@@ -107,6 +109,15 @@ Transition SoftBackendT<Store>::PlanSwitch(absl::Span<const DeviceIndex> group,
   const auto place = FindPlace(target);
   if (!place.ok()) return {false, std::string(place.status().message())};
   return group_of_[group[0]]->PlanSwitchTo(*place);
+}
+
+template <typename Store>
+std::vector<LeafCount> SoftBackendT<Store>::PlanLeaves(const DomainProperties& properties,
+                                                       const BackendMapping& mapping) const {
+  const auto to =
+      machine_->memory().Locate(mapping.region, mapping.offset_bytes, mapping.size_bytes);
+  if (!to.ok()) return {};
+  return soft_internal::LeavesOf(properties, mapping, *to);
 }
 
 // Objects.

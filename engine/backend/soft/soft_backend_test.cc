@@ -84,6 +84,21 @@ class SoftBackendTest : public testing::Test {
   Simulation* sim_ = backend_->simulation();
 };
 
+TEST_F(SoftBackendTest, TellsTheLeavesOfAMappingBeforeItIsMade) {
+  MakeDomain();
+  const DomainProperties properties = *backend_->PlanDomain({kIoas, kDiskA});
+  // Regions lie where leaves of every size can map them.
+  const auto leaves = backend_->PlanLeaves(
+      properties, {0x200000, 0x201000, kRegion, 0x200000, Permission::kReadWrite});
+  ASSERT_EQ(leaves.size(), 2u);
+  EXPECT_EQ(leaves[0].page_size_bytes, 0x200000u);
+  EXPECT_EQ(leaves[0].count, 1u);
+  EXPECT_EQ(leaves[1].page_size_bytes, 0x1000u);
+  EXPECT_EQ(leaves[1].count, 1u);
+  EXPECT_TRUE(
+      backend_->PlanLeaves(properties, {0, 0x1000, Uid{999}, 0, Permission::kRead}).empty());
+}
+
 TEST_F(SoftBackendTest, DmaReachesTheBytesOfMappedMemory) {
   MakeDomain();
   Claim(kDiskA);
