@@ -130,7 +130,8 @@ TEST_F(DeviceGroupTest, AllMembersGoBackWhenTheHardwareFailsAtAnyOfThem) {
 
 TEST_F(DeviceGroupTest, ADomainIdThatMayStillBeCachedIsNotReused) {
   ASSERT_TRUE(group_->SwitchTo({DomainTarget::Kind::kIdentity, nullptr, false}).ok());
-  const uint16_t taken = vtd::DomainIdOf(domain_->PreviewEntry(unit_.get()));
+  const uint16_t taken = *unit_->TakeDomainId();
+  unit_->ReturnDomainId(taken);
   stores_ = 0;
   stop_at_store_ = 2;
   ASSERT_FALSE(group_->SwitchTo({DomainTarget::Kind::kDomain, domain_, false}).ok());

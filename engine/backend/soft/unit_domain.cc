@@ -96,7 +96,8 @@ vtd::PasidEntry UnitDomain::PreviewEntry(const VtdUnit* unit) const {
   for (const UnitUse& use : units_) {
     if (use.unit == unit) return EntryFor(*unit, use.domain_id);
   }
-  return EntryFor(*unit, vtd::kFirstPagingDomainId);
+  // No entry of another domain has that id, as none has the one to come.
+  return EntryFor(*unit, vtd::kUnusedDomainId);
 }
 
 }  // namespace viommu
