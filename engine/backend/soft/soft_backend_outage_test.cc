@@ -52,7 +52,12 @@ TEST_F(OutageTest, AFailedSwitchGoesBackAtEveryStoreOfEveryPair) {
               EXPECT_TRUE(status.ok());
               break;
             }
-            // The store that makes a table of the directory reachable needs no flush.
+            if (from.target.kind == DomainTarget::Kind::kBlocked) {
+              ASSERT_TRUE(status.ok()) << "what was blocked is not cached";
+              EXPECT_EQ(ReadCold(device, pasid), to.reads);
+              StartEmptyQueue(device);
+              continue;
+            }
             ASSERT_EQ(status.code(), kInternal);
             EXPECT_EQ(ReadCold(device, pasid), from.reads);
             StartEmptyQueue(device);
@@ -67,7 +72,7 @@ TEST_F(OutageTest, AFailedSwitchGoesBackAtEveryStoreOfEveryPair) {
       ASSERT_TRUE(Switch(device, pasid, {}).ok());
     }
   }
-  EXPECT_GT(failures, 4 * 72);
+  EXPECT_GT(failures, 4 * 64);
 }
 
 // Both members of a group, the first one moved already.
@@ -89,8 +94,8 @@ TEST_F(OutageTest, AllMembersOfAGroupGoBackWithTheirPasid) {
 }
 
 TEST_F(OutageTest, AnUnmapBelowAGuestFailsWhileAnyUnitDoesNotAnswer) {
-  const uint64_t pages = backend_->Stats().table_pages;
   Claim(kDiskB), Claim(kFarDisk);
+  const uint64_t pages = backend_->Stats().table_pages;
   for (const DeviceIndex dead : {kDiskB, kFarDisk}) {
     for (const DeviceIndex device : {kDiskB, kFarDisk}) {
       ASSERT_TRUE(Switch(device, kPasid, On(kNestedA)).ok());
@@ -114,7 +119,7 @@ TEST_F(OutageTest, AnUnmapBelowAGuestFailsWhileAnyUnitDoesNotAnswer) {
       ASSERT_TRUE(Switch(device, kPasid, {}).ok());
     }
   }
-  EXPECT_EQ(backend_->Stats().table_pages + 2 * 4, pages) << "two default domains";
+  EXPECT_EQ(backend_->Stats().table_pages, pages);
 }
 
 TEST_F(OutageTest, AnUnmapOfAFirstStageIsMadeGoodFor) {

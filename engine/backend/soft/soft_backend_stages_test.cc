@@ -227,6 +227,15 @@ TEST_F(StagesTest, PasidTablesGoWithTheirLastPasid) {
     EXPECT_EQ(backend_->Stats().table_pages, pages);
   }
   EXPECT_EQ(Read(kDiskA, kRid), "101");
+  // The hardware may remember where it found an entry: its table goes behind a flush of its own.
+  for (const uint32_t pasid : {100u, 101u}) {
+    ASSERT_TRUE(Switch(kDiskA, pasid, On(kParentA)).ok());
+  }
+  for (const uint64_t flushes : {1u, 2u}) {
+    const uint64_t before = Invalidations("pasid_cache");
+    ASSERT_TRUE(Switch(kDiskA, 99 + flushes, {}).ok());
+    EXPECT_EQ(Invalidations("pasid_cache"), before + flushes);
+  }
 }
 
 TEST_F(StagesTest, RefusesAPasidThatAMemberCanNotIssueAndLeavesNothing) {
