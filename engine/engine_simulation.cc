@@ -99,7 +99,7 @@ absl::StatusOr<std::vector<TableEntryDump>> Engine::DumpTables(const CallContext
     }
     index = device->index;
   }
-  return simulation->DumpTables(index, iova);
+  return simulation->DumpTables(index, std::nullopt, iova);
 }
 
 }  // namespace viommu

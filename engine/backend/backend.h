@@ -12,6 +12,7 @@
 #define VIOMMU_ENGINE_BACKEND_BACKEND_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -84,6 +85,10 @@ struct DomainProperties {
   bool read_only = true;   // A mapping that can be read only.
   bool write_only = true;  // A mapping that can be written only.
   bool nest_parent = false;
+  // Of a kNested domain, for CheckCompatible: the guest's stage and what it rests on. Null for any
+  // other.
+  std::shared_ptr<const DomainProperties> parent = nullptr;
+  VtdStage1 stage1 = {};
 };
 
 // Leaves of one size in a domain's tables.
@@ -118,6 +123,8 @@ struct Transition {
 struct VtdHardware {
   uint64_t capability = 0;           // CAP_REG as software sees it.
   uint64_t extended_capability = 0;  // ECAP_REG.
+  // Bit 0: nest parents refuse mappings that can only be read (erratum 772415).
+  uint32_t flags = 0;
 };
 
 // One hardware invalidation queue.
@@ -178,8 +185,10 @@ class Simulation {
   virtual absl::Status HostMap(DeviceIndex device, const BackendMapping& mapping) = 0;
   virtual absl::Status HostUnmap(DeviceIndex device, IovaRange range) = 0;
 
-  // The entries that a request of `device` at `iova` meets now, in memory, caches not consulted.
-  virtual std::vector<TableEntryDump> DumpTables(DeviceIndex device, Iova iova) = 0;
+  // The entries that a request of `device` with this PASID, or (none) without, meets at `iova` now,
+  // in memory, caches not consulted.
+  virtual std::vector<TableEntryDump> DumpTables(DeviceIndex device, std::optional<uint32_t> pasid,
+                                                 Iova iova) = 0;
 };
 
 class Backend {
@@ -194,7 +203,9 @@ class Backend {
   virtual std::vector<QueueState> Queues() const = 0;
 
   // Pure. What a domain made so would be.
-  // kFailedPrecondition: the device's unit has no table format for it.
+  // kFailedPrecondition: the device's unit has no table format for it; INCOMPATIBLE_DOMAIN: it can
+  //   not walk the guest's stage, or not the nest parent.
+  // kUnimplemented: NESTING_UNAVAILABLE or DIRTY_TRACKING_UNAVAILABLE, the unit does not have it.
   virtual absl::StatusOr<DomainProperties> PlanDomain(const DomainSpec& spec) const = 0;
   // Pure. kFailedPrecondition, reason INCOMPATIBLE_DOMAIN: `device` can not use such a domain.
   virtual absl::Status CheckCompatible(DeviceIndex device,
@@ -232,8 +243,9 @@ class Backend {
   virtual absl::Status Unmap(Uid ioas, absl::Span<const IovaRange> areas) = 0;
 
   // Puts what all members of a group send with `pasid`, or (none) without PASID, on `target`, all
-  // or none (R2). A PASID on kBlocked is one that is not attached. kResourceExhausted: no hardware
-  // domain id left, or no table memory.
+  // or none (R2). A PASID on kBlocked is one that is not attached.
+  // kResourceExhausted: no hardware domain id left, or no table memory.
+  // kOutOfRange, PASID_OUT_OF_RANGE: a member can not issue that PASID.
   virtual absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
                                             std::optional<uint32_t> pasid,
                                             const DomainTarget& target) = 0;
@@ -246,6 +258,8 @@ class Backend {
   // Blocks every request of one device, whatever its group is on, until Unblock; the group may be
   // switched meanwhile, and Unblock puts the device where its group is then (reset, quarantine,
   // unplug). Neither nests.
+  // kInternal: the device is blocked all the same, but caches may still hold what it had; a second
+  //   Block tries again to flush them.
   virtual absl::Status Block(DeviceIndex device) = 0;
   // kResourceExhausted, kInternal: the device stays blocked.
   virtual absl::Status Unblock(DeviceIndex device) = 0;

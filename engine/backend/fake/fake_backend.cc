@@ -103,7 +103,18 @@ absl::StatusOr<DomainProperties> FakeBackend::PlanDomain(const DomainSpec& spec)
   properties.levels = 4;
   properties.aperture = {0, (uint64_t{1} << 48) - 1};
   properties.page_sizes = 0x1000;
+  if (spec.dirty_tracking) {
+    return Error(absl::StatusCode::kUnimplemented, "DIRTY_TRACKING_UNAVAILABLE",
+                 "the fake backend has no dirty tracking")
+        .Errno("EOPNOTSUPP");
+  }
   properties.nest_parent = spec.nest_parent;
+  properties.read_only = !spec.nest_parent;  // As VT-d.
+  if (spec.kind == DomainSpec::Kind::kNested) {
+    properties.levels = spec.stage1.address_width_bits == 57 ? 5 : 4;
+    properties.aperture = {0, (uint64_t{1} << (spec.stage1.address_width_bits - 1)) - 1};
+    properties.stage1 = spec.stage1;
+  }
   return properties;
 }
 

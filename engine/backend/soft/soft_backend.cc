@@ -21,10 +21,16 @@ absl::Status ObjectExists(absl::string_view kind, Uid uid) {
       .Errno("EEXIST");
 }
 
-absl::Status NotYet(absl::string_view what) {
-  return Error(absl::StatusCode::kUnimplemented, "NOT_SUPPORTED",
-               absl::StrCat("the soft backend has no ", what))
-      .Errno("EOPNOTSUPP");
+absl::Status WrongDomain(absl::string_view reason, Uid uid, absl::string_view what) {
+  return Error(absl::StatusCode::kFailedPrecondition, reason,
+               absl::StrCat("domain ", uid, " ", what))
+      .Errno("EINVAL");
+}
+
+absl::Status DomainInUse(Uid uid) {
+  return Error(absl::StatusCode::kFailedPrecondition, "BACKEND_OBJECT_IN_USE",
+               absl::StrCat("other domains are nested on domain ", uid))
+      .Errno("EBUSY");
 }
 
 std::vector<LeafCount> LeavesOf(const DomainProperties& properties, const BackendMapping& mapping,

@@ -121,7 +121,7 @@ TEST_F(SoftBackendTest, DmaReachesTheBytesOfMappedMemory) {
     EXPECT_EQ(Read(kDiskA, c.iova + c.size_bytes - 5), "hello");
     EXPECT_FALSE(Write(kDiskA, c.iova, "there").fault.has_value());
     EXPECT_EQ(Load(kRegion, c.offset_bytes), "there");
-    const auto dump = sim_->DumpTables(kDiskA, c.iova);
+    const auto dump = sim_->DumpTables(kDiskA, std::nullopt, c.iova);
     EXPECT_NE(dump.back().decoded.find(c.leaf), std::string::npos) << dump.back().decoded;
   }
 }
@@ -238,7 +238,9 @@ TEST_F(SoftBackendTest, ReachesTheTranslationsThatADeviceKeepsForItself) {
 }
 
 TEST_F(SoftBackendTest, LetsOnlyTrustedDevicesTranslateForThemselves) {
-  const auto context = [&](DeviceIndex device) { return sim_->DumpTables(device, 0)[1].decoded; };
+  const auto context = [&](DeviceIndex device) {
+    return sim_->DumpTables(device, std::nullopt, 0)[1].decoded;
+  };
   EXPECT_NE(context(kDiskB).find("device TLB"), std::string::npos);
   EXPECT_EQ(context(kThunder).find("device TLB"), std::string::npos);
   EXPECT_EQ(context(kDiskA).find("device TLB"), std::string::npos);
@@ -411,7 +413,7 @@ TEST_F(SoftBackendTest, ARunOutArenaLeavesEverythingAsItWasAtEverySize) {
     }
     const bool mapped = step([&] { return backend_->Map(kIoas, batch); });
     for (const DeviceIndex device : {kDiskA, kFarDisk}) {
-      const bool attached = sim_->DumpTables(device, 0).size() > 4;
+      const bool attached = sim_->DumpTables(device, std::nullopt, 0).size() > 4;
       for (const BackendMapping& m : batch) {
         const std::string read = Read(device, m.iova);
         EXPECT_EQ(read, !attached ? "SPT.2" : mapped ? std::string(5, '\0') : "SSS.2");
@@ -540,17 +542,18 @@ TEST_F(SoftBackendTest, TheHostMapsIntoItsDmaDomain) {
 TEST_F(SoftBackendTest, DumpsThePathOfARequest) {
   MakeDomain();
   Claim(kDiskA);
-  EXPECT_EQ(sim_->DumpTables(kDiskA, 0).back().decoded, "not present");
+  EXPECT_EQ(sim_->DumpTables(kDiskA, std::nullopt, 0).back().decoded, "not present");
   Attach(kDiskA, kDomain);
   ASSERT_TRUE(Map(0x1000, kPage, 0).ok());
   std::string tables;
-  for (const TableEntryDump& entry : sim_->DumpTables(kDiskA, 0x1000)) tables += entry.table + "\n";
+  for (const TableEntryDump& entry : sim_->DumpTables(kDiskA, std::nullopt, 0x1000))
+    tables += entry.table + "\n";
   EXPECT_EQ(tables,
             "root\ncontext\npasid-directory\npasid\nsecond-stage level 4\nsecond-stage level 3\n"
             "second-stage level 2\nsecond-stage level 1\n");
-  const auto leaf = sim_->DumpTables(kDiskA, 0x1000).back();
+  const auto leaf = sim_->DumpTables(kDiskA, std::nullopt, 0x1000).back();
   EXPECT_EQ(leaf.words[0] & ~uint64_t{0x803}, sim_->PhysicalAddress(kRegion, 0)->value);
-  EXPECT_EQ(sim_->DumpTables(kHostNic, 0).back().decoded,
+  EXPECT_EQ(sim_->DumpTables(kHostNic, std::nullopt, 0).back().decoded,
             "present, pass-through, 4 levels, domain id 1, walks snoop");
 }
 

@@ -1,9 +1,6 @@
 #include "engine/backend/soft/soft_domain.h"
 
-#include <algorithm>
-#include <string>
-
-#include "absl/strings/str_cat.h"
+#include <utility>
 
 namespace viommu {
 namespace {
@@ -25,8 +22,8 @@ struct TablesLeft {
 
 }  // namespace
 
-absl::StatusOr<VtdSecondStage> SoftDomain::FormatOf(const DomainProperties& properties,
-                                                    int host_address_bits) {
+absl::StatusOr<VtdSecondStage> SoftDomain::SecondStageOf(const DomainProperties& properties,
+                                                         int host_address_bits) {
   VtdSecondStage::Options options;
   options.levels = properties.levels;
   options.page_sizes = properties.page_sizes;
@@ -35,18 +32,28 @@ absl::StatusOr<VtdSecondStage> SoftDomain::FormatOf(const DomainProperties& prop
   return VtdSecondStage::Create(options);
 }
 
+absl::StatusOr<X86FirstStage> SoftDomain::FirstStageOf(const DomainProperties& properties,
+                                                       int host_address_bits) {
+  X86FirstStage::Options options;
+  options.levels = properties.levels;
+  options.page_sizes = properties.page_sizes;
+  options.host_address_bits = host_address_bits;
+  return X86FirstStage::Create(options);
+}
+
 SoftDomain::SoftDomain(const DomainProperties& properties, PageTable table, TableArena* arena)
-    : properties_(properties), arena_(*arena), table_(std::move(table)) {}
+    : properties_(properties), root_(table.root()), arena_(*arena), table_(std::move(table)) {}
 
 SoftDomain::~SoftDomain() {
+  const absl::Status flushed = FlushAbandoned();
   absl::MutexLock lock(&mutex_);
-  if (FlushAbandonedLocked().ok()) {
+  if (flushed.ok()) {
     // Set aside by a failed flush; no unit uses the domain's id any more.
     arena_.Free(&unlinked_);
     return;
   }
   const auto left = std::make_shared<TablesLeft>(std::move(table_), std::move(unlinked_), &arena_);
-  for (const UnitUse& use : abandoned_) use.unit->KeepUntilFlushed(left);
+  for (const UnitUse& use : TakeAbandoned()) use.unit->KeepUntilFlushed(left);
 }
 
 absl::Status SoftDomain::Map(absl::Span<const PhysicalMapping> mappings) {
@@ -75,87 +82,56 @@ absl::Status SoftDomain::UnmapLocked(absl::Span<const IovaRange> ranges) {
   }
   const IovaRange everything = table_.aperture();
   if (flush_failed_) ranges = absl::MakeConstSpan(&everything, 1);
-  absl::Status result;
-  for (const UnitUse& use : units_) {
-    // Every unit is flushed, also behind one that fails.
-    result.Update(use.unit->Flush(use.domain_id, ranges, unlinked_.empty()));
-  }
-  result.Update(FlushAbandonedLocked());
+  absl::Status result = FlushLocked(ranges, unlinked_.empty());
   flush_failed_ = !result.ok();
   if (result.ok()) arena_.Free(&unlinked_);
   return result;
 }
 
-vtd::PasidEntry SoftDomain::EntryFor(uint16_t domain_id) const {
-  vtd::SecondStageFields fields;
-  fields.root = table_.root();
-  fields.levels = properties_.levels;
-  fields.domain_id = domain_id;
-  fields.page_walk_snoop = true;  // ECAP.SMPWC: every modelled unit has it.
-  return vtd::MakeSecondStageEntry(fields);
-}
-
-absl::StatusOr<vtd::PasidEntry> SoftDomain::EnterUnit(VtdUnit* unit) {
-  absl::MutexLock lock(&mutex_);
-  for (UnitUse& use : units_) {
-    if (use.unit != unit) continue;
-    ++use.groups;
-    return EntryFor(use.domain_id);
-  }
-  ASSIGN_OR_RETURN(const uint16_t domain_id, unit->TakeDomainId());
-  units_.push_back({unit, domain_id, 1});
-  return EntryFor(domain_id);
-}
-
-std::optional<uint16_t> SoftDomain::DropGroup(VtdUnit* unit) {
-  const auto it = std::find_if(units_.begin(), units_.end(),
-                               [&](const UnitUse& use) { return use.unit == unit; });
-  if (it == units_.end() || --it->groups > 0) return std::nullopt;
-  const uint16_t domain_id = it->domain_id;
-  units_.erase(it);
-  return domain_id;
-}
-
-void SoftDomain::LeaveUnit(VtdUnit* unit) {
-  absl::MutexLock lock(&mutex_);
-  const std::optional<uint16_t> domain_id = DropGroup(unit);
-  if (domain_id.has_value()) unit->ReturnDomainId(*domain_id);
-}
-
-void SoftDomain::AbandonUnit(VtdUnit* unit) {
-  absl::MutexLock lock(&mutex_);
-  const std::optional<uint16_t> domain_id = DropGroup(unit);
-  if (domain_id.has_value()) abandoned_.push_back({unit, *domain_id, 0});
-}
-
-absl::Status SoftDomain::FlushAbandoned() {
-  absl::MutexLock lock(&mutex_);
-  return FlushAbandonedLocked();
-}
-
-absl::Status SoftDomain::FlushAbandonedLocked() {
+absl::Status SoftDomain::FlushLocked(absl::Span<const IovaRange> ranges, bool leaves_only) {
   absl::Status result;
-  std::vector<UnitUse> left;
-  for (const UnitUse& use : abandoned_) {
-    // What else the unit may hold, as the entry itself, is what it owes: it comes first.
-    const absl::Status status = use.unit->FlushDomain(use.domain_id);
-    result.Update(status);
-    if (status.ok()) {
-      use.unit->ReturnDomainId(use.domain_id);
-    } else {
-      left.push_back(use);
-    }
-  }
-  abandoned_ = std::move(left);
+  // Before our own uses, because a child that goes meanwhile hands over what it owes.
+  for (Child* child : children_) result.Update(child->FlushParentChange());
+  const bool first_stage = properties_.format == vtd::kFirstStageFormat;
+  result.Update(FlushUses([&](const UnitUse& use) {
+    return first_stage ? use.unit->FlushFirstStage(use.domain_id, use.pasids(), ranges, leaves_only)
+                       : use.unit->Flush(use.domain_id, ranges, leaves_only);
+  }));
   return result;
 }
 
-vtd::PasidEntry SoftDomain::PreviewEntry(const VtdUnit* unit) const {
+void SoftDomain::AddChild(Child* child) {
   absl::MutexLock lock(&mutex_);
-  for (const UnitUse& use : units_) {
-    if (use.unit == unit) return EntryFor(use.domain_id);
+  children_.insert(child);
+}
+
+void SoftDomain::RemoveChild(Child* child) {
+  absl::MutexLock lock(&mutex_);
+  children_.erase(child);
+}
+
+bool SoftDomain::HasChildren() const {
+  absl::MutexLock lock(&mutex_);
+  return !children_.empty();
+}
+
+vtd::PasidEntry SoftDomain::EntryFor(const VtdUnit& unit, uint16_t domain_id) const {
+  if (properties_.format == vtd::kFirstStageFormat) {
+    vtd::FirstStageFields fields;
+    fields.root = root_;
+    fields.levels = properties_.levels;
+    fields.domain_id = domain_id;
+    fields.page_walk_snoop = true;  // ECAP.SMPWC: every modelled unit has it.
+    fields.force_snoop = properties_.enforces_cache_coherency;
+    fields.unit_levels = vtd::DeepestLevels(unit.spec());
+    return vtd::MakeFirstStageEntry(fields);
   }
-  return EntryFor(vtd::kFirstPagingDomainId);
+  vtd::SecondStageFields fields;
+  fields.root = root_;
+  fields.levels = properties_.levels;
+  fields.domain_id = domain_id;
+  fields.page_walk_snoop = true;  // ECAP.SMPWC, as above.
+  return vtd::MakeSecondStageEntry(fields);
 }
 
 }  // namespace viommu
