@@ -52,8 +52,10 @@ std::string Sizes(const Bytes& sizes) {
       sizes, ",", [](std::string* out, uint64_t size) { absl::StrAppend(out, FormatSize(size)); });
 }
 
-std::string DefaultDomains(const v1::Iommu& iommu) {
-  return absl::StrJoin(iommu.default_domain_types(), ",", [](std::string* out, int type) {
+// Of an IOMMU or of a device.
+template <typename Object>
+std::string DefaultDomains(const Object& object) {
+  return absl::StrJoin(object.default_domain_types(), ",", [](std::string* out, int type) {
     absl::StrAppend(out, Word(static_cast<v1::DefaultDomainType>(type)));
   });
 }
@@ -191,6 +193,7 @@ Table FieldsOf(const v1::Device& device) {
       .Add("attached", YesNo(device.attached()))
       .Add("default domain", Word(device.default_domain()))
       .Add("default fallback", device.default_domain_fallback())
+      .Add("default domains", DefaultDomains(device))
       .Add("health", Word(device.health()))
       .Add("health reason", device.health_reason())
       .Take();

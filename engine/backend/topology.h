@@ -53,6 +53,7 @@ struct IommuSpec {
   int domain_id_bits = 16;            // CAP.ND: 4, 6, 8, ... 16.
   int pasid_bits = 20;                // ECAP.PSS + 1: width of PASIDs, 1..20.
   bool device_tlb = true;             // ECAP.DT: answers devices with ATS, and reaches their TLBs.
+  bool deferred_flush = true;         // Default domains behind it may be DMA_FQ.
   // The hardware side of these is there; they are off until domains can be made of it, since what a
   // unit shows must work from end to end.
   bool first_stage = false;           // ECAP.FLTS: walks x86-64 tables.
@@ -110,8 +111,7 @@ struct TopologyProblem {
 // per unit and within segment, bus, slot and function limits; numbers lie in the ranges above;
 // members of a group share one unit; a unit walks tables of some depth, a MGAW above 48 bits needs
 // levels_5, and what belongs to a first stage needs first_stage; reserved regions are not empty;
-// IDENTITY by default needs allow_identity, a unit with pass-through and a trusted device, and
-// kDmaFq is not available yet.
+// IDENTITY by default needs allow_identity, a unit with pass-through and a trusted device.
 std::vector<TopologyProblem> Validate(const Topology& topology);
 
 }  // namespace viommu

@@ -62,12 +62,19 @@ class SoftDomain {
   const DomainProperties& properties() const { return properties_; }
 
   // Maps all or nothing.
-  // As PageTable::Map, for the mapping at fault.
+  // As PageTable::Map, for the mapping at fault. kInternal: a flush failed that had to come first.
   absl::Status Map(absl::Span<const PhysicalMapping> mappings) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Removes what lies in the ranges. When it answers OK no unit caches any of it (R4).
   // kInternal: it is removed, but a flush failed, or one does that AbandonUnit left to be done.
   absl::Status Unmap(absl::Span<const IovaRange> ranges) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // As Unmap, but flushes nothing: units may go on using what they cache of the range until
+  // FlushAll, so it is not mapped again before. Tables that it unlinks are set aside.
+  void UnmapDeferred(const IovaRange& range) ABSL_LOCKS_EXCLUDED(mutex_);
+  // When it answers OK no unit caches anything that was unmapped before.
+  // kInternal: a flush failed.
+  absl::Status FlushAll() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // One more device group behind `unit` is about to use the domain: answers the entry for it.
   // kResourceExhausted: the unit has no domain id left.
@@ -97,6 +104,10 @@ class SoftDomain {
 
   absl::Status UnmapLocked(absl::Span<const IovaRange> ranges)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Where a unit may still be led by a pointer to a table that a deferred unmap of `range` unlinked:
+  // what is mapped there is not found before a flush.
+  IovaRange ShadowOf(const IovaRange& range) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  absl::Status FlushAllLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status FlushAbandonedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   vtd::PasidEntry EntryFor(uint16_t domain_id) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   // Drops one group; the domain id if it was the unit's last one.
@@ -110,6 +121,8 @@ class SoftDomain {
   PageList unlinked_ ABSL_GUARDED_BY(mutex_);  // Tables that a cache may still lead to.
   bool flush_failed_ ABSL_GUARDED_BY(mutex_) =
       false;  // What an earlier unmap removed may be cached.
+  bool flush_due_ ABSL_GUARDED_BY(mutex_) = false;  // There were deferred unmaps.
+  std::vector<IovaRange> shadows_ ABSL_GUARDED_BY(mutex_);  // Of those.
   std::vector<UnitUse> units_ ABSL_GUARDED_BY(mutex_);
   std::vector<UnitUse> abandoned_ ABSL_GUARDED_BY(mutex_);  // Not flushed since.
 };
