@@ -303,6 +303,8 @@ Table FieldsOf(const v1::Host& host) {
       .Add("batches in flight", absl::StrCat(limits.max_in_flight_batches()))
       .Add("allowed ranges", absl::StrCat(limits.max_allowed_ranges()))
       .Add("remembered requests", absl::StrCat(limits.remembered_requests()))
+      .Add("flush queue entries", absl::StrCat(host.flush_queue().ring_entries()))
+      .Add("flush queue time-out", absl::StrCat(host.flush_queue().timeout_ms(), " ms"))
       .Take();
 }
 
