@@ -43,7 +43,9 @@ class EngineFlushQueueTest : public ::testing::Test {
 
   absl::Status Set(DefaultDomainType type) {
     const auto device = engine_->SetDefaultDomain(operator_, "dev5", type);
-    if (device.ok()) EXPECT_EQ(device->default_domain, type);
+    if (device.ok()) {
+      EXPECT_EQ(device->default_domain, type);
+    }
     return device.status();
   }
   Iova Map(uint64_t pages = 1) {
