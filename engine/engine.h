@@ -228,7 +228,8 @@ class Engine {
   absl::Status WriteMemory(const CallContext&, const ObjectRef& region, uint64_t offset_bytes,
                            absl::Span<const char> data);
   // The host's DMA API for a device that the host has: maps for the device, answers the IOVA.
-  // kFailedPrecondition DEVICE_CLAIMED; operators only.
+  // kFailedPrecondition DEVICE_CLAIMED; operators only. kInternal: a deferred flush that had to come
+  // first failed.
   absl::StatusOr<Iova> HostMap(const CallContext&, const std::string& device,
                                const ObjectRef& region, uint64_t offset_bytes,
                                uint64_t length_bytes, Permission);

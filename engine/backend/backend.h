@@ -169,6 +169,7 @@ class Simulation {
 
   // Maps into, unmaps from the DMA default domain of a group, given one of its members. The IOVA
   // is the engine's choice. kFailedPrecondition: the group is not on a DMA default domain.
+  // kInternal: a flush failed; of HostMap, one of deferred unmaps that had to come first.
   virtual absl::Status HostMap(DeviceIndex device, const BackendMapping& mapping) = 0;
   virtual absl::Status HostUnmap(DeviceIndex device, IovaRange range) = 0;
   // As HostUnmap, but leaves caches alone: what they hold of the range, and the tables that nothing
