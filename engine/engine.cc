@@ -50,14 +50,13 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(Options options, Backend*
   auto core = std::make_unique<Core>(std::move(options), backend, journal, env);
   core->boot_id = absl::StrFormat("%016x%016x", env->Random(), env->Random());
   for (Group& group : core->model.groups) {
-    group.default_domain =
-        InitialDefaultDomain(core->model, group, &group.default_domain_fallback);
+    group.default_domain = InitialDefaultDomain(core->model, group, &group.default_domain_fallback);
     RETURN_IF_ERROR(SetUpHostSpace(core->model, *backend, group));
     RETURN_IF_ERROR(backend->AssignDefault(group.members, group.default_domain).status());
   }
   if (backend->simulation() != nullptr) {
-    ASSIGN_OR_RETURN(core->flusher, HostFlusher::Start(&core->model, &core->pipeline.mutex(),
-                                                       backend, env));
+    ASSIGN_OR_RETURN(core->flusher,
+                     HostFlusher::Start(&core->model, &core->pipeline.mutex(), backend, env));
   }
   return std::unique_ptr<Engine>(new Engine(std::move(core)));
 }

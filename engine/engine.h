@@ -25,9 +25,8 @@
 //   3. The journal's own: Append is called under 2 and never blocks on storage.
 //   4. Completion::mutex_: the journal's answer to one operation.
 //   5. The backend's own, for its pure calls (const, and PhysicalAddress), which plans may make.
-// RequestTable::mutex_ is taken alone. The flusher (host_flusher.h) has no lock of its own: it waits
-// with 2, and flushes without it.
-// No engine lock is held while the backend changes something.
+// RequestTable::mutex_ is taken alone. The flusher (host_flusher.h) has no lock of its own: it
+// waits with 2, and flushes without it. No engine lock is held while the backend changes something.
 #ifndef VIOMMU_ENGINE_ENGINE_H_
 #define VIOMMU_ENGINE_ENGINE_H_
 
@@ -228,14 +227,15 @@ class Engine {
   absl::Status WriteMemory(const CallContext&, const ObjectRef& region, uint64_t offset_bytes,
                            absl::Span<const char> data);
   // The host's DMA API for a device that the host has: maps for the device, answers the IOVA.
-  // kFailedPrecondition DEVICE_CLAIMED; operators only. kInternal: a deferred flush that had to come
-  // first failed.
+  // kFailedPrecondition DEVICE_CLAIMED; operators only. kInternal: a deferred flush that had to
+  // come first failed.
   absl::StatusOr<Iova> HostMap(const CallContext&, const std::string& device,
                                const ObjectRef& region, uint64_t offset_bytes,
                                uint64_t length_bytes, Permission);
   // In a kDmaFq domain the device may go on using the range until the flush queue is flushed; until
   // then neither its addresses nor its memory are used again.
-  // kNotFound IOVA_NOT_COVERED: not exactly a range that HostMap answered. kInternal: a flush failed.
+  // kNotFound IOVA_NOT_COVERED: not exactly a range that HostMap answered. kInternal: a flush
+  // failed.
   absl::Status HostUnmap(const CallContext&, const std::string& device, Iova iova,
                          uint64_t length_bytes);
   absl::StatusOr<DeviceView> SetDeviceHealth(const CallContext&, const std::string& device,

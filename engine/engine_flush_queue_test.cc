@@ -233,14 +233,12 @@ TEST_F(EngineFlushQueueTest, AChangeBackToDmaThatCanNotFlushChangesNothing) {
 
 TEST_F(EngineFlushQueueTest, AChangeToIdentityNeedsNoLiveMappingsAndFlushes) {
   const Iova iova = Map();
-  EXPECT_EQ(Described(Set(DefaultDomainType::kIdentity)),
-            "FAILED_PRECONDITION HOST_MAPPINGS");
+  EXPECT_EQ(Described(Set(DefaultDomainType::kIdentity)), "FAILED_PRECONDITION HOST_MAPPINGS");
   ASSERT_TRUE(Unmap(iova).ok());
   EXPECT_TRUE(Set(DefaultDomainType::kIdentity).ok());
   EXPECT_EQ(Waiting(), 0u);
   const Iova passed_through = Map();
-  EXPECT_EQ(Described(Set(DefaultDomainType::kDmaFq)),
-            "FAILED_PRECONDITION HOST_MAPPINGS");
+  EXPECT_EQ(Described(Set(DefaultDomainType::kDmaFq)), "FAILED_PRECONDITION HOST_MAPPINGS");
   ASSERT_TRUE(Unmap(passed_through).ok());
   EXPECT_EQ(Waiting(), 0u) << "nothing of it is cached";
   EXPECT_TRUE(Set(DefaultDomainType::kDmaFq).ok());

@@ -124,9 +124,12 @@ EngineStats::FlushQueues FlushQueueStats(const Model& model) {
 
 HostView Engine::GetHost() {
   absl::MutexLock lock(&core_->pipeline.mutex());
-  return {core_->options.version, std::string(core_->backend->name()),
-          core_->boot_id,         core_->model.revision,
-          core_->start_time,      core_->options.owner_limits,
+  return {core_->options.version,
+          std::string(core_->backend->name()),
+          core_->boot_id,
+          core_->model.revision,
+          core_->start_time,
+          core_->options.owner_limits,
           core_->options.flush_queue};
 }
 

@@ -52,8 +52,8 @@ struct OwnerLimits {
   uint64_t max_streams = 64;
 };
 
-// When translations that the host has unmapped in a DMA_FQ default domain are flushed: when the ring
-// is full, or when one has waited for as long as it may.
+// When translations that the host has unmapped in a DMA_FQ default domain are flushed: when the
+// ring is full, or when one has waited for as long as it may.
 struct FlushQueueOptions {
   uint32_t ring_entries = 256;  // 2 and more; one of them stays free.
   absl::Duration timeout = absl::Milliseconds(10);
@@ -297,10 +297,10 @@ struct EngineStats {
   std::vector<std::pair<std::string, uint64_t>> limit_refusals;
   // Of the flush queues of all groups.
   struct FlushQueues {
-    uint64_t waiting = 0;  // Ranges that wait.
-    uint64_t deepest = 0;  // Of them in the fullest queue.
+    uint64_t waiting = 0;                                   // Ranges that wait.
+    uint64_t deepest = 0;                                   // Of them in the fullest queue.
     std::vector<std::pair<std::string, uint64_t>> flushes;  // By cause; every cause is listed.
-    uint64_t failures = 0;  // Flushes that failed.
+    uint64_t failures = 0;                                  // Flushes that failed.
   };
   FlushQueues flush_queues;
   BackendStats backend;

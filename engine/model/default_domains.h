@@ -1,8 +1,8 @@
 // engine/model/default_domains.h -- Which default domain a device group gets while the host has it.
 //
 // The members of a group share one domain, so that the most careful of them decides: an untrusted
-// member forces DMA (strict), IDENTITY needs every member to allow it (R1), and DMA_FQ is for groups
-// whose members all ask for it (iommufd-semantics.md section 15).
+// member forces DMA (strict), IDENTITY needs every member to allow it (R1), and DMA_FQ is for
+// groups whose members all ask for it (iommufd-semantics.md section 15).
 #ifndef VIOMMU_ENGINE_MODEL_DEFAULT_DOMAINS_H_
 #define VIOMMU_ENGINE_MODEL_DEFAULT_DOMAINS_H_
 

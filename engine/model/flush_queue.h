@@ -1,9 +1,9 @@
-// engine/model/flush_queue.h -- What the host has unmapped in a DMA_FQ default domain and caches may
-// still hold: when it is flushed, and when its addresses may be used again.
+// engine/model/flush_queue.h -- What the host has unmapped in a DMA_FQ default domain and caches
+// may still hold: when it is flushed, and when its addresses may be used again.
 //
 // Every range waits for a flush of the whole domain that began after the range was queued and has
-// completed (iommufd-semantics.md section 21; reliability case 1). Flushes are numbered in the order
-// in which they begin; several may be under way, and a failed one lets nothing go.
+// completed (iommufd-semantics.md section 21; reliability case 1). Flushes are numbered in the
+// order in which they begin; several may be under way, and a failed one lets nothing go.
 #ifndef VIOMMU_ENGINE_MODEL_FLUSH_QUEUE_H_
 #define VIOMMU_ENGINE_MODEL_FLUSH_QUEUE_H_
 
@@ -51,7 +51,8 @@ class FlushQueue {
   // A range that was unmapped, its entries cleared; the queue is not full.
   void Push(const PlacedArea& area, absl::Time now);
 
-  // A flush is about to begin; answers its number. Nothing else changes: it may as well be forgotten.
+  // A flush is about to begin; answers its number. Nothing else changes: it may as well be
+  // forgotten.
   uint64_t Begin() { return ++begun_; }
   // The flush has completed: answers the ranges that may be used again, oldest first.
   std::vector<PlacedArea> Complete(uint64_t flush, Cause cause);
@@ -69,10 +70,10 @@ class FlushQueue {
   };
 
   FlushQueueOptions options_;
-  std::deque<Entry> waiting_;          // `begun` ascends.
-  absl::flat_hash_set<Iova> held_;     // The first addresses of those.
-  uint64_t begun_ = 0;                 // Number of the flush that began last.
-  uint64_t completed_ = 0;             // The highest number of a flush that has completed.
+  std::deque<Entry> waiting_;       // `begun` ascends.
+  absl::flat_hash_set<Iova> held_;  // The first addresses of those.
+  uint64_t begun_ = 0;              // Number of the flush that began last.
+  uint64_t completed_ = 0;          // The highest number of a flush that has completed.
   absl::Time deadline_ = absl::InfiniteFuture();
   std::array<uint64_t, std::size(kCauses)> flushes_{};
   uint64_t failures_ = 0;

@@ -2,8 +2,8 @@
 // (simulation).
 //
 // HostMap and HostUnmap stand for the host's DMA API: the engine chooses the IOVA in the group's
-// DMA default domain; under IDENTITY the IOVA is the physical address. Under DMA_FQ what is unmapped
-// waits in the group's flush queue with its place and its memory. They are not journalled
+// DMA default domain; under IDENTITY the IOVA is the physical address. Under DMA_FQ what is
+// unmapped waits in the group's flush queue with its place and its memory. They are not journalled
 // state: the host's mappings die with the host. What is mapped is charged to the host's own account
 // (Ledger::host), whichever operator asked. Errors: those of Engine::HostMap, HostUnmap,
 // SetDeviceHealth.

@@ -68,10 +68,10 @@ class DirectRegionTest : public ::testing::Test {
 };
 
 TEST_F(DirectRegionTest, IsReachedAtEveryStoreOfAHitlessChange) {
-  constexpr DefaultDomainType kWay[] = {
-      DefaultDomainType::kIdentity, DefaultDomainType::kDma,      DefaultDomainType::kIdentity,
-      DefaultDomainType::kDmaFq,    DefaultDomainType::kIdentity, DefaultDomainType::kDma,
-      DefaultDomainType::kDmaFq,    DefaultDomainType::kDma};
+  constexpr DefaultDomainType kWay[] = {DefaultDomainType::kIdentity, DefaultDomainType::kDma,
+                                        DefaultDomainType::kIdentity, DefaultDomainType::kDmaFq,
+                                        DefaultDomainType::kIdentity, DefaultDomainType::kDma,
+                                        DefaultDomainType::kDmaFq,    DefaultDomainType::kDma};
   ASSERT_TRUE(IsReached());
   int switches = 0;
   for (const DefaultDomainType type : kWay) {

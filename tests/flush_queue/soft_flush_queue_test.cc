@@ -72,9 +72,8 @@ class SoftFlushQueueTest : public ::testing::Test {
   // The page that the device reads at an IOVA; kFault: none.
   uint64_t Read(Iova iova) {
     uint64_t page = 0;
-    const auto done =
-        engine_->Dma(operator_, kDevice, iova, false,
-                     absl::MakeSpan(reinterpret_cast<char*>(&page), sizeof(page)));
+    const auto done = engine_->Dma(operator_, kDevice, iova, false,
+                                   absl::MakeSpan(reinterpret_cast<char*>(&page), sizeof(page)));
     EXPECT_TRUE(done.ok()) << done.status();
     return done.ok() && !done->fault.has_value() ? page : kFault;
   }

@@ -64,7 +64,7 @@ class FakeHostBackend : public FakeBackend, private Simulation {
   // The one that stands for the members of a device's group.
   DeviceIndex LeaderOf(DeviceIndex device) const;
 
-  mutable absl::Mutex host_mutex_;  // Taken alone.
+  mutable absl::Mutex host_mutex_;                                  // Taken alone.
   std::map<DeviceIndex, Host> hosts_ ABSL_GUARDED_BY(host_mutex_);  // By leader.
 };
 

@@ -104,8 +104,8 @@ class SoftDomain {
 
   absl::Status UnmapLocked(absl::Span<const IovaRange> ranges)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Where a unit may still be led by a pointer to a table that a deferred unmap of `range` unlinked:
-  // what is mapped there is not found before a flush.
+  // Where a unit may still be led by a pointer to a table that a deferred unmap of `range`
+  // unlinked: what is mapped there is not found before a flush.
   IovaRange ShadowOf(const IovaRange& range) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   absl::Status FlushAllLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status FlushAbandonedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -120,7 +120,7 @@ class SoftDomain {
   PageTable table_ ABSL_GUARDED_BY(mutex_);
   PageList unlinked_ ABSL_GUARDED_BY(mutex_);  // Tables that a cache may still lead to.
   bool flush_failed_ ABSL_GUARDED_BY(mutex_) =
-      false;  // What an earlier unmap removed may be cached.
+      false;                                        // What an earlier unmap removed may be cached.
   bool flush_due_ ABSL_GUARDED_BY(mutex_) = false;  // There were deferred unmaps.
   std::vector<IovaRange> shadows_ ABSL_GUARDED_BY(mutex_);  // Of those.
   std::vector<UnitUse> units_ ABSL_GUARDED_BY(mutex_);
