@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/core.h"
+#include "engine/model/default_domains.h"
 #include "engine/model/views.h"
 #include "engine/operations/attach_operations.h"
 #include "engine/operations/claim_operations.h"
@@ -14,17 +15,6 @@ namespace viommu {
 namespace {
 
 constexpr uint64_t kPageBytes = 4096;
-
-// IDENTITY opens all memory to every member of a group: each must ask for it and be allowed it
-// (R1).
-DefaultDomainType AskedDefault(const Model& model, const Group& group) {
-  for (const DeviceIndex index : group.members) {
-    const DeviceSpec& spec = model.devices[index].spec;
-    if (spec.default_domain != DefaultDomainType::kIdentity) return spec.default_domain;
-    if (!spec.allow_identity && !spec.untrusted) return DefaultDomainType::kDma;
-  }
-  return DefaultDomainType::kIdentity;
-}
 
 // The host's DMA API allocates whole pages, clear of what the devices of the group reserve.
 absl::Status SetUpHostSpace(const Model& model, const Backend& backend, Group& group) {
@@ -60,11 +50,13 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(Options options, Backend*
   auto core = std::make_unique<Core>(std::move(options), backend, journal, env);
   core->boot_id = absl::StrFormat("%016x%016x", env->Random(), env->Random());
   for (Group& group : core->model.groups) {
-    const DefaultDomainType asked = AskedDefault(core->model, group);
-    group.default_domain =
-        DefaultDomainFor(core->model, group, asked, &group.default_domain_fallback);
+    group.default_domain = InitialDefaultDomain(core->model, group, &group.default_domain_fallback);
     RETURN_IF_ERROR(SetUpHostSpace(core->model, *backend, group));
     RETURN_IF_ERROR(backend->AssignDefault(group.members, group.default_domain).status());
+  }
+  if (backend->simulation() != nullptr) {
+    ASSIGN_OR_RETURN(core->flusher,
+                     HostFlusher::Start(&core->model, &core->pipeline.mutex(), backend, env));
   }
   return std::unique_ptr<Engine>(new Engine(std::move(core)));
 }

@@ -25,8 +25,8 @@
 //   3. The journal's own: Append is called under 2 and never blocks on storage.
 //   4. Completion::mutex_: the journal's answer to one operation.
 //   5. The backend's own, for its pure calls (const, and PhysicalAddress), which plans may make.
-// RequestTable::mutex_ is taken alone.
-// No engine lock is held while the backend changes something.
+// RequestTable::mutex_ is taken alone. The flusher (host_flusher.h) has no lock of its own: it
+// waits with 2, and flushes without it. No engine lock is held while the backend changes something.
 #ifndef VIOMMU_ENGINE_ENGINE_H_
 #define VIOMMU_ENGINE_ENGINE_H_
 
@@ -80,10 +80,11 @@ class Engine {
   struct Options {
     std::string version;
     OwnerLimits owner_limits = {};
+    FlushQueueOptions flush_queue = {};
   };
 
   // `backend`, `journal` and `env` must outlive the engine. Puts every group on its default domain.
-  // Whatever the backend answers when that fails.
+  // Whatever the backend answers when that fails; kResourceExhausted TOO_MANY_THREADS.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(Options options, Backend* backend,
                                                         Journal* journal, Env* env);
   ~Engine();
@@ -207,9 +208,11 @@ class Engine {
   absl::StatusOr<std::vector<ReservedRegionView>> ListReservedRegions(const CallContext&,
                                                                       const std::string& device);
   absl::StatusOr<VtdHardware> GetHardwareInfo(const CallContext&, const std::string& device);
-  // Operators only, for a group that the host has. An untrusted device gets kDma and the answer
-  // says why. kPermissionDenied NOT_OPERATOR, IDENTITY_NOT_ALLOWED; kUnimplemented kDmaFq;
-  // kFailedPrecondition DEVICE_CLAIMED, HOST_MAPPINGS
+  // Operators only, for a group that the host has. What it can not have, and all for an untrusted
+  // device, becomes kDma and the answer says why. Between kDma and kDmaFq the change is live: the
+  // domain and what the host maps stay; kDma begins with a flush.
+  // kPermissionDenied NOT_OPERATOR, IDENTITY_NOT_ALLOWED; kInternal: the flush failed;
+  // kFailedPrecondition DEVICE_CLAIMED; HOST_MAPPINGS: from or to kIdentity
   absl::StatusOr<DeviceView> SetDefaultDomain(const CallContext&, const std::string& device,
                                               DefaultDomainType type);
 
@@ -224,11 +227,15 @@ class Engine {
   absl::Status WriteMemory(const CallContext&, const ObjectRef& region, uint64_t offset_bytes,
                            absl::Span<const char> data);
   // The host's DMA API for a device that the host has: maps for the device, answers the IOVA.
-  // kFailedPrecondition DEVICE_CLAIMED; operators only.
+  // kFailedPrecondition DEVICE_CLAIMED; operators only. kInternal: a deferred flush that had to
+  // come first failed.
   absl::StatusOr<Iova> HostMap(const CallContext&, const std::string& device,
                                const ObjectRef& region, uint64_t offset_bytes,
                                uint64_t length_bytes, Permission);
-  // kNotFound IOVA_NOT_COVERED: not exactly a range that HostMap answered.
+  // In a kDmaFq domain the device may go on using the range until the flush queue is flushed; until
+  // then neither its addresses nor its memory are used again.
+  // kNotFound IOVA_NOT_COVERED: not exactly a range that HostMap answered. kInternal: a flush
+  // failed.
   absl::Status HostUnmap(const CallContext&, const std::string& device, Iova iova,
                          uint64_t length_bytes);
   absl::StatusOr<DeviceView> SetDeviceHealth(const CallContext&, const std::string& device,

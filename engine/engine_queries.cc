@@ -91,13 +91,46 @@ absl::Status IommuNotFound(const std::string& id) {
       .Resource(name);
 }
 
+absl::string_view CauseName(FlushQueue::Cause cause) {
+  switch (cause) {
+    case FlushQueue::Cause::kFull:
+      return "full";
+    case FlushQueue::Cause::kTimer:
+      return "timer";
+    case FlushQueue::Cause::kSync:
+      return "sync";
+  }
+  return "";
+}
+
+EngineStats::FlushQueues FlushQueueStats(const Model& model) {
+  EngineStats::FlushQueues stats;
+  for (const FlushQueue::Cause cause : FlushQueue::kCauses) {
+    stats.flushes.emplace_back(CauseName(cause), 0);
+  }
+  for (const Group& group : model.groups) {
+    const FlushQueue& queue = group.host.queue;
+    stats.waiting += queue.size();
+    stats.deepest = std::max<uint64_t>(stats.deepest, queue.size());
+    stats.failures += queue.failures();
+    for (const FlushQueue::Cause cause : FlushQueue::kCauses) {
+      stats.flushes[static_cast<size_t>(cause)].second += queue.Flushes(cause);
+    }
+  }
+  return stats;
+}
+
 }  // namespace
 
 HostView Engine::GetHost() {
   absl::MutexLock lock(&core_->pipeline.mutex());
-  return {core_->options.version, std::string(core_->backend->name()),
-          core_->boot_id,         core_->model.revision,
-          core_->start_time,      core_->options.owner_limits};
+  return {core_->options.version,
+          std::string(core_->backend->name()),
+          core_->boot_id,
+          core_->model.revision,
+          core_->start_time,
+          core_->options.owner_limits,
+          core_->options.flush_queue};
 }
 
 std::vector<UsageView> Engine::ListUsage(const CallContext& context) {
@@ -339,6 +372,7 @@ EngineStats Engine::Stats() {
     stats.claimed_devices += model.GroupOf(device).claimed() ? 1 : 0;
     stats.attached_devices += device.attachment.has_value() ? 1 : 0;
   }
+  stats.flush_queues = FlushQueueStats(model);
   for (const DomainState from : kDomainStates) {
     for (const DomainState to : kDomainStates) {
       if (from == to && from != DomainState::kPaging) continue;

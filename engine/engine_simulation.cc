@@ -76,7 +76,9 @@ absl::Status Engine::HostUnmap(const CallContext& context, const std::string& de
                                uint64_t length_bytes) {
   RETURN_IF_ERROR(SimulationOf(*core_->backend).status());
   HostUnmapOperation operation(context, device, iova, length_bytes);
-  return core_->ExecuteVoid(operation);
+  absl::Status status = core_->ExecuteVoid(operation);
+  if (operation.deferred()) core_->flusher->Wake();
+  return status;
 }
 
 absl::StatusOr<DeviceView> Engine::SetDeviceHealth(const CallContext& context,

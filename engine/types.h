@@ -52,6 +52,13 @@ struct OwnerLimits {
   uint64_t max_streams = 64;
 };
 
+// When translations that the host has unmapped in a DMA_FQ default domain are flushed: when the
+// ring is full, or when one has waited for as long as it may.
+struct FlushQueueOptions {
+  uint32_t ring_entries = 256;  // 2 and more; one of them stays free.
+  absl::Duration timeout = absl::Milliseconds(10);
+};
+
 // ---- Who calls, and how ----
 
 struct CallContext {
@@ -139,6 +146,7 @@ struct DeviceView {
   bool attached = false;
   DefaultDomainType default_domain = DefaultDomainType::kDma;  // In force while kHost.
   std::string default_domain_fallback;  // Why it is not what was asked for; empty: it is.
+  std::vector<DefaultDomainType> default_domain_types;  // What its group can have.
   DeviceHealth health = DeviceHealth::kHealthy;
   std::string health_reason;
   std::vector<std::string> group_members;  // Other devices of its group.
@@ -164,6 +172,7 @@ struct HostView {
   uint64_t revision = 0;
   absl::Time start_time;
   OwnerLimits owner_limits;
+  FlushQueueOptions flush_queue;
 };
 
 // What an owner uses of one of its limits.
@@ -294,6 +303,14 @@ struct EngineStats {
   uint64_t remembered_requests = 0;
   // Calls and batches that a limit of OwnerLimits refused; every limit is listed.
   std::vector<std::pair<std::string, uint64_t>> limit_refusals;
+  // Of the flush queues of all groups.
+  struct FlushQueues {
+    uint64_t waiting = 0;                                   // Ranges that wait.
+    uint64_t deepest = 0;                                   // Of them in the fullest queue.
+    std::vector<std::pair<std::string, uint64_t>> flushes;  // By cause; every cause is listed.
+    uint64_t failures = 0;                                  // Flushes that failed.
+  };
+  FlushQueues flush_queues;
   BackendStats backend;
   std::vector<QueueState> queues;
 };

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "server/convert.h"
 #include "server/names.h"
 
@@ -110,6 +111,9 @@ v1::Host Describe(const HostView& view, uint64_t max_message_bytes) {
   out.set_revision(view.revision);
   *out.mutable_start_time() = ToProto(view.start_time);
   *out.mutable_limits() = DescribeLimits(view.owner_limits, max_message_bytes);
+  out.mutable_flush_queue()->set_ring_entries(view.flush_queue.ring_entries);
+  out.mutable_flush_queue()->set_timeout_ms(
+      static_cast<uint32_t>(absl::ToInt64Milliseconds(view.flush_queue.timeout)));
   return out;
 }
 
@@ -120,6 +124,7 @@ v1::Iommu Describe(const IommuView& view) {
   for (const std::string& device : view.devices) out.add_devices(device);
   if (view.spec.pass_through) out.add_default_domain_types(v1::DEFAULT_DOMAIN_TYPE_IDENTITY);
   out.add_default_domain_types(v1::DEFAULT_DOMAIN_TYPE_DMA);
+  if (view.spec.deferred_flush) out.add_default_domain_types(v1::DEFAULT_DOMAIN_TYPE_DMA_FQ);
   *out.mutable_vtd() = DescribeVtd(view.spec);
   return out;
 }
@@ -161,6 +166,9 @@ v1::Device Describe(const DeviceView& view) {
   out.set_attached(view.attached);
   out.set_default_domain(ToProto(view.default_domain));
   out.set_default_domain_fallback(view.default_domain_fallback);
+  for (const DefaultDomainType type : view.default_domain_types) {
+    out.add_default_domain_types(ToProto(type));
+  }
   out.set_health(ToProto(view.health));
   out.set_health_reason(view.health_reason);
   return out;

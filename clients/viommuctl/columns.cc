@@ -52,8 +52,10 @@ std::string Sizes(const Bytes& sizes) {
       sizes, ",", [](std::string* out, uint64_t size) { absl::StrAppend(out, FormatSize(size)); });
 }
 
-std::string DefaultDomains(const v1::Iommu& iommu) {
-  return absl::StrJoin(iommu.default_domain_types(), ",", [](std::string* out, int type) {
+// Of an IOMMU or of a device.
+template <typename Object>
+std::string DefaultDomains(const Object& object) {
+  return absl::StrJoin(object.default_domain_types(), ",", [](std::string* out, int type) {
     absl::StrAppend(out, Word(static_cast<v1::DefaultDomainType>(type)));
   });
 }
@@ -191,6 +193,7 @@ Table FieldsOf(const v1::Device& device) {
       .Add("attached", YesNo(device.attached()))
       .Add("default domain", Word(device.default_domain()))
       .Add("default fallback", device.default_domain_fallback())
+      .Add("default domains", DefaultDomains(device))
       .Add("health", Word(device.health()))
       .Add("health reason", device.health_reason())
       .Take();
@@ -300,6 +303,8 @@ Table FieldsOf(const v1::Host& host) {
       .Add("batches in flight", absl::StrCat(limits.max_in_flight_batches()))
       .Add("allowed ranges", absl::StrCat(limits.max_allowed_ranges()))
       .Add("remembered requests", absl::StrCat(limits.remembered_requests()))
+      .Add("flush queue entries", absl::StrCat(host.flush_queue().ring_entries()))
+      .Add("flush queue time-out", absl::StrCat(host.flush_queue().timeout_ms(), " ms"))
       .Take();
 }
 

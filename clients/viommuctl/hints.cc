@@ -32,7 +32,6 @@ constexpr Hint kHints[] = {
     {"DIRECT_REGION",
      "viommuctl reserved-regions {object} shows the memory that must stay mapped; "
      "the device can only be used by the host"},
-    {"DMA_FQ_NOT_SUPPORTED", "viommuctl list iommus shows which default domains each one has"},
     {"DOMAIN_IDS_EXHAUSTED", "attach to a domain that the IOMMU already has, or detach another"},
     {"DRAINING", "the server is about to stop; try again when it is back"},
     {"ETAG_MISMATCH",

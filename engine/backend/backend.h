@@ -182,8 +182,17 @@ class Simulation {
 
   // Maps into, unmaps from the DMA default domain of a group, given one of its members. The IOVA
   // is the engine's choice. kFailedPrecondition: the group is not on a DMA default domain.
+  // kInternal: a flush failed; of HostMap, one of deferred unmaps that had to come first.
   virtual absl::Status HostMap(DeviceIndex device, const BackendMapping& mapping) = 0;
   virtual absl::Status HostUnmap(DeviceIndex device, IovaRange range) = 0;
+  // As HostUnmap, but leaves caches alone: what they hold of the range, and the tables that nothing
+  // leads to any more, stay until HostFlush, and the range is not mapped again before (the sole
+  // exception of R4). When to flush is the engine's policy.
+  virtual absl::Status HostUnmapDeferred(DeviceIndex device, IovaRange range) = 0;
+  // Drops everything that caches hold of the group's DMA default domain; then frees the tables that
+  // deferred unmaps set aside. May be called while another call for the group is under way: it
+  // covers the unmaps that returned before it began. kInternal: it failed; everything stays.
+  virtual absl::Status HostFlush(DeviceIndex device) = 0;
 
   // The entries that a request of `device` with this PASID, or (none) without, meets at `iova` now,
   // in memory, caches not consulted.
@@ -266,8 +275,9 @@ class Backend {
 
   // Takes a group from the host: it leaves its default domain for BLOCKED.
   virtual absl::Status Claim(absl::Span<const DeviceIndex> group) = 0;
-  // Gives a group to the host: it enters a default domain of type kIdentity or kDma, in which its
-  // DIRECT regions are mapped one to one. Also changes the type of a group that the host has.
+  // Gives a group to the host: it enters a default domain, in which its DIRECT regions are mapped
+  // one to one. Also changes the type of a group that the host has. kDma and kDmaFq are the same
+  // domain: they differ in who decides when an unmap is flushed (Simulation::HostUnmap...).
   virtual absl::StatusOr<Transition> AssignDefault(absl::Span<const DeviceIndex> group,
                                                    DefaultDomainType type) = 0;
 };

@@ -140,9 +140,6 @@ class Validator {
 
   void CheckDefaultDomain(const std::string& path, const DeviceSpec& spec) {
     const std::string field = path + ".default_domain";
-    if (spec.default_domain == DefaultDomainType::kDmaFq) {
-      Add(field, "deferred invalidation (DMA_FQ) is not available");
-    }
     if (spec.default_domain != DefaultDomainType::kIdentity) return;
     if (!spec.allow_identity) Add(field, "IDENTITY needs allow_identity");
     if (spec.untrusted) Add(field, "an untrusted device is never on IDENTITY");

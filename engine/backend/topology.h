@@ -53,6 +53,7 @@ struct IommuSpec {
   int domain_id_bits = 16;            // CAP.ND: 4, 6, 8, ... 16.
   int pasid_bits = 20;                // ECAP.PSS + 1: width of PASIDs, 1..20.
   bool device_tlb = true;             // ECAP.DT: answers devices with ATS, and reaches their TLBs.
+  bool deferred_flush = true;         // Default domains behind it may be DMA_FQ.
   bool first_stage = false;           // ECAP.FLTS: walks x86-64 tables.
   bool first_stage_levels_5 = false;  // CAP.FL5LP: of 5 levels too.
   bool first_stage_leaf_1g = false;   // CAP.FL1GP: with leaves of 1 GiB too.
@@ -109,7 +110,7 @@ struct TopologyProblem {
 // members of a group share one unit; a unit walks tables of some depth, a MGAW above 48 bits needs
 // levels_5, and what belongs to a first stage needs first_stage; reserved regions are not empty;
 // IDENTITY by default needs allow_identity, a unit with pass-through and a trusted device;
-// kDmaFq and dirty_tracking are not available yet.
+// dirty_tracking is not available yet.
 std::vector<TopologyProblem> Validate(const Topology& topology);
 
 }  // namespace viommu

@@ -124,8 +124,6 @@ TEST(TopologyTest, NamesEachProblemAndItsPlace) {
          t->iommus[0].pass_through = false;
        },
        "devices[0].default_domain"},
-      {"flush queue", [](Topology* t) { t->devices[0].default_domain = DefaultDomainType::kDmaFq; },
-       "devices[0].default_domain"},
       {"empty region",
        [](Topology* t) {
          t->devices[0].reserved_regions = {{{2, 1}}};

@@ -14,6 +14,7 @@
 #include "engine/backend/backend.h"
 #include "engine/base/interval_map.h"
 #include "engine/model/area.h"
+#include "engine/model/flush_queue.h"
 #include "engine/model/iova_space.h"
 #include "engine/types.h"
 
@@ -46,7 +47,10 @@ struct Device {
 // What the host itself maps for a group through its DMA default domain.
 struct HostMappings {
   IovaSpace space;
-  IntervalMap<Area> areas;
+  IntervalMap<Area> areas;  // Also those that wait in the queue, so that nothing takes their place.
+  FlushQueue queue;
+
+  size_t live() const { return areas.size() - queue.size(); }
 };
 
 // Who has a group and what it is on.

@@ -25,7 +25,8 @@ absl::string_view DomainStateName(DomainState state) {
   return "";
 }
 
-Model::Model(const Backend* backend, Env* env, const OwnerLimits& limits)
+Model::Model(const Backend* backend, Env* env, const OwnerLimits& limits,
+             const FlushQueueOptions& flush_queue)
     : ledger(limits), backend_(backend), env_(env) {
   absl::flat_hash_map<std::string, size_t> group_by_name;
   for (const DeviceSpec& spec : backend->topology().devices) {
@@ -34,6 +35,7 @@ Model::Model(const Backend* backend, Env* env, const OwnerLimits& limits)
     if (added) {
       groups.emplace_back();
       groups.back().uid = objects.NextUid();
+      groups.back().host.queue = FlushQueue(flush_queue);
       holder_names_[groups.back().uid] = absl::StrCat("host mappings of group ", spec.group);
     }
     Device device;

@@ -39,7 +39,8 @@ absl::string_view DomainStateName(DomainState state);
 class Model {
  public:
   // Fills devices and groups from the backend's topology; every group belongs to the host.
-  Model(const Backend* backend, Env* env, const OwnerLimits& limits);
+  Model(const Backend* backend, Env* env, const OwnerLimits& limits,
+        const FlushQueueOptions& flush_queue = FlushQueueOptions());
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 

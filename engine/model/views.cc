@@ -1,6 +1,7 @@
 #include "engine/model/views.h"
 
 #include "absl/strings/str_cat.h"
+#include "engine/model/default_domains.h"
 
 namespace viommu {
 namespace {
@@ -80,6 +81,7 @@ DeviceView ViewOf(const Model& model, const Device& device, const CallContext& c
   view.attached = may_know && device.attachment.has_value();
   view.default_domain = group.default_domain;
   view.default_domain_fallback = group.default_domain_fallback;
+  view.default_domain_types = AvailableDefaultDomains(model, group);
   view.health = device.health;
   view.health_reason = device.health_reason;
   for (const DeviceIndex member : group.members) {

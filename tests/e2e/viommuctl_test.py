@@ -130,7 +130,6 @@ MISTAKES = [
     ("replace 0000:01:00.0 identity", PERMISSION, "IDENTITY_NOT_ALLOWED"),
     ("create ioas vm0", EXISTS, "hint: choose another id, or: viommuctl delete ioas vm0"),
     ("map vm0 --region ram --size 4K --iova 0x40000000", EXISTS, "hint: viommuctl mappings vm0"),
-    ("set-default-domain 0000:02:00.0 dma-fq", UNIMPLEMENTED, "hint: viommuctl list iommus"),
     ("dma read 0000:01:00.0 0 --size 4", FAULT, "hint: viommuctl tables 0000:01:00.0 0x0"),
 ]
 

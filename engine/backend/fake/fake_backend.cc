@@ -93,6 +93,17 @@ void FakeBackend::Note(const std::string& line, bool holds) {
   if (!holds) breaches_.push_back(line);
 }
 
+void FakeBackend::Record(const std::string& line, bool holds) {
+  absl::MutexLock lock(&mutex_);
+  Note(line, holds);
+}
+
+std::string FakeBackend::PlaceOf(DeviceIndex device) const {
+  absl::MutexLock lock(&mutex_);
+  const auto it = places_.find(device);
+  return it == places_.end() ? "" : it->second;
+}
+
 void FakeBackend::Place(absl::Span<const DeviceIndex> group, const std::string& where) {
   for (const DeviceIndex device : group) places_[device] = where;
 }

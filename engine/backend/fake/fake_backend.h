@@ -79,6 +79,13 @@ class FakeBackend : public Backend {
   absl::StatusOr<Transition> AssignDefault(absl::Span<const DeviceIndex> group,
                                            DefaultDomainType type) override;
 
+ protected:
+  absl::Status Ask(const std::string& verb) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Records the effect; breaches the contract when `holds` is false.
+  void Record(const std::string& line, bool holds) ABSL_LOCKS_EXCLUDED(mutex_);
+  // What a device is on: "host dma", "host identity", "blocked", ...
+  std::string PlaceOf(DeviceIndex device) const ABSL_LOCKS_EXCLUDED(mutex_);
+
  private:
   struct Ioas {
     std::map<Iova, BackendMapping> areas;
@@ -90,8 +97,7 @@ class FakeBackend : public Backend {
   };
   using PasidKey = std::pair<DeviceIndex, uint32_t>;
 
-  absl::Status Ask(const std::string& verb) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Records the effect; breaches it when `holds` is false.
+  // As Record.
   void Note(const std::string& line, bool holds) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Place(absl::Span<const DeviceIndex> group, const std::string& where)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -55,11 +55,6 @@ DefaultDomainType DefaultOf(absl::Span<const DeviceSpec* const> members) {
 }
 
 absl::Status CheckDefault(DefaultDomainType type, absl::Span<const DeviceSpec* const> members) {
-  if (type == DefaultDomainType::kDmaFq) {
-    return Error(absl::StatusCode::kUnimplemented, "DMA_FQ_UNAVAILABLE",
-                 "default domains with deferred invalidation are not available")
-        .Errno("EOPNOTSUPP");
-  }
   if (type != DefaultDomainType::kIdentity) return absl::OkStatus();
   for (const DeviceSpec* member : members) {
     if (!member->untrusted) continue;

@@ -119,6 +119,8 @@ class SoftBackendT final : public Backend, private Simulation {
   absl::StatusOr<PhysAddr> PhysicalAddress(Uid region, uint64_t offset_bytes) override;
   absl::Status HostMap(DeviceIndex device, const BackendMapping& mapping) override;
   absl::Status HostUnmap(DeviceIndex device, IovaRange range) override;
+  absl::Status HostUnmapDeferred(DeviceIndex device, IovaRange range) override;
+  absl::Status HostFlush(DeviceIndex device) override;
   std::vector<TableEntryDump> DumpTables(DeviceIndex device, std::optional<uint32_t> pasid,
                                          Iova iova) override;
 
@@ -135,6 +137,9 @@ class SoftBackendT final : public Backend, private Simulation {
   // An empty DMA default domain but for the DIRECT regions of the group's members.
   absl::StatusOr<std::shared_ptr<SoftDomain>> MakeDefaultDomain(const Group& group);
   absl::StatusOr<std::shared_ptr<SoftDomain>> HostDomain(DeviceIndex device) const;
+  // The same, for taking `range` away: kFailedPrecondition RESERVED_RANGE.
+  absl::StatusOr<std::shared_ptr<SoftDomain>> HostDomainWithout(DeviceIndex device,
+                                                                const IovaRange& range) const;
 
   absl::StatusOr<std::shared_ptr<SoftIoas>> FindIoas(Uid uid) const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<DomainRecord> FindDomain(Uid uid) const ABSL_LOCKS_EXCLUDED(mutex_);

@@ -29,7 +29,6 @@ absl::Status DomainInUse(Uid uid);
 // What a group takes by default, given its members.
 DefaultDomainType DefaultOf(absl::Span<const DeviceSpec* const> members);
 // kPermissionDenied, UNTRUSTED_DEVICE: identity is never for these.
-// kUnimplemented: deferred invalidation.
 absl::Status CheckDefault(DefaultDomainType type, absl::Span<const DeviceSpec* const> members);
 
 }  // namespace soft_internal
@@ -366,14 +365,33 @@ absl::Status SoftBackendT<Store>::HostMap(DeviceIndex device, const BackendMappi
 }
 
 template <typename Store>
-absl::Status SoftBackendT<Store>::HostUnmap(DeviceIndex device, IovaRange range) {
-  ASSIGN_OR_RETURN(const auto domain, HostDomain(device));
+absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::HostDomainWithout(
+    DeviceIndex device, const IovaRange& range) const {
   for (const IovaRange& direct : DirectRanges(MembersOf(*group_of_[device]))) {
     if (!direct.Overlaps(range)) continue;
     return Error(absl::StatusCode::kFailedPrecondition, "RESERVED_RANGE",
                  absl::StrCat(ToString(direct), " is a DIRECT region and stays mapped"));
   }
+  return HostDomain(device);
+}
+
+template <typename Store>
+absl::Status SoftBackendT<Store>::HostUnmap(DeviceIndex device, IovaRange range) {
+  ASSIGN_OR_RETURN(const auto domain, HostDomainWithout(device, range));
   return domain->Unmap(absl::MakeConstSpan(&range, 1));
+}
+
+template <typename Store>
+absl::Status SoftBackendT<Store>::HostUnmapDeferred(DeviceIndex device, IovaRange range) {
+  ASSIGN_OR_RETURN(const auto domain, HostDomainWithout(device, range));
+  domain->UnmapDeferred(range);
+  return absl::OkStatus();
+}
+
+template <typename Store>
+absl::Status SoftBackendT<Store>::HostFlush(DeviceIndex device) {
+  ASSIGN_OR_RETURN(const auto domain, HostDomain(device));
+  return domain->FlushAll();
 }
 
 template <typename Store>

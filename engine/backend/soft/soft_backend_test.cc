@@ -293,8 +293,6 @@ TEST_F(SoftBackendTest, ClaimBlocksAndReleaseGivesBack) {
 TEST_F(SoftBackendTest, RefusesDefaultDomainsThatADeviceCanNotHave) {
   EXPECT_EQ(backend_->AssignDefault({kThunder}, DefaultDomainType::kIdentity).status().code(),
             absl::StatusCode::kPermissionDenied);
-  EXPECT_EQ(backend_->AssignDefault({kDiskA}, DefaultDomainType::kDmaFq).status().code(),
-            absl::StatusCode::kUnimplemented);
   Topology plain = TestTopology();
   plain.iommus[1].pass_through = false;
   const auto backend = Make(plain);
@@ -537,6 +535,46 @@ TEST_F(SoftBackendTest, TheHostMapsIntoItsDmaDomain) {
   EXPECT_EQ(sim_->HostMap(kFunction0, mapping).code(), absl::StatusCode::kFailedPrecondition);
   ASSERT_TRUE(backend_->AssignDefault({kFunction0}, DefaultDomainType::kDma).ok());
   EXPECT_EQ(Read(kFunction0, 0x8000), "SSS.2");
+}
+
+TEST_F(SoftBackendTest, ADeferredUnmapIsInForceAfterTheFlush) {
+  ASSERT_TRUE(backend_->CreateMemoryRegion(kRegion, 16 * kPage, 0).ok());
+  Store(kRegion, 0, "bytes");
+  ASSERT_TRUE(backend_->AssignDefault({kDiskB}, DefaultDomainType::kDmaFq).ok());
+  const uint64_t pages = backend_->Stats().table_pages;
+  ASSERT_TRUE(sim_->HostMap(kDiskB, {0x8000, kPage, kRegion, 0}).ok());
+  const uint64_t mapped_pages = backend_->Stats().table_pages;
+  EXPECT_EQ(Read(kDiskB, 0x8000), "bytes");
+  ASSERT_TRUE(sim_->HostUnmapDeferred(kDiskB, {0x8000, 0x8fff}).ok());
+  EXPECT_EQ(Read(kDiskB, 0x8000), "bytes") << "it is cached still";
+  EXPECT_EQ(backend_->Stats().table_pages, mapped_pages) << "tables are set aside";
+  ASSERT_TRUE(sim_->HostFlush(kDiskB).ok());
+  EXPECT_EQ(Read(kDiskB, 0x8000), "SSS.2");
+  EXPECT_EQ(backend_->Stats().table_pages, pages);
+}
+
+TEST_F(SoftBackendTest, AStrictUnmapFlushesWhatWasDeferredBeforeItsTablesAreFreed) {
+  ASSERT_TRUE(backend_->CreateMemoryRegion(kRegion, 16 * kPage, 0).ok());
+  Store(kRegion, 0, "bytes");
+  ASSERT_TRUE(sim_->HostMap(kDiskA, {0x8000, kPage, kRegion, 0}).ok());
+  ASSERT_TRUE(sim_->HostMap(kDiskA, {uint64_t{1} << 40, kPage, kRegion, 0}).ok());
+  EXPECT_EQ(Read(kDiskA, 0x8000), "bytes");
+  ASSERT_TRUE(sim_->HostUnmapDeferred(kDiskA, {0x8000, 0x8fff}).ok());
+  const Iova far = uint64_t{1} << 40;
+  ASSERT_TRUE(sim_->HostUnmap(kDiskA, {far, far + kPage - 1}).ok());
+  EXPECT_EQ(Read(kDiskA, 0x8000), "SSS.2");
+}
+
+TEST_F(SoftBackendTest, WhatIsMappedWhereTablesWereUnlinkedIsFoundAtOnce) {
+  ASSERT_TRUE(backend_->CreateMemoryRegion(kRegion, 16 * kPage, 0).ok());
+  Store(kRegion, 0, "first");
+  Store(kRegion, kPage, "other");
+  ASSERT_TRUE(sim_->HostMap(kDiskA, {0x8000, kPage, kRegion, 0}).ok());
+  EXPECT_EQ(Read(kDiskA, 0x8000), "first");
+  // The last page of its tables: they go, while the unit remembers where they are.
+  ASSERT_TRUE(sim_->HostUnmapDeferred(kDiskA, {0x8000, 0x8fff}).ok());
+  ASSERT_TRUE(sim_->HostMap(kDiskA, {0x9000, kPage, kRegion, kPage}).ok());
+  EXPECT_EQ(Read(kDiskA, 0x9000), "other");
 }
 
 TEST_F(SoftBackendTest, DumpsThePathOfARequest) {

@@ -7,6 +7,17 @@ namespace {
 
 PageAccess AccessOf(Permission permission) { return {CanRead(permission), CanWrite(permission)}; }
 
+// Address bits below the last entry of a path: what the tables were for to which it led once.
+uint64_t BitsBelow(const std::vector<TableEntry>& path) {
+  constexpr int kBitsPerLevel = 9;
+  return (TableArena::kPageBytes << (path.back().level * kBitsPerLevel)) - 1;
+}
+
+bool MeetsAny(const IovaRange& range, const std::vector<IovaRange>& others) {
+  return std::any_of(others.begin(), others.end(),
+                     [&](const IovaRange& other) { return other.Overlaps(range); });
+}
+
 // The tables of a domain that is gone, while hardware may still walk them.
 struct TablesLeft {
   TablesLeft(PageTable linked, PageList set_aside, TableArena* its_arena)
@@ -58,6 +69,11 @@ SoftDomain::~SoftDomain() {
 
 absl::Status SoftDomain::Map(absl::Span<const PhysicalMapping> mappings) {
   absl::MutexLock lock(&mutex_);
+  for (const PhysicalMapping& m : mappings) {
+    if (!MeetsAny(m.range(), shadows_)) continue;
+    RETURN_IF_ERROR(FlushAllLocked());
+    break;
+  }
   for (size_t i = 0; i < mappings.size(); ++i) {
     const PhysicalMapping& m = mappings[i];
     const absl::Status status = table_.Map(m.iova, m.to, m.size_bytes, AccessOf(m.permission));
@@ -81,11 +97,41 @@ absl::Status SoftDomain::UnmapLocked(absl::Span<const IovaRange> ranges) {
     table_.Unmap(range.first, range.size_bytes(), &unlinked_);
   }
   const IovaRange everything = table_.aperture();
-  if (flush_failed_) ranges = absl::MakeConstSpan(&everything, 1);
+  if (flush_failed_ || flush_due_) ranges = absl::MakeConstSpan(&everything, 1);
   absl::Status result = FlushLocked(ranges, unlinked_.empty());
   flush_failed_ = !result.ok();
-  if (result.ok()) arena_.Free(&unlinked_);
+  if (!result.ok()) return result;
+  flush_due_ = false;
+  shadows_.clear();
+  arena_.Free(&unlinked_);
   return result;
+}
+
+IovaRange SoftDomain::ShadowOf(const IovaRange& range) const {
+  return {range.first & ~BitsBelow(table_.PathTo(range.first)),
+          range.last | BitsBelow(table_.PathTo(range.last))};
+}
+
+void SoftDomain::UnmapDeferred(const IovaRange& range) {
+  absl::MutexLock lock(&mutex_);
+  table_.Unmap(range.first, range.size_bytes(), &unlinked_);
+  flush_due_ = true;
+  const IovaRange shadow = ShadowOf(range);
+  const bool is_wider = shadow.first != range.first || shadow.last != range.last;
+  const bool is_known = std::any_of(shadows_.begin(), shadows_.end(), [&](const IovaRange& known) {
+    return known.first <= shadow.first && shadow.last <= known.last;
+  });
+  if (is_wider && !is_known) shadows_.push_back(shadow);
+}
+
+absl::Status SoftDomain::FlushAll() {
+  absl::MutexLock lock(&mutex_);
+  return FlushAllLocked();
+}
+
+absl::Status SoftDomain::FlushAllLocked() {
+  if (!flush_failed_ && !flush_due_) return FlushAbandoned();
+  return UnmapLocked({});
 }
 
 absl::Status SoftDomain::FlushLocked(absl::Span<const IovaRange> ranges, bool leaves_only) {

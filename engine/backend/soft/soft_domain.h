@@ -80,12 +80,19 @@ class SoftDomain final : public UnitDomain {
   PhysAddr root() const { return root_; }
 
   // Maps all or nothing.
-  // As PageTable::Map, for the mapping at fault.
+  // As PageTable::Map, for the mapping at fault. kInternal: a flush failed that had to come first.
   absl::Status Map(absl::Span<const PhysicalMapping> mappings) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Removes what lies in the ranges. When it answers OK no unit caches any of it (R4).
   // kInternal: it is removed, but a flush failed, or one does that AbandonUnit left to be done.
   absl::Status Unmap(absl::Span<const IovaRange> ranges) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // As Unmap, but flushes nothing: units may go on using what they cache of the range until
+  // FlushAll, so it is not mapped again before. Tables that it unlinks are set aside.
+  void UnmapDeferred(const IovaRange& range) ABSL_LOCKS_EXCLUDED(mutex_);
+  // When it answers OK no unit caches anything that was unmapped before.
+  // kInternal: a flush failed.
+  absl::Status FlushAll() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // `child` is nested on the domain from here on, until it is removed.
   void AddChild(Child* child) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -103,6 +110,10 @@ class SoftDomain final : public UnitDomain {
 
   absl::Status UnmapLocked(absl::Span<const IovaRange> ranges)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Where a unit may still be led by a pointer to a table that a deferred unmap of `range`
+  // unlinked: what is mapped there is not found before a flush.
+  IovaRange ShadowOf(const IovaRange& range) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  absl::Status FlushAllLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Drops what units cache of the ranges, and all that children make of the domain.
   absl::Status FlushLocked(absl::Span<const IovaRange> ranges, bool leaves_only)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -116,7 +127,9 @@ class SoftDomain final : public UnitDomain {
   PageTable table_ ABSL_GUARDED_BY(mutex_);
   PageList unlinked_ ABSL_GUARDED_BY(mutex_);  // Tables that a cache may still lead to.
   bool flush_failed_ ABSL_GUARDED_BY(mutex_) =
-      false;  // What an earlier unmap removed may be cached.
+      false;                                        // What an earlier unmap removed may be cached.
+  bool flush_due_ ABSL_GUARDED_BY(mutex_) = false;  // There were deferred unmaps.
+  std::vector<IovaRange> shadows_ ABSL_GUARDED_BY(mutex_);  // Of those.
   absl::flat_hash_set<Child*> children_ ABSL_GUARDED_BY(mutex_);
 };
 
