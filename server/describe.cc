@@ -163,6 +163,7 @@ v1::Device Describe(const DeviceView& view) {
   out.set_default_domain_fallback(view.default_domain_fallback);
   out.set_health(ToProto(view.health));
   out.set_health_reason(view.health_reason);
+  out.set_health_cause(ToProto(view.health_cause));
   return out;
 }
 
