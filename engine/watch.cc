@@ -83,9 +83,9 @@ absl::Status Watch::Reader::Start(const WatchOptions& options) {
   }
   const uint64_t revision = options.resume->revision;
   if (options.resume->boot_id != boot_id_) {
-    return CanNotResume("REVISION_COMPACTED",
-                        absl::StrCat("revision ", revision, " is one of another boot than ",
-                                     boot_id_));
+    return CanNotResume(
+        "REVISION_COMPACTED",
+        absl::StrCat("revision ", revision, " is one of another boot than ", boot_id_));
   }
   if (revision > model_.revision) {
     return CanNotResume("REVISION_IN_FUTURE", absl::StrCat("revision ", revision, " is above ",
@@ -205,8 +205,8 @@ absl::Status Watch::Reader::ReadChanges() {
   size_t next = feed.FirstAfter(passed_);
   // Who resumes, or is shown a snapshot, has all that is kept to catch up with.
   if (live_ && feed.changes().size() - next > kMaxWatchBacklog) return SlowWatcher();
-  auto mapped = Wants(WatchKind::kIoas) ? feed.mappings().upper_bound(passed_)
-                                        : feed.mappings().end();
+  auto mapped =
+      Wants(WatchKind::kIoas) ? feed.mappings().upper_bound(passed_) : feed.mappings().end();
   while (ready_.size() < kPieceEvents) {
     const bool is_change = next < feed.changes().size();
     const bool is_mapping = mapped != feed.mappings().end();

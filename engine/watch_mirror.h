@@ -40,8 +40,8 @@ inline std::string Line(const DomainView& v) {
 inline std::string Line(const DeviceView& v) {
   return absl::StrCat("device ", v.spec.id, " ", v.uid, " ", v.etag, " @", v.revision, " ",
                       v.claimed_by, " ", v.domain, " ", v.attached ? "attached " : "",
-                      static_cast<int>(v.health), static_cast<int>(v.health_cause),
-                      v.health_reason, " ", absl::StrJoin(v.group_members, ","));
+                      static_cast<int>(v.health), static_cast<int>(v.health_cause), v.health_reason,
+                      " ", absl::StrJoin(v.group_members, ","));
 }
 inline std::string MappingLine(uint64_t revision, uint64_t count, uint64_t bytes) {
   return absl::StrCat(" maps ", count, " of ", bytes, " @", revision);
@@ -57,7 +57,8 @@ std::vector<T> ItemsOf(absl::StatusOr<Page<T>> page) {
 inline std::string Listed(Engine& engine, const CallContext& caller) {
   const PageRequest all{kMaxPageSize, ""};
   std::map<Uid, std::string> lines;
-  for (const auto& v : ItemsOf(engine.ListMemoryRegions(caller, all))) lines[v.object.uid] = Line(v);
+  for (const auto& v : ItemsOf(engine.ListMemoryRegions(caller, all)))
+    lines[v.object.uid] = Line(v);
   for (const auto& v : ItemsOf(engine.ListIoas(caller, all))) {
     lines[v.object.uid] =
         Line(v) + MappingLine(v.mapping_revision, v.mapping_count, v.mapped_bytes);

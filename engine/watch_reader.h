@@ -77,11 +77,11 @@ class Watch::Reader {
   // Of the thread that calls Next.
   std::deque<WatchEvent> ready_;
   absl::Time next_look_ = absl::InfinitePast();
-  uint64_t passed_ = 0;            // Everything up to this revision is in ready_ or was.
-  uint64_t told_ = 0;              // The revision of the last event.
-  std::optional<uint64_t> sync_;   // Of the sync mark that is due.
-  bool live_ = false;              // It has read everything once.
-  size_t section_ = 0;             // Of the snapshot: a kind.
+  uint64_t passed_ = 0;           // Everything up to this revision is in ready_ or was.
+  uint64_t told_ = 0;             // The revision of the last event.
+  std::optional<uint64_t> sync_;  // Of the sync mark that is due.
+  bool live_ = false;             // It has read everything once.
+  size_t section_ = 0;            // Of the snapshot: a kind.
   std::pair<std::string, std::string> after_;  // Owner and id of the last object shown there.
   size_t next_device_ = 0;
 };

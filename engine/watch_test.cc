@@ -342,8 +342,7 @@ TEST_F(WatchTest, EndsWhenItIsCancelled) {
 
 TEST_F(WatchTest, CountsAsAStreamOfItsCaller) {
   auto first = Open(alice_), second = Open(alice_), third = Open(alice_);
-  EXPECT_EQ(Described(engine_->OpenWatch(alice_, {}).status()),
-            "RESOURCE_EXHAUSTED STREAM_LIMIT");
+  EXPECT_EQ(Described(engine_->OpenWatch(alice_, {}).status()), "RESOURCE_EXHAUSTED STREAM_LIMIT");
   Open(bob_);
   EXPECT_FALSE(engine_->OpenWatch(bob_, {{}, {{"other", 0}}}).ok());
   third.reset();

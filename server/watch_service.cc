@@ -56,8 +56,9 @@ absl::StatusOr<WatchOptions> ParseOptions(const v1::WatchRequest& request) {
 }  // namespace
 
 absl::Status WatchService::Run(const grpc::ServerContext& context, const CallContext& call,
-                               const WatchOptions& options, ClientWatchdog::Guard* guard,
+                               const v1::WatchRequest& request, ClientWatchdog::Guard* guard,
                                Writer* writer) {
+  ASSIGN_OR_RETURN(const WatchOptions options, ParseOptions(request));
   ASSIGN_OR_RETURN(const std::unique_ptr<viommu::Watch> watch, engine_.OpenWatch(call, options));
   WatchEvent event;
   // gRPC ends a call whose deadline has passed, too.
@@ -68,7 +69,7 @@ absl::Status WatchService::Run(const grpc::ServerContext& context, const CallCon
     guard->Begin(ClientWatchdog::Wait::kAnswerTaken);
     const bool taken = writer->Write(Describe(event, call));
     guard->End();
-    if (!taken) break;
+    if (!taken || (request.until_sync() && event.type == WatchEvent::Type::kSync)) break;
   }
   return absl::OkStatus();
 }
@@ -78,9 +79,8 @@ absl::Status WatchService::Serve(grpc::ServerContext* context, const v1::WatchRe
   ASSIGN_OR_RETURN(const Admission::Ticket ticket,
                    admission_.Admit(CallKind::kStream, TransportOf(*context)));
   ASSIGN_OR_RETURN(const CallContext call, MakeCallContext(*context, request));
-  ASSIGN_OR_RETURN(const WatchOptions options, ParseOptions(request));
   ClientWatchdog::Guard guard(&watchdog_, context);
-  absl::Status status = Run(*context, call, options, &guard, writer);
+  absl::Status status = Run(*context, call, request, &guard, writer);
   RETURN_IF_ERROR(guard.status());
   return status;
 }

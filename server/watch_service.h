@@ -1,8 +1,8 @@
 // server/watch_service.h -- WatchService over the engine: one stream, one thread, nothing queued.
 //
 // The thread takes an event of the engine's, writes it, and takes the next; while a client does not
-// read, nothing is taken, and the engine's changes to an object become one. A client that stays away
-// is cut off, by the watchdog or by the engine. Stateless, thread-safe.
+// read, nothing is taken, and the engine's changes to an object become one. A client that stays
+// away is cut off, by the watchdog or by the engine. Stateless, thread-safe.
 #ifndef VIOMMU_SERVER_WATCH_SERVICE_H_
 #define VIOMMU_SERVER_WATCH_SERVICE_H_
 
@@ -29,7 +29,7 @@ class WatchService final : public v1::WatchService::Service {
  private:
   absl::Status Serve(grpc::ServerContext* context, const v1::WatchRequest& request, Writer* writer);
   absl::Status Run(const grpc::ServerContext& context, const CallContext& call,
-                   const WatchOptions& options, ClientWatchdog::Guard* guard, Writer* writer);
+                   const v1::WatchRequest& request, ClientWatchdog::Guard* guard, Writer* writer);
 
   Engine& engine_;
   Admission& admission_;

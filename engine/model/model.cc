@@ -150,9 +150,9 @@ absl::Status Model::ReserveObject(std::unique_ptr<Object> object) {
 
 void Model::Discard(Object& object) {
   if (object.exists()) {
-    feed.Record(Change{++revision, Change::Type::kDeleted, object.kind(), object.uid(), 0,
-                       std::make_unique<const Change::Gone>(
-                           Change::Gone{object.id(), object.owner(), ""})});
+    feed.Record(Change{
+        ++revision, Change::Type::kDeleted, object.kind(), object.uid(), 0,
+        std::make_unique<const Change::Gone>(Change::Gone{object.id(), object.owner(), ""})});
     if (object.kind() == ObjectKind::kIoas) {
       feed.ForgetMappings(static_cast<const Ioas&>(object).mapping_revision);
     }
@@ -178,8 +178,8 @@ uint64_t Model::Bump(Object& object) {
 uint64_t Model::Bump(Device& device) {
   ++device.generation;
   device.revision = ++revision;
-  feed.Record(Change{revision, Change::Type::kModified, std::nullopt, device.uid, device.index,
-                     nullptr});
+  feed.Record(
+      Change{revision, Change::Type::kModified, std::nullopt, device.uid, device.index, nullptr});
   return revision;
 }
 
@@ -190,9 +190,9 @@ void Model::Unplug(Device& device, absl::string_view reason) {
   device.health = DeviceHealth::kHealthy;
   device.health_cause = HealthReason::kNone;
   device.health_reason.clear();
-  feed.Record(Change{++revision, Change::Type::kDeleted, std::nullopt, device.uid, device.index,
-                     std::make_unique<const Change::Gone>(
-                         Change::Gone{device.spec.id, "", std::string(reason)})});
+  feed.Record(Change{
+      ++revision, Change::Type::kDeleted, std::nullopt, device.uid, device.index,
+      std::make_unique<const Change::Gone>(Change::Gone{device.spec.id, "", std::string(reason)})});
 }
 
 void Model::Plug(Device& device, Uid uid) {

@@ -66,10 +66,9 @@ absl::Status UnplugOperation::Plan(Model& model) {
   // Nobody could unmap them any more.
   if (last) RETURN_IF_ERROR(CheckNoHostMappings(model, *device));
   ends_claim_ = last && group.claimed();
-  last_attached_ = device->attachment.has_value() &&
-                   !AnyOther(model, *device, [](const Device& other) {
-                     return other.attachment.has_value();
-                   });
+  last_attached_ =
+      device->attachment.has_value() &&
+      !AnyOther(model, *device, [](const Device& other) { return other.attachment.has_value(); });
   return absl::OkStatus();
 }
 
