@@ -204,7 +204,7 @@ TEST_F(PlugDeviceTest, StaysBlockedAndUnhealthyWhenItCanNeitherGoNorStay) {
     EXPECT_EQ(stuck.health, DeviceHealth::kUnhealthy);
     EXPECT_EQ(stuck.health_cause, HealthReason::kUnplugFailed);
     EXPECT_TRUE(stuck.attached) << "never half there";
-    EXPECT_TRUE(absl::StrContains(simulated_.State(), "blocked")) << simulated_.State();
+    EXPECT_TRUE(absl::StrContains(simulated_.State(), "held 0")) << simulated_.State();
     ASSERT_TRUE(mirror.Drain(*watch).ok());
     EXPECT_EQ(mirror.Text(), Listed(*engine_, operator_));
     simulated_.SetHook(nullptr);
