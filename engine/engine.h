@@ -246,8 +246,9 @@ class Engine {
   // Takes a device out of the host, whatever it is doing: it is blocked first, then its attachments
   // go, and the claim of its group with its last member. Operators only.
   // kNotFound           DEVICE_NOT_FOUND: also when it is out already
-  // kFailedPrecondition HOST_MAPPINGS: the host maps memory for its group, which has no other member
-  // kInternal, kResourceExhausted: nothing changed; or, when that could not be, the device stays
+  // kFailedPrecondition HOST_MAPPINGS: the host maps memory for its group, which has no other
+  // member kInternal, kResourceExhausted: nothing changed; or, when that could not be, the device
+  // stays
   //   blocked and is unhealthy (kUnplugFailed).
   absl::Status UnplugDevice(const CallContext&, const std::string& device);
   // Puts it in again, with a new uid, on what its group is on; it is not attached. Operators only.

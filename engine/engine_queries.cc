@@ -279,11 +279,11 @@ absl::StatusOr<Page<DeviceView>> Engine::ListDevices(const CallContext& context,
                                                      const PageRequest& page) {
   absl::MutexLock lock(&core_->pipeline.mutex());
   const Model& model = core_->model;
-  return PageOfPositions<DeviceView>(
-      model.devices.size(), page, [&](size_t i) -> std::optional<DeviceView> {
-        if (!model.devices[i].present) return std::nullopt;
-        return ViewOf(model, model.devices[i], context);
-      });
+  return PageOfPositions<DeviceView>(model.devices.size(), page,
+                                     [&](size_t i) -> std::optional<DeviceView> {
+                                       if (!model.devices[i].present) return std::nullopt;
+                                       return ViewOf(model, model.devices[i], context);
+                                     });
 }
 
 absl::StatusOr<Page<AttachmentView>> Engine::ListAttachments(const CallContext& context,

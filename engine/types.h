@@ -151,7 +151,7 @@ struct DeviceView {
   std::string default_domain_fallback;  // Why it is not what was asked for; empty: it is.
   DeviceHealth health = DeviceHealth::kHealthy;
   HealthReason health_cause = HealthReason::kNone;
-  std::string health_reason;  // In words.
+  std::string health_reason;               // In words.
   std::vector<std::string> group_members;  // Other devices of its group.
 };
 
@@ -301,8 +301,8 @@ struct MappingSummary {
 struct WatchEvent {
   enum class Type { kSnapshot, kSync, kAdded, kModified, kDeleted, kMappings };
   Type type = Type::kSync;
-  // Whoever has seen this event and those before it resumes here. 0 of a snapshot: that is done when
-  // the sync mark comes.
+  // Whoever has seen this event and those before it resumes here. 0 of a snapshot: that is done
+  // when the sync mark comes.
   uint64_t revision = 0;
   std::variant<SyncMark, MemoryRegionView, IoasView, DomainView, DeviceView, DeletedObject,
                MappingSummary>

@@ -12,7 +12,7 @@ namespace {
 
 constexpr absl::string_view kRevokes[] = {
     "DeleteDomain", "DeleteIoas", "DeleteMemoryRegion", "DetachDevice",
-    "HostUnmap",    "Unmap",      "ReleaseDevice",       "UnplugDevice",
+    "HostUnmap",    "Unmap",      "ReleaseDevice",      "UnplugDevice",
 };
 
 // No call for so long: those that were on their way have arrived.

@@ -42,7 +42,7 @@ std::set<std::string> Series(prometheus::Registry& registry) {
 TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
   const std::set<std::string> revokes = {
       "DeleteDomain", "DeleteIoas", "DeleteMemoryRegion", "DetachDevice",
-      "HostUnmap",    "Unmap",      "ReleaseDevice",       "UnplugDevice",
+      "HostUnmap",    "Unmap",      "ReleaseDevice",      "UnplugDevice",
   };
   const std::set<std::string> others = {
       "AttachDevice",

@@ -128,10 +128,10 @@ struct Server::Services {
 
   // The names under which health is asked for.
   static std::vector<std::string> Names() {
-    return {v1::HostService::service_full_name(),      v1::DeviceService::service_full_name(),
-            v1::MemoryService::service_full_name(),    v1::IoasService::service_full_name(),
-            v1::MappingService::service_full_name(),   v1::DomainService::service_full_name(),
-            v1::WatchService::service_full_name(),     v1::SimulationService::service_full_name()};
+    return {v1::HostService::service_full_name(),    v1::DeviceService::service_full_name(),
+            v1::MemoryService::service_full_name(),  v1::IoasService::service_full_name(),
+            v1::MappingService::service_full_name(), v1::DomainService::service_full_name(),
+            v1::WatchService::service_full_name(),   v1::SimulationService::service_full_name()};
   }
 
   Admission admission;

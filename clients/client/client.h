@@ -6,7 +6,8 @@
 //   if (!host.ok()) std::cerr << viommu::Explain(host.status()) << "\n";
 //
 // Call repeats what is safe to repeat; the table is in retry.h. Streams are never
-// repeated; mapping_batcher.h and object_watch.h drive them. What errors say is in call_error.h. See docs/CLIENT.md.
+// repeated; mapping_batcher.h and object_watch.h drive them. What errors say is in call_error.h.
+// See docs/CLIENT.md.
 #ifndef VIOMMU_CLIENTS_CLIENT_CLIENT_H_
 #define VIOMMU_CLIENTS_CLIENT_CLIENT_H_
 

@@ -10,9 +10,10 @@
 //   }
 //
 // A call that breaks is resumed. Where it can not be, because changes were forgotten or the daemon
-// was started anew, a fresh snapshot is compared with what is known, and the differences are told as
-// changes: objects that are gone as DELETED, their owner and reason as last known or empty. Nothing
-// is told twice: an object is added once, modified when its revision rose, deleted if it was known.
+// was started anew, a fresh snapshot is compared with what is known, and the differences are told
+// as changes: objects that are gone as DELETED, their owner and reason as last known or empty.
+// Nothing is told twice: an object is added once, modified when its revision rose, deleted if it
+// was known.
 #ifndef VIOMMU_CLIENTS_CLIENT_OBJECT_WATCH_H_
 #define VIOMMU_CLIENTS_CLIENT_OBJECT_WATCH_H_
 
@@ -94,11 +95,11 @@ class ObjectWatch {
   const ObjectWatchOptions options_;
   std::unique_ptr<Reader> reader_;
   std::deque<v1::WatchResponse> ready_;
-  std::map<std::string, Known> known_;           // By uid.
-  std::vector<v1::WatchedObject> snapshot_;      // Until it is complete.
-  std::string boot_id_;                          // Of the last sync; empty: there was none.
-  uint64_t revision_ = 0;                        // Of the last message.
-  bool fresh_ = true;                            // The next call, or this one, has a snapshot.
+  std::map<std::string, Known> known_;       // By uid.
+  std::vector<v1::WatchedObject> snapshot_;  // Until it is complete.
+  std::string boot_id_;                      // Of the last sync; empty: there was none.
+  uint64_t revision_ = 0;                    // Of the last message.
+  bool fresh_ = true;                        // The next call, or this one, has a snapshot.
   absl::Time broken_since_ = absl::InfiniteFuture();
   absl::Duration pause_ = absl::ZeroDuration();  // Before the next attempt.
   uint64_t resumed_ = 0;

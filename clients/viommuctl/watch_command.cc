@@ -26,7 +26,8 @@ std::string CauseWord(v1::DeviceHealthCause cause) {
 std::string DeviceWords(const v1::Device& device) {
   std::string words = "host";
   if (device.ownership() == v1::DEVICE_OWNERSHIP_CLAIMED) {
-    words = device.claimed_by().empty() ? "claimed" : absl::StrCat("claimed by ", device.claimed_by());
+    words =
+        device.claimed_by().empty() ? "claimed" : absl::StrCat("claimed by ", device.claimed_by());
   }
   if (!device.domain().empty()) absl::StrAppend(&words, ", on ", device.domain());
   if (device.attached()) absl::StrAppend(&words, ", attached");
@@ -84,9 +85,9 @@ std::string LineOf(const v1::WatchResponse& message) {
     case v1::WatchResponse::kChange:
       return ChangeLine(message.change());
     case v1::WatchResponse::kMappings:
-      return LineOf("mapped", message.mappings().name(),
-                    MappingWords(message.mappings().mapping_count(),
-                                 message.mappings().mapped_bytes()));
+      return LineOf(
+          "mapped", message.mappings().name(),
+          MappingWords(message.mappings().mapping_count(), message.mappings().mapped_bytes()));
     case v1::WatchResponse::EVENT_NOT_SET:
       break;
   }

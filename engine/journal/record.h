@@ -99,8 +99,8 @@ using LogicalOperation =
     std::variant<record::CreateMemoryRegion, record::CreateIoas, record::CreateDomain,
                  record::Destroy, record::Map, record::Unmap, record::SetAllowedRanges,
                  record::Claim, record::Release, record::Attach, record::Detach,
-                 record::SetDefaultDomain, record::HostMapping, record::SetHealth,
-                 record::Unplug, record::Plug>;
+                 record::SetDefaultDomain, record::HostMapping, record::SetHealth, record::Unplug,
+                 record::Plug>;
 
 struct Record {
   std::string principal;

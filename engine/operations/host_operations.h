@@ -82,9 +82,9 @@ class SetHealthOperation : public GroupOperation {
                      HealthReason cause, std::string reason)
       : GroupOperation(std::move(context), std::move(device)),
         health_(health),
-        cause_(health == DeviceHealth::kHealthy    ? HealthReason::kNone
-               : cause == HealthReason::kNone ? HealthReason::kInjected
-                                              : cause),
+        cause_(health == DeviceHealth::kHealthy ? HealthReason::kNone
+               : cause == HealthReason::kNone   ? HealthReason::kInjected
+                                                : cause),
         reason_(std::move(reason)) {}
 
   absl::Status Plan(Model& model) override;

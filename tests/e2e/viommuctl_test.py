@@ -152,6 +152,7 @@ DRY_RUNS = [
     "map vm0 --region ram --size 4K", "copy vm0 --source-iova 0x40000000 --size 2M",
     "unmap vm0 --all", "allow-ranges vm0 0+1G",
     "host-map 0000:82:00.0 --region ram --size 4K", "set-device-health 0000:03:00.0 unhealthy",
+    "unplug 0000:01:00.0",
 ]
 
 
