@@ -42,6 +42,7 @@
 #include "engine/base/env.h"
 #include "engine/journal/journal.h"
 #include "engine/types.h"
+#include "engine/watch.h"
 
 namespace viommu {
 
@@ -216,6 +217,13 @@ class Engine {
   absl::StatusOr<DeviceView> SetDefaultDomain(const CallContext&, const std::string& device,
                                               DefaultDomainType type);
 
+  // ---- Watching ----
+  // Null on an error only. The engine outlives its watches.
+  // kOutOfRange REVISION_COMPACTED: to resume there what changed since is not known any more, or
+  //   it was another boot; REVISION_IN_FUTURE
+  // kResourceExhausted STREAM_LIMIT
+  absl::StatusOr<std::unique_ptr<Watch>> OpenWatch(const CallContext&, const WatchOptions&);
+
   // ---- Simulation (kUnimplemented SIMULATION_NOT_AVAILABLE on other backends) ----
   // A fault is an answer, not an error. kInvalidArgument INVALID_LENGTH: 0 or above
   // kMaxAccessBytes; kOutOfRange IOVA_OVERFLOW. The caller must hold the device, or be an operator.
@@ -238,8 +246,23 @@ class Engine {
   // failed.
   absl::Status HostUnmap(const CallContext&, const std::string& device, Iova iova,
                          uint64_t length_bytes);
+  // Operators only. An unhealthy device whose cause is not said has kInjected.
   absl::StatusOr<DeviceView> SetDeviceHealth(const CallContext&, const std::string& device,
-                                             DeviceHealth health, const std::string& reason);
+                                             DeviceHealth health, const std::string& reason,
+                                             HealthReason cause = HealthReason::kNone);
+  // Takes a device out of the host, whatever it is doing: it is blocked first, then its attachments
+  // go, and the claim of its group with its last member. Operators only.
+  // kNotFound           DEVICE_NOT_FOUND: also when it is out already
+  // kFailedPrecondition HOST_MAPPINGS: the host maps memory for its group, which has no other
+  // member kInternal, kResourceExhausted: nothing changed; or, when that could not be, the device
+  // stays
+  //   blocked and is unhealthy (kUnplugFailed).
+  absl::Status UnplugDevice(const CallContext&, const std::string& device);
+  // Puts it in again, with a new uid, on what its group is on; it is not attached. Operators only.
+  // kNotFound      DEVICE_NOT_FOUND: the topology has no such device
+  // kAlreadyExists DEVICE_PRESENT
+  // kInternal, kResourceExhausted: it is still out.
+  absl::StatusOr<DeviceView> PlugDevice(const CallContext&, const std::string& device);
   absl::StatusOr<std::vector<TableEntryDump>> DumpTables(const CallContext&,
                                                          const std::string& device, Iova iova);
 

@@ -76,6 +76,11 @@ absl::StatusOr<Page<View>> PageOfObjects(const Model& model, const CallContext& 
   return result;
 }
 
+uint64_t CountPresent(const Model& model) {
+  return std::count_if(model.devices.begin(), model.devices.end(),
+                       [](const Device& device) { return device.present; });
+}
+
 const IommuSpec* FindIommu(const Model& model, const std::string& id) {
   for (const IommuSpec& iommu : model.backend().topology().iommus) {
     if (iommu.id == id) return &iommu;
@@ -307,9 +312,11 @@ absl::StatusOr<Page<DeviceView>> Engine::ListDevices(const CallContext& context,
                                                      const PageRequest& page) {
   absl::MutexLock lock(&core_->pipeline.mutex());
   const Model& model = core_->model;
-  return PageOfPositions<DeviceView>(model.devices.size(), page, [&](size_t i) {
-    return std::optional<DeviceView>(ViewOf(model, model.devices[i], context));
-  });
+  return PageOfPositions<DeviceView>(model.devices.size(), page,
+                                     [&](size_t i) -> std::optional<DeviceView> {
+                                       if (!model.devices[i].present) return std::nullopt;
+                                       return ViewOf(model, model.devices[i], context);
+                                     });
 }
 
 absl::StatusOr<Page<AttachmentView>> Engine::ListAttachments(const CallContext& context,
@@ -361,7 +368,7 @@ EngineStats Engine::Stats() {
   stats.objects = {{"memory_region", model.objects.CountLive(ObjectKind::kMemoryRegion)},
                    {"ioas", model.objects.CountLive(ObjectKind::kIoas)},
                    {"domain", model.objects.CountLive(ObjectKind::kDomain)},
-                   {"device", model.devices.size()},
+                   {"device", CountPresent(model)},
                    {"iommu", core_->backend->topology().iommus.size()}};
   model.objects.Visit(ObjectKind::kIoas, std::nullopt, {"", ""}, [&](Object& object) {
     stats.mappings += static_cast<const Ioas&>(object).mapping_count();

@@ -4,6 +4,7 @@
 #include "engine/core.h"
 #include "engine/operations/claims.h"
 #include "engine/operations/host_operations.h"
+#include "engine/operations/plug_operations.h"
 
 namespace viommu {
 namespace {
@@ -83,9 +84,22 @@ absl::Status Engine::HostUnmap(const CallContext& context, const std::string& de
 
 absl::StatusOr<DeviceView> Engine::SetDeviceHealth(const CallContext& context,
                                                    const std::string& device, DeviceHealth health,
-                                                   const std::string& reason) {
+                                                   const std::string& reason, HealthReason cause) {
   RETURN_IF_ERROR(SimulationOf(*core_->backend).status());
-  SetHealthOperation operation(context, device, health, reason);
+  SetHealthOperation operation(context, device, health, cause, reason);
+  return core_->Execute(operation);
+}
+
+absl::Status Engine::UnplugDevice(const CallContext& context, const std::string& device) {
+  RETURN_IF_ERROR(SimulationOf(*core_->backend).status());
+  UnplugOperation operation(context, device);
+  return core_->ExecuteVoid(operation);
+}
+
+absl::StatusOr<DeviceView> Engine::PlugDevice(const CallContext& context,
+                                              const std::string& device) {
+  RETURN_IF_ERROR(SimulationOf(*core_->backend).status());
+  PlugOperation operation(context, device);
   return core_->Execute(operation);
 }
 

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -134,6 +135,15 @@ struct DomainView {
 
 enum class DeviceOwnership { kHost, kClaimed };
 enum class DeviceHealth { kHealthy, kUnhealthy };
+// What made a device unhealthy.
+enum class HealthReason {
+  kNone,                // It is healthy.
+  kInjected,            // An operator said so.
+  kResetFailed,         // It did not come back from a reset.
+  kInvalidationFailed,  // Its IOMMU did not take an invalidation for it.
+  kUnplugFailed,        // It is blocked, but could not be taken out.
+  kStateLost,           // What it was attached to could not be brought back.
+};
 
 struct DeviceView {
   DeviceSpec spec;
@@ -148,7 +158,8 @@ struct DeviceView {
   std::string default_domain_fallback;  // Why it is not what was asked for; empty: it is.
   std::vector<DefaultDomainType> default_domain_types;  // What its group can have.
   DeviceHealth health = DeviceHealth::kHealthy;
-  std::string health_reason;
+  HealthReason health_cause = HealthReason::kNone;
+  std::string health_reason;               // In words.
   std::vector<std::string> group_members;  // Other devices of its group.
 };
 
@@ -262,6 +273,57 @@ struct AttachAnswer {
 
 struct DetachAnswer {
   Transition transition;
+};
+
+// ---- Watching ----
+
+inline constexpr size_t kKeptChanges = 16384;     // Of the whole host, for those who resume.
+inline constexpr size_t kMaxWatchBacklog = 4096;  // Changes that one who watches may be behind.
+
+enum class WatchKind { kMemoryRegion, kIoas, kDomain, kDevice };
+
+struct WatchOptions {
+  struct Resume {
+    std::string boot_id;
+    uint64_t revision = 0;  // All that came later is wanted.
+  };
+  std::vector<WatchKind> kinds;  // None: all.
+  std::optional<Resume> resume;  // None: from a snapshot.
+};
+
+// Everything up to this revision has been shown.
+struct SyncMark {
+  std::string boot_id;
+};
+
+// An object that is gone.
+struct DeletedObject {
+  WatchKind kind = WatchKind::kDevice;
+  std::string id;
+  std::string owner;  // Empty for devices.
+  Uid uid = 0;
+  std::string reason;  // Of a device: why it is gone; empty otherwise.
+};
+
+// What an Ioas maps, after so many batches as there may have been since it was shown last.
+struct MappingSummary {
+  std::string id;
+  std::string owner;
+  Uid uid = 0;
+  uint64_t mapping_revision = 0;
+  uint64_t mapping_count = 0;
+  uint64_t mapped_bytes = 0;
+};
+
+struct WatchEvent {
+  enum class Type { kSnapshot, kSync, kAdded, kModified, kDeleted, kMappings };
+  Type type = Type::kSync;
+  // Whoever has seen this event and those before it resumes here. 0 of a snapshot: that is done
+  // when the sync mark comes.
+  uint64_t revision = 0;
+  std::variant<SyncMark, MemoryRegionView, IoasView, DomainView, DeviceView, DeletedObject,
+               MappingSummary>
+      body;
 };
 
 // ---- Fast path ----

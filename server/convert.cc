@@ -73,6 +73,26 @@ absl::StatusOr<DeviceHealth> ParseDeviceHealth(absl::string_view field, v1::Devi
   }
 }
 
+absl::StatusOr<HealthReason> ParseHealthCause(absl::string_view field,
+                                              v1::DeviceHealthCause cause) {
+  switch (cause) {
+    case v1::DEVICE_HEALTH_CAUSE_UNSPECIFIED:
+      return HealthReason::kNone;
+    case v1::DEVICE_HEALTH_CAUSE_INJECTED:
+      return HealthReason::kInjected;
+    case v1::DEVICE_HEALTH_CAUSE_RESET_FAILED:
+      return HealthReason::kResetFailed;
+    case v1::DEVICE_HEALTH_CAUSE_INVALIDATION_FAILED:
+      return HealthReason::kInvalidationFailed;
+    case v1::DEVICE_HEALTH_CAUSE_UNPLUG_FAILED:
+      return HealthReason::kUnplugFailed;
+    case v1::DEVICE_HEALTH_CAUSE_STATE_LOST:
+      return HealthReason::kStateLost;
+    default:
+      return UnknownEnumValue(field, cause);
+  }
+}
+
 IovaRange ParseRange(const v1::IovaRange& range) { return IovaRange{range.first(), range.last()}; }
 
 absl::Status CheckAccessLength(absl::string_view field, uint64_t length_bytes) {
@@ -110,6 +130,24 @@ v1::DefaultDomainType ToProto(DefaultDomainType type) {
 
 v1::DeviceHealth ToProto(DeviceHealth health) {
   return health == DeviceHealth::kHealthy ? v1::DEVICE_HEALTH_HEALTHY : v1::DEVICE_HEALTH_UNHEALTHY;
+}
+
+v1::DeviceHealthCause ToProto(HealthReason cause) {
+  switch (cause) {
+    case HealthReason::kNone:
+      return v1::DEVICE_HEALTH_CAUSE_UNSPECIFIED;
+    case HealthReason::kInjected:
+      return v1::DEVICE_HEALTH_CAUSE_INJECTED;
+    case HealthReason::kResetFailed:
+      return v1::DEVICE_HEALTH_CAUSE_RESET_FAILED;
+    case HealthReason::kInvalidationFailed:
+      return v1::DEVICE_HEALTH_CAUSE_INVALIDATION_FAILED;
+    case HealthReason::kUnplugFailed:
+      return v1::DEVICE_HEALTH_CAUSE_UNPLUG_FAILED;
+    case HealthReason::kStateLost:
+      return v1::DEVICE_HEALTH_CAUSE_STATE_LOST;
+  }
+  return v1::DEVICE_HEALTH_CAUSE_UNSPECIFIED;
 }
 
 v1::DeviceOwnership ToProto(DeviceOwnership ownership) {

@@ -28,6 +28,9 @@ absl::StatusOr<DefaultDomainType> ParseDefaultDomainType(absl::string_view field
                                                          v1::DefaultDomainType type);
 absl::StatusOr<DeviceHealth> ParseDeviceHealth(absl::string_view field, v1::DeviceHealth health);
 
+// UNSPECIFIED gives kNone. kInvalidArgument: UNKNOWN_ENUM_VALUE.
+absl::StatusOr<HealthReason> ParseHealthCause(absl::string_view field, v1::DeviceHealthCause cause);
+
 // The engine refuses first > last where it matters.
 IovaRange ParseRange(const v1::IovaRange& range);
 
@@ -39,6 +42,7 @@ absl::Status CheckAccessLength(absl::string_view field, uint64_t length_bytes);
 v1::Permission ToProto(Permission permission);
 v1::DefaultDomainType ToProto(DefaultDomainType type);
 v1::DeviceHealth ToProto(DeviceHealth health);
+v1::DeviceHealthCause ToProto(HealthReason cause);
 v1::DeviceOwnership ToProto(DeviceOwnership ownership);
 v1::ReservedRegionType ToProto(ReservedRegionType type);
 v1::IovaRange ToProto(const IovaRange& range);

@@ -171,6 +171,7 @@ v1::Device Describe(const DeviceView& view) {
   }
   out.set_health(ToProto(view.health));
   out.set_health_reason(view.health_reason);
+  out.set_health_cause(ToProto(view.health_cause));
   return out;
 }
 

@@ -196,7 +196,7 @@ class Daemon {
 
   void CallSimulation(int which, const std::string& r) {
     SimulationService s(engine_.get(), &admission_);
-    switch (which % 7) {
+    switch (which % 9) {
       case 0:
         return Run(s, &SimulationService::Dma, r);
       case 1:
@@ -209,6 +209,10 @@ class Daemon {
         return Run(s, &SimulationService::HostUnmap, r);
       case 5:
         return Run(s, &SimulationService::SetDeviceHealth, r);
+      case 6:
+        return Run(s, &SimulationService::UnplugDevice, r);
+      case 7:
+        return Run(s, &SimulationService::PlugDevice, r);
       default:
         return Run(s, &SimulationService::DumpTables, r);
     }

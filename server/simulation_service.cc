@@ -129,8 +129,31 @@ grpc::Status SimulationService::SetDeviceHealth(grpc::ServerContext* context,
     ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
     ASSIGN_OR_RETURN(const DeviceHealth health, ParseDeviceHealth("health", request->health()));
     RETURN_IF_ERROR(CheckHealthReason(request->health_reason()));
-    ASSIGN_OR_RETURN(const DeviceView view,
-                     engine_.SetDeviceHealth(call, device, health, request->health_reason()));
+    ASSIGN_OR_RETURN(const HealthReason cause,
+                     ParseHealthCause("health_cause", request->health_cause()));
+    ASSIGN_OR_RETURN(
+        const DeviceView view,
+        engine_.SetDeviceHealth(call, device, health, request->health_reason(), cause));
+    *response = Describe(view);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SimulationService::UnplugDevice(grpc::ServerContext* context,
+                                             const v1::UnplugDeviceRequest* request,
+                                             v1::UnplugDeviceResponse*) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
+    return engine_.UnplugDevice(call, device);
+  });
+}
+
+grpc::Status SimulationService::PlugDevice(grpc::ServerContext* context,
+                                           const v1::PlugDeviceRequest* request,
+                                           v1::Device* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
+    ASSIGN_OR_RETURN(const DeviceView view, engine_.PlugDevice(call, device));
     *response = Describe(view);
     return absl::OkStatus();
   });

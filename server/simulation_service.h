@@ -28,6 +28,10 @@ class SimulationService final : public v1::SimulationService::Service {
   grpc::Status SetDeviceHealth(grpc::ServerContext* context,
                                const v1::SetDeviceHealthRequest* request,
                                v1::Device* response) override;
+  grpc::Status UnplugDevice(grpc::ServerContext* context, const v1::UnplugDeviceRequest* request,
+                            v1::UnplugDeviceResponse* response) override;
+  grpc::Status PlugDevice(grpc::ServerContext* context, const v1::PlugDeviceRequest* request,
+                          v1::Device* response) override;
   grpc::Status DumpTables(grpc::ServerContext* context, const v1::DumpTablesRequest* request,
                           v1::DumpTablesResponse* response) override;
 

@@ -71,6 +71,8 @@ absl::Status MemoryWrite(Invocation& call);
 absl::Status HostMap(Invocation& call);
 absl::Status HostUnmap(Invocation& call);
 absl::Status SetDeviceHealth(Invocation& call);
+absl::Status PlugDevice(Invocation& call);
+absl::Status UnplugDevice(Invocation& call);
 absl::Status Tables(Invocation& call);
 
 // health_command.cc
@@ -78,6 +80,9 @@ absl::Status Health(Invocation& call);
 
 // top_command.cc
 absl::Status Top(Invocation& call);
+
+// watch_command.cc
+absl::Status WatchObjects(Invocation& call);
 
 // version_command.cc
 absl::Status Version(Invocation& call);

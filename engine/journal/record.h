@@ -86,6 +86,12 @@ struct SetDefaultDomain {
   std::string device;
   int type;  // DefaultDomainType.
 };
+struct Unplug {
+  std::string device;
+};
+struct Plug {
+  std::string device;
+};
 
 }  // namespace record
 
@@ -93,7 +99,8 @@ using LogicalOperation =
     std::variant<record::CreateMemoryRegion, record::CreateIoas, record::CreateDomain,
                  record::Destroy, record::Map, record::Unmap, record::SetAllowedRanges,
                  record::Claim, record::Release, record::Attach, record::Detach,
-                 record::SetDefaultDomain, record::HostMapping, record::SetHealth>;
+                 record::SetDefaultDomain, record::HostMapping, record::SetHealth, record::Unplug,
+                 record::Plug>;
 
 struct Record {
   std::string principal;

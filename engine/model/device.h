@@ -35,9 +35,13 @@ struct Device {
   Uid uid = 0;
   size_t group = 0;  // Position in Model::groups.
   uint64_t generation = 1;
+  uint64_t plug_revision = 0;  // Since when it is there; 0: from the start.
   uint64_t revision = 0;
   std::optional<Attachment> attachment;
+  bool present = true;     // Else it is unplugged: no verb finds it.
+  bool held_back = false;  // Blocked for the hardware, whatever its group is on (Backend::Block).
   DeviceHealth health = DeviceHealth::kHealthy;
+  HealthReason health_cause = HealthReason::kNone;
   std::string health_reason;
 
   std::string Etag() const { return absl::StrFormat("%x-%x", uid, generation); }

@@ -83,9 +83,11 @@ DeviceView ViewOf(const Model& model, const Device& device, const CallContext& c
   view.default_domain_fallback = group.default_domain_fallback;
   view.default_domain_types = AvailableDefaultDomains(model, group);
   view.health = device.health;
+  view.health_cause = device.health_cause;
   view.health_reason = device.health_reason;
   for (const DeviceIndex member : group.members) {
-    if (member != device.index) view.group_members.push_back(model.devices[member].Name());
+    const Device& other = model.devices[member];
+    if (member != device.index && other.present) view.group_members.push_back(other.Name());
   }
   return view;
 }
@@ -99,7 +101,7 @@ AttachmentView AttachmentOf(const Model& model, const Device& device, absl::stri
 IommuView ViewOf(const Model& model, const IommuSpec& iommu) {
   IommuView view{iommu, {}};
   for (const Device& device : model.devices) {
-    if (device.spec.iommu == iommu.id) view.devices.push_back(device.Name());
+    if (device.present && device.spec.iommu == iommu.id) view.devices.push_back(device.Name());
   }
   return view;
 }

@@ -181,6 +181,7 @@ absl::Status SetHealthOperation::Plan(Model& model) {
   device_ = device->index;
   RETURN_IF_ERROR(CheckOperator(context()));
   answer().health = health_;
+  answer().health_cause = cause_;
   answer().health_reason = health_ == DeviceHealth::kHealthy ? "" : reason_;
   return absl::OkStatus();
 }
@@ -188,6 +189,7 @@ absl::Status SetHealthOperation::Plan(Model& model) {
 void SetHealthOperation::Commit(Model& model) {
   Device& device = model.devices[device_];
   device.health = health_;
+  device.health_cause = cause_;
   device.health_reason = health_ == DeviceHealth::kHealthy ? "" : reason_;
   model.Bump(device);
   AnswerWithDevice(model);

@@ -84,10 +84,14 @@ class HostUnmapOperation : public Operation {
 
 class SetHealthOperation : public GroupOperation {
  public:
+  // A healthy device has neither cause nor reason, an unhealthy one some cause.
   SetHealthOperation(CallContext context, std::string device, DeviceHealth health,
-                     std::string reason)
+                     HealthReason cause, std::string reason)
       : GroupOperation(std::move(context), std::move(device)),
         health_(health),
+        cause_(health == DeviceHealth::kHealthy ? HealthReason::kNone
+               : cause == HealthReason::kNone   ? HealthReason::kInjected
+                                                : cause),
         reason_(std::move(reason)) {}
 
   absl::Status Plan(Model& model) override;
@@ -99,6 +103,7 @@ class SetHealthOperation : public GroupOperation {
 
  private:
   const DeviceHealth health_;
+  const HealthReason cause_;
   const std::string reason_;
   DeviceIndex device_ = 0;
 };

@@ -202,7 +202,7 @@ absl::Status AddAreasOperation::Apply(Backend& backend) {
 
 void AddAreasOperation::Commit(Model& model) {
   ioas_->CommitAdd(areas_);
-  answer().mapping_revision = ioas_->mapping_revision = ++model.revision;
+  answer().mapping_revision = model.BumpMappings(*ioas_);
 }
 
 // ---- Map ----
@@ -368,7 +368,7 @@ void UnmapOperation::Commit(Model& model) {
   for (const PlacedArea& area : areas_) dropped.Drop(area.area);
   dropped.Flush();
   model.ledger.GiveBack(*ioas_->account, Usage::OfMappings(areas_.size(), answer().unmapped_bytes));
-  answer().mapping_revision = ioas_->mapping_revision = ++model.revision;
+  answer().mapping_revision = model.BumpMappings(*ioas_);
 }
 
 }  // namespace viommu

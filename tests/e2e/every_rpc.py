@@ -59,6 +59,7 @@ STEPS = [
      {"iovas": [str(0x200000)]}),
     ("IoasService/ListMappings", {"parent": "ioas/space", "first_iova": 0x200000}, {}),
     ("IoasService/Translate", {"name": "ioas/space", "iova": 0x200123}, {"offset": str(0x123)}),
+    ("WatchService/Watch", {"kinds": ["WATCH_KIND_IOAS"], "until_sync": True}, {}),
     ("MappingService/StreamMappings", [
         {"open": {"name": "ioas/space"}}, {"unmap": {"sequence": 1, "iova": [0x200000],
                                                      "length": [PAGE]}}],
@@ -78,9 +79,11 @@ STEPS = [
     ("SimulationService/SetDeviceHealth",
      {"name": DEVICE, "health": "DEVICE_HEALTH_UNHEALTHY", "health_reason": "fan"},
      {"health": "DEVICE_HEALTH_UNHEALTHY", "health_reason": "fan"}),
+    ("SimulationService/UnplugDevice", {"name": DEVICE}, {}),
+    ("SimulationService/PlugDevice", {"name": DEVICE}, {"health": "DEVICE_HEALTH_HEALTHY"}),
 ]
 
-_WITHOUT_EFFECT = ("Get", "List", "Translate", "ReadMemory", "DumpTables")
+_WITHOUT_EFFECT = ("Get", "List", "Translate", "ReadMemory", "DumpTables", "Watch")
 # They have an effect, but none on the model: see simulation.proto and mapping.proto.
 _WITHOUT_REQUEST_ID = ("Dma", "WriteMemory", "StreamMappings")
 

@@ -67,6 +67,8 @@ SESSION = [
     ("list attachments", "vm1"),
     ("list attachments 0000:01:00.0", "vm1"),
     ("list regions", "4G"),
+    ("watch ioas devices --once", "there     ioas/vm0  "),
+    ("watch --once", "synced    revision "),
     ("list ioas", "vm1"),
     ("list domains", "paging"),
     ("get region ram", "4G"),
@@ -89,6 +91,8 @@ SESSION = [
     ("release 0000:01:00.0", "devices/0000:01:00.0 released"),
     ("set-device-health 0000:01:00.0 unhealthy --reason broken", "made unhealthy"),
     ("set-device-health 0000:01:00.0 healthy", "made healthy"),
+    ("unplug 0000:01:00.0", "devices/0000:01:00.0 unplugged"),
+    ("plug 0000:01:00.0", "devices/0000:01:00.0 plugged in"),
     ("help", "usage: viommuctl COMMAND"),
     ("help map", "usage: viommuctl map IOAS --region REGION --size SIZE"),
     ("reference", "# viommuctl"),
@@ -147,6 +151,7 @@ DRY_RUNS = [
     "map vm0 --region ram --size 4K", "copy vm0 --source-iova 0x40000000 --size 2M",
     "unmap vm0 --all", "allow-ranges vm0 0+1G",
     "host-map 0000:82:00.0 --region ram --size 4K", "set-device-health 0000:03:00.0 unhealthy",
+    "unplug 0000:01:00.0",
 ]
 
 

@@ -39,8 +39,17 @@ class FaultySimulation : public Simulation {
     if (points_.Fails(FaultPoints::kBackend)) return Refused();
     return real_.HostUnmap(device, range);
   }
-  std::vector<TableEntryDump> DumpTables(DeviceIndex device, Iova iova) override {
-    return real_.DumpTables(device, iova);
+  absl::Status HostUnmapDeferred(DeviceIndex device, IovaRange range) override {
+    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    return real_.HostUnmapDeferred(device, range);
+  }
+  absl::Status HostFlush(DeviceIndex device) override {
+    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    return real_.HostFlush(device);
+  }
+  std::vector<TableEntryDump> DumpTables(DeviceIndex device, std::optional<uint32_t> pasid,
+                                         Iova iova) override {
+    return real_.DumpTables(device, pasid, iova);
   }
 
  private:
