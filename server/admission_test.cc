@@ -41,8 +41,8 @@ std::set<std::string> Series(prometheus::Registry& registry) {
 
 TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
   const std::set<std::string> revokes = {
-      "DeleteDomain", "DeleteIoas", "DeleteMemoryRegion", "DetachDevice",
-      "HostUnmap",    "Unmap",      "ReleaseDevice",
+      "DeleteDomain", "DeleteIoas",    "DeleteMemoryRegion", "DetachDevice",          "HostUnmap",
+      "Unmap",        "ReleaseDevice", "RevokeMemoryRegion", "UnloadReservedRegions",
   };
   const std::set<std::string> others = {
       "AttachDevice",
@@ -72,12 +72,15 @@ TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
       "ListMappings",
       "ListMemoryRegions",
       "ListReservedRegions",
+      "LoadReservedRegions",
       "Map",
       "ReadMemory",
       "ReplaceAttachment",
+      "ResizeMemoryRegion",
       "SetAllowedIovaRanges",
       "SetDefaultDomain",
       "SetDeviceHealth",
+      "SetLargePages",
       "Translate",
       "WriteMemory",
   };

@@ -57,6 +57,7 @@ class FakeBackend : public Backend {
                                   std::optional<int32_t> numa_node) override;
   absl::Status DestroyMemoryRegion(Uid uid) override;
   absl::Status CreateIoas(Uid uid) override;
+  absl::Status SetLargePages(Uid ioas, bool large_pages) override;
   absl::Status DestroyIoas(Uid uid) override;
   absl::Status CreateDomain(Uid uid, const DomainSpec& spec,
                             absl::Span<const BackendMapping> existing) override;
@@ -78,6 +79,7 @@ class FakeBackend : public Backend {
   struct Ioas {
     std::map<Iova, BackendMapping> areas;
     std::set<Uid> domains;
+    bool large_pages = true;
   };
   struct Domain {
     Uid ioas = 0;    // Of a paging one.
@@ -86,6 +88,8 @@ class FakeBackend : public Backend {
   using PasidKey = std::pair<DeviceIndex, uint32_t>;
 
   absl::Status Ask(const std::string& verb) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Takes `range` out of the one area that it lies in; without large pages the area may be larger.
+  static bool Cut(Ioas* ioas, const IovaRange& range);
   // Records the effect; breaches it when `holds` is false.
   void Note(const std::string& line, bool holds) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Place(absl::Span<const DeviceIndex> group, const std::string& where)

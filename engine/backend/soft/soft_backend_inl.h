@@ -130,6 +130,13 @@ absl::Status SoftBackendT<Store>::CreateIoas(Uid uid) {
 }
 
 template <typename Store>
+absl::Status SoftBackendT<Store>::SetLargePages(Uid ioas, bool large_pages) {
+  ASSIGN_OR_RETURN(const auto found, FindIoas(ioas));
+  found->SetLargePages(large_pages);
+  return absl::OkStatus();
+}
+
+template <typename Store>
 absl::Status SoftBackendT<Store>::DestroyIoas(Uid uid) {
   absl::MutexLock lock(&mutex_);
   return ioases_.erase(uid) == 1 ? absl::OkStatus() : soft_internal::NoObject("ioas", uid);
@@ -165,6 +172,7 @@ absl::Status SoftBackendT<Store>::CreateDomain(Uid uid, const DomainSpec& spec,
   ASSIGN_OR_RETURN(const auto ioas, FindIoas(spec.ioas));
   ASSIGN_OR_RETURN(const auto mappings, Locate(existing));
   ASSIGN_OR_RETURN(const auto domain, MakeDomain(machine_->unit_of(spec.device)));
+  domain->SetLargePages(ioas->large_pages());
   RETURN_IF_ERROR(domain->Map(mappings));
   {
     absl::MutexLock lock(&mutex_);
