@@ -136,7 +136,7 @@ Table FieldsOf(const v1::Ioas& ioas) {
       .Add("mappings", absl::StrCat(ioas.mapping_count()))
       .Add("mapped", FormatSize(ioas.mapped_bytes()))
       .Add("mapping revision", absl::StrCat(ioas.mapping_revision()))
-      .Add("suspended mappings", absl::StrCat(ioas.suspended_mapping_count()))
+      .Add("not in force", absl::StrCat(ioas.suspended_mapping_count()))
       .Add("alignment", FormatSize(ioas.alignment_bytes()))
       .Add("mode", Word(ioas.mode()))
       .Add("large pages", YesNo(ioas.large_pages()))

@@ -38,15 +38,16 @@ absl::Status RegionLossOperation::CheckSize() const {
 absl::Status RegionLossOperation::CheckHost(const Model& model) const {
   const uint64_t end = size_bytes_.value_or(0);
   for (const Group& group : model.groups) {
+    const std::string device = model.devices[group.members[0]].Name();
     for (auto it = group.host.areas.begin(); it != group.host.areas.end(); ++it) {
       const Area& area = it.value();
       if (area.region != region_->uid()) continue;
       if (area.offset_bytes + (it.last() - it.first()) < end) continue;
       return Error(absl::StatusCode::kFailedPrecondition, "HOST_MAPPINGS",
-                   absl::StrCat("the host maps it at ", ToString(it.range()), " for ",
-                                model.devices[group.members[0]].Name()))
+                   absl::StrCat("the host maps ", region_->NameFor(context().principal), " at ",
+                                ToString(it.range()), " for ", device))
           .Errno("EBUSY")
-          .Resource(region_->NameFor(context().principal))
+          .Resource(device)
           .Violation(absl::StrCat("unmap ", ToString(it.range()), " as the host"));
     }
   }
