@@ -1,5 +1,5 @@
-// What devices see of an address space's options and of memory that shrinks or goes: the engine over
-// the software IOMMU.
+// What devices see of an address space's options and of memory that shrinks or goes: the engine
+// over the software IOMMU.
 #include <memory>
 #include <string>
 #include <vector>
@@ -250,8 +250,7 @@ TEST_F(SoftIoasTest, ReachesWithTheProcessorOnlyWhatARegionHas) {
   const auto read = [&](uint64_t offset) {
     return Described(engine_->ReadMemory(alice_, Ref("ram"), offset, absl::MakeSpan(&byte, 1)));
   };
-  ASSERT_TRUE(
-      engine_->WriteMemory(alice_, Ref("ram"), kPage, absl::MakeConstSpan(&byte, 1)).ok());
+  ASSERT_TRUE(engine_->WriteMemory(alice_, Ref("ram"), kPage, absl::MakeConstSpan(&byte, 1)).ok());
   ASSERT_TRUE(engine_->ResizeMemoryRegion(alice_, Ref("ram"), kPage, "").ok());
   EXPECT_EQ(read(kPage - 1), "OK");
   EXPECT_EQ(read(kPage), "OUT_OF_RANGE SOURCE_OUT_OF_BOUNDS");
