@@ -135,8 +135,8 @@ TEST_F(SoftIoasTest, HasNoLeafAboveFourKibWithoutLargePages) {
   EXPECT_EQ(EntriesTo(kLarge), with + 1);
   ASSERT_TRUE(Map("large", 2 * kLarge, kLarge).ok());
   EXPECT_EQ(EntriesTo(2 * kLarge), with);
-  EXPECT_TRUE(engine_->SetLargePages(alice_, Ref("large"), false, "").code() ==
-              absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Described(engine_->SetLargePages(alice_, Ref("large"), false, "").status()),
+            "FAILED_PRECONDITION LARGE_PAGES_IN_USE");
 }
 
 TEST_F(SoftIoasTest, StopsTheDeviceJustWhereAMappingWasCut) {
