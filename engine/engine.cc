@@ -10,6 +10,7 @@
 #include "engine/operations/ioas_operations.h"
 #include "engine/operations/mapping_operations.h"
 #include "engine/operations/memory_region_operations.h"
+#include "engine/operations/reserved_region_operations.h"
 
 namespace viommu {
 namespace {
@@ -67,8 +68,9 @@ Engine::~Engine() = default;
 absl::StatusOr<MemoryRegionView> Engine::CreateMemoryRegion(const CallContext& context,
                                                             const std::string& id,
                                                             uint64_t size_bytes,
-                                                            std::optional<int32_t> numa_node) {
-  CreateMemoryRegionOperation operation(context, id, size_bytes, numa_node);
+                                                            std::optional<int32_t> numa_node,
+                                                            bool read_only) {
+  CreateMemoryRegionOperation operation(context, id, size_bytes, numa_node, read_only);
   return core_->Execute(operation);
 }
 
@@ -78,8 +80,9 @@ absl::Status Engine::DeleteMemoryRegion(const CallContext& context, const Object
   return core_->ExecuteVoid(operation);
 }
 
-absl::StatusOr<IoasView> Engine::CreateIoas(const CallContext& context, const std::string& id) {
-  CreateIoasOperation operation(context, id);
+absl::StatusOr<IoasView> Engine::CreateIoas(const CallContext& context, const std::string& id,
+                                            const IoasOptions& options) {
+  CreateIoasOperation operation(context, id, options);
   return core_->Execute(operation);
 }
 
@@ -112,6 +115,28 @@ absl::StatusOr<IoasView> Engine::SetAllowedIovaRanges(const CallContext& context
                                                       const std::vector<IovaRange>& ranges,
                                                       const std::string& etag) {
   SetAllowedRangesOperation operation(context, ioas, ranges, etag);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<IoasView> Engine::SetLargePages(const CallContext& context, const ObjectRef& ioas,
+                                               bool large_pages, const std::string& etag) {
+  SetLargePagesOperation operation(context, ioas, large_pages, etag);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<IoasView> Engine::LoadReservedRegions(const CallContext& context,
+                                                     const ObjectRef& ioas,
+                                                     const std::string& device,
+                                                     const std::string& etag) {
+  LoadReservedRegionsOperation operation(context, ioas, device, etag);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<IoasView> Engine::UnloadReservedRegions(const CallContext& context,
+                                                       const ObjectRef& ioas,
+                                                       const std::string& device,
+                                                       const std::string& etag) {
+  UnloadReservedRegionsOperation operation(context, ioas, device, etag);
   return core_->Execute(operation);
 }
 

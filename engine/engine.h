@@ -108,15 +108,17 @@ class Engine {
   // PHYSICAL_MEMORY_EXHAUSTED
   absl::StatusOr<MemoryRegionView> CreateMemoryRegion(const CallContext&, const std::string& id,
                                                       uint64_t size_bytes,
-                                                      std::optional<int32_t> numa_node);
+                                                      std::optional<int32_t> numa_node,
+                                                      bool read_only = false);
   absl::StatusOr<MemoryRegionView> GetMemoryRegion(const CallContext&, const ObjectRef&);
   absl::StatusOr<Page<MemoryRegionView>> ListMemoryRegions(const CallContext&, const PageRequest&);
   // kFailedPrecondition IN_USE: mapped; the referrers are listed.
   absl::Status DeleteMemoryRegion(const CallContext&, const ObjectRef&, const std::string& etag);
 
   // ---- IO address spaces ----
-  // kAlreadyExists IOAS_EXISTS
-  absl::StatusOr<IoasView> CreateIoas(const CallContext&, const std::string& id);
+  // kAlreadyExists IOAS_EXISTS; kInvalidArgument LARGE_PAGES_NOT_ALLOWED: in the mode kVfioType1
+  absl::StatusOr<IoasView> CreateIoas(const CallContext&, const std::string& id,
+                                      const IoasOptions& options = {});
   absl::StatusOr<IoasView> GetIoas(const CallContext&, const ObjectRef&);
   absl::StatusOr<Page<IoasView>> ListIoas(const CallContext&, const PageRequest&);
   // Areas go with it. kFailedPrecondition IN_USE: domains refer to it; they are listed.
@@ -127,25 +129,28 @@ class Engine {
   // kInvalidArgument    MISALIGNED: IOVA, length or offset against the Ioas alignment
   // kInvalidArgument    IOVA_RESERVED, REGION_INDEX_OUT_OF_RANGE
   // kOutOfRange         IOVA_OVERFLOW (the range passes 2^64 - 1), SOURCE_OUT_OF_BOUNDS
+  // kPermissionDenied   REGION_READ_ONLY: writing is asked for
+  // kFailedPrecondition REGION_SUSPENDED
   // kAlreadyExists      IOVA_OCCUPIED: an area is there, or an earlier entry of the batch
   // kResourceExhausted  IOVA_EXHAUSTED (nothing free for a chosen IOVA), TABLE_MEMORY_EXHAUSTED
   absl::StatusOr<MapAnswer> Map(const CallContext&, const ObjectRef& ioas, const MapBatch& batch);
-  // Every area in every range goes, or none. Holes are allowed.
-  // kInvalidArgument    EMPTY_BATCH, BATCH_TOO_LARGE, CONFLICTING_FIELDS
-  // kInvalidArgument    INVALID_LENGTH: 0, and the magic range (0, 2^64-1)
-  // kOutOfRange         IOVA_OVERFLOW
+  // Every area in every range goes, or none. Holes are allowed. In the modes of VFIO a range
+  // without areas is done; kVfioType1 cuts areas at its ends, which may take their number past the
+  // limit. kInvalidArgument    EMPTY_BATCH, BATCH_TOO_LARGE, CONFLICTING_FIELDS kInvalidArgument
+  // INVALID_LENGTH: 0, and the magic range (0, 2^64-1) kOutOfRange         IOVA_OVERFLOW
+  // kInvalidArgument    MISALIGNED: an area would be cut where the alignment does not allow it
   // kNotFound           IOVA_NOT_COVERED: no area in the range, or one that lies only partly in it
   // kInternal           QUEUE_ERROR, QUEUE_TIMEOUT: the flush failed; try again (engine/DESIGN.md)
   absl::StatusOr<UnmapAnswer> Unmap(const CallContext&, const ObjectRef& ioas,
                                     const UnmapBatch& batch);
   // As Map, one new area for each source area; further kNotFound IOVA_NOT_COVERED: the source range
-  // is not completely mapped.
+  // is not completely mapped; kFailedPrecondition MAPPING_SUSPENDED: a part of it is not in force.
   absl::StatusOr<MapAnswer> CopyMappings(const CallContext&, const ObjectRef& ioas,
                                          const CopyRequest&);
   // Ascending by IOVA, only what intersects `window`.
   absl::StatusOr<Page<MappingView>> ListMappings(const CallContext&, const ObjectRef& ioas,
                                                  const IovaRange& window, const PageRequest&);
-  // kNotFound IOVA_NOT_COVERED
+  // kNotFound IOVA_NOT_COVERED; kFailedPrecondition MAPPING_SUSPENDED
   absl::StatusOr<TranslationView> Translate(const CallContext&, const ObjectRef& ioas, Iova iova);
   // What is not reserved, ascending (iommufd IOAS_IOVA_RANGES).
   absl::StatusOr<std::vector<IovaRange>> ListIovaRanges(const CallContext&, const ObjectRef& ioas);
@@ -155,6 +160,19 @@ class Engine {
   absl::StatusOr<IoasView> SetAllowedIovaRanges(const CallContext&, const ObjectRef& ioas,
                                                 const std::vector<IovaRange>& ranges,
                                                 const std::string& etag);
+  // Leaves above 4 KiB, or not, for what is mapped from now on (iommufd HUGE_PAGES).
+  // kFailedPrecondition LARGE_PAGES_IN_USE: to go without, while there are areas and domains;
+  //   LARGE_PAGES_NOT_ALLOWED: in the mode kVfioType1; IOVA_CONFLICT: an area is not aligned to
+  //   4 KiB
+  absl::StatusOr<IoasView> SetLargePages(const CallContext&, const ObjectRef& ioas,
+                                         bool large_pages, const std::string& etag);
+  // Keeps what `device` reserves free of areas, independently of its attachments; Unload ends that.
+  // kFailedPrecondition IOVA_CONFLICT: an area or an allowed range lies in a reserved region
+  absl::StatusOr<IoasView> LoadReservedRegions(const CallContext&, const ObjectRef& ioas,
+                                               const std::string& device, const std::string& etag);
+  absl::StatusOr<IoasView> UnloadReservedRegions(const CallContext&, const ObjectRef& ioas,
+                                                 const std::string& device,
+                                                 const std::string& etag);
   // Null on an error only: kNotFound as above; kResourceExhausted STREAM_LIMIT, TOO_MANY_THREADS.
   // The engine outlives its streams.
   absl::StatusOr<std::unique_ptr<MappingStream>> OpenMappingStream(const CallContext&,
@@ -229,7 +247,16 @@ class Engine {
   // kMaxAccessBytes; kOutOfRange IOVA_OVERFLOW. The caller must hold the device, or be an operator.
   absl::StatusOr<DmaOutcome> Dma(const CallContext&, const std::string& device, Iova iova,
                                  bool write, absl::Span<char> data);
-  // kOutOfRange SOURCE_OUT_OF_BOUNDS
+  // Memory that shrinks, or grows back up to the size it was made with, and memory that is taken
+  // away. Areas that reach beyond the new end are suspended as a whole: no device can use them.
+  // kInvalidArgument    INVALID_SIZE: 0, no multiple of 4 KiB, above the size it was made with
+  // kFailedPrecondition REGION_SUSPENDED; HOST_MAPPINGS: what goes is mapped by the host
+  // kInternal           as Unmap
+  absl::StatusOr<MemoryRegionView> ResizeMemoryRegion(const CallContext&, const ObjectRef&,
+                                                      uint64_t size_bytes, const std::string& etag);
+  absl::StatusOr<MemoryRegionView> RevokeMemoryRegion(const CallContext&, const ObjectRef&,
+                                                      const std::string& etag);
+  // kOutOfRange SOURCE_OUT_OF_BOUNDS; kFailedPrecondition REGION_SUSPENDED
   absl::Status ReadMemory(const CallContext&, const ObjectRef& region, uint64_t offset_bytes,
                           absl::Span<char> data);
   absl::Status WriteMemory(const CallContext&, const ObjectRef& region, uint64_t offset_bytes,

@@ -243,6 +243,7 @@ absl::StatusOr<TranslationView> Engine::Translate(const CallContext& context, co
         .Errno("ENOENT")
         .Field("iova");
   }
+  if (area->area.suspended) return NotInForce(*area);
   const uint64_t into = iova - area->range.first;
   return TranslationView{iova, ViewOf(core_->model, *area, context.principal),
                          area->area.offset_bytes + into, area->range.size_bytes() - into};

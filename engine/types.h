@@ -93,6 +93,22 @@ struct Page {
   std::string next_cursor;  // Empty: nothing follows.
 };
 
+// ---- Options of objects ----
+
+// How an IO address space treats Unmap. The two others do as VFIO's containers do, for programs
+// written for those.
+enum class IoasMode {
+  kNative,       // Whole mappings go; a range in which nothing is mapped is refused.
+  kVfioType1,    // Mappings are cut at the ends of the range; there are no large pages.
+  kVfioType1v2,  // Whole mappings go.
+  // In the last two a range in which nothing is mapped is done with no bytes.
+};
+
+struct IoasOptions {
+  IoasMode mode = IoasMode::kNative;
+  std::optional<bool> large_pages;  // None: as the mode has it.
+};
+
 // ---- Objects as they are shown ----
 
 // What every object has.
@@ -110,6 +126,9 @@ struct MemoryRegionView {
   uint64_t size_bytes = 0;
   std::optional<int32_t> numa_node;
   uint64_t mapping_count = 0;  // Areas that map it.
+  bool read_only = false;
+  bool suspended = false;      // Revoked: nothing can be mapped from it.
+  std::string suspend_reason;  // Empty unless suspended.
 };
 
 struct IoasView {
@@ -120,6 +139,10 @@ struct IoasView {
   uint64_t alignment_bytes = 1;   // What IOVA, length and source offset must be multiples of.
   std::vector<IovaRange> allowed_ranges;
   std::vector<std::string> domains;  // Resource names.
+  IoasMode mode = IoasMode::kNative;
+  bool large_pages = true;
+  uint64_t suspended_mapping_count = 0;     // Of the mappings, those that are not in force.
+  std::vector<std::string> loaded_devices;  // Whose reserved regions were loaded explicitly.
 };
 
 enum class DomainKind { kPaging, kIdentity, kBlocked };
@@ -198,6 +221,7 @@ struct MappingView {
   std::string memory_region;  // Resource name.
   uint64_t offset_bytes = 0;
   Permission permission = Permission::kReadWrite;
+  bool suspended = false;  // Listed, its place taken, but no device can use it.
 };
 
 struct TranslationView {

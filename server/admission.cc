@@ -11,8 +11,9 @@ namespace viommu {
 namespace {
 
 constexpr absl::string_view kRevokes[] = {
-    "DeleteDomain", "DeleteIoas", "DeleteMemoryRegion", "DetachDevice",
-    "HostUnmap",    "Unmap",      "ReleaseDevice",      "UnplugDevice",
+    "DeleteDomain", "DeleteIoas",    "DeleteMemoryRegion", "DetachDevice",          "HostUnmap",
+    "Unmap",        "ReleaseDevice", "RevokeMemoryRegion", "UnloadReservedRegions",
+    "UnplugDevice",
 };
 
 // No call for so long: those that were on their way have arrived.

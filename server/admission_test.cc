@@ -41,8 +41,9 @@ std::set<std::string> Series(prometheus::Registry& registry) {
 
 TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
   const std::set<std::string> revokes = {
-      "DeleteDomain", "DeleteIoas", "DeleteMemoryRegion", "DetachDevice",
-      "HostUnmap",    "Unmap",      "ReleaseDevice",      "UnplugDevice",
+      "DeleteDomain", "DeleteIoas",    "DeleteMemoryRegion", "DetachDevice",          "HostUnmap",
+      "Unmap",        "ReleaseDevice", "RevokeMemoryRegion", "UnloadReservedRegions",
+    "UnplugDevice",
   };
   const std::set<std::string> others = {
       "AttachDevice",
@@ -72,13 +73,16 @@ TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
       "ListMappings",
       "ListMemoryRegions",
       "ListReservedRegions",
+      "LoadReservedRegions",
       "Map",
       "PlugDevice",
       "ReadMemory",
       "ReplaceAttachment",
+      "ResizeMemoryRegion",
       "SetAllowedIovaRanges",
       "SetDefaultDomain",
       "SetDeviceHealth",
+      "SetLargePages",
       "Translate",
       "WriteMemory",
   };

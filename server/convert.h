@@ -13,6 +13,7 @@
 #include "viommu/v1/common.pb.h"
 #include "viommu/v1/device.pb.h"
 #include "viommu/v1/host.pb.h"
+#include "viommu/v1/ioas.pb.h"
 
 namespace viommu {
 
@@ -30,6 +31,8 @@ absl::StatusOr<DeviceHealth> ParseDeviceHealth(absl::string_view field, v1::Devi
 
 // UNSPECIFIED gives kNone. kInvalidArgument: UNKNOWN_ENUM_VALUE.
 absl::StatusOr<HealthReason> ParseHealthCause(absl::string_view field, v1::DeviceHealthCause cause);
+// kInvalidArgument: UNKNOWN_ENUM_VALUE; kUnimplemented: MODE_NOT_SUPPORTED.
+absl::StatusOr<IoasMode> ParseIoasMode(absl::string_view field, v1::IoasMode mode);
 
 // The engine refuses first > last where it matters.
 IovaRange ParseRange(const v1::IovaRange& range);
@@ -43,6 +46,8 @@ v1::Permission ToProto(Permission permission);
 v1::DefaultDomainType ToProto(DefaultDomainType type);
 v1::DeviceHealth ToProto(DeviceHealth health);
 v1::DeviceHealthCause ToProto(HealthReason cause);
+v1::IoasMode ToProto(IoasMode mode);
+v1::ObjectState StateToProto(bool suspended);
 v1::DeviceOwnership ToProto(DeviceOwnership ownership);
 v1::ReservedRegionType ToProto(ReservedRegionType type);
 v1::IovaRange ToProto(const IovaRange& range);

@@ -209,6 +209,9 @@ v1::MemoryRegion Describe(const MemoryRegionView& view, const CallContext& calle
   out.set_size_bytes(view.size_bytes);
   if (view.numa_node.has_value()) out.set_numa_node(*view.numa_node);
   out.set_mapping_count(view.mapping_count);
+  out.set_read_only(view.read_only);
+  out.set_state(StateToProto(view.suspended));
+  out.set_state_reason(view.suspend_reason);
   return out;
 }
 
@@ -230,6 +233,10 @@ v1::Ioas Describe(const IoasView& view, const CallContext& caller) {
   out.set_alignment_bytes(view.alignment_bytes);
   for (const IovaRange& range : view.allowed_ranges) *out.add_allowed_ranges() = ToProto(range);
   for (const std::string& domain : view.domains) out.add_domains(domain);
+  out.set_mode(ToProto(view.mode));
+  out.set_large_pages(view.large_pages);
+  out.set_suspended_mapping_count(view.suspended_mapping_count);
+  for (const std::string& device : view.loaded_devices) out.add_loaded_devices(device);
   return out;
 }
 
@@ -241,6 +248,7 @@ v1::Mapping Describe(const MappingView& view) {
   out.set_memory_region(view.memory_region);
   out.set_offset(view.offset_bytes);
   out.set_permission(ToProto(view.permission));
+  out.set_state(StateToProto(view.suspended));
   return out;
 }
 

@@ -156,6 +156,35 @@ TEST(DescribeTest, MappingsAndTranslationsAgree) {
   EXPECT_EQ(out.mapping().offset(), 0x10000u);
 }
 
+TEST(DescribeTest, AddressSpacesShowTheirOptionsAndWhatIsNotInForce) {
+  IoasView space;
+  space.mode = IoasMode::kVfioType1;
+  space.large_pages = false;
+  space.mapping_count = 3;
+  space.suspended_mapping_count = 2;
+  space.loaded_devices = {"devices/nic"};
+  const v1::Ioas shown = Describe(space, CallContext());
+  EXPECT_EQ(shown.mode(), v1::IOAS_MODE_VFIO_TYPE1);
+  EXPECT_TRUE(shown.has_large_pages()) << "also when it is false";
+  EXPECT_FALSE(shown.large_pages());
+  EXPECT_EQ(shown.suspended_mapping_count(), 2u);
+  EXPECT_EQ(shown.loaded_devices(0), "devices/nic");
+  MappingView mapping;
+  mapping.range = {0, 0xfff};
+  EXPECT_EQ(Describe(mapping).state(), v1::OBJECT_STATE_ACTIVE);
+  mapping.suspended = true;
+  EXPECT_EQ(Describe(mapping).state(), v1::OBJECT_STATE_SUSPENDED);
+  MemoryRegionView region;
+  region.read_only = true;
+  EXPECT_EQ(Describe(region, CallContext()).state(), v1::OBJECT_STATE_ACTIVE);
+  region.suspended = true;
+  region.suspend_reason = "revoked";
+  const v1::MemoryRegion gone = Describe(region, CallContext());
+  EXPECT_TRUE(gone.read_only());
+  EXPECT_EQ(gone.state(), v1::OBJECT_STATE_SUSPENDED);
+  EXPECT_EQ(gone.state_reason(), "revoked");
+}
+
 TEST(DescribeTest, FaultsAndTableEntriesHaveHexText) {
   DmaFault fault;
   fault.code = 0x58;

@@ -159,6 +159,33 @@ grpc::Status SimulationService::PlugDevice(grpc::ServerContext* context,
   });
 }
 
+grpc::Status SimulationService::ResizeMemoryRegion(grpc::ServerContext* context,
+                                                   const v1::ResizeMemoryRegionRequest* request,
+                                                   v1::MemoryRegion* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef region,
+                     ParseName(NameKind::kMemoryRegion, "name", request->name()));
+    ASSIGN_OR_RETURN(
+        const MemoryRegionView view,
+        engine_.ResizeMemoryRegion(call, region, request->size_bytes(), request->etag()));
+    *response = Describe(view, call);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SimulationService::RevokeMemoryRegion(grpc::ServerContext* context,
+                                                   const v1::RevokeMemoryRegionRequest* request,
+                                                   v1::MemoryRegion* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef region,
+                     ParseName(NameKind::kMemoryRegion, "name", request->name()));
+    ASSIGN_OR_RETURN(const MemoryRegionView view,
+                     engine_.RevokeMemoryRegion(call, region, request->etag()));
+    *response = Describe(view, call);
+    return absl::OkStatus();
+  });
+}
+
 grpc::Status SimulationService::DumpTables(grpc::ServerContext* context,
                                            const v1::DumpTablesRequest* request,
                                            v1::DumpTablesResponse* response) {

@@ -37,6 +37,11 @@ std::string Word(v1::ReservedRegionType value) {
   return Word(v1::ReservedRegionType_Name(value), "RESERVED_REGION_TYPE_");
 }
 
+std::string Word(v1::IoasMode value) { return Word(v1::IoasMode_Name(value), "IOAS_MODE_"); }
+std::string Word(v1::ObjectState value) {
+  return Word(v1::ObjectState_Name(value), "OBJECT_STATE_");
+}
+
 std::string YesNo(bool value) { return value ? "yes" : "no"; }
 
 template <typename Names>
@@ -113,6 +118,9 @@ Table FieldsOf(const v1::MemoryRegion& region) {
       .Add("size", FormatSize(region.size_bytes()))
       .Add("NUMA node", NumaNode(region))
       .Add("mappings", absl::StrCat(region.mapping_count()))
+      .Add("read only", YesNo(region.read_only()))
+      .Add("state", Word(region.state()))
+      .Add("reason", region.state_reason())
       .Take();
 }
 
@@ -130,7 +138,11 @@ Table FieldsOf(const v1::Ioas& ioas) {
       .Add("mappings", absl::StrCat(ioas.mapping_count()))
       .Add("mapped", FormatSize(ioas.mapped_bytes()))
       .Add("mapping revision", absl::StrCat(ioas.mapping_revision()))
+      .Add("not in force", absl::StrCat(ioas.suspended_mapping_count()))
       .Add("alignment", FormatSize(ioas.alignment_bytes()))
+      .Add("mode", Word(ioas.mode()))
+      .Add("large pages", YesNo(ioas.large_pages()))
+      .Add("loaded regions", ShortNames(ioas.loaded_devices()))
       .Take();
 }
 
@@ -263,7 +275,9 @@ Table::Cells Headings(const v1::Mapping&) { return {"IOVA", "SIZE", "REGION", "O
 Table::Cells Cells(const v1::Mapping& mapping) {
   return {FormatRange(mapping.iova(), mapping.iova() + (mapping.length() - 1)),
           FormatSize(mapping.length()), ShortName(mapping.memory_region()),
-          FormatAddress(mapping.offset()), FormatPermission(mapping.permission())};
+          FormatAddress(mapping.offset()),
+          absl::StrCat(FormatPermission(mapping.permission()),
+                       mapping.state() == v1::OBJECT_STATE_SUSPENDED ? ", suspended" : "")};
 }
 
 Table::Cells Headings(const v1::IovaRange&) { return {"FIRST", "LAST", "SIZE"}; }

@@ -149,4 +149,35 @@ absl::Status Translate(Invocation& call) {
   return absl::OkStatus();
 }
 
+absl::Status SetLargePages(Invocation& call) {
+  v1::SetLargePagesRequest request;
+  request.set_name(call.Name("IOAS"));
+  request.set_large_pages(call.Text("LARGE-PAGES") == "on");
+  const auto ioas = call.Call(&v1::IoasService::Stub::SetLargePages, request);
+  if (!ioas.ok()) return ioas.status();
+  call.Did(*ioas, request.name(), "changed",
+           absl::StrCat("(large pages ", call.Text("LARGE-PAGES"), ")"));
+  return absl::OkStatus();
+}
+
+absl::Status LoadRegions(Invocation& call) {
+  v1::LoadReservedRegionsRequest request;
+  request.set_name(call.Name("IOAS"));
+  request.set_device(call.Name("DEVICE"));
+  const auto ioas = call.Call(&v1::IoasService::Stub::LoadReservedRegions, request);
+  if (!ioas.ok()) return ioas.status();
+  call.Did(*ioas, request.device(), "loaded", absl::StrCat("into ", request.name()));
+  return absl::OkStatus();
+}
+
+absl::Status UnloadRegions(Invocation& call) {
+  v1::UnloadReservedRegionsRequest request;
+  request.set_name(call.Name("IOAS"));
+  request.set_device(call.Name("DEVICE"));
+  const auto ioas = call.Call(&v1::IoasService::Stub::UnloadReservedRegions, request);
+  if (!ioas.ok()) return ioas.status();
+  call.Did(*ioas, request.device(), "unloaded", absl::StrCat("from ", request.name()));
+  return absl::OkStatus();
+}
+
 }  // namespace viommu

@@ -154,6 +154,26 @@ absl::Status PlugDevice(Invocation& call) {
   return absl::OkStatus();
 }
 
+absl::Status ResizeRegion(Invocation& call) {
+  v1::ResizeMemoryRegionRequest request;
+  request.set_name(call.Name("REGION"));
+  request.set_size_bytes(call.Size("size"));
+  const auto region = call.Call(&v1::SimulationService::Stub::ResizeMemoryRegion, request);
+  if (!region.ok()) return region.status();
+  call.Did(*region, request.name(), "resized",
+           absl::StrCat("to ", FormatSize(region->size_bytes())));
+  return absl::OkStatus();
+}
+
+absl::Status RevokeRegion(Invocation& call) {
+  v1::RevokeMemoryRegionRequest request;
+  request.set_name(call.Name("REGION"));
+  const auto region = call.Call(&v1::SimulationService::Stub::RevokeMemoryRegion, request);
+  if (!region.ok()) return region.status();
+  call.Did(*region, request.name(), "revoked");
+  return absl::OkStatus();
+}
+
 absl::Status Tables(Invocation& call) {
   v1::DumpTablesRequest request;
   request.set_name(call.Name("DEVICE"));

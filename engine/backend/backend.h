@@ -235,6 +235,9 @@ class Backend {
   virtual absl::Status DestroyMemoryRegion(Uid uid) = 0;
 
   virtual absl::Status CreateIoas(Uid uid) = 0;
+  // Whether tables of its domains use leaves above 4 KiB for what is mapped from now on; at first
+  // they do. The engine asks for smaller ones only while nothing is mapped into a domain of it.
+  virtual absl::Status SetLargePages(Uid ioas, bool large_pages) = 0;
   // Its areas go with it; no domain refers to it any more.
   virtual absl::Status DestroyIoas(Uid uid) = 0;
 
@@ -247,8 +250,9 @@ class Backend {
   // Maps all or nothing, into every domain of the Ioas.
   // kResourceExhausted: no table memory.
   virtual absl::Status Map(Uid ioas, absl::Span<const BackendMapping> mappings) = 0;
-  // Unmaps whole areas from every domain of the Ioas; when it returns no cache of any device holds
-  // a translation of them (R4).
+  // Unmaps whole areas from every domain of the Ioas, or, while it has no large pages, parts of
+  // areas that are multiples of 4 KiB; when it returns no cache of any device holds a translation
+  // of them (R4).
   virtual absl::Status Unmap(Uid ioas, absl::Span<const IovaRange> areas) = 0;
 
   // Puts what all members of a group send with `pasid`, or (none) without PASID, on `target`, all

@@ -14,7 +14,13 @@ ObjectView Common(const Object& object) {
 }  // namespace
 
 MemoryRegionView ViewOf(const MemoryRegion& region, absl::string_view) {
-  MemoryRegionView view{Common(region), region.size_bytes, region.numa_node, 0};
+  MemoryRegionView view;
+  view.object = Common(region);
+  view.size_bytes = region.size_bytes;
+  view.numa_node = region.numa_node;
+  view.read_only = region.read_only;
+  view.suspended = region.suspended;
+  if (region.suspended) view.suspend_reason = "the memory was revoked";
   for (const auto& [holder, count] : region.referrers()) view.mapping_count += count;
   return view;
 }
@@ -27,6 +33,12 @@ IoasView ViewOf(const Model& model, const Ioas& ioas, absl::string_view principa
   view.mapping_revision = ioas.mapping_revision;
   view.alignment_bytes = ioas.space().alignment_bytes();
   view.allowed_ranges = ioas.space().allowed();
+  view.mode = ioas.mode;
+  view.large_pages = ioas.large_pages();
+  view.suspended_mapping_count = ioas.suspended_count();
+  for (const Device& device : model.devices) {
+    if (ioas.loaded_devices.contains(device.uid)) view.loaded_devices.push_back(device.Name());
+  }
   for (const Uid domain : ioas.domains) {
     view.domains.push_back(model.Get<Domain>(domain)->NameFor(principal));
   }
@@ -108,7 +120,7 @@ IommuView ViewOf(const Model& model, const IommuSpec& iommu) {
 
 MappingView ViewOf(const Model& model, const PlacedArea& area, absl::string_view principal) {
   return {area.range, model.Get<MemoryRegion>(area.area.region)->NameFor(principal),
-          area.area.offset_bytes, area.area.permissions()};
+          area.area.offset_bytes, area.area.permissions(), area.area.suspended != 0};
 }
 
 }  // namespace viommu

@@ -78,7 +78,9 @@ absl::Status HostMapOperation::Plan(Model& model) {
   RETURN_IF_ERROR(CheckOperator(context()));
   RETURN_IF_ERROR(CheckHostHas(model, *device));
   ASSIGN_OR_RETURN(region_, model.Find<MemoryRegion>(context(), source_.region));
+  if (region_->suspended) return region_->SuspendedError();
   RETURN_IF_ERROR(CheckSource(region_->size_bytes));
+  if (region_->read_only && CanWrite(source_.permission)) return region_->ReadOnlyError();
   Group& group = model.GroupOf(*device);
   translated_ = IsTranslated(group.default_domain);
   ASSIGN_OR_RETURN(const Iova iova, Choose(model, group, *region_));

@@ -168,6 +168,10 @@ MISSING = [
          "INVALID_ARGUMENT", "MISSING_FIELD"),
     Case("address to translate", "IoasService/Translate", {"name": "ioas/space"},
          "INVALID_ARGUMENT", "MISSING_FIELD", "iova"),
+    Case("large pages", "IoasService/SetLargePages", {"name": "ioas/space"}, "INVALID_ARGUMENT",
+         "MISSING_FIELD", "large_pages"),
+    Case("size to resize to", "SimulationService/ResizeMemoryRegion", {"name": "memoryRegions/ram"},
+         "INVALID_ARGUMENT", "INVALID_SIZE", "size_bytes"),
     map_case("memory region", "INVALID_ARGUMENT", "MISSING_FIELD", "memory_region", "",
              memory_region=None),
     unmap_case("address to unmap", "INVALID_ARGUMENT", "MISSING_FIELD", "iova", "", iova=None),
@@ -257,6 +261,28 @@ UNMAP_RANGES = [
     Case("allowed range in the MSI window", "IoasService/SetAllowedIovaRanges",
          {"name": "ioas/space", "ranges": [{"first": MSI, "last": MSI + PAGE - 1}]},
          "FAILED_PRECONDITION", "IOVA_CONFLICT", "ranges[0]", "0xfee00000"),
+]
+
+SPACES = [
+    Case("VFIO's nesting type", "IoasService/CreateIoas",
+         {"ioas": {"mode": "IOAS_MODE_VFIO_TYPE1_NESTING"}}, "UNIMPLEMENTED", "MODE_NOT_SUPPORTED",
+         "ioas.mode"),
+    Case("unknown mode", "IoasService/CreateIoas", {"ioas": {"mode": 99}}, "INVALID_ARGUMENT",
+         "UNKNOWN_ENUM_VALUE", "ioas.mode", "99"),
+    Case("large pages in VFIO's first type", "IoasService/CreateIoas",
+         {"ioas": {"mode": "IOAS_MODE_VFIO_TYPE1", "large_pages": True}}, "INVALID_ARGUMENT",
+         "LARGE_PAGES_NOT_ALLOWED", "ioas.large_pages"),
+    Case("no large pages while they may be in use", "IoasService/SetLargePages",
+         {"name": "ioas/space", "large_pages": False}, "FAILED_PRECONDITION",
+         "LARGE_PAGES_IN_USE"),
+    Case("regions of a device that is not there", "IoasService/LoadReservedRegions",
+         {"name": "ioas/space", "device": "devices/none"}, "NOT_FOUND", "DEVICE_NOT_FOUND"),
+    Case("regions of what is no device", "IoasService/UnloadReservedRegions",
+         {"name": "ioas/space", "device": "ioas/space"}, "INVALID_ARGUMENT", "MALFORMED_NAME",
+         "device"),
+    Case("region larger than it was made", "SimulationService/ResizeMemoryRegion",
+         {"name": "memoryRegions/ram", "size_bytes": 1 << 40}, "INVALID_ARGUMENT", "INVALID_SIZE",
+         "size_bytes", str(1 << 40)),
 ]
 
 MEMORY = [
@@ -451,6 +477,9 @@ class BadInputTest(unittest.TestCase):
 
     def test_ranges_that_can_not_be_unmapped_or_looked_at(self):
         self.check_all(UNMAP_RANGES)
+
+    def test_refuses_options_that_an_address_space_can_not_have(self):
+        self.check_all(SPACES)
 
     def test_memory_that_is_not_there(self):
         self.check_all(MEMORY)

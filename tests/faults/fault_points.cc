@@ -96,6 +96,9 @@ class FaultyBackend : public Backend {
   absl::Status CreateIoas(Uid uid) override {
     return Point([&] { return real_.CreateIoas(uid); });
   }
+  absl::Status SetLargePages(Uid ioas, bool large_pages) override {
+    return Point([&] { return real_.SetLargePages(ioas, large_pages); });
+  }
   absl::Status DestroyIoas(Uid uid) override {
     return Point([&] { return real_.DestroyIoas(uid); });
   }

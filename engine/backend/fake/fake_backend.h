@@ -62,6 +62,7 @@ class FakeBackend : public Backend {
                                   std::optional<int32_t> numa_node) override;
   absl::Status DestroyMemoryRegion(Uid uid) override;
   absl::Status CreateIoas(Uid uid) override;
+  absl::Status SetLargePages(Uid ioas, bool large_pages) override;
   absl::Status DestroyIoas(Uid uid) override;
   absl::Status CreateDomain(Uid uid, const DomainSpec& spec,
                             absl::Span<const BackendMapping> existing) override;
@@ -90,6 +91,7 @@ class FakeBackend : public Backend {
   struct Ioas {
     std::map<Iova, BackendMapping> areas;
     std::set<Uid> domains;
+    bool large_pages = true;
   };
   struct Domain {
     Uid ioas = 0;    // Of a paging one.
@@ -97,6 +99,8 @@ class FakeBackend : public Backend {
   };
   using PasidKey = std::pair<DeviceIndex, uint32_t>;
 
+  // Takes `range` out of the one area that it lies in; without large pages the area may be larger.
+  static bool Cut(Ioas* ioas, const IovaRange& range);
   // As Record.
   void Note(const std::string& line, bool holds) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Place(absl::Span<const DeviceIndex> group, const std::string& where)

@@ -78,6 +78,7 @@ class SoftBackendT final : public Backend, private Simulation {
                                   std::optional<int32_t> numa_node) override;
   absl::Status DestroyMemoryRegion(Uid uid) override;
   absl::Status CreateIoas(Uid uid) override;
+  absl::Status SetLargePages(Uid ioas, bool large_pages) override;
   absl::Status DestroyIoas(Uid uid) override;
   absl::Status CreateDomain(Uid uid, const DomainSpec& spec,
                             absl::Span<const BackendMapping> existing) override;

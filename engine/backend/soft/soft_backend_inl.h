@@ -139,6 +139,13 @@ absl::Status SoftBackendT<Store>::CreateIoas(Uid uid) {
 }
 
 template <typename Store>
+absl::Status SoftBackendT<Store>::SetLargePages(Uid ioas, bool large_pages) {
+  ASSIGN_OR_RETURN(const auto found, FindIoas(ioas));
+  found->SetLargePages(large_pages);
+  return absl::OkStatus();
+}
+
+template <typename Store>
 absl::Status SoftBackendT<Store>::DestroyIoas(Uid uid) {
   absl::MutexLock lock(&mutex_);
   return ioases_.erase(uid) == 1 ? absl::OkStatus() : soft_internal::NoObject("ioas", uid);
@@ -190,6 +197,7 @@ absl::Status SoftBackendT<Store>::CreateDomain(Uid uid, const DomainSpec& spec,
   ASSIGN_OR_RETURN(const auto ioas, FindIoas(spec.ioas));
   ASSIGN_OR_RETURN(const auto mappings, Locate(existing));
   ASSIGN_OR_RETURN(const auto domain, MakeDomain(machine_->unit_of(spec.device), spec));
+  domain->SetLargePages(ioas->large_pages());
   RETURN_IF_ERROR(domain->Map(mappings));
   RETURN_IF_ERROR(AddDomain(uid, {domain, ioas, nullptr}));
   ioas->Add(domain);

@@ -87,6 +87,11 @@ absl::Status SoftDomain::Map(absl::Span<const PhysicalMapping> mappings) {
   return absl::OkStatus();
 }
 
+void SoftDomain::SetLargePages(bool large_pages) {
+  absl::MutexLock lock(&mutex_);
+  table_.SetLargeLeaves(large_pages);
+}
+
 absl::Status SoftDomain::Unmap(absl::Span<const IovaRange> ranges) {
   absl::MutexLock lock(&mutex_);
   return UnmapLocked(ranges);

@@ -83,6 +83,9 @@ class SoftDomain final : public UnitDomain {
   // As PageTable::Map, for the mapping at fault. kInternal: a flush failed that had to come first.
   absl::Status Map(absl::Span<const PhysicalMapping> mappings) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // As PageTable::SetLargeLeaves.
+  void SetLargePages(bool large_pages) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Removes what lies in the ranges. When it answers OK no unit caches any of it (R4).
   // kInternal: it is removed, but a flush failed, or one does that AbandonUnit left to be done.
   absl::Status Unmap(absl::Span<const IovaRange> ranges) ABSL_LOCKS_EXCLUDED(mutex_);
