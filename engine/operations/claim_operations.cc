@@ -6,6 +6,8 @@
 #include "engine/base/status_macros.h"
 #include "engine/model/views.h"
 #include "engine/operations/claims.h"
+#include "engine/operations/pasid_operations.h"
+#include "engine/operations/pasids.h"
 
 namespace viommu {
 namespace {
@@ -33,9 +35,13 @@ absl::Status CheckClaimable(const Model& model, const Group& group) {
 
 absl::Status CheckNothingAttached(const Model& model, const Group& group) {
   std::vector<std::string> attached;
+  std::string first;
   for (const DeviceIndex index : group.members) {
-    if (model.devices[index].attachment.has_value())
-      attached.push_back(model.devices[index].Name());
+    const Device& member = model.devices[index];
+    if (first.empty() && !member.attachments.empty()) first = member.Name();
+    for (const auto& [pasid, attachment] : member.attachments) {
+      attached.push_back(NameAt(member, pasid));
+    }
   }
   if (attached.empty()) return absl::OkStatus();
   Error error(absl::StatusCode::kFailedPrecondition, "STILL_ATTACHED",
@@ -43,7 +49,7 @@ absl::Status CheckNothingAttached(const Model& model, const Group& group) {
   for (const std::string& name : attached) {
     error.Violation(name);
   }
-  return std::move(error).Errno("EBUSY").Resource(attached.front());
+  return std::move(error).Errno("EBUSY").Resource(first);
 }
 
 }  // namespace
@@ -118,7 +124,7 @@ absl::Status ClaimOperation::Plan(Model& model) {
 
 void ClaimOperation::Change(GroupState& group) const {
   group.claimed_by = context().principal;
-  group.target = DomainTarget{};
+  group.targets.clear();
 }
 
 void ClaimOperation::Commit(Model& model) {
@@ -132,10 +138,7 @@ absl::Status ReleaseOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, Locate(model));
   const Group& group = model.GroupOf(*device);
   RETURN_IF_ERROR(Model::CheckEtag(etag_, device->Etag(), device->Name()));
-  // An operator may give back what anybody holds.
-  if (!context().is_operator || !group.claimed()) {
-    RETURN_IF_ERROR(CheckClaimed(model, *device, context().principal));
-  }
+  RETURN_IF_ERROR(CheckHeldFor(model, *device, context()));
   RETURN_IF_ERROR(CheckNothingAttached(model, group));
   type_ = group.default_domain;
   Foresee(model);
@@ -149,7 +152,10 @@ absl::Status ReleaseOperation::Apply(Backend& backend) {
 
 void ReleaseOperation::Change(GroupState& group) const { group.claimed_by.clear(); }
 
-void ReleaseOperation::Commit(Model& model) { CommitChange(model, transition_.hitless); }
+void ReleaseOperation::Commit(Model& model) {
+  FreeAllPasids(model, GroupIn(model));
+  CommitChange(model, transition_.hitless);
+}
 
 // ---- SetDefaultDomain ----
 
