@@ -11,7 +11,7 @@ namespace viommu {
 namespace {
 
 constexpr absl::string_view kRevokes[] = {
-    "DeleteDomain", "DeleteIoas", "DeleteMemoryRegion", "DetachDevice",
+    "DeleteDomain", "DeleteIoas", "DeleteMemoryRegion", "DetachDevice", "FreePasid",
     "HostUnmap",    "Unmap",      "ReleaseDevice",
 };
 

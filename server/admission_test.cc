@@ -41,10 +41,11 @@ std::set<std::string> Series(prometheus::Registry& registry) {
 
 TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
   const std::set<std::string> revokes = {
-      "DeleteDomain", "DeleteIoas", "DeleteMemoryRegion", "DetachDevice",
+      "DeleteDomain", "DeleteIoas", "DeleteMemoryRegion", "DetachDevice", "FreePasid",
       "HostUnmap",    "Unmap",      "ReleaseDevice",
   };
   const std::set<std::string> others = {
+      "AllocatePasid",
       "AttachDevice",
       "ClaimDevice",
       "CopyMappings",
@@ -71,10 +72,13 @@ TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
       "ListIovaRanges",
       "ListMappings",
       "ListMemoryRegions",
+      "ListPasids",
       "ListReservedRegions",
       "Map",
       "ReadMemory",
       "ReplaceAttachment",
+      "ReservePasid",
+      "ResetDevice",
       "SetAllowedIovaRanges",
       "SetDefaultDomain",
       "SetDeviceHealth",

@@ -40,6 +40,7 @@ v1::Permission ToProto(Permission permission);
 v1::DefaultDomainType ToProto(DefaultDomainType type);
 v1::DeviceHealth ToProto(DeviceHealth health);
 v1::DeviceOwnership ToProto(DeviceOwnership ownership);
+v1::PasidState ToProto(PasidState state);
 v1::ReservedRegionType ToProto(ReservedRegionType type);
 v1::IovaRange ToProto(const IovaRange& range);
 v1::Transition ToProto(const Transition& transition);
