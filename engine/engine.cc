@@ -6,11 +6,14 @@
 #include "engine/model/views.h"
 #include "engine/operations/attach_operations.h"
 #include "engine/operations/claim_operations.h"
+#include "engine/operations/detach_operation.h"
 #include "engine/operations/domain_operations.h"
 #include "engine/operations/ioas_operations.h"
 #include "engine/operations/mapping_operations.h"
 #include "engine/operations/memory_region_operations.h"
 #include "engine/operations/reserved_region_operations.h"
+#include "engine/operations/pasid_operations.h"
+#include "engine/operations/reset_operation.h"
 
 namespace viommu {
 namespace {
@@ -172,22 +175,53 @@ absl::StatusOr<DeviceView> Engine::ReleaseDevice(const CallContext& context, con
 
 absl::StatusOr<AttachAnswer> Engine::AttachDevice(const CallContext& context,
                                                   const std::string& device,
-                                                  const ObjectRef& domain) {
-  AttachOperation operation(context, device, domain);
+                                                  const AttachTarget& target,
+                                                  std::optional<uint32_t> pasid) {
+  AttachOperation operation(context, device, target, pasid);
   return core_->Execute(operation);
 }
 
 absl::StatusOr<AttachAnswer> Engine::ReplaceAttachment(const CallContext& context,
                                                        const std::string& device,
-                                                       const ObjectRef& domain) {
-  ReplaceOperation operation(context, device, domain);
+                                                       const AttachTarget& target,
+                                                       std::optional<uint32_t> pasid) {
+  ReplaceOperation operation(context, device, target, pasid);
   return core_->Execute(operation);
 }
 
 absl::StatusOr<DetachAnswer> Engine::DetachDevice(const CallContext& context,
-                                                  const std::string& device) {
-  DetachOperation operation(context, device);
+                                                  const std::string& device,
+                                                  std::optional<uint32_t> pasid) {
+  DetachOperation operation(context, device, pasid);
   return core_->Execute(operation);
+}
+
+absl::StatusOr<PasidView> Engine::AllocatePasid(const CallContext& context,
+                                                const std::string& device,
+                                                const PasidRequest& request) {
+  TakePasidOperation operation(context, device, request);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<PasidView> Engine::ReservePasid(const CallContext& context,
+                                               const std::string& device, uint32_t pasid,
+                                               const std::string& label) {
+  TakePasidOperation operation(context, device, pasid, label);
+  return core_->Execute(operation);
+}
+
+absl::Status Engine::FreePasid(const CallContext& context, const std::string& device,
+                               uint32_t pasid) {
+  FreePasidOperation operation(context, device, pasid);
+  return core_->ExecuteVoid(operation);
+}
+
+absl::StatusOr<DeviceView> Engine::ResetDevice(const CallContext& context,
+                                               const std::string& device) {
+  ResetOperation operation(context, device);
+  ASSIGN_OR_RETURN(ResetAnswer answer, core_->Execute(operation));
+  RETURN_IF_ERROR(answer.outcome);
+  return std::move(answer.device);
 }
 
 absl::StatusOr<DeviceView> Engine::SetDefaultDomain(const CallContext& context,

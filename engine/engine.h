@@ -14,9 +14,9 @@
 //   kPermissionDenied   NOT_OPERATOR: `owners/...` addressed by somebody who is no operator
 //   kAborted            ETAG_MISMATCH
 //   kDeadlineExceeded   the deadline passed before the change was planned
-//   kResourceExhausted  OBJECT_LIMIT, MAPPING_LIMIT, MAPPED_BYTES_LIMIT, REGION_BYTES_LIMIT:
-//                       the owner would pass a limit of OwnerLimits; IN_FLIGHT_LIMIT: the caller
-//                       has too many grants under way (never for what only revokes).
+//   kResourceExhausted  OBJECT_LIMIT, MAPPING_LIMIT, MAPPED_BYTES_LIMIT, REGION_BYTES_LIMIT,
+//                       PASID_LIMIT: the owner would pass a limit of OwnerLimits; IN_FLIGHT_LIMIT:
+//                       the caller has too many grants under way (never for what only revokes).
 //   kUnavailable        JOURNAL_FAILED: the change could not be made durable; nothing changed
 //
 // Lock order (outermost first; a lock is never taken while one further down is held):
@@ -32,6 +32,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -203,24 +204,63 @@ class Engine {
   //   one; HOST_MAPPINGS: the host still maps memory for it; DEVICE_UNHEALTHY
   absl::StatusOr<DeviceView> ClaimDevice(const CallContext&, const std::string& id,
                                          const std::string& etag);
-  // kFailedPrecondition DEVICE_NOT_CLAIMED; STILL_ATTACHED: attached members of its group are
-  // listed. Domains made for it stay.
+  // kFailedPrecondition DEVICE_NOT_CLAIMED; STILL_ATTACHED: what is attached of its group, RIDs and
+  // PASIDs, is listed. Domains made for it stay; PASIDs that are taken are freed.
   absl::StatusOr<DeviceView> ReleaseDevice(const CallContext&, const std::string& id,
                                            const std::string& etag);
-  // kFailedPrecondition DEVICE_NOT_CLAIMED, ALREADY_ATTACHED, GROUP_MISMATCH (a group member is on
-  // another
-  //   domain), INCOMPATIBLE_DOMAIN, IOVA_CONFLICT (an area lies in a reserved region of the device)
+  // Puts what the device sends with `pasid`, or (none) without PASID, on a domain. Members of a
+  // group share their PASIDs. Given an Ioas, takes the first of its auto domains that fits, or
+  // makes one, charged to the Ioas's owner, that goes with its last attachment. A PASID that is not
+  // taken is taken for as long as it is attached. The RID takes reserved regions into the Ioas, a
+  // PASID none (operations/reserved_regions.h). kFailedPrecondition DEVICE_NOT_CLAIMED,
+  // ALREADY_ATTACHED, GROUP_MISMATCH (a group member is on
+  //   another domain), INCOMPATIBLE_DOMAIN, IOVA_CONFLICT (an area lies in a reserved region of the
+  //   device; for an auto domain that is made, as CreateDomain); DEVICE_UNHEALTHY: a reset of a
+  //   member failed
+  // kFailedPrecondition PASID_TAKEN: it is another principal's; PASID_INCOMPATIBLE: the domain was
+  //   not made for PASIDs, and it is for one, or for the RID beside one; or the RID's was not. An
+  //   auto domain never is
+  // kInvalidArgument    INVALID_PASID: 0
+  // kOutOfRange         PASID_OUT_OF_RANGE: beyond the smallest width of the group and its unit
   // kPermissionDenied   IDENTITY_NOT_ALLOWED
-  // kUnimplemented      IDENTITY_UNAVAILABLE: a unit of the group has no pass-through
-  // kResourceExhausted  DOMAIN_IDS_EXHAUSTED
+  // kUnimplemented      IDENTITY_UNAVAILABLE: a unit of the group has no pass-through;
+  //   PASID_UNAVAILABLE: a member of the group issues no PASIDs
+  // kResourceExhausted  DOMAIN_IDS_EXHAUSTED, TABLE_MEMORY_EXHAUSTED
+  // kAborted            DEVICE_IN_RESET: a member of the group is being reset; try again
   absl::StatusOr<AttachAnswer> AttachDevice(const CallContext&, const std::string& device,
-                                            const ObjectRef& domain);
-  // Moves all attached members of the group. kFailedPrecondition NOT_ATTACHED, and as AttachDevice
+                                            const AttachTarget& target,
+                                            std::optional<uint32_t> pasid = std::nullopt);
+  // Moves all members of the group that are attached there. kFailedPrecondition NOT_ATTACHED, and
+  // as AttachDevice
   absl::StatusOr<AttachAnswer> ReplaceAttachment(const CallContext&, const std::string& device,
-                                                 const ObjectRef& domain);
-  // Detaching what is not attached changes nothing and succeeds (iommufd).
-  absl::StatusOr<DetachAnswer> DetachDevice(const CallContext&, const std::string& device);
-  // Of one device, or of all when `device` is empty.
+                                                 const AttachTarget& target,
+                                                 std::optional<uint32_t> pasid = std::nullopt);
+  // Detaching what is not attached changes nothing and succeeds (iommufd). The RID may go while
+  // PASIDs stay. During a reset it waits for its turn: who takes away is not refused.
+  absl::StatusOr<DetachAnswer> DetachDevice(const CallContext&, const std::string& device,
+                                            std::optional<uint32_t> pasid = std::nullopt);
+  // Takes the lowest free PASID of a range in the device's group, until it is freed or the device
+  // is released. Nothing is attached. kFailedPrecondition DEVICE_NOT_CLAIMED kInvalidArgument
+  // INVALID_PASID, RANGE_INVALID (min above max), LABEL_TOO_LONG kOutOfRange PASID_OUT_OF_RANGE
+  // kUnimplemented      PASID_UNAVAILABLE
+  // kResourceExhausted  PASIDS_EXHAUSTED: all of the range are taken
+  absl::StatusOr<PasidView> AllocatePasid(const CallContext&, const std::string& device,
+                                          const PasidRequest& request);
+  // Takes this PASID. kAlreadyExists PASID_EXISTS: it is taken; else as AllocatePasid
+  absl::StatusOr<PasidView> ReservePasid(const CallContext&, const std::string& device,
+                                         uint32_t pasid, const std::string& label);
+  // kNotFound           PASID_NOT_FOUND: it is not taken
+  // kFailedPrecondition DEVICE_NOT_CLAIMED; PASID_TAKEN: another principal's; IN_USE: attached
+  absl::Status FreePasid(const CallContext&, const std::string& device, uint32_t pasid);
+  // Those of the device's group, ascending; shown to who has the device, and to operators.
+  absl::StatusOr<Page<PasidView>> ListPasids(const CallContext&, const std::string& device,
+                                             const PageRequest&);
+  // Blocks the device, RID and PASIDs, for the time of its reset; what its group is on stays as it
+  // is. Mends a device that an earlier reset left blocked. Operators may reset what the host has.
+  // kFailedPrecondition DEVICE_NOT_CLAIMED
+  // kInternal           RESET_FAILED: the device stays blocked, and is unhealthy for that reason
+  absl::StatusOr<DeviceView> ResetDevice(const CallContext&, const std::string& device);
+  // Of one device, or of all when `device` is empty; of a device the RID's comes first.
   absl::StatusOr<Page<AttachmentView>> ListAttachments(const CallContext&,
                                                        const std::string& device,
                                                        const PageRequest&);

@@ -27,6 +27,7 @@ inline constexpr size_t kDefaultPageSize = 100;
 inline constexpr size_t kMaxInFlightBatches = 32;    // Per mapping stream.
 inline constexpr size_t kMaxAllowedRanges = 1024;    // Of one Ioas.
 inline constexpr size_t kRememberedRequests = 1024;  // request_ids kept per principal.
+inline constexpr size_t kMaxPasidLabelBytes = 63;
 inline constexpr uint64_t kMaxRegionBytes = uint64_t{1} << 44;
 inline constexpr uint64_t kMaxAccessBytes = uint64_t{1} << 20;  // One Dma, ReadMemory, WriteMemory.
 
@@ -46,6 +47,8 @@ struct OwnerLimits {
   uint64_t max_mapped_bytes = uint64_t{1} << 46;
   // Bytes of all memory regions together.
   uint64_t max_region_bytes_total = uint64_t{1} << 46;
+  // PASIDs of all devices that are reserved, allocated or attached: some hundred bytes each.
+  uint64_t max_pasids = uint64_t{1} << 16;
   // Grants (what gives or makes something) of one caller between their start and their answer. Each
   // holds a batch of up to 4 MiB, so this is a GiB; and a revoke waits behind no more than these.
   uint64_t max_operations_in_flight = 256;
@@ -79,6 +82,24 @@ struct CallContext {
 struct ObjectRef {
   std::string id;
   std::optional<std::string> owner;
+};
+
+// What a device is to be attached to: a domain, or an IO address space, of which the engine takes
+// or makes an auto domain.
+struct AttachTarget {
+  enum class Kind { kDomain, kIoas };
+
+  AttachTarget(ObjectRef domain) : ref(std::move(domain)) {}  // NOLINT: meant to be implicit.
+  AttachTarget(std::string id, std::optional<std::string> owner)
+      : ref{std::move(id), std::move(owner)} {}
+  static AttachTarget OfIoas(ObjectRef ioas) {
+    AttachTarget target(std::move(ioas));
+    target.kind = Kind::kIoas;
+    return target;
+  }
+
+  ObjectRef ref;
+  Kind kind = Kind::kDomain;
 };
 
 // A page of a listing. `cursor` is what the previous page returned; empty: from the start.
@@ -154,6 +175,7 @@ struct DomainView {
   std::string device;  // The device it was made for.
   DomainProperties properties;
   std::vector<std::string> attached_devices;
+  bool automatic = false;  // Made by an attachment to `ioas`; goes with the last one.
 };
 
 enum class DeviceOwnership { kHost, kClaimed };
@@ -176,7 +198,7 @@ struct DeviceView {
   DeviceOwnership ownership = DeviceOwnership::kHost;
   std::string claimed_by;  // Principal; shown to it and to operators only.
   std::string domain;      // Resource name of what requests without PASID meet now.
-  bool attached = false;
+  bool attached = false;   // Its requests without PASID.
   DefaultDomainType default_domain = DefaultDomainType::kDma;  // In force while kHost.
   std::string default_domain_fallback;  // Why it is not what was asked for; empty: it is.
   std::vector<DefaultDomainType> default_domain_types;  // What its group can have.
@@ -192,6 +214,24 @@ struct AttachmentView {
   std::string owner;
   uint64_t revision = 0;
   absl::Time create_time;
+  std::optional<uint32_t> pasid;  // None: of requests without PASID.
+};
+
+enum class PasidState {
+  kReserved,   // Its number was asked for.
+  kAllocated,  // The engine chose it.
+  kAttached,
+};
+
+// A PASID that is taken, of a device and of the whole group that shares its PASID entries.
+struct PasidView {
+  std::string device;  // Resource name.
+  uint32_t pasid = 0;
+  PasidState state = PasidState::kReserved;
+  std::string domain;  // Resource name; empty: not attached.
+  std::string owner;   // Principal.
+  std::string label;   // What the owner keeps it for, in its own words.
+  uint64_t revision = 0;
 };
 
 struct IommuView {
@@ -348,6 +388,13 @@ struct WatchEvent {
   std::variant<SyncMark, MemoryRegionView, IoasView, DomainView, DeviceView, DeletedObject,
                MappingSummary>
       body;
+};
+
+// Which PASID to allocate, and what for.
+struct PasidRequest {
+  std::optional<uint32_t> min;  // None: 1.
+  std::optional<uint32_t> max;  // None: the highest that the group can use.
+  std::string label;            // At most kMaxPasidLabelBytes.
 };
 
 // ---- Fast path ----

@@ -59,6 +59,7 @@ v1::OwnerLimits DescribeOwnerLimits(const OwnerLimits& limits) {
   out.set_max_region_bytes_total(limits.max_region_bytes_total);
   out.set_max_operations_in_flight(limits.max_operations_in_flight);
   out.set_max_streams(limits.max_streams);
+  out.set_max_pasids(limits.max_pasids);
   return out;
 }
 
@@ -179,8 +180,21 @@ v1::Attachment Describe(const AttachmentView& view) {
   v1::Attachment out;
   out.set_device(view.device);
   out.set_domain(view.domain);
+  if (view.pasid.has_value()) out.set_pasid(*view.pasid);
   out.set_owner(view.owner);
   if (view.create_time != absl::Time()) *out.mutable_create_time() = ToProto(view.create_time);
+  out.set_revision(view.revision);
+  return out;
+}
+
+v1::Pasid Describe(const PasidView& view) {
+  v1::Pasid out;
+  out.set_device(view.device);
+  out.set_pasid(view.pasid);
+  out.set_state(ToProto(view.state));
+  out.set_domain(view.domain);
+  out.set_owner(view.owner);
+  out.set_label(view.label);
   out.set_revision(view.revision);
   return out;
 }
@@ -220,6 +234,7 @@ v1::Domain Describe(const DomainView& view, const CallContext& caller) {
   DescribeObject(NameKind::kDomain, view.object, caller, &out);
   out.set_type(TypeOf(view.kind));
   for (const std::string& device : view.attached_devices) out.add_attached_devices(device);
+  out.set_auto_(view.automatic);
   if (view.kind == DomainKind::kPaging) *out.mutable_paging() = DescribePaging(view);
   return out;
 }

@@ -22,6 +22,7 @@ v1::InvalidationQueue Describe(const QueueState& state);
 
 v1::Device Describe(const DeviceView& view);
 v1::Attachment Describe(const AttachmentView& view);
+v1::Pasid Describe(const PasidView& view);
 v1::ReservedRegion Describe(const ReservedRegionView& view);
 v1::HardwareInfo Describe(const VtdHardware& hardware);
 

@@ -96,7 +96,7 @@ class Daemon {
 
   void CallDevice(int which, const std::string& r) {
     DeviceService s(engine_.get(), &admission_);
-    switch (which % 11) {
+    switch (which % 16) {
       case 0:
         return Run(s, &DeviceService::GetDevice, r);
       case 1:
@@ -117,6 +117,16 @@ class Daemon {
         return Run(s, &DeviceService::ListReservedRegions, r);
       case 9:
         return Run(s, &DeviceService::GetHardwareInfo, r);
+      case 10:
+        return Run(s, &DeviceService::AllocatePasid, r);
+      case 11:
+        return Run(s, &DeviceService::ReservePasid, r);
+      case 12:
+        return Run(s, &DeviceService::FreePasid, r);
+      case 13:
+        return Run(s, &DeviceService::ListPasids, r);
+      case 14:
+        return Run(s, &DeviceService::ResetDevice, r);
       default:
         return Run(s, &DeviceService::SetDefaultDomain, r);
     }

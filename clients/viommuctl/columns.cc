@@ -164,7 +164,8 @@ Table FieldsOf(const v1::Domain& domain) {
   fields.AddIdentity(domain).Add("type", Word(domain.type()));
   if (domain.has_paging()) {
     const v1::PagingDomain& paging = domain.paging();
-    fields.Add("ioas", ShortName(paging.ioas()))
+    fields.Add("auto", domain.auto_() ? "goes with its last attachment" : "")
+        .Add("ioas", ShortName(paging.ioas()))
         .Add("made for", ShortName(paging.device()))
         .Add("format", paging.format())
         .Add("levels", absl::StrCat(paging.levels()))
@@ -265,10 +266,25 @@ Table FieldsOf(const v1::InvalidationQueue& queue) {
       .Take();
 }
 
-Table::Cells Headings(const v1::Attachment&) { return {"DEVICE", "DOMAIN", "OWNER", "SINCE"}; }
+Table::Cells Headings(const v1::Attachment&) {
+  return {"DEVICE", "PASID", "DOMAIN", "OWNER", "SINCE"};
+}
 Table::Cells Cells(const v1::Attachment& attachment) {
-  return {ShortName(attachment.device()), ShortName(attachment.domain()), attachment.owner(),
-          CreateTime(attachment)};
+  return {ShortName(attachment.device()),
+          attachment.has_pasid() ? absl::StrCat(attachment.pasid()) : "",
+          ShortName(attachment.domain()), attachment.owner(), CreateTime(attachment)};
+}
+
+Table::Cells Headings(const v1::Pasid&) {
+  return {"DEVICE", "PASID", "STATE", "DOMAIN", "OWNER", "LABEL"};
+}
+Table::Cells Cells(const v1::Pasid& pasid) {
+  return {ShortName(pasid.device()),
+          absl::StrCat(pasid.pasid()),
+          Word(v1::PasidState_Name(pasid.state()), "PASID_STATE_"),
+          ShortName(pasid.domain()),
+          pasid.owner(),
+          pasid.label()};
 }
 
 Table::Cells Headings(const v1::Mapping&) { return {"IOVA", "SIZE", "REGION", "OFFSET", "PERM"}; }

@@ -82,14 +82,35 @@ struct Claim {
 struct Release {
   std::string device;
 };
-// The domain that the device's requests without PASID meet from now on: a uid, or 0 for the static
-// one named.
+// The domain that the device's requests with a PASID, or (none) without one, meet from now on: a
+// uid, or 0 for the static one named. With it comes an auto domain that was made for it, and goes
+// (0: none) the auto domain that it left.
 struct Attach {
   std::string device;
   uint64_t domain;
   std::string static_domain;
+  std::optional<uint32_t> pasid;
+  std::optional<CreateDomain> made;
+  uint64_t destroyed = 0;
 };
 struct Detach {
+  std::string device;
+  std::optional<uint32_t> pasid = std::nullopt;
+  uint64_t destroyed = 0;  // The auto domain that goes with it; 0: none.
+};
+// A PASID that is kept, its number chosen by the engine or by the caller.
+struct TakePasid {
+  std::string device;
+  uint32_t pasid;
+  bool chosen_by_engine;
+  std::string label;
+};
+struct FreePasid {
+  std::string device;
+  uint32_t pasid;
+};
+// Orders it among the changes of its group; a finished reset leaves nothing to be restored.
+struct Reset {
   std::string device;
 };
 // The host mapped (or unmapped) a range for itself. Orders it among the changes of its group; it is
@@ -122,7 +143,8 @@ using LogicalOperation =
                  record::ResizeMemoryRegion, record::SetLargePages, record::LoadReservedRegions,
                  record::UnloadReservedRegions, record::Claim, record::Release, record::Attach,
                  record::Detach, record::SetDefaultDomain, record::HostMapping, record::SetHealth,
-                 record::Unplug, record::Plug>;
+                 record::Unplug, record::Plug, record::TakePasid, record::FreePasid,
+                 record::Reset>;
 
 struct Record {
   std::string principal;

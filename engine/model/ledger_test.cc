@@ -58,6 +58,7 @@ TEST(LedgerTest, SaysWhichLimitAndHowMuchOfIt) {
       {Resource::kMappings, "max_mappings", "MAPPING_LIMIT", "ENOMEM"},
       {Resource::kMappedBytes, "max_mapped_bytes", "MAPPED_BYTES_LIMIT", "ENOMEM"},
       {Resource::kRegionBytes, "max_region_bytes_total", "REGION_BYTES_LIMIT", "ENOMEM"},
+      {Resource::kPasids, "max_pasids", "PASID_LIMIT", "ENOSPC"},
       {Resource::kOperationsInFlight, "max_operations_in_flight", "IN_FLIGHT_LIMIT", "EAGAIN"},
       {Resource::kStreams, "max_streams", "STREAM_LIMIT", "EMFILE"},
   };

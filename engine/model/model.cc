@@ -122,7 +122,11 @@ DomainState Model::StateOf(const Group& group) const {
     return group.default_domain == DefaultDomainType::kIdentity ? DomainState::kHostIdentity
                                                                 : DomainState::kHostDma;
   }
-  switch (group.target.kind) {
+  return StateOf(group.TargetAt(std::nullopt));
+}
+
+DomainState Model::StateOf(const DomainTarget& target) {
+  switch (target.kind) {
     case DomainTarget::Kind::kBlocked:
       return DomainState::kBlocked;
     case DomainTarget::Kind::kIdentity:

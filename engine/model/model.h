@@ -77,7 +77,10 @@ class Model {
 
   // Resource name of a domain target, as `principal` sees it.
   std::string TargetName(const DomainTarget& target, absl::string_view principal) const;
+  // Of the requests without PASID.
   DomainState StateOf(const Group& group) const;
+  // Of a group that is claimed, at one PASID or the RID.
+  static DomainState StateOf(const DomainTarget& target);
 
   // Takes the name for an object under construction and charges its owner with it.
   // kAlreadyExists <KIND>_EXISTS; kResourceExhausted: Ledger::Refusal

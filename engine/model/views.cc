@@ -11,6 +11,14 @@ ObjectView Common(const Object& object) {
           object.Etag(), object.revision, object.create_time};
 }
 
+template <typename Condition>
+bool AnyAttachment(const Device& device, Condition condition) {
+  for (const auto& [pasid, attachment] : device.attachments) {
+    if (condition(attachment)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 MemoryRegionView ViewOf(const MemoryRegion& region, absl::string_view) {
@@ -52,10 +60,12 @@ DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view pr
   view.ioas = model.Get<Ioas>(domain.ioas)->NameFor(principal);
   view.device = model.devices[domain.device].Name();
   view.properties = domain.properties;
+  view.automatic = domain.automatic;
   for (const Device& device : model.devices) {
-    if (device.attachment.has_value() && device.attachment->target.domain == domain.uid()) {
-      view.attached_devices.push_back(device.Name());
-    }
+    const bool attached = AnyAttachment(device, [&](const Attachment& attachment) {
+      return attachment.target.domain == domain.uid();
+    });
+    if (attached) view.attached_devices.push_back(device.Name());
   }
   return view;
 }
@@ -68,9 +78,11 @@ DomainView StaticDomainView(const Model& model, DomainTarget::Kind kind,
   view.object.etag = "static";
   view.kind = identity ? DomainKind::kIdentity : DomainKind::kBlocked;
   for (const Device& device : model.devices) {
-    if (!device.attachment.has_value() || device.attachment->target.kind != kind) continue;
-    if (!context.is_operator && device.attachment->owner != context.principal) continue;
-    view.attached_devices.push_back(device.Name());
+    const bool attached = AnyAttachment(device, [&](const Attachment& attachment) {
+      return attachment.target.kind == kind &&
+             (context.is_operator || attachment.owner == context.principal);
+    });
+    if (attached) view.attached_devices.push_back(device.Name());
   }
   return view;
 }
@@ -88,9 +100,9 @@ DeviceView ViewOf(const Model& model, const Device& device, const CallContext& c
   if (!group.claimed()) {
     view.domain = group.default_domain == DefaultDomainType::kIdentity ? "domains/identity" : "";
   } else if (may_know) {
-    view.domain = model.TargetName(group.target, context.principal);
+    view.domain = model.TargetName(group.TargetAt(std::nullopt), context.principal);
   }
-  view.attached = may_know && device.attachment.has_value();
+  view.attached = may_know && device.AttachmentAt(std::nullopt) != nullptr;
   view.default_domain = group.default_domain;
   view.default_domain_fallback = group.default_domain_fallback;
   view.default_domain_types = AvailableDefaultDomains(model, group);
@@ -104,10 +116,26 @@ DeviceView ViewOf(const Model& model, const Device& device, const CallContext& c
   return view;
 }
 
-AttachmentView AttachmentOf(const Model& model, const Device& device, absl::string_view principal) {
-  const Attachment& attachment = *device.attachment;
-  return {device.Name(), model.TargetName(attachment.target, principal), attachment.owner,
-          attachment.revision, attachment.create_time};
+AttachmentView AttachmentOf(const Model& model, const Device& device, PasidOrRid pasid,
+                            absl::string_view principal) {
+  const Attachment& attachment = device.attachments.at(pasid);
+  return {device.Name(),          model.TargetName(attachment.target, principal),
+          attachment.owner,       attachment.revision,
+          attachment.create_time, pasid};
+}
+
+PasidView PasidOf(const Model& model, const Device& device, uint32_t pasid,
+                  absl::string_view principal) {
+  const Group& group = model.GroupOf(device);
+  const PasidEntry& entry = group.pasids.at(pasid);
+  PasidView view{device.Name(), pasid,       PasidState::kReserved, "",
+                 entry.owner,   entry.label, entry.revision};
+  if (entry.kind == PasidEntry::Kind::kAllocated) view.state = PasidState::kAllocated;
+  if (const DomainTarget* const target = group.AttachedAt(pasid)) {
+    view.state = PasidState::kAttached;
+    view.domain = model.TargetName(*target, principal);
+  }
+  return view;
 }
 
 IommuView ViewOf(const Model& model, const IommuSpec& iommu) {

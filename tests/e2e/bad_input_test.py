@@ -58,9 +58,11 @@ UNKNOWN_NAMES = [
       for collection, reason, field, methods in [
           ("devices", "DEVICE_NOT_FOUND", "name", [
               "DeviceService/GetDevice", "DeviceService/ClaimDevice",
-              "DeviceService/ReleaseDevice", "DeviceService/DetachDevice"]),
+              "DeviceService/ReleaseDevice", "DeviceService/DetachDevice",
+              "DeviceService/AllocatePasid", "DeviceService/ResetDevice"]),
           ("devices", "DEVICE_NOT_FOUND", "parent", [
-              "DeviceService/ListAttachments", "DeviceService/ListReservedRegions"]),
+              "DeviceService/ListAttachments", "DeviceService/ListReservedRegions",
+              "DeviceService/ListPasids"]),
           ("ioas", "IOAS_NOT_FOUND", "name", [
               "IoasService/GetIoas", "IoasService/DeleteIoas",
               "IoasService/SetAllowedIovaRanges"]),
@@ -345,6 +347,51 @@ PRECONDITIONS = [
     Case("attaches across what reserves its mappings", "DeviceService/AttachDevice",
          {"name": DETACHED, "domain": "domains/msi"}, "FAILED_PRECONDITION", "IOVA_CONFLICT",
          says="0xfee00000"),
+    Case("attaches a PASID of what has none", "DeviceService/AttachDevice",
+         {"name": ATTACHED, "domain": "domains/blocked", "pasid": 1}, "UNIMPLEMENTED",
+         "PASID_UNAVAILABLE", says=ATTACHED),
+    Case("attaches PASID 0", "DeviceService/AttachDevice",
+         {"name": DETACHED, "domain": "domains/msi", "pasid": 0}, "INVALID_ARGUMENT",
+         "INVALID_PASID", "pasid"),
+    Case("attaches a PASID of 21 bits", "DeviceService/AttachDevice",
+         {"name": DETACHED, "domain": "domains/msi", "pasid": 1 << 20}, "OUT_OF_RANGE",
+         "PASID_OUT_OF_RANGE", "pasid", "1048575"),
+    Case("attaches a PASID to a domain that serves none", "DeviceService/AttachDevice",
+         {"name": DETACHED, "domain": "domains/msi", "pasid": 7}, "FAILED_PRECONDITION",
+         "PASID_INCOMPATIBLE", says="domains/msi"),
+    Case("attaches a PASID to an address space", "DeviceService/AttachDevice",
+         {"name": DETACHED, "domain": "ioas/wide", "pasid": 7}, "FAILED_PRECONDITION",
+         "PASID_INCOMPATIBLE", says=DETACHED),
+    Case("attaches to an address space that reserves its mappings", "DeviceService/AttachDevice",
+         {"name": DETACHED, "domain": "ioas/msi"}, "FAILED_PRECONDITION", "IOVA_CONFLICT",
+         says="0xfee00000"),
+    Case("attaches to an address space that is not there", "DeviceService/AttachDevice",
+         {"name": DETACHED, "domain": "ioas/none"}, "NOT_FOUND", "IOAS_NOT_FOUND",
+         says="ioas/none"),
+    Case("replaces a PASID that is not attached", "DeviceService/ReplaceAttachment",
+         {"name": DETACHED, "domain": "domains/blocked", "pasid": 7}, "FAILED_PRECONDITION",
+         "NOT_ATTACHED", says=f"{DETACHED} pasid 7"),
+    Case("allocates a PASID from 0", "DeviceService/AllocatePasid",
+         {"name": DETACHED, "min_pasid": 0}, "INVALID_ARGUMENT", "INVALID_PASID", "min_pasid"),
+    Case("allocates a PASID beyond the width", "DeviceService/AllocatePasid",
+         {"name": DETACHED, "max_pasid": (1 << 32) - 1}, "OUT_OF_RANGE", "PASID_OUT_OF_RANGE",
+         "max_pasid", "4294967295"),
+    Case("allocates a PASID between 9 and 8", "DeviceService/AllocatePasid",
+         {"name": DETACHED, "min_pasid": 9, "max_pasid": 8}, "INVALID_ARGUMENT", "RANGE_INVALID",
+         "min_pasid", "9"),
+    Case("allocates a PASID under a long label", "DeviceService/AllocatePasid",
+         {"name": DETACHED, "label": 64 * "x"}, "INVALID_ARGUMENT", "LABEL_TOO_LONG", "label",
+         "64"),
+    Case("allocates a PASID of what is not claimed", "DeviceService/AllocatePasid",
+         {"name": FREE}, "FAILED_PRECONDITION", "DEVICE_NOT_CLAIMED", says=FREE),
+    Case("reserves no PASID", "DeviceService/ReservePasid", {"name": DETACHED},
+         "INVALID_ARGUMENT", "MISSING_FIELD", "pasid"),
+    Case("reserves a PASID that is taken", "DeviceService/ReservePasid",
+         {"name": DETACHED, "pasid": 3}, "ALREADY_EXISTS", "PASID_EXISTS", "pasid", "3"),
+    Case("frees no PASID", "DeviceService/FreePasid", {"name": DETACHED}, "INVALID_ARGUMENT",
+         "MISSING_FIELD", "pasid"),
+    Case("frees a PASID that is not taken", "DeviceService/FreePasid",
+         {"name": DETACHED, "pasid": 4}, "NOT_FOUND", "PASID_NOT_FOUND", "pasid", "4"),
     Case("IDENTITY without allow_identity", "DeviceService/ReplaceAttachment",
          {"name": ATTACHED, "domain": "domains/identity"}, "PERMISSION_DENIED",
          "IDENTITY_NOT_ALLOWED", says="allow_identity"),
@@ -393,6 +440,7 @@ CONVENTIONS = [
            "INVALID_ARGUMENT", "UNKNOWN_PAGE_TOKEN", "page_token") for listing, request in [
                ("HostService/ListIommus", {}), ("HostService/ListInvalidationQueues", {}),
                ("DeviceService/ListDevices", {}), ("DeviceService/ListAttachments", {}),
+               ("DeviceService/ListPasids", {"parent": DETACHED}),
                ("MemoryService/ListMemoryRegions", {}), ("IoasService/ListIoas", {}),
                ("IoasService/ListMappings", {"parent": "ioas/space"}),
                ("DomainService/ListDomains", {})]),
@@ -430,6 +478,7 @@ class BadInputTest(unittest.TestCase):
                     domain={"paging": {"ioas": f"ioas/{ioas}", "device": device}})
         for device in (ATTACHED, MEMBER):
             cls.get("DeviceService/AttachDevice", name=device, domain="domains/paging")
+        cls.get("DeviceService/ReservePasid", name=DETACHED, pasid=3)
         cls.get("IoasService/Map", name="ioas/space", mappings=[
             {"iova": MAPPED, "memory_region": "memoryRegions/ram", "length": 16 * PAGE}])
         cls.get("IoasService/Map", name="ioas/msi", mappings=[

@@ -159,6 +159,8 @@ class EveryRpcTest(unittest.TestCase):
                  answers["DeviceService/ListReservedRegions"]["reserved_regions"]]
         self.assertEqual(["RESERVED_REGION_TYPE_DIRECT_RELAXABLE", "RESERVED_REGION_TYPE_MSI"],
                          types)
+        self.assertEqual([5, 9], [taken["pasid"] for taken in
+                                  answers["DeviceService/ListPasids"]["pasids"]])
         (mapping,) = answers["IoasService/ListMappings"]["mappings"]
         self.assertEqual("PERMISSION_READ", mapping["permission"])
         tables = [entry["table"] for entry in answers["SimulationService/DumpTables"]["entries"]]

@@ -349,6 +349,10 @@ Topology SmallTopology() {
   topology.devices[4].untrusted = true;
   topology.devices[4].default_domain = DefaultDomainType::kIdentity;
   topology.devices[5].allow_identity = true;
+  topology.devices[0].pasid_bits = 8;
+  topology.devices[1].pasid_bits = 6;
+  topology.devices[2].pasid_bits = 4;
+  topology.devices[5].pasid_bits = 20;
   return topology;
 }
 
