@@ -46,7 +46,7 @@ STEPS = [
     ("IoasService/LoadReservedRegions", {"name": "ioas/space", "device": DEVICE},
      {"loaded_devices": [DEVICE]}),
     ("IoasService/UnloadReservedRegions", {"name": "ioas/space", "device": DEVICE},
-     {"loaded_devices": []}),
+     {"name": "ioas/space"}),
     ("IoasService/ListIovaRanges", {"parent": "ioas/space"}, {}),
     ("DomainService/CreateDomain",
      {"domain_id": "paging", "domain": {"paging": {"ioas": "ioas/space", "device": DEVICE}}},

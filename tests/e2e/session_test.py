@@ -102,7 +102,8 @@ class MainJobTest(unittest.TestCase):
         (mapping,) = self.get("IoasService/ListMappings", parent="ioas/guest")["mappings"]
         self.assertEqual(
             {"iova": str(IOVA), "length": str(GIB), "text": "[0x40000000, 0x7fffffff]",
-             "memory_region": "memoryRegions/ram", "permission": "PERMISSION_READ_WRITE"}, mapping)
+             "memory_region": "memoryRegions/ram", "permission": "PERMISSION_READ_WRITE",
+             "state": "OBJECT_STATE_ACTIVE"}, mapping)
         (attachment,) = self.get("DeviceService/ListAttachments")["attachments"]
         self.assertEqual((DEVICE, "domains/guest"), (attachment["device"], attachment["domain"]))
 
