@@ -145,7 +145,12 @@ absl::StatusOr<IoasView> Engine::UnloadReservedRegions(const CallContext& contex
 
 absl::StatusOr<DomainView> Engine::CreateDomain(const CallContext& context, const std::string& id,
                                                 const ObjectRef& ioas, const std::string& device) {
-  CreateDomainOperation operation(context, id, ioas, device);
+  return CreateDomain(context, id, PagingDomainRequest{ioas, device});
+}
+
+absl::StatusOr<DomainView> Engine::CreateDomain(const CallContext& context, const std::string& id,
+                                                const PagingDomainRequest& request) {
+  CreateDomainOperation operation(context, id, request);
   return core_->Execute(operation);
 }
 

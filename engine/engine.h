@@ -188,6 +188,8 @@ class Engine {
   // kResourceExhausted TABLE_MEMORY_EXHAUSTED
   absl::StatusOr<DomainView> CreateDomain(const CallContext&, const std::string& id,
                                           const ObjectRef& ioas, const std::string& device);
+  absl::StatusOr<DomainView> CreateDomain(const CallContext&, const std::string& id,
+                                          const PagingDomainRequest& request);
   absl::StatusOr<DomainView> GetDomain(const CallContext&, const ObjectRef&);
   // The static domains come first.
   absl::StatusOr<Page<DomainView>> ListDomains(const CallContext&, const PageRequest&);

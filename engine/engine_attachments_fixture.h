@@ -59,7 +59,8 @@ class AttachmentsTest : public EngineTest {
   // "dev0: domains/d, 5 domains/p"; of all devices, by line.
   std::string Attachments() {
     std::string all;
-    for (const AttachmentView& a : engine_->ListAttachments(alice_, "", {})->items) {
+    const auto attachments = engine_->ListAttachments(alice_, "", {});
+    for (const AttachmentView& a : attachments->items) {
       all += a.device + " " + (a.pasid ? std::to_string(*a.pasid) + " " : "") + a.domain + "\n";
     }
     return all;
@@ -68,7 +69,8 @@ class AttachmentsTest : public EngineTest {
   std::string Pasids(const std::string& device) {
     static const char* const kStates[] = {"reserved", "allocated", "attached"};
     std::string all;
-    for (const PasidView& p : engine_->ListPasids(alice_, device, {})->items) {
+    const auto pasids = engine_->ListPasids(alice_, device, {});
+    for (const PasidView& p : pasids->items) {
       all += std::to_string(p.pasid) + " " + kStates[static_cast<int>(p.state)] + " " + p.owner;
       if (!p.domain.empty()) all += " " + p.domain;
       if (!p.label.empty()) all += " " + p.label;
@@ -78,7 +80,8 @@ class AttachmentsTest : public EngineTest {
   }
   std::vector<std::string> DomainIds() {
     std::vector<std::string> ids;
-    for (const DomainView& d : engine_->ListDomains(alice_, {})->items) {
+    const auto domains = engine_->ListDomains(alice_, {});
+    for (const DomainView& d : domains->items) {
       if (d.object.uid != 0) ids.push_back(d.object.id);
     }
     return ids;

@@ -13,7 +13,8 @@ class EngineAutoDomainsTest : public AttachmentsTest {
  protected:
   std::vector<std::string> AutoDomains() {
     std::vector<std::string> names;
-    for (const DomainView& d : engine_->ListDomains(alice_, {})->items) {
+    const auto domains = engine_->ListDomains(alice_, {});
+    for (const DomainView& d : domains->items) {
       if (d.automatic) names.push_back("domains/" + d.object.id);
     }
     return names;

@@ -27,6 +27,7 @@ void FailNext(FakeBackend& backend) {
 struct Verb {
   const char* name;
   std::function<absl::Status(Engine&, const CallContext&)> call;
+  bool reaches_backend = true;
 };
 
 std::vector<Verb> EveryVerb() {
@@ -79,6 +80,31 @@ std::vector<Verb> EveryVerb() {
        }},
       {"Detach",
        [](Engine& e, const CallContext& c) { return e.DetachDevice(c, "dev0").status(); }},
+      {"AttachPasid",
+       [=](Engine& e, const CallContext& c) {
+         return e.AttachDevice(c, "dev5", ref("blocked"), 9).status();
+       }},
+      {"ReplacePasid",
+       [=](Engine& e, const CallContext& c) {
+         return e.ReplaceAttachment(c, "dev5", ref("for-pasids"), 7).status();
+       }},
+      {"DetachPasid",
+       [](Engine& e, const CallContext& c) { return e.DetachDevice(c, "dev5", 7).status(); }},
+      {"AttachToIoas",
+       [=](Engine& e, const CallContext& c) {
+         return e.AttachDevice(c, "dev4", AttachTarget::OfIoas(ref("spare"))).status();
+       }},
+      {"Reset", [](Engine& e, const CallContext& c) { return e.ResetDevice(c, "dev4").status(); }},
+      {"AllocatePasid",
+       [](Engine& e, const CallContext& c) { return e.AllocatePasid(c, "dev5", {}).status(); },
+       /*reaches_backend=*/false},
+      {"ReservePasid",
+       [](Engine& e, const CallContext& c) {
+         return e.ReservePasid(c, "dev5", 8, "mine").status();
+       },
+       /*reaches_backend=*/false},
+      {"FreePasid", [](Engine& e, const CallContext& c) { return e.FreePasid(c, "dev5", 6); },
+       /*reaches_backend=*/false},
   };
 }
 
@@ -94,11 +120,18 @@ class EveryVerbTest : public EngineTest {
     ASSERT_TRUE(engine_->CreateDomain(alice_, "spare", Ref("other"), "dev0").ok());
     ASSERT_TRUE(engine_->Map(alice_, Ref("as"), OneMap(0x5000, 0x1000)).ok());
     ASSERT_TRUE(engine_->AttachDevice(alice_, "dev0", Ref("d")).ok());
+    ASSERT_TRUE(engine_->ClaimDevice(alice_, "dev5", "").ok());
+    PagingDomainRequest for_pasids{Ref("other"), "dev5"};
+    for_pasids.pasid = true;
+    ASSERT_TRUE(engine_->CreateDomain(alice_, "for-pasids", for_pasids).ok());
+    ASSERT_TRUE(engine_->AttachDevice(alice_, "dev5", Ref("blocked"), 7).ok());
+    ASSERT_TRUE(engine_->ReservePasid(alice_, "dev5", 6, "").ok());
   }
 };
 
 TEST_F(EveryVerbTest, ARefusalOfTheBackendChangesNothing) {
   for (const Verb& verb : EveryVerb()) {
+    if (!verb.reaches_backend) continue;
     SCOPED_TRACE(verb.name);
     const std::string before = Everything();
     FailNext(backend_);

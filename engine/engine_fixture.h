@@ -132,11 +132,13 @@ class EngineTest : public ::testing::Test {
     const auto devices = engine_->ListDevices(operator_, page);
     for (const auto& d : devices->items) {
       all += d.spec.id + d.etag + d.claimed_by + d.domain + (d.attached ? "!" : "") + "\n";
-      for (const PasidView& p : engine_->ListPasids(operator_, d.spec.id, page)->items) {
+      const auto pasids = engine_->ListPasids(operator_, d.spec.id, page);
+      for (const PasidView& p : pasids->items) {
         all += "pasid " + std::to_string(p.pasid) + p.owner + p.label + p.domain + "\n";
       }
     }
-    for (const AttachmentView& a : engine_->ListAttachments(operator_, "", page)->items) {
+    const auto attachments = engine_->ListAttachments(operator_, "", page);
+    for (const AttachmentView& a : attachments->items) {
       all += a.device + std::to_string(a.pasid.value_or(0)) + a.domain + "\n";
     }
     return all + UsageOf(operator_);

@@ -27,8 +27,10 @@ inline std::string UsageText(const std::vector<UsageView>& usage) {
 inline uint64_t OwnPasids(Engine& engine, const CallContext& owner) {
   std::set<std::pair<std::string, uint32_t>> pasids;
   const PageRequest all{kMaxPageSize, ""};
-  for (const DeviceView& device : engine.ListDevices(owner, all)->items) {
-    for (const PasidView& taken : engine.ListPasids(owner, device.spec.id, all)->items) {
+  const auto devices = engine.ListDevices(owner, all);
+  for (const DeviceView& device : devices->items) {
+    const auto taken_ones = engine.ListPasids(owner, device.spec.id, all);
+    for (const PasidView& taken : taken_ones->items) {
       if (taken.owner == owner.principal) pasids.emplace(device.spec.group, taken.pasid);
     }
   }

@@ -276,6 +276,15 @@ struct ReservedRegionView {
   std::string source;  // The device that brings it.
 };
 
+// ---- Domains to be made ----
+
+// Over an Ioas (iommufd: IOMMU_HWPT_ALLOC on an IOAS).
+struct PagingDomainRequest {
+  ObjectRef ioas;
+  std::string device;
+  bool pasid = false;  // May be used for PASIDs.
+};
+
 // ---- Batches ----
 
 struct MapEntry {

@@ -12,13 +12,14 @@
 namespace viommu {
 namespace {
 
-constexpr Resource kAll[] = {
-    Resource::kMemoryRegions,      Resource::kIoas,        Resource::kDomains,
-    Resource::kMappings,           Resource::kMappedBytes, Resource::kRegionBytes,
-    Resource::kOperationsInFlight, Resource::kStreams};
+constexpr Resource kAll[] = {Resource::kMemoryRegions, Resource::kIoas,
+                             Resource::kDomains,       Resource::kMappings,
+                             Resource::kMappedBytes,   Resource::kRegionBytes,
+                             Resource::kPasids,        Resource::kOperationsInFlight,
+                             Resource::kStreams};
 
 // Every limit another: 10, 20, ... in the order of Resource.
-OwnerLimits TenTwenty() { return {10, 20, 30, 40, 50, 60, 70, 80}; }
+OwnerLimits TenTwenty() { return {10, 20, 30, 40, 50, 60, 70, 80, 90}; }
 uint64_t LimitOf(Resource resource) { return 10 * (static_cast<uint64_t>(resource) + 1); }
 
 std::string Text(const std::vector<UsageView>& list) {
