@@ -1,14 +1,18 @@
 #include "engine/engine.h"
 
+#include <variant>
+
 #include "absl/strings/str_format.h"
 #include "engine/core.h"
 #include "engine/model/views.h"
 #include "engine/operations/attach_operations.h"
 #include "engine/operations/claim_operations.h"
 #include "engine/operations/domain_operations.h"
+#include "engine/operations/invalidate_operation.h"
 #include "engine/operations/ioas_operations.h"
 #include "engine/operations/mapping_operations.h"
 #include "engine/operations/memory_region_operations.h"
+#include "engine/operations/nested_domain_operations.h"
 
 namespace viommu {
 namespace {
@@ -124,8 +128,19 @@ absl::StatusOr<IoasView> Engine::SetAllowedIovaRanges(const CallContext& context
 }
 
 absl::StatusOr<DomainView> Engine::CreateDomain(const CallContext& context, const std::string& id,
-                                                const ObjectRef& ioas, const std::string& device) {
-  CreateDomainOperation operation(context, id, ioas, device);
+                                                const DomainRequest& request) {
+  if (const auto* nested = std::get_if<NestedDomainRequest>(&request)) {
+    CreateNestedDomainOperation operation(context, id, *nested);
+    return core_->Execute(operation);
+  }
+  CreateDomainOperation operation(context, id, std::get<PagingDomainRequest>(request));
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<InvalidateAnswer> Engine::Invalidate(const CallContext& context,
+                                                    const ObjectRef& domain,
+                                                    const InvalidationBatch& batch, Uid only) {
+  InvalidateOperation operation(context, domain, &batch, only);
   return core_->Execute(operation);
 }
 

@@ -32,6 +32,21 @@ struct CreateDomain {
   std::string id;
   uint64_t ioas;
   std::string device;
+  bool nest_parent;
+  bool pasid;
+};
+struct CreateNestedDomain {
+  uint64_t uid;
+  std::string id;
+  uint64_t parent;
+  std::string device;
+  bool pasid;
+  // The guest's first stage, of VT-d.
+  uint64_t table_address;
+  int address_width_bits;
+  bool supervisor_requests;
+  bool write_protect;
+  bool extended_accessed;
 };
 // Of an object of any kind.
 struct Destroy {
@@ -91,9 +106,9 @@ struct SetDefaultDomain {
 
 using LogicalOperation =
     std::variant<record::CreateMemoryRegion, record::CreateIoas, record::CreateDomain,
-                 record::Destroy, record::Map, record::Unmap, record::SetAllowedRanges,
-                 record::Claim, record::Release, record::Attach, record::Detach,
-                 record::SetDefaultDomain, record::HostMapping, record::SetHealth>;
+                 record::CreateNestedDomain, record::Destroy, record::Map, record::Unmap,
+                 record::SetAllowedRanges, record::Claim, record::Release, record::Attach,
+                 record::Detach, record::SetDefaultDomain, record::HostMapping, record::SetHealth>;
 
 struct Record {
   std::string principal;

@@ -9,6 +9,8 @@
 #ifndef VIOMMU_ENGINE_MODEL_IOAS_H_
 #define VIOMMU_ENGINE_MODEL_IOAS_H_
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -84,6 +86,13 @@ class Ioas : public Object {
   // kFailedPrecondition IOVA_CONFLICT: an area is not aligned to `alignment_bytes`.
   absl::Status CheckAlignment(uint64_t alignment_bytes) const;
 
+  // What the tables of one domain can not hold, no mapping of the Ioas may be, until as often
+  // removed as it was added.
+  void AddPermissionLimits(const DomainProperties& properties);
+  void RemovePermissionLimits(const DomainProperties& properties);
+  // kFailedPrecondition PERMISSION_UNAVAILABLE: tables so can not hold an area.
+  absl::Status CheckPermissions(const DomainProperties& properties) const;
+
   IovaSpace& space() { return space_; }
   const IovaSpace& space() const { return space_; }
 
@@ -96,9 +105,12 @@ class Ioas : public Object {
   void RevokeAround(const IovaRange& range);
   absl::Status CheckSource(const Addition& addition) const;
 
+  bool Refuses(Permission p) const { return refusing_[static_cast<size_t>(p)] != 0; }
+
   IovaSpace space_;
-  IntervalMap<Area> areas_;    // The planned view.
-  IntervalMap<Area> revoked_;  // Committed, but planned to go.
+  std::array<uint32_t, 4> refusing_{};  // By Permission: domains that can not hold it.
+  IntervalMap<Area> areas_;             // The planned view.
+  IntervalMap<Area> revoked_;           // Committed, but planned to go.
   uint64_t mapping_count_ = 0;
   uint64_t mapped_bytes_ = 0;
 };

@@ -1,5 +1,6 @@
 #include "engine/model/model.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -79,6 +80,12 @@ absl::StatusOr<Device*> Model::FindDevice(absl::string_view id) {
                absl::StrCat(name, " does not exist"))
       .Errno("ENOENT")
       .Resource(name);
+}
+
+const IommuSpec& Model::UnitOf(const Device& device) const {
+  const std::vector<IommuSpec>& units = backend_->topology().iommus;
+  return *std::find_if(units.begin(), units.end(),
+                       [&](const IommuSpec& unit) { return unit.id == device.spec.iommu; });
 }
 
 absl::Status Model::CheckEtag(const std::string& etag, const std::string& current,

@@ -25,6 +25,7 @@ DomainView StaticDomainView(const Model& model, DomainTarget::Kind kind,
 DeviceView ViewOf(const Model& model, const Device& device, const CallContext& context);
 AttachmentView AttachmentOf(const Model& model, const Device& device, absl::string_view principal);
 IommuView ViewOf(const Model& model, const IommuSpec& iommu);
+HardwareView HardwareOf(const Model& model, const Device& device);
 MappingView ViewOf(const Model& model, const PlacedArea& area, absl::string_view principal);
 
 }  // namespace viommu

@@ -104,6 +104,10 @@ absl::StatusOr<DomainProperties> FakeBackend::PlanDomain(const DomainSpec& spec)
   properties.aperture = {0, (uint64_t{1} << 48) - 1};
   properties.page_sizes = 0x1000;
   properties.nest_parent = spec.nest_parent;
+  // As VT-d has it: read only is not for nest parents, and a domain for PASIDs is taken to be a
+  // first stage, whose writable pages can be read.
+  properties.read_only = !spec.nest_parent;
+  properties.write_only = !spec.pasid;
   return properties;
 }
 
@@ -291,6 +295,8 @@ Topology SmallTopology() {
   topology.iommus.resize(2);
   topology.iommus[0].id = "unit0";
   topology.iommus[0].numa_node = 0;
+  topology.iommus[0].first_stage = true;
+  topology.iommus[0].nesting = true;
   topology.iommus[1].id = "unit1";
   topology.devices = {SmallDevice(0, "unit0", "g0"), SmallDevice(1, "unit0", "g1"),
                       SmallDevice(2, "unit0", "g1"), SmallDevice(3, "unit0", "g3"),

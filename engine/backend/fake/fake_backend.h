@@ -107,7 +107,8 @@ class FakeBackend : public Backend {
 };
 
 // Two units, six devices: dev0 plain; dev1 and dev2 in one group; dev3 with a DIRECT region; dev4
-// untrusted; dev5 allows IDENTITY and sits behind the second unit. All have an MSI window.
+// untrusted; dev5 allows IDENTITY and sits behind the second unit, which alone can not nest. All
+// have an MSI window.
 Topology SmallTopology();
 
 }  // namespace viommu
