@@ -11,8 +11,8 @@ namespace viommu {
 namespace {
 
 constexpr absl::string_view kRevokes[] = {
-    "DeleteDomain", "DeleteIoas", "DeleteMemoryRegion", "DetachDevice",
-    "HostUnmap",    "Unmap",      "ReleaseDevice",
+    "DeleteDomain", "DeleteIoas", "DeleteMemoryRegion", "DetachDevice", "HostUnmap",
+    "Invalidate",   "Unmap",      "ReleaseDevice",
 };
 
 // No call for so long: those that were on their way have arrived.

@@ -34,6 +34,7 @@
 #include "viommu/v1/mapping.grpc.pb.h"
 #include "viommu/v1/memory.grpc.pb.h"
 #include "viommu/v1/simulation.grpc.pb.h"
+#include "viommu/v1/viommu.grpc.pb.h"
 
 namespace viommu {
 
@@ -76,6 +77,7 @@ class Client {
   v1::IoasService::Stub& ioas() { return Of<v1::IoasService::Stub>(); }
   v1::MappingService::Stub& mapping() { return Of<v1::MappingService::Stub>(); }
   v1::DomainService::Stub& domain() { return Of<v1::DomainService::Stub>(); }
+  v1::ViommuService::Stub& viommu() { return Of<v1::ViommuService::Stub>(); }
   v1::SimulationService::Stub& simulation() { return Of<v1::SimulationService::Stub>(); }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   const ClientOptions& options() const { return options_; }
@@ -118,7 +120,7 @@ class Client {
  private:
   using Stubs = std::tuple<v1::HostService::Stub, v1::DeviceService::Stub, v1::MemoryService::Stub,
                            v1::IoasService::Stub, v1::MappingService::Stub, v1::DomainService::Stub,
-                           v1::SimulationService::Stub>;
+                           v1::ViommuService::Stub, v1::SimulationService::Stub>;
 
   template <typename Stub>
   Stub& Of() {
