@@ -56,6 +56,10 @@ std::vector<Verb> EveryVerb() {
        [=](Engine& e, const CallContext& c) {
          return e.CreateDomain(c, "more", PagingDomainRequest{ref("spare"), "dev0"}).status();
        }},
+      {"CreateNestedDomain",
+       [=](Engine& e, const CallContext& c) {
+         return e.CreateDomain(c, "guest", NestedDomainRequest{ref("parent"), "dev0"}).status();
+       }},
       {"DeleteDomain",
        [=](Engine& e, const CallContext& c) { return e.DeleteDomain(c, ref("spare"), ""); }},
       {"Map", [=](Engine& e, const CallContext& c) { return e.Map(c, ref("as"), map).status(); }},
@@ -93,6 +97,9 @@ class EveryVerbTest : public EngineTest {
     ASSERT_TRUE(engine_->ClaimDevice(alice_, "dev4", "").ok());
     ASSERT_TRUE(
         engine_->CreateDomain(alice_, "spare", PagingDomainRequest{Ref("other"), "dev0"}).ok());
+    PagingDomainRequest parent{Ref("other"), "dev0"};
+    parent.nest_parent = true;
+    ASSERT_TRUE(engine_->CreateDomain(alice_, "parent", parent).ok());
     ASSERT_TRUE(engine_->Map(alice_, Ref("as"), OneMap(0x5000, 0x1000)).ok());
     ASSERT_TRUE(engine_->AttachDevice(alice_, "dev0", Ref("d")).ok());
   }
