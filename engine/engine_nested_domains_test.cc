@@ -1,10 +1,14 @@
 // Nest parents, NESTED domains, what their tables can hold, and invalidation of a guest's stage.
 #include <string>
+#include <thread>
 #include <variant>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "engine/engine_fixture.h"
 #include "gtest/gtest.h"
 
@@ -189,6 +193,7 @@ TEST_F(NestedDomainsTest, InvalidatesUpToTheFirstCommandThatIsWrong) {
        "OUT_OF_RANGE ADDRESS_OVERFLOW commands.vtd.invalidations[2].page_count #2"},
   };
   const std::string before = Everything();
+  const size_t records = journal_.records().size();
   for (const auto& c : kCases) {
     const auto answer = Invalidate({{0, kAll}, {~uint64_t{0xfff}, 1}, c.wrong, {0x2000, 1}});
     ASSERT_TRUE(answer.ok()) << answer.status();
@@ -196,6 +201,7 @@ TEST_F(NestedDomainsTest, InvalidatesUpToTheFirstCommandThatIsWrong) {
     EXPECT_EQ(DescribedInFull(answer->first_error), c.want);
   }
   EXPECT_EQ(LoggedAs("Invalidate"), 3u);
+  EXPECT_EQ(journal_.records().size(), records) << "no restart needs it";
   const auto nothing = Invalidate({{0x800, 1}});
   EXPECT_EQ(nothing->handled, 0u);
   EXPECT_EQ(Invalidate({})->handled, 0u);
@@ -222,6 +228,30 @@ TEST_F(NestedDomainsTest, RefusesInvalidationsOfWhatIsNotNested) {
   ASSERT_TRUE(engine_->DeleteDomain(alice_, Ref("guest"), "").ok());
   ASSERT_TRUE(engine_->CreateDomain(alice_, "guest", Nested()).ok());
   EXPECT_EQ(Described(Invalidate({{0, 1}}, uid).status()), "NOT_FOUND DOMAIN_NOT_FOUND");
+}
+
+TEST_F(NestedDomainsTest, InvalidatesBesideAMapOfTheIoasBelow) {
+  absl::Notification maps;
+  absl::Notification go_on;
+  backend_.SetHook([&](const std::string& verb) {
+    if (verb == "Map") {
+      maps.Notify();
+      go_on.WaitForNotification();
+    }
+    return absl::OkStatus();
+  });
+  std::thread mapper([&] {
+    EXPECT_TRUE(engine_->Map(alice_, Ref("as"), MapFor(Permission::kReadWrite, 0x1000)).ok());
+  });
+  maps.WaitForNotification();
+  CallContext soon = alice_;
+  soon.deadline = absl::Now() + absl::Seconds(20);
+  EXPECT_TRUE(
+      engine_->Invalidate(soon, Ref("guest"), std::vector<VtdStage1Invalidation>{{0x1000, 1}})
+          .ok());
+  EXPECT_TRUE(engine_->DeleteDomain(soon, Ref("guest"), "").ok()) << "nor does a deletion wait";
+  go_on.Notify();
+  mapper.join();
 }
 
 TEST_F(NestedDomainsTest, TellsOfAFlushThatFailed) {
