@@ -1,5 +1,7 @@
 #include "engine/engine.h"
 
+#include <variant>
+
 #include "absl/strings/str_format.h"
 #include "engine/core.h"
 #include "engine/model/default_domains.h"
@@ -8,11 +10,13 @@
 #include "engine/operations/claim_operations.h"
 #include "engine/operations/detach_operation.h"
 #include "engine/operations/domain_operations.h"
+#include "engine/operations/invalidate_operation.h"
 #include "engine/operations/ioas_operations.h"
 #include "engine/operations/mapping_operations.h"
 #include "engine/operations/memory_region_operations.h"
-#include "engine/operations/reserved_region_operations.h"
+#include "engine/operations/nested_domain_operations.h"
 #include "engine/operations/pasid_operations.h"
+#include "engine/operations/reserved_region_operations.h"
 #include "engine/operations/reset_operation.h"
 
 namespace viommu {
@@ -144,13 +148,19 @@ absl::StatusOr<IoasView> Engine::UnloadReservedRegions(const CallContext& contex
 }
 
 absl::StatusOr<DomainView> Engine::CreateDomain(const CallContext& context, const std::string& id,
-                                                const ObjectRef& ioas, const std::string& device) {
-  return CreateDomain(context, id, PagingDomainRequest{ioas, device});
+                                                const DomainRequest& request) {
+  if (const auto* nested = std::get_if<NestedDomainRequest>(&request)) {
+    CreateNestedDomainOperation operation(context, id, *nested);
+    return core_->Execute(operation);
+  }
+  CreateDomainOperation operation(context, id, std::get<PagingDomainRequest>(request));
+  return core_->Execute(operation);
 }
 
-absl::StatusOr<DomainView> Engine::CreateDomain(const CallContext& context, const std::string& id,
-                                                const PagingDomainRequest& request) {
-  CreateDomainOperation operation(context, id, request);
+absl::StatusOr<InvalidateAnswer> Engine::Invalidate(const CallContext& context,
+                                                    const ObjectRef& domain,
+                                                    const InvalidationBatch& batch, Uid only) {
+  InvalidateOperation operation(context, domain, &batch, only);
   return core_->Execute(operation);
 }
 

@@ -129,6 +129,7 @@ class Engine {
   // kInvalidArgument    EMPTY_BATCH, BATCH_TOO_LARGE, INVALID_LENGTH (0), INVALID_PERMISSION
   // kInvalidArgument    MISALIGNED: IOVA, length or offset against the Ioas alignment
   // kInvalidArgument    IOVA_RESERVED, REGION_INDEX_OUT_OF_RANGE
+  // kFailedPrecondition PERMISSION_UNAVAILABLE: a domain of the Ioas can not hold the permission
   // kOutOfRange         IOVA_OVERFLOW (the range passes 2^64 - 1), SOURCE_OUT_OF_BOUNDS
   // kPermissionDenied   REGION_READ_ONLY: writing is asked for
   // kFailedPrecondition REGION_SUSPENDED
@@ -180,21 +181,42 @@ class Engine {
                                                                    const StreamOptions&);
 
   // ---- Domains ----
-  // PAGING over an Ioas; filled at once with what the Ioas maps.
-  // kAlreadyExists DOMAIN_EXISTS; the ids "identity" and "blocked" are the static domains'
-  // kFailedPrecondition DEVICE_NOT_CLAIMED; IOVA_CONFLICT: an area or allowed range lies outside
-  // the
-  //   aperture, or is not aligned to its pages
-  // kResourceExhausted TABLE_MEMORY_EXHAUSTED
+  // PAGING over an Ioas, filled at once with what the Ioas maps; or NESTED on a nest parent, whose
+  // owner it gets.
+  // kNotFound           also of the Ioas and the parent
+  // kAlreadyExists      DOMAIN_EXISTS; the ids "identity" and "blocked" are the static domains'
+  // kFailedPrecondition DEVICE_NOT_CLAIMED; of PAGING IOVA_CONFLICT: an area or allowed range lies
+  //                     outside the aperture, or is not aligned to its pages;
+  //                     PERMISSION_UNAVAILABLE: its tables can not hold the permission of an area
+  // kFailedPrecondition of NESTED NOT_NEST_PARENT; INCOMPATIBLE_DOMAIN: the device can not use the
+  //                     parent
+  // kInvalidArgument    of NESTED MISALIGNED: the table address; INVALID_ADDRESS_WIDTH: neither 48
+  //                     nor 57; WRITE_PROTECT_WITHOUT_SUPERVISOR
+  // kOutOfRange         of NESTED TABLE_OUT_OF_RANGE: the table is beyond the parent's aperture
+  // kUnimplemented      DIRTY_TRACKING_UNAVAILABLE; FAULT_QUEUE_ON_NEST_PARENT;
+  //                     FAULT_QUEUE_UNAVAILABLE; NESTING_UNAVAILABLE, and of NESTED
+  //                     STAGE1_UNAVAILABLE: the device's unit has no such first stage
+  // kResourceExhausted  TABLE_MEMORY_EXHAUSTED
   absl::StatusOr<DomainView> CreateDomain(const CallContext&, const std::string& id,
-                                          const ObjectRef& ioas, const std::string& device);
-  absl::StatusOr<DomainView> CreateDomain(const CallContext&, const std::string& id,
-                                          const PagingDomainRequest& request);
+                                          const DomainRequest&);
   absl::StatusOr<DomainView> GetDomain(const CallContext&, const ObjectRef&);
   // The static domains come first.
   absl::StatusOr<Page<DomainView>> ListDomains(const CallContext&, const PageRequest&);
-  // kFailedPrecondition IN_USE: attached devices are listed. kInvalidArgument STATIC_DOMAIN
+  // kFailedPrecondition IN_USE: attached devices and NESTED domains on it are listed.
+  // kInvalidArgument    STATIC_DOMAIN
   absl::Status DeleteDomain(const CallContext&, const ObjectRef&, const std::string& etag);
+  // Drops what caches hold of a NESTED domain's first stage: the commands up to the first that is
+  // wrong, which is named in the answer:
+  //   kInvalidArgument MISALIGNED: the address; ALL_PAGES_WITH_ADDRESS: all pages, but not from 0
+  //   kOutOfRange      ADDRESS_OVERFLOW: the range passes 2^64 - 1
+  // An empty batch asks whether it would be taken. Nothing is journalled, no revision changes.
+  // `only`: the uid that the name must still mean; 0: whichever has the name.
+  // kInvalidArgument    BATCH_TOO_LARGE
+  // kFailedPrecondition NOT_NESTED
+  // kUnimplemented      COMMANDS_UNAVAILABLE: commands of an architecture that is not the domain's
+  // kInternal           QUEUE_ERROR, QUEUE_TIMEOUT: nothing counts as done; try again
+  absl::StatusOr<InvalidateAnswer> Invalidate(const CallContext&, const ObjectRef& domain,
+                                              const InvalidationBatch& batch, Uid only = 0);
 
   // ---- Devices ----
   absl::StatusOr<DeviceView> GetDevice(const CallContext&, const std::string& id);
@@ -268,7 +290,7 @@ class Engine {
                                                        const PageRequest&);
   absl::StatusOr<std::vector<ReservedRegionView>> ListReservedRegions(const CallContext&,
                                                                       const std::string& device);
-  absl::StatusOr<VtdHardware> GetHardwareInfo(const CallContext&, const std::string& device);
+  absl::StatusOr<HardwareView> GetHardwareInfo(const CallContext&, const std::string& device);
   // Operators only, for a group that the host has. What it can not have, and all for an untrusted
   // device, becomes kDma and the answer says why. Between kDma and kDmaFq the change is live: the
   // domain and what the host maps stay; kDma begins with a flush.

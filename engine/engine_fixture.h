@@ -100,7 +100,7 @@ class EngineTest : public ::testing::Test {
     ASSERT_TRUE(engine_->CreateMemoryRegion(alice_, "ram", 1 << 30, std::nullopt).ok());
     ASSERT_TRUE(engine_->CreateIoas(alice_, "as").ok());
     ASSERT_TRUE(engine_->ClaimDevice(alice_, "dev0", "").ok());
-    ASSERT_TRUE(engine_->CreateDomain(alice_, "d", Ref("as"), "dev0").ok());
+    ASSERT_TRUE(engine_->CreateDomain(alice_, "d", PagingDomainRequest{Ref("as"), "dev0"}).ok());
   }
 
   // All that a client can see, all that the backend holds, and what owners are charged for.

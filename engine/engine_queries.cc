@@ -321,10 +321,10 @@ absl::StatusOr<std::vector<ReservedRegionView>> Engine::ListReservedRegions(cons
   return views;
 }
 
-absl::StatusOr<VtdHardware> Engine::GetHardwareInfo(const CallContext&, const std::string& id) {
+absl::StatusOr<HardwareView> Engine::GetHardwareInfo(const CallContext&, const std::string& id) {
   absl::MutexLock lock(&core_->pipeline.mutex());
   ASSIGN_OR_RETURN(const Device* device, core_->model.FindDevice(id));
-  return core_->backend->DescribeHardware(device->index);
+  return HardwareOf(core_->model, *device);
 }
 
 EngineStats Engine::Stats() {

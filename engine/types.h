@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/topology.h"
@@ -166,14 +167,18 @@ struct IoasView {
   std::vector<std::string> loaded_devices;  // Whose reserved regions were loaded explicitly.
 };
 
-enum class DomainKind { kPaging, kIdentity, kBlocked };
+enum class DomainKind { kPaging, kNested, kIdentity, kBlocked };
 
 struct DomainView {
   ObjectView object;  // The static domains have uid 0 and no owner.
   DomainKind kind = DomainKind::kPaging;
-  std::string ioas;    // Resource names; empty for the static ones.
+  std::string ioas;    // Resource names; empty for the static ones. Of kNested: its parent's.
   std::string device;  // The device it was made for.
+  bool pasid = false;  // May be used for PASIDs.
   DomainProperties properties;
+  std::vector<std::string> children;  // The kNested ones on it.
+  std::string parent;                 // Of kNested.
+  VtdStage1 stage1;                   // Of kNested.
   std::vector<std::string> attached_devices;
   bool automatic = false;  // Made by an attachment to `ioas`; goes with the last one.
 };
@@ -276,13 +281,68 @@ struct ReservedRegionView {
   std::string source;  // The device that brings it.
 };
 
+// What the IOMMU of a device says about itself, and what of it can be used.
+struct HardwareView {
+  VtdHardware vtd;
+  // Nest parents can not hold mappings that are read only (IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17).
+  bool nest_parent_refuses_read_only = false;
+  bool nesting = false;
+  bool first_stage = false;
+  bool first_stage_5_level = false;
+  uint64_t first_stage_page_sizes = 0;  // Bit n set: leaves of 2^n bytes.
+  uint64_t second_stage_page_sizes = 0;
+  int pasid_bits = 0;  // Of what the device can issue and the unit knows.
+  bool ats = false;
+  bool supervisor_requests = false;
+  bool extended_accessed = false;
+  bool snoop_control = false;
+  bool pass_through = false;
+};
+
 // ---- Domains to be made ----
 
 // Over an Ioas (iommufd: IOMMU_HWPT_ALLOC on an IOAS).
 struct PagingDomainRequest {
   ObjectRef ioas;
   std::string device;
-  bool pasid = false;  // May be used for PASIDs.
+  bool nest_parent = false;                   // NESTED domains may be made on it.
+  bool dirty_tracking = false;                // Refused as long as no backend has it.
+  bool pasid = false;                         // May be used for PASIDs.
+  std::optional<ObjectRef> fault_queue = {};  // Refused as long as there are none.
+};
+
+// A guest's first stage on SMMUv3: the guest's half of a stream table entry
+// (iommufd: struct iommu_hwpt_arm_smmuv3).
+struct ArmSmmuV3Stage1 {
+  uint64_t ste[2] = {};
+};
+
+// A guest's first stage on a nest parent (iommufd: IOMMU_HWPT_ALLOC on an HWPT).
+struct NestedDomainRequest {
+  ObjectRef parent;
+  std::string device;
+  std::variant<VtdStage1, ArmSmmuV3Stage1> stage1 = {};
+  bool pasid = false;
+  std::optional<ObjectRef> fault_queue = {};
+};
+
+using DomainRequest = std::variant<PagingDomainRequest, NestedDomainRequest>;
+
+// ---- Invalidation of a guest's first stage ----
+
+// A command of a guest to its virtual SMMUv3. No backend takes one yet.
+struct ArmSmmuV3Invalidation {
+  uint8_t opcode = 0;
+};
+
+// Commands of one architecture, in order. The default is a probe: nothing to invalidate.
+using InvalidationBatch =
+    std::variant<std::vector<VtdStage1Invalidation>, std::vector<ArmSmmuV3Invalidation>>;
+
+struct InvalidateAnswer {
+  uint64_t handled = 0;      // Commands of the batch that are done: the first ones.
+  absl::Status first_error;  // Why the next one is not; OK when all are done.
+  Uid domain = 0;            // Which domain the name meant.
 };
 
 // ---- Batches ----

@@ -44,7 +44,7 @@ TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
       "DeleteDomain",  "DeleteIoas",         "DeleteMemoryRegion",
       "DetachDevice",  "HostUnmap",          "Unmap",
       "ReleaseDevice", "RevokeMemoryRegion", "UnloadReservedRegions",
-      "UnplugDevice",  "FreePasid",
+      "UnplugDevice",  "FreePasid",          "Invalidate",
   };
   const std::set<std::string> others = {
       "AllocatePasid",

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "server/convert.h"
 #include "server/describe.h"
@@ -219,8 +221,16 @@ grpc::Status DeviceService::GetHardwareInfo(grpc::ServerContext* context,
                                             v1::HardwareInfo* response) {
   return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string id, ParseDevice("name", request->name()));
-    ASSIGN_OR_RETURN(const VtdHardware hardware, engine_.GetHardwareInfo(call, id));
-    *response = Describe(hardware);
+    ASSIGN_OR_RETURN(const HardwareView hardware, engine_.GetHardwareInfo(call, id));
+    v1::HardwareInfo info = Describe(hardware);
+    if (request->type() != v1::HARDWARE_TYPE_UNSPECIFIED && request->type() != info.type()) {
+      return Error(absl::StatusCode::kUnimplemented, "HARDWARE_TYPE_MISMATCH",
+                   absl::StrCat("the IOMMU of ", request->name(), " is ",
+                                v1::HardwareType_Name(info.type())))
+          .Errno("EOPNOTSUPP")
+          .Field("type");
+    }
+    *response = std::move(info);
     return absl::OkStatus();
   });
 }

@@ -136,10 +136,18 @@ void AddObjectCommands(std::vector<Command>* to) {
        CreateIoas},
       {"create domain",
        {kNewId},
-       {NameOf("ioas", Kind::kIoas, "Whose mappings it shows."),
-        NameOf("device", Kind::kDevice, "Claimed device whose IOMMU fixes its format.")},
+       {NameOf("device", Kind::kDevice, "Claimed device whose IOMMU fixes its format."),
+        NameOf("ioas", Kind::kIoas, "Whose mappings it shows.", kOptional),
+        {"nest-parent", T::kSwitch, "With --ioas: nested domains may be made on it."},
+        NameOf("parent", Kind::kDomain, "Nest parent, instead of --ioas.", kOptional),
+        {"stage1-table", T::kAddress, "With --parent: address of the guest's root table."},
+        {"stage1-width", T::kNumber, "With --parent: bits of its addresses. Default: 48."},
+        {"stage1-supervisor", T::kSwitch, "With --parent: supervisor requests (SRE)."},
+        {"stage1-write-protect", T::kSwitch, "With --parent: which respect read-only pages (WPE)."},
+        {"stage1-extended-accessed", T::kSwitch, "With --parent: second accessed flag (EAFE)."},
+        {"pasid", T::kSwitch, "It may be used for PASIDs."}},
        kChanges,
-       "Make a domain over an IO address space.",
+       "Make a domain over an IO address space, or a nested one on a nest parent.",
        "create domain vm0 --ioas vm0 --device 0000:01:00.0",
        CreateDomain},
       {"delete region",
@@ -354,6 +362,19 @@ void AddMappingCommands(std::vector<Command>* to) {
   to->insert(to->end(), commands.begin(), commands.end());
 }
 
+void AddGuestCommands(std::vector<Command>* to) {
+  to->push_back({"invalidate",
+                 {kDomain},
+                 {{"address", T::kAddress, "First address of the guest."},
+                  {"size", T::kSize, "Bytes, a multiple of 4K."},
+                  {"all", T::kSwitch, "Everything, instead of --address and --size."},
+                  {"leaves-only", T::kSwitch, "What is cached of tables may stay."}},
+                 kPlain,
+                 "Drop what caches hold of a nested domain's first stage.",
+                 "invalidate guest --all",
+                 Invalidate});
+}
+
 void AddSimulationCommands(std::vector<Command>* to) {
   const std::vector<Command> commands = {
       {"dma read",
@@ -507,6 +528,7 @@ std::vector<Command> AllCommands() {
   AddObjectCommands(&commands);
   AddDeviceCommands(&commands);
   AddMappingCommands(&commands);
+  AddGuestCommands(&commands);
   AddSimulationCommands(&commands);
   AddWatchingCommands(&commands);
   return commands;

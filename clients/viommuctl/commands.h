@@ -73,6 +73,9 @@ absl::Status Mappings(Invocation& call);
 absl::Status IovaRanges(Invocation& call);
 absl::Status Translate(Invocation& call);
 
+// guest_commands.cc
+absl::Status Invalidate(Invocation& call);
+
 // simulation_commands.cc
 absl::Status DmaRead(Invocation& call);
 absl::Status DmaWrite(Invocation& call);

@@ -52,6 +52,21 @@ struct CreateDomain {
   std::string id;
   uint64_t ioas;
   std::string device;
+  bool nest_parent;
+  bool pasid;
+};
+struct CreateNestedDomain {
+  uint64_t uid;
+  std::string id;
+  uint64_t parent;
+  std::string device;
+  bool pasid;
+  // The guest's first stage, of VT-d.
+  uint64_t table_address;
+  int address_width_bits;
+  bool supervisor_requests;
+  bool write_protect;
+  bool extended_accessed;
 };
 // Of an object of any kind.
 struct Destroy {
@@ -139,12 +154,12 @@ struct Plug {
 
 using LogicalOperation =
     std::variant<record::CreateMemoryRegion, record::CreateIoas, record::CreateDomain,
-                 record::Destroy, record::Map, record::Unmap, record::SetAllowedRanges,
-                 record::ResizeMemoryRegion, record::SetLargePages, record::LoadReservedRegions,
-                 record::UnloadReservedRegions, record::Claim, record::Release, record::Attach,
-                 record::Detach, record::SetDefaultDomain, record::HostMapping, record::SetHealth,
-                 record::Unplug, record::Plug, record::TakePasid, record::FreePasid,
-                 record::Reset>;
+                 record::CreateNestedDomain, record::Destroy, record::Map, record::Unmap,
+                 record::SetAllowedRanges, record::ResizeMemoryRegion, record::SetLargePages,
+                 record::LoadReservedRegions, record::UnloadReservedRegions, record::Claim,
+                 record::Release, record::Attach, record::Detach, record::SetDefaultDomain,
+                 record::HostMapping, record::SetHealth, record::Unplug, record::Plug,
+                 record::TakePasid, record::FreePasid, record::Reset>;
 
 struct Record {
   std::string principal;

@@ -1,5 +1,6 @@
 #include "engine/model/model.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -93,6 +94,12 @@ absl::StatusOr<Device*> Model::FindSlot(absl::string_view id) {
   const auto it = device_by_id_.find(id);
   if (it != device_by_id_.end()) return &devices[it->second];
   return DeviceNotFound(id);
+}
+
+const IommuSpec& Model::UnitOf(const Device& device) const {
+  const std::vector<IommuSpec>& units = backend_->topology().iommus;
+  return *std::find_if(units.begin(), units.end(),
+                       [&](const IommuSpec& unit) { return unit.id == device.spec.iommu; });
 }
 
 absl::Status Model::CheckEtag(const std::string& etag, const std::string& current,

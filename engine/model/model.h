@@ -67,6 +67,8 @@ class Model {
   absl::StatusOr<Device*> FindSlot(absl::string_view id);
   Group& GroupOf(const Device& device) { return groups[device.group]; }
   const Group& GroupOf(const Device& device) const { return groups[device.group]; }
+  // The unit that a device is behind.
+  const IommuSpec& UnitOf(const Device& device) const;
 
   // `id`, or when it is empty one that the engine makes up.
   std::string IdOrGenerated(const std::string& id, ObjectKind kind);

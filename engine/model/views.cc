@@ -1,5 +1,9 @@
 #include "engine/model/views.h"
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "engine/model/default_domains.h"
 
@@ -17,6 +21,24 @@ bool AnyAttachment(const Device& device, Condition condition) {
     if (condition(attachment)) return true;
   }
   return false;
+}
+
+// Bit n: leaves of 2^n bytes. Those of 4 KiB are always there.
+uint64_t PageSizes(bool leaf_2m, bool leaf_1g) {
+  return uint64_t{1} << 12 | uint64_t{leaf_2m} << 21 | uint64_t{leaf_1g} << 30;
+}
+
+// The NESTED domains on a nest parent; those that are still being made refer to it too.
+std::vector<std::string> ChildrenOf(const Model& model, const Domain& domain,
+                                    absl::string_view principal) {
+  std::vector<std::string> children;
+  if (!domain.spec.nest_parent) return children;
+  for (const auto& [holder, count] : domain.referrers()) {
+    const Object* const child = model.objects.FindByUid(holder);  // Null: a device.
+    if (child == nullptr || child->state == Object::State::kReserved) continue;
+    children.push_back(child->NameFor(principal));
+  }
+  return children;
 }
 
 }  // namespace
@@ -56,11 +78,17 @@ IoasView ViewOf(const Model& model, const Ioas& ioas, absl::string_view principa
 DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view principal) {
   DomainView view;
   view.object = Common(domain);
-  view.kind = DomainKind::kPaging;
+  view.kind = domain.nested() ? DomainKind::kNested : DomainKind::kPaging;
   view.ioas = model.Get<Ioas>(domain.ioas)->NameFor(principal);
   view.device = model.devices[domain.device].Name();
+  view.pasid = domain.spec.pasid;
   view.properties = domain.properties;
   view.automatic = domain.automatic;
+  view.children = ChildrenOf(model, domain, principal);
+  if (domain.nested()) {
+    view.parent = model.Get<Domain>(domain.spec.parent)->NameFor(principal);
+    view.stage1 = domain.spec.stage1;
+  }
   for (const Device& device : model.devices) {
     const bool attached = AnyAttachment(device, [&](const Attachment& attachment) {
       return attachment.target.domain == domain.uid();
@@ -142,6 +170,33 @@ IommuView ViewOf(const Model& model, const IommuSpec& iommu) {
   IommuView view{iommu, {}};
   for (const Device& device : model.devices) {
     if (device.present && device.spec.iommu == iommu.id) view.devices.push_back(device.Name());
+  }
+  return view;
+}
+
+HardwareView HardwareOf(const Model& model, const Device& device) {
+  const IommuSpec& unit = model.UnitOf(device);
+  HardwareView view;
+  view.vtd = model.backend().DescribeHardware(device.index);
+  view.nesting = unit.nesting;
+  view.first_stage = unit.first_stage;
+  view.first_stage_5_level = unit.first_stage_levels_5;
+  if (unit.first_stage) {
+    view.first_stage_page_sizes = PageSizes(/*leaf_2m=*/true, unit.first_stage_leaf_1g);
+  }
+  view.second_stage_page_sizes = PageSizes(unit.leaf_2m, unit.leaf_1g);
+  view.pasid_bits = std::min(device.spec.pasid_bits, unit.pasid_bits);
+  view.ats = device.spec.ats && unit.device_tlb && !device.spec.untrusted;
+  view.supervisor_requests = unit.supervisor_requests;
+  view.extended_accessed = unit.extended_access;
+  view.snoop_control = unit.snoop_control;
+  view.pass_through = unit.pass_through;
+  if (view.nesting) {
+    DomainSpec parent;
+    parent.device = device.index;
+    parent.nest_parent = true;
+    const absl::StatusOr<DomainProperties> properties = model.backend().PlanDomain(parent);
+    view.nest_parent_refuses_read_only = properties.ok() && !properties->read_only;
   }
   return view;
 }

@@ -30,6 +30,7 @@ AttachmentView AttachmentOf(const Model& model, const Device& device, PasidOrRid
 PasidView PasidOf(const Model& model, const Device& device, uint32_t pasid,
                   absl::string_view principal);
 IommuView ViewOf(const Model& model, const IommuSpec& iommu);
+HardwareView HardwareOf(const Model& model, const Device& device);
 MappingView ViewOf(const Model& model, const PlacedArea& area, absl::string_view principal);
 
 }  // namespace viommu

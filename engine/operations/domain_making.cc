@@ -26,7 +26,7 @@ absl::Status CloseRange(Ioas& ioas, const IovaRange& range, Uid domain) {
 }
 
 void Forget(Model& model, Ioas& ioas, Domain& domain) {
-  OpenForDomain(ioas, domain.uid());
+  OpenForDomain(ioas, domain);
   ioas.DropReferences(domain.uid(), 1);
   model.Discard(domain);
 }
@@ -35,6 +35,7 @@ void Forget(Model& model, Ioas& ioas, Domain& domain) {
 
 absl::Status CloseForDomain(Ioas& ioas, const DomainProperties& properties, Uid domain) {
   RETURN_IF_ERROR(ioas.CheckAlignment(SmallestPage(properties)));
+  RETURN_IF_ERROR(ioas.CheckPermissions(properties));
   const IovaRange& aperture = properties.aperture;
   absl::Status closed;
   if (aperture.first > 0) closed = CloseRange(ioas, IovaRange{0, aperture.first - 1}, domain);
@@ -46,12 +47,14 @@ absl::Status CloseForDomain(Ioas& ioas, const DomainProperties& properties, Uid 
     return closed;
   }
   ioas.space().AddAlignment(domain, SmallestPage(properties));
+  ioas.AddPermissionLimits(properties);
   return absl::OkStatus();
 }
 
-void OpenForDomain(Ioas& ioas, Uid domain) {
-  ioas.space().RemoveAlignment(domain);
-  ioas.space().Unreserve(domain);
+void OpenForDomain(Ioas& ioas, const Domain& domain) {
+  ioas.RemovePermissionLimits(domain.properties);
+  ioas.space().RemoveAlignment(domain.uid());
+  ioas.space().Unreserve(domain.uid());
 }
 
 absl::Status DomainMaking::Plan(Model& model, Ioas& ioas, DeviceIndex device) {

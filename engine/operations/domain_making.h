@@ -40,12 +40,13 @@ class DomainMaking {
   bool left_behind_ = false;
 };
 
-// What a domain over `ioas` closes there: the addresses that it can not translate, and what is not
-// aligned to its pages. All or nothing.
-// kFailedPrecondition IOVA_CONFLICT: an area or an allowed range is in the way.
+// What a domain over `ioas` closes there: the addresses that it can not translate, what is not
+// aligned to its pages, the permissions that its tables can not hold. All or nothing.
+// kFailedPrecondition IOVA_CONFLICT: an area or an allowed range is in the way;
+// PERMISSION_UNAVAILABLE: an area has such a permission.
 absl::Status CloseForDomain(Ioas& ioas, const DomainProperties& properties, Uid domain);
 // Takes that back.
-void OpenForDomain(Ioas& ioas, Uid domain);
+void OpenForDomain(Ioas& ioas, const Domain& domain);
 
 // The going of an auto domain with its last attachments.
 class DomainLeaving {

@@ -1,4 +1,4 @@
-// engine/operations/domain_operations.h -- Creating and destroying PAGING domains.
+// engine/operations/domain_operations.h -- Creating PAGING domains, and destroying domains.
 // Errors: those of Engine::CreateDomain and DeleteDomain.
 #ifndef VIOMMU_ENGINE_OPERATIONS_DOMAIN_OPERATIONS_H_
 #define VIOMMU_ENGINE_OPERATIONS_DOMAIN_OPERATIONS_H_
@@ -24,6 +24,8 @@ class CreateDomainOperation : public AnsweringOperation<DomainView> {
   void Commit(Model& model) override;
 
  private:
+  absl::Status CheckOptions(const Model& model, const Device& device) const;
+
   const std::string id_;
   const PagingDomainRequest request_;
   Ioas* ioas_ = nullptr;
@@ -37,7 +39,7 @@ class DeleteDomainOperation : public DeleteOperation<Domain> {
   absl::Status Apply(Backend& backend) override { return backend.DestroyDomain(object().uid()); }
 
  private:
-  std::vector<Uid> OtherLanes(const Domain& domain) override { return {domain.ioas}; }
+  std::vector<Uid> OtherLanes(const Domain& domain) override;
   void DropWhatItHolds(Model& model) override;
 };
 

@@ -103,8 +103,9 @@ STEPS = [
 ]
 
 _WITHOUT_EFFECT = ("Get", "List", "Translate", "ReadMemory", "DumpTables", "Watch")
-# They have an effect, but none on the model: see simulation.proto and mapping.proto.
-_WITHOUT_REQUEST_ID = ("Dma", "WriteMemory", "StreamMappings")
+# They have an effect, but none on the model: see simulation.proto, mapping.proto, viommu.proto.
+_WITHOUT_REQUEST_ID = ("Dma", "WriteMemory", "StreamMappings", "Invalidate",
+                       "StreamInvalidations")
 
 
 def is_mutation(method):

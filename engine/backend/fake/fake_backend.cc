@@ -120,7 +120,10 @@ absl::StatusOr<DomainProperties> FakeBackend::PlanDomain(const DomainSpec& spec)
         .Errno("EOPNOTSUPP");
   }
   properties.nest_parent = spec.nest_parent;
-  properties.read_only = !spec.nest_parent;  // As VT-d.
+  // As VT-d has it: read only is not for nest parents, and a domain for PASIDs is taken to be a
+  // first stage, whose writable pages can be read.
+  properties.read_only = !spec.nest_parent;
+  properties.write_only = !spec.pasid;
   if (spec.kind == DomainSpec::Kind::kNested) {
     properties.levels = spec.stage1.address_width_bits == 57 ? 5 : 4;
     properties.aperture = {0, (uint64_t{1} << (spec.stage1.address_width_bits - 1)) - 1};
@@ -340,6 +343,8 @@ Topology SmallTopology() {
   topology.iommus.resize(2);
   topology.iommus[0].id = "unit0";
   topology.iommus[0].numa_node = 0;
+  topology.iommus[0].first_stage = true;
+  topology.iommus[0].nesting = true;
   topology.iommus[1].id = "unit1";
   topology.devices = {SmallDevice(0, "unit0", "g0"), SmallDevice(1, "unit0", "g1"),
                       SmallDevice(2, "unit0", "g1"), SmallDevice(3, "unit0", "g3"),
