@@ -56,7 +56,7 @@ std::vector<Case> CommonCases() {
        "no name",
        {NewRegion("r"), NewIoas("a")},
        SendMap(Naming("")),
-       Invalid("MALFORMED_NAME").Field("name")},
+       Invalid("MISSING_FIELD").Field("name")},
       {"1.3", "an object of another kind", DomainFor("plain"), SendMap(Naming("domains/conf-d")),
        Invalid("MALFORMED_NAME").Field("name").Says("domains/conf-d")},
       {"1.3", "the id of another kind of object", DomainFor("plain"), GetIoas("d"),

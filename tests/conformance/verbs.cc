@@ -122,7 +122,7 @@ Step NewRegion(const std::string& id, uint64_t size_bytes) {
     request.mutable_memory_region()->set_size_bytes(size_bytes);
     absl::Status made = world.Call(&Memory::CreateMemoryRegion, std::move(request)).status();
     if (!made.ok()) return made;
-    world.OnUndo([&world, id] { DoDeleteRegion(world, id).IgnoreError(); });
+    world.OnUndo([&world, id] { return DoDeleteRegion(world, id); });
     return world.simulated() ? WritePattern(world, id, size_bytes) : absl::OkStatus();
   };
 }
@@ -138,7 +138,7 @@ Step NewIoas(const std::string& id) {
     v1::CreateIoasRequest request;
     request.set_ioas_id(World::Id(id));
     absl::Status made = world.Call(&IoasStub::CreateIoas, std::move(request)).status();
-    if (made.ok()) world.OnUndo([&world, id] { DoDeleteIoas(world, id).IgnoreError(); });
+    if (made.ok()) world.OnUndo([&world, id] { return DoDeleteIoas(world, id); });
     return made;
   };
 }
@@ -171,7 +171,7 @@ Step SendMap(v1::MapRequest request) {
     const auto response = world.Call(&IoasStub::Map, request);
     if (!response.ok()) return response.status();
     world.iovas.assign(response->iovas().begin(), response->iovas().end());
-    world.OnUndo([&world, ioas = request.name()] { DoUnmapAll(world, ioas).IgnoreError(); });
+    world.OnUndo([&world, ioas = request.name()] { return DoUnmapAll(world, ioas); });
     return absl::OkStatus();
   };
 }
@@ -209,8 +209,7 @@ Step CopyMappings(const Copy& copy) {
     const auto response = world.Call(&IoasStub::CopyMappings, std::move(request));
     if (!response.ok()) return response.status();
     world.iovas.assign(response->iovas().begin(), response->iovas().end());
-    world.OnUndo(
-        [&world, ioas = World::Ioas(copy.into)] { DoUnmapAll(world, ioas).IgnoreError(); });
+    world.OnUndo([&world, ioas = World::Ioas(copy.into)] { return DoUnmapAll(world, ioas); });
     return absl::OkStatus();
   };
 }
@@ -256,7 +255,7 @@ Step SendNewDomain(const std::string& id, v1::Domain domain) {
           world.Device(domain.paging().device()));
     }
     absl::Status made = world.Call(&Domains::CreateDomain, std::move(request)).status();
-    if (made.ok()) world.OnUndo([&world, id] { DoDeleteDomain(world, id).IgnoreError(); });
+    if (made.ok()) world.OnUndo([&world, id] { return DoDeleteDomain(world, id); });
     return made;
   };
 }
@@ -279,7 +278,7 @@ Step Claim(const std::string& device) {
     absl::Status claimed =
         world.Call(&Devices::ClaimDevice, Named<v1::ClaimDeviceRequest>(world.Device(device)))
             .status();
-    if (claimed.ok()) world.OnUndo([&world, device] { DoRelease(world, device).IgnoreError(); });
+    if (claimed.ok()) world.OnUndo([&world, device] { return DoRelease(world, device); });
     return claimed;
   };
 }
@@ -293,7 +292,7 @@ Step Attach(const std::string& device, const std::string& domain) {
     auto request = Named<v1::AttachDeviceRequest>(world.Device(device));
     request.set_domain(World::Domain(domain));
     absl::Status attached = world.Call(&Devices::AttachDevice, std::move(request)).status();
-    if (attached.ok()) world.OnUndo([&world, device] { DoDetach(world, device).IgnoreError(); });
+    if (attached.ok()) world.OnUndo([&world, device] { return DoDetach(world, device); });
     return attached;
   };
 }
@@ -333,7 +332,7 @@ Step SetDefault(const std::string& device, v1::DefaultDomainType type) {
     absl::Status set = DoSetDefault(world, device, type);
     if (!set.ok() || !before.ok()) return set;
     world.OnUndo([&world, device, old = before->default_domain()] {
-      DoSetDefault(world, device, old).IgnoreError();
+      return DoSetDefault(world, device, old);
     });
     return set;
   };
@@ -353,7 +352,7 @@ Step HostMap(const std::string& device, uint64_t length, uint64_t offset,
     if (!response.ok()) return response.status();
     world.iovas = {response->iova()};
     world.OnUndo([&world, device, iova = response->iova(), length] {
-      DoHostUnmap(world, device, iova, length).IgnoreError();
+      return DoHostUnmap(world, device, iova, length);
     });
     return absl::OkStatus();
   };
@@ -372,7 +371,7 @@ Step SetHealth(const std::string& device, v1::DeviceHealth health) {
     absl::Status set = DoSetHealth(world, device, health);
     if (!set.ok()) return set;
     world.OnUndo(
-        [&world, device] { DoSetHealth(world, device, v1::DEVICE_HEALTH_HEALTHY).IgnoreError(); });
+        [&world, device] { return DoSetHealth(world, device, v1::DEVICE_HEALTH_HEALTHY); });
     return set;
   };
 }

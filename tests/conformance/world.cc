@@ -20,17 +20,23 @@ void World::Prepare(google::protobuf::Message* request) const {
   request->GetReflection()->SetBool(request, field, true);
 }
 
-void World::OnUndo(std::function<void()> undo) {
+void World::OnUndo(std::function<absl::Status()> undo) {
   if (!validate_only_) undo_.push_back(std::move(undo));
 }
 
 void World::UndoAll() {
   validate_only_ = false;
-  while (!undo_.empty()) {
-    const std::function<void()> undo = std::move(undo_.back());
-    undo_.pop_back();
-    undo();
-  }
+  size_t before = 0;
+  do {
+    before = undo_.size();
+    std::vector<std::function<absl::Status()>> waiting;
+    for (; !undo_.empty(); undo_.pop_back()) {
+      // Anything else means that the case did it already.
+      if (undo_.back()().code() != absl::StatusCode::kFailedPrecondition) continue;
+      waiting.insert(waiting.begin(), undo_.back());
+    }
+    undo_ = std::move(waiting);
+  } while (undo_.size() < before);
 }
 
 }  // namespace viommu::conformance

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "clients/client/client.h"
 #include "google/protobuf/message.h"
@@ -71,7 +72,8 @@ class World {
 
   // ---- Undoing ----
   // Notes how to take back what was done, unless nothing was because of validate_only.
-  void OnUndo(std::function<void()> undo);
+  void OnUndo(std::function<absl::Status()> undo);
+  // Last first, and again what could not be undone before something else was.
   void UndoAll();
 
  private:
@@ -81,7 +83,7 @@ class World {
   bool validate_only_ = false;
   std::string answer_;
   std::set<std::string> missing_;
-  std::vector<std::function<void()>> undo_;
+  std::vector<std::function<absl::Status()>> undo_;
 };
 
 }  // namespace viommu::conformance
