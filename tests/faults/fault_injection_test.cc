@@ -1,0 +1,45 @@
+// Every verb fails at every point beneath it, and each failure leaves everything as it was.
+//
+// VIOMMU_TEST_SEED repeats a run; VIOMMU_FAULT_POINTS makes it longer (./dev soak).
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "tests/faults/fault_world.h"
+
+namespace viommu::faults {
+namespace {
+
+constexpr uint64_t kPoints = 12'000;
+
+uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
+  const char* const text = std::getenv(name);
+  return text == nullptr || *text == '\0' ? otherwise : std::stoull(text);
+}
+
+TEST(FaultInjectionTest, AFailureAtAnyPointChangesNothing) {
+  const uint64_t seed = FromEnvironment(
+      "VIOMMU_TEST_SEED", std::chrono::system_clock::now().time_since_epoch().count());
+  const uint64_t points = FromEnvironment("VIOMMU_FAULT_POINTS", kPoints);
+  std::cout << "seed: VIOMMU_TEST_SEED=" << seed << std::endl;
+  FaultWorld world(seed);
+  while (world.tally().points() < points && world.trouble().empty()) world.Step();
+  const Tally& tally = world.tally();
+  std::cout << tally.steps << " steps: " << tally.done << " verbs done, " << tally.refused
+            << " refused; failed: " << tally.backend_points << " backend calls, "
+            << tally.journal_points << " journal writes, " << tally.memory_points
+            << " allocations, " << tally.pairs << " pairs" << std::endl;
+  EXPECT_EQ(world.trouble(), "") << "repeat with VIOMMU_TEST_SEED=" << seed;
+  EXPECT_GE(tally.points(), points);
+  // A run in which nothing comes about, or one kind of failure is missing, proves little.
+  EXPECT_GT(tally.done, tally.refused / 4);
+  for (const uint64_t kind :
+       {tally.backend_points, tally.journal_points, tally.memory_points, tally.pairs}) {
+    EXPECT_GT(kind, points / 20);
+  }
+}
+
+}  // namespace
+}  // namespace viommu::faults

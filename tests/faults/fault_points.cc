@@ -1,0 +1,198 @@
+#include "tests/faults/fault_points.h"
+
+#include <utility>
+
+#include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
+
+namespace viommu::faults {
+namespace {
+
+absl::Status Refused() {
+  return Error(absl::StatusCode::kResourceExhausted, "INJECTED", "the test lets this call fail")
+      .Errno("ENOMEM");
+}
+
+class FaultySimulation : public Simulation {
+ public:
+  FaultySimulation(Simulation* real, FaultPoints* points) : real_(*real), points_(*points) {}
+
+  DmaOutcome Dma(DeviceIndex device, std::optional<uint32_t> pasid, Iova iova, bool write,
+                 absl::Span<char> data) override {
+    return real_.Dma(device, pasid, iova, write, data);
+  }
+  absl::Status ReadMemory(Uid region, uint64_t offset_bytes, absl::Span<char> data) override {
+    return real_.ReadMemory(region, offset_bytes, data);
+  }
+  absl::Status WriteMemory(Uid region, uint64_t offset_bytes,
+                           absl::Span<const char> data) override {
+    return real_.WriteMemory(region, offset_bytes, data);
+  }
+  absl::StatusOr<PhysAddr> PhysicalAddress(Uid region, uint64_t offset_bytes) override {
+    return real_.PhysicalAddress(region, offset_bytes);
+  }
+  absl::Status HostMap(DeviceIndex device, const BackendMapping& mapping) override {
+    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    return real_.HostMap(device, mapping);
+  }
+  absl::Status HostUnmap(DeviceIndex device, IovaRange range) override {
+    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    return real_.HostUnmap(device, range);
+  }
+  absl::Status HostUnmapDeferred(DeviceIndex device, IovaRange range) override {
+    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    return real_.HostUnmapDeferred(device, range);
+  }
+  absl::Status HostFlush(DeviceIndex device) override {
+    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    return real_.HostFlush(device);
+  }
+  std::vector<TableEntryDump> DumpTables(DeviceIndex device, std::optional<uint32_t> pasid,
+                                         Iova iova) override {
+    return real_.DumpTables(device, pasid, iova);
+  }
+
+ private:
+  Simulation& real_;
+  FaultPoints& points_;
+};
+
+class FaultyBackend : public Backend {
+ public:
+  FaultyBackend(Backend* real, FaultPoints* points)
+      : real_(*real), points_(*points), simulation_(real->simulation(), points) {}
+
+  absl::string_view name() const override { return real_.name(); }
+  const Topology& topology() const override { return real_.topology(); }
+  VtdHardware DescribeHardware(DeviceIndex device) const override {
+    return real_.DescribeHardware(device);
+  }
+  Simulation* simulation() override { return &simulation_; }
+  BackendStats Stats() const override { return real_.Stats(); }
+  std::vector<QueueState> Queues() const override { return real_.Queues(); }
+  absl::StatusOr<DomainProperties> PlanDomain(const DomainSpec& spec) const override {
+    return real_.PlanDomain(spec);
+  }
+  absl::Status CheckCompatible(DeviceIndex device,
+                               const DomainProperties& properties) const override {
+    return real_.CheckCompatible(device, properties);
+  }
+  Transition PlanSwitch(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
+                        const DomainTarget& target) const override {
+    return real_.PlanSwitch(group, pasid, target);
+  }
+  std::vector<LeafCount> PlanLeaves(const DomainProperties& properties,
+                                    const BackendMapping& mapping) const override {
+    return real_.PlanLeaves(properties, mapping);
+  }
+
+  absl::Status CreateMemoryRegion(Uid uid, uint64_t size_bytes,
+                                  std::optional<int32_t> numa_node) override {
+    return Point([&] { return real_.CreateMemoryRegion(uid, size_bytes, numa_node); });
+  }
+  absl::Status DestroyMemoryRegion(Uid uid) override {
+    return Point([&] { return real_.DestroyMemoryRegion(uid); });
+  }
+  absl::Status CreateIoas(Uid uid) override {
+    return Point([&] { return real_.CreateIoas(uid); });
+  }
+  absl::Status SetLargePages(Uid ioas, bool large_pages) override {
+    return Point([&] { return real_.SetLargePages(ioas, large_pages); });
+  }
+  absl::Status DestroyIoas(Uid uid) override {
+    return Point([&] { return real_.DestroyIoas(uid); });
+  }
+  absl::Status CreateDomain(Uid uid, const DomainSpec& spec,
+                            absl::Span<const BackendMapping> existing) override {
+    return Point([&] { return real_.CreateDomain(uid, spec, existing); });
+  }
+  absl::Status DestroyDomain(Uid uid) override {
+    return Point([&] { return real_.DestroyDomain(uid); });
+  }
+  absl::Status Map(Uid ioas, absl::Span<const BackendMapping> mappings) override {
+    return Point([&] { return real_.Map(ioas, mappings); });
+  }
+  absl::Status Unmap(Uid ioas, absl::Span<const IovaRange> areas) override {
+    return Point([&] { return real_.Unmap(ioas, areas); });
+  }
+  absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
+                                    std::optional<uint32_t> pasid,
+                                    const DomainTarget& target) override {
+    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    return real_.Switch(group, pasid, target);
+  }
+  absl::Status Invalidate(Uid domain,
+                          absl::Span<const VtdStage1Invalidation> invalidations) override {
+    return Point([&] { return real_.Invalidate(domain, invalidations); });
+  }
+  absl::Status Block(DeviceIndex device) override {
+    return Point([&] { return real_.Block(device); });
+  }
+  absl::Status Unblock(DeviceIndex device) override {
+    return Point([&] { return real_.Unblock(device); });
+  }
+  absl::Status Claim(absl::Span<const DeviceIndex> group) override {
+    return Point([&] { return real_.Claim(group); });
+  }
+  absl::StatusOr<Transition> AssignDefault(absl::Span<const DeviceIndex> group,
+                                           DefaultDomainType type) override {
+    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    return real_.AssignDefault(group, type);
+  }
+
+ private:
+  template <typename Effect>
+  absl::Status Point(const Effect& effect) {
+    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    return effect();
+  }
+
+  Backend& real_;
+  FaultPoints& points_;
+  FaultySimulation simulation_;
+};
+
+}  // namespace
+
+void FaultPoints::Arm(Kind kind, uint64_t ordinal) {
+  absl::MutexLock lock(&mutex_);
+  armed_[kind].insert(seen_[kind] + ordinal);
+}
+
+void FaultPoints::Disarm() {
+  absl::MutexLock lock(&mutex_);
+  for (int kind = 0; kind < kKinds; ++kind) {
+    seen_[kind] = 0;
+    armed_[kind].clear();
+  }
+  fired_ = 0;
+}
+
+uint64_t FaultPoints::fired() const {
+  absl::MutexLock lock(&mutex_);
+  return fired_;
+}
+
+bool FaultPoints::Fails(Kind kind) {
+  absl::MutexLock lock(&mutex_);
+  if (armed_[kind].count(++seen_[kind]) == 0) return false;
+  ++fired_;
+  return true;
+}
+
+std::unique_ptr<Backend> MakeFaulty(Backend* backend, FaultPoints* points) {
+  return std::make_unique<FaultyBackend>(backend, points);
+}
+
+Ticket FaultyJournal::Append(Record /*record*/, Completion done) {
+  Ticket ticket = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    ticket = ++last_ticket_;
+  }
+  const bool fails = points_.Fails(FaultPoints::kJournal);
+  done(fails ? absl::DataLossError("the test lets this write fail") : absl::OkStatus());
+  return ticket;
+}
+
+}  // namespace viommu::faults

@@ -1,0 +1,101 @@
+// tests/faults/fault_world.h -- A small host in which every step is made to fail first.
+//
+// Engine over the soft backend. A step draws one random verb and repeats it with the first, the
+// second, the third ... thing beneath it failing, until it comes about (or is refused for a reason
+// of its own). After every failure all that a client can see, and all that the hardware does for
+// every device, from memory and through its caches, must be as before (R2, R5).
+#ifndef VIOMMU_TESTS_FAULTS_FAULT_WORLD_H_
+#define VIOMMU_TESTS_FAULTS_FAULT_WORLD_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/backend/soft/soft_backend.h"
+#include "engine/engine.h"
+#include "engine/pagetable/table_arena.h"
+#include "tests/faults/fault_points.h"
+
+namespace viommu::faults {
+
+// What happened in a run.
+struct Tally {
+  uint64_t steps = 0;
+  uint64_t done = 0;     // Verbs that came about.
+  uint64_t refused = 0;  // For a reason of their own.
+  uint64_t backend_points = 0;
+  uint64_t journal_points = 0;
+  uint64_t memory_points = 0;  // Table pages that ran out.
+  uint64_t pairs = 0;          // Two points failed in one call, or in one and its repetition.
+
+  uint64_t points() const { return backend_points + journal_points + memory_points + pairs; }
+};
+
+class FaultWorld {
+ public:
+  explicit FaultWorld(uint64_t seed);
+  ~FaultWorld();
+
+  // One step; false when something was wrong: see trouble().
+  bool Step();
+
+  const Tally& tally() const { return tally_; }
+  const std::string& trouble() const { return trouble_; }
+
+ private:
+  struct Verb {
+    std::string text;
+    std::function<absl::Status()> call;  // May be repeated.
+  };
+
+  absl::Status SetUp();
+  uint64_t Random(uint64_t below) { return random_() % below; }
+  void Trouble(const std::string& what);
+
+  // One random verb of a kind; most are possible most of the time.
+  Verb RandomVerb();
+  Verb ObjectVerb();
+  Verb MapVerb();
+  Verb UnmapVerb();
+  Verb StreamVerb();
+  Verb AttachVerb();
+  Verb HostVerb();
+
+  void FailPoints(const Verb& verb, FaultPoints::Kind kind, uint64_t* tally);
+  void FailPairs(const Verb& verb);
+  void StarveTables(const Verb& verb);
+  // Calls the verb; true when it failed because of what was made to fail. Then, and also when it
+  // was refused for a reason of its own, everything must be as before.
+  bool FailsCleanly(const Verb& verb, const std::string& failing);
+  bool Injected(const absl::Status& status) const;
+
+  // Leaves so many table pages to be had.
+  void LeaveTablePages(uint64_t count);
+  // All that a client can see and all that the hardware does.
+  std::string State();
+  void AppendObjects(std::string* all);
+  void AppendHardware(std::string* all);
+
+  std::mt19937_64 random_;
+  std::unique_ptr<SoftBackend> soft_;
+  FaultPoints points_;
+  std::unique_ptr<Backend> backend_;
+  FaultyJournal journal_{&points_};
+  std::unique_ptr<Engine> engine_;
+  CallContext me_;
+  using HostMapping = std::pair<std::string, Iova>;  // A page, for a device.
+  std::vector<HostMapping> host_mappings_;
+  PageList kept_pages_;  // Taken away from the tables.
+  std::string doing_;
+  Tally tally_;
+  std::string trouble_;
+};
+
+}  // namespace viommu::faults
+
+#endif  // VIOMMU_TESTS_FAULTS_FAULT_WORLD_H_
