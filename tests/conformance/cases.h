@@ -18,11 +18,14 @@ std::vector<Case> ClaimCases();     // 5.1, 5.2.
 std::vector<Case> AttachCases();    // 5.3-5.8 for requests without PASID.
 std::vector<Case> ReservedCases();  // 7, 8.
 std::vector<Case> HostCases();      // 13, 15.
+std::vector<Case> OptionCases();    // 3.8, 3.9, 14.
+std::vector<Case> MemoryCases();    // 3.5, 7: memory that goes, regions that are loaded.
 
 inline std::vector<Case> AllCases() {
   std::vector<Case> all;
-  for (auto* const cases : {CommonCases, IoasCases, MapCases, CopyCases, UnmapCases, DomainCases,
-                            ClaimCases, AttachCases, ReservedCases, HostCases}) {
+  for (auto* const cases :
+       {CommonCases, IoasCases, MapCases, CopyCases, UnmapCases, DomainCases, ClaimCases,
+        AttachCases, ReservedCases, HostCases, OptionCases, MemoryCases}) {
     for (Case& row : cases()) all.push_back(std::move(row));
   }
   return all;
