@@ -10,6 +10,7 @@ using Steps = std::vector<Step>;
 
 constexpr v1::DefaultDomainType kIdentity = v1::DEFAULT_DOMAIN_TYPE_IDENTITY;
 constexpr v1::DefaultDomainType kDma = v1::DEFAULT_DOMAIN_TYPE_DMA;
+constexpr v1::DefaultDomainType kDmaFq = v1::DEFAULT_DOMAIN_TYPE_DMA_FQ;
 
 Step HardwareInfoOfNobody() {
   return [](World& world) {
@@ -89,6 +90,20 @@ std::vector<Case> Defaults() {
        {},
        {DeviceSays("identity", "default_domain: DEFAULT_DOMAIN_TYPE_DMA"),
         Faults("identity", 0x10000)}},
+      {"15",
+       "from DMA to deferred flushes while the host maps memory",
+       {NewRegion("r"), HostMap("plain")},
+       SetDefault("plain", kDmaFq),
+       {},
+       {DeviceSays("plain", "default_domain: DEFAULT_DOMAIN_TYPE_DMA_FQ"),
+        [](World& world) { return Reads("plain", world.iovas.at(0), 1)(world); }}},
+      {"15",
+       "one that is not to be trusted is always strict",
+       {},
+       SetDefault("untrusted", kDmaFq),
+       {},
+       {DeviceSays("untrusted", "default_domain: DEFAULT_DOMAIN_TYPE_DMA "),
+        DeviceSays("untrusted", "default_domain_fallback")}},
       {"15", "what it is already", {Remember()}, SetDefault("plain", kDma), {}, {NothingChanged()}},
   };
 }
