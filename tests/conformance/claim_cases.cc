@@ -44,7 +44,7 @@ std::vector<Case> ClaimCases() {
        "a device whose mate must stay mapped one to one",
        {},
        Claim("direct.mate"),
-       Precondition("DIRECT_REGION", "EINVAL").Blames("devices/direct")},
+       Precondition("DIRECT_REGION", "EINVAL").Blames("direct")},
       {"5.1/4", "a device for which the host maps memory", host_mapping, Claim("plain"),
        Precondition("HOST_MAPPINGS", "EBUSY").Blames("plain")},
       {"5.1/4",

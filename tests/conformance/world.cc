@@ -8,10 +8,14 @@ std::string World::Domain(const std::string& id) {
 }
 
 std::string World::Device(const std::string& part) {
-  const auto played = target_->devices.find(part);
-  const std::string& id = played == target_->devices.end() ? part : played->second;
+  const std::string id = Played(part);
   if (target_->present.count(id) == 0) missing_.insert(part);
   return "devices/" + id;
+}
+
+std::string World::Played(const std::string& word) const {
+  const auto played = target_->devices.find(word);
+  return played == target_->devices.end() ? word : played->second;
 }
 
 void World::Prepare(google::protobuf::Message* request) const {

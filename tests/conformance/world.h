@@ -42,6 +42,8 @@ class World {
   static std::string Domain(const std::string& id);
   // Of the device that plays a part. One that the target lacks is noted.
   std::string Device(const std::string& part);
+  // What a part is called on this target; any other word as it is.
+  std::string Played(const std::string& word) const;
   // Parts that nobody plays; a case that needs one can not be run.
   const std::set<std::string>& missing() const { return missing_; }
 
