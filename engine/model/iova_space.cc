@@ -27,6 +27,30 @@ absl::Status Misaligned(absl::string_view what, uint64_t value, uint64_t alignme
       .Meta("alignment", Hex(alignment_bytes));
 }
 
+// Each range must begin below its end and keep clear of those before it.
+absl::Status CheckList(const std::vector<IovaRange>& allowed) {
+  IntervalMap<size_t> seen;
+  for (size_t i = 0; i < allowed.size(); ++i) {
+    const IovaRange& range = allowed[i];
+    if (range.first >= range.last) {
+      return Error(StatusCode::kInvalidArgument, "RANGE_INVALID",
+                   absl::StrCat("range ", ToString(range), " does not begin below its end"))
+          .Errno("EINVAL")
+          .Field(absl::StrCat("ranges[", i, "]"))
+          .Index(i);
+    }
+    if (!seen.Insert(range, i)) {
+      return Error(StatusCode::kInvalidArgument, "RANGE_OVERLAP",
+                   absl::StrCat("range ", ToString(range), " overlaps ",
+                                ToString(seen.LowerBound(range.first).range())))
+          .Errno("EINVAL")
+          .Field(absl::StrCat("ranges[", i, "]"))
+          .Index(i);
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 IovaSpace::IovaSpace() { Recompute(); }
@@ -76,27 +100,13 @@ absl::Status IovaSpace::CheckNotAllowed(const IovaRange& range, absl::string_vie
 }
 
 absl::Status IovaSpace::SetAllowed(std::vector<IovaRange> allowed) {
-  IntervalMap<size_t> seen;
+  // What is wrong with the list itself is told before what stands in its way.
+  RETURN_IF_ERROR(CheckList(allowed));
   for (size_t i = 0; i < allowed.size(); ++i) {
-    const IovaRange& range = allowed[i];
-    if (range.first >= range.last) {
-      return Error(StatusCode::kInvalidArgument, "RANGE_INVALID",
-                   absl::StrCat("range ", ToString(range), " does not begin below its end"))
-          .Errno("EINVAL")
-          .Field(absl::StrCat("ranges[", i, "]"))
-          .Index(i);
-    }
-    if (!seen.Insert(range, i)) {
-      return Error(StatusCode::kInvalidArgument, "RANGE_OVERLAP",
-                   absl::StrCat("range ", ToString(range), " overlaps ",
-                                ToString(seen.LowerBound(range.first).range())))
-          .Errno("EINVAL")
-          .Field(absl::StrCat("ranges[", i, "]"))
-          .Index(i);
-    }
-    if (const Reservation* reservation = ReservedOverlap(range)) {
+    if (const Reservation* reservation = ReservedOverlap(allowed[i])) {
       return Error(StatusCode::kFailedPrecondition, "IOVA_CONFLICT",
-                   absl::StrCat("range ", ToString(range), " intersects ", Describe(*reservation)))
+                   absl::StrCat("range ", ToString(allowed[i]), " intersects ",
+                                Describe(*reservation)))
           .Errno("EADDRINUSE")
           .Field(absl::StrCat("ranges[", i, "]"))
           .Index(i)

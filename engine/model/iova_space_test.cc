@@ -146,6 +146,12 @@ TEST(IovaSpaceTest, ABadAllowedListIsRefusedAndTheOldOneStays) {
        "IOVA_CONFLICT",
        "EADDRINUSE",
        1},
+      {"a bad one behind a reserved one",
+       {kMsi, {9, 9}},
+       StatusCode::kInvalidArgument,
+       "RANGE_INVALID",
+       "EINVAL",
+       1},
   };
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.name);

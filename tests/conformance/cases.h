@@ -1,0 +1,36 @@
+// tests/conformance/cases.h -- The rows of the suite, by what of the reference they are about.
+#ifndef VIOMMU_TESTS_CONFORMANCE_CASES_H_
+#define VIOMMU_TESTS_CONFORMANCE_CASES_H_
+
+#include <vector>
+
+#include "tests/conformance/case.h"
+
+namespace viommu::conformance {
+
+std::vector<Case> CommonCases();    // Section 1: ids, references, unknown fields.
+std::vector<Case> IoasCases();      // 3.2-3.4, 3.10, 3.13.
+std::vector<Case> MapCases();       // 3.5, Map and the choice of addresses (3.6).
+std::vector<Case> CopyCases();      // 3.5, CopyMappings.
+std::vector<Case> UnmapCases();     // 3.7.
+std::vector<Case> DomainCases();    // 4: PAGING domains.
+std::vector<Case> ClaimCases();     // 5.1, 5.2.
+std::vector<Case> AttachCases();    // 5.3-5.8 for requests without PASID.
+std::vector<Case> ReservedCases();  // 7, 8.
+std::vector<Case> HostCases();      // 13, 15.
+std::vector<Case> OptionCases();    // 3.8, 3.9, 14.
+std::vector<Case> MemoryCases();    // 3.5, 7: memory that goes, regions that are loaded.
+
+inline std::vector<Case> AllCases() {
+  std::vector<Case> all;
+  for (auto* const cases :
+       {CommonCases, IoasCases, MapCases, CopyCases, UnmapCases, DomainCases, ClaimCases,
+        AttachCases, ReservedCases, HostCases, OptionCases, MemoryCases}) {
+    for (Case& row : cases()) all.push_back(std::move(row));
+  }
+  return all;
+}
+
+}  // namespace viommu::conformance
+
+#endif  // VIOMMU_TESTS_CONFORMANCE_CASES_H_
