@@ -308,9 +308,11 @@ class Engine {
 
   // ---- Simulation (kUnimplemented SIMULATION_NOT_AVAILABLE on other backends) ----
   // A fault is an answer, not an error. kInvalidArgument INVALID_LENGTH: 0 or above
-  // kMaxAccessBytes; kOutOfRange IOVA_OVERFLOW. The caller must hold the device, or be an operator.
+  // kMaxAccessBytes; kOutOfRange IOVA_OVERFLOW; PASID_OUT_OF_RANGE: wider than the device issues.
+  // The caller must hold the device, or be an operator. `pasid`: none is a request without PASID.
   absl::StatusOr<DmaOutcome> Dma(const CallContext&, const std::string& device, Iova iova,
-                                 bool write, absl::Span<char> data);
+                                 bool write, absl::Span<char> data,
+                                 std::optional<uint32_t> pasid = std::nullopt);
   // Memory that shrinks, or grows back up to the size it was made with, and memory that is taken
   // away. Areas that reach beyond the new end are suspended as a whole: no device can use them.
   // kInvalidArgument    INVALID_SIZE: 0, no multiple of 4 KiB, above the size it was made with
@@ -354,8 +356,9 @@ class Engine {
   // kAlreadyExists DEVICE_PRESENT
   // kInternal, kResourceExhausted: it is still out.
   absl::StatusOr<DeviceView> PlugDevice(const CallContext&, const std::string& device);
-  absl::StatusOr<std::vector<TableEntryDump>> DumpTables(const CallContext&,
-                                                         const std::string& device, Iova iova);
+  absl::StatusOr<std::vector<TableEntryDump>> DumpTables(
+      const CallContext&, const std::string& device, Iova iova,
+      std::optional<uint32_t> pasid = std::nullopt);
 
   // ---- Metrics ----
   EngineStats Stats();

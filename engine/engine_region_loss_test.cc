@@ -26,7 +26,11 @@ class SimulatedFake : public FakeBackend, private Simulation {
   absl::StatusOr<PhysAddr> PhysicalAddress(Uid, uint64_t) override { return Nothing(); }
   absl::Status HostMap(DeviceIndex, const BackendMapping&) override { return Nothing(); }
   absl::Status HostUnmap(DeviceIndex, IovaRange) override { return Nothing(); }
-  std::vector<TableEntryDump> DumpTables(DeviceIndex, Iova) override { return {}; }
+  absl::Status HostUnmapDeferred(DeviceIndex, IovaRange) override { return Nothing(); }
+  absl::Status HostFlush(DeviceIndex) override { return Nothing(); }
+  std::vector<TableEntryDump> DumpTables(DeviceIndex, std::optional<uint32_t>, Iova) override {
+    return {};
+  }
 };
 
 class EngineRegionLossTest : public EngineTest {

@@ -45,10 +45,25 @@ absl::Status CheckLength(uint64_t size_bytes) {
       .Field("length");
 }
 
+// A request with PASID 0 is not one without: the device has to issue PASIDs for it too.
+absl::Status CheckIssues(const Device& device, std::optional<uint32_t> pasid) {
+  if (!pasid.has_value()) return absl::OkStatus();
+  const int bits = device.spec.pasid_bits;
+  if (bits > 0 && *pasid >> bits == 0) return absl::OkStatus();
+  return Error(absl::StatusCode::kOutOfRange, "PASID_OUT_OF_RANGE",
+               bits == 0 ? absl::StrCat(device.Name(), " issues no PASIDs")
+                         : absl::StrCat("PASID ", *pasid, " has more than the ", bits,
+                                        " bits that ", device.Name(), " issues"))
+      .Errno("EINVAL")
+      .Field("pasid")
+      .Resource(device.Name());
+}
+
 }  // namespace
 
 absl::StatusOr<DmaOutcome> Engine::Dma(const CallContext& context, const std::string& id, Iova iova,
-                                       bool write, absl::Span<char> data) {
+                                       bool write, absl::Span<char> data,
+                                       std::optional<uint32_t> pasid) {
   ASSIGN_OR_RETURN(Simulation * simulation, SimulationOf(*core_->backend));
   DeviceIndex index = 0;
   {
@@ -58,6 +73,7 @@ absl::StatusOr<DmaOutcome> Engine::Dma(const CallContext& context, const std::st
       RETURN_IF_ERROR(CheckClaimed(core_->model, *device, context.principal));
     }
     index = device->index;
+    RETURN_IF_ERROR(CheckIssues(*device, pasid));
   }
   RETURN_IF_ERROR(CheckLength(data.size()));
   if (iova > kMaxAddress - (data.size() - 1)) {
@@ -67,7 +83,7 @@ absl::StatusOr<DmaOutcome> Engine::Dma(const CallContext& context, const std::st
         .Errno("EOVERFLOW")
         .Field("iova");
   }
-  return simulation->Dma(index, std::nullopt, iova, write, data);
+  return simulation->Dma(index, pasid, iova, write, data);
 }
 
 absl::Status Engine::ReadMemory(const CallContext& context, const ObjectRef& ref,
@@ -144,7 +160,8 @@ absl::StatusOr<DeviceView> Engine::PlugDevice(const CallContext& context,
 }
 
 absl::StatusOr<std::vector<TableEntryDump>> Engine::DumpTables(const CallContext& context,
-                                                               const std::string& id, Iova iova) {
+                                                               const std::string& id, Iova iova,
+                                                               std::optional<uint32_t> pasid) {
   ASSIGN_OR_RETURN(Simulation * simulation, SimulationOf(*core_->backend));
   DeviceIndex index = 0;
   {
@@ -154,8 +171,9 @@ absl::StatusOr<std::vector<TableEntryDump>> Engine::DumpTables(const CallContext
       RETURN_IF_ERROR(CheckClaimed(core_->model, *device, context.principal));
     }
     index = device->index;
+    RETURN_IF_ERROR(CheckIssues(*device, pasid));
   }
-  return simulation->DumpTables(index, std::nullopt, iova);
+  return simulation->DumpTables(index, pasid, iova);
 }
 
 }  // namespace viommu

@@ -25,6 +25,12 @@ absl::StatusOr<std::string> ParseDevice(absl::string_view name) {
 }
 
 // The bytes that the device writes, or room for those that it reads.
+template <typename Request>
+std::optional<uint32_t> PasidOf(const Request& request) {
+  if (!request.has_pasid()) return std::nullopt;
+  return request.pasid();
+}
+
 absl::StatusOr<std::string> ParseAccess(const v1::DmaRequest& request) {
   switch (request.access_case()) {
     case v1::DmaRequest::kReadLength:
@@ -57,8 +63,9 @@ grpc::Status SimulationService::Dma(grpc::ServerContext* context, const v1::DmaR
     RETURN_IF_ERROR(Require(request->has_iova(), "iova"));
     ASSIGN_OR_RETURN(std::string data, ParseAccess(*request));
     const bool write = request->access_case() == v1::DmaRequest::kWriteData;
-    ASSIGN_OR_RETURN(const DmaOutcome outcome, engine_.Dma(call, device, request->iova(), write,
-                                                           absl::MakeSpan(&data[0], data.size())));
+    ASSIGN_OR_RETURN(const DmaOutcome outcome,
+                     engine_.Dma(call, device, request->iova(), write,
+                                 absl::MakeSpan(&data[0], data.size()), PasidOf(*request)));
     response->set_bytes_done(outcome.bytes_done);
     if (outcome.fault.has_value()) *response->mutable_fault() = Describe(*outcome.fault);
     if (!write) {
@@ -193,7 +200,7 @@ grpc::Status SimulationService::DumpTables(grpc::ServerContext* context,
     ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
     RETURN_IF_ERROR(Require(request->has_iova(), "iova"));
     ASSIGN_OR_RETURN(const std::vector<TableEntryDump> entries,
-                     engine_.DumpTables(call, device, request->iova()));
+                     engine_.DumpTables(call, device, request->iova(), PasidOf(*request)));
     for (const TableEntryDump& entry : entries) *response->add_entries() = Describe(entry);
     return absl::OkStatus();
   });

@@ -34,6 +34,7 @@ v1::DmaRequest DmaRequestOf(const Invocation& call) {
   v1::DmaRequest request;
   request.set_name(call.Name("DEVICE"));
   request.set_iova(call.Address("ADDRESS"));
+  if (call.Has("pasid")) request.set_pasid(call.Number("pasid"));
   return request;
 }
 
@@ -178,6 +179,7 @@ absl::Status Tables(Invocation& call) {
   v1::DumpTablesRequest request;
   request.set_name(call.Name("DEVICE"));
   request.set_iova(call.Address("ADDRESS"));
+  if (call.Has("pasid")) request.set_pasid(call.Number("pasid"));
   const auto dump = call.Call(&v1::SimulationService::Stub::DumpTables, request);
   if (!dump.ok()) return dump.status();
   call.ShowListing(*dump, /*is_cut=*/false, TableOf(dump->entries()));
