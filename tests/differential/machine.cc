@@ -5,6 +5,7 @@
 
 #include "engine/backend/fake/fake_backend.h"
 #include "engine/backend/soft/soft_backend.h"
+#include "engine/pagetable/store.h"
 
 namespace viommu::differential {
 namespace {
@@ -95,7 +96,7 @@ std::unique_ptr<Backend> MakeBackend(BackendKind kind, const Topology& topology)
   if (kind == BackendKind::kFake) return std::make_unique<SimulatedBackend>(topology);
   SoftBackendOptions options;
   options.table_arena_bytes = uint64_t{64} << 20;
-  auto backend = SoftBackend::Create(topology, options);
+  auto backend = SoftBackend::Create(topology, options, PlainStore());
   return backend.ok() ? *std::move(backend) : nullptr;
 }
 

@@ -15,7 +15,8 @@ namespace viommu::differential {
 // Plain value. Two sheets are equal when the same fields were put on them in the same order.
 class Sheet {
  public:
-  explicit Sheet(bool in_words = false) : in_words_(in_words) {}
+  Sheet() = default;
+  explicit Sheet(bool in_words) : in_words_(in_words) {}
 
   void Put(absl::string_view field, uint64_t value) {
     Mix(value);
@@ -38,7 +39,7 @@ class Sheet {
     hash_ ^= hash_ >> 29;
   }
 
-  bool in_words_;
+  bool in_words_ = false;
   uint64_t hash_ = 0x243f6a8885a308d3;
   std::string words_;
 };

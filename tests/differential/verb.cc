@@ -12,7 +12,7 @@ constexpr uint64_t kPageBytes = 4096;
 // window, the apertures, everything.
 constexpr Iova kEdges[] = {0,          0x20000,     0x24000,         0x30000,
                            0xfee00000, 0xfef00000,  Iova{1} << 39,   Iova{1} << 48,
-                           0 - 0x1000, 0 - 0x2000};
+                           ~Iova{0xfff}, ~Iova{0x1fff}};
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 #define VIOMMU_TESTS_DIFFERENTIAL_VERB_H_
 
 #include <cstdint>
+#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
@@ -27,7 +28,7 @@ class Dice {
   bool OneIn(uint64_t n) { return Below(n) == 0; }
   template <typename T>
   auto& Any(T& container) {
-    return *std::next(container.begin(), static_cast<ptrdiff_t>(Below(container.size())));
+    return *std::next(std::begin(container), static_cast<ptrdiff_t>(Below(std::size(container))));
   }
 
  private:
