@@ -94,6 +94,10 @@ absl::Status IovaSpace::SetAllowed(std::vector<IovaRange> allowed) {
           .Field(absl::StrCat("ranges[", i, "]"))
           .Index(i);
     }
+  }
+  // A list that is wrong in itself is told before what it meets (iommufd-semantics.md 3.4).
+  for (size_t i = 0; i < allowed.size(); ++i) {
+    const IovaRange& range = allowed[i];
     if (const Reservation* reservation = ReservedOverlap(range)) {
       return Error(StatusCode::kFailedPrecondition, "IOVA_CONFLICT",
                    absl::StrCat("range ", ToString(range), " intersects ", Describe(*reservation)))
