@@ -63,6 +63,10 @@ std::vector<uint64_t> InventClaim(Dice& dice, const State& state, Caller) {
   return {InventDevice(dice, state), InventEtag(dice)};
 }
 
+std::vector<uint64_t> InventRelease(Dice& dice, const State& state, Caller caller) {
+  return {InventHeldDevice(dice, state, caller), InventEtag(dice)};
+}
+
 Answer CheckClaimable(const State& state, size_t device) {
   for (const size_t member : MembersOf(state, device)) {
     if (!state.devices[member].healthy) return Precondition("DEVICE_UNHEALTHY");
@@ -122,9 +126,9 @@ Answer AskRelease(const Call& call, Engine& engine) {
 // ---- attach, replace (5.3, 5.4) ----
 
 std::vector<uint64_t> InventTo(Dice& dice, const State& state, Caller caller) {
-  uint64_t domain = InventName(dice, caller);
+  uint64_t domain = InventName(dice, state, caller, Sort::kDomain);
   if (dice.OneIn(6)) domain = dice.OneIn(2) ? kIdentityId : kBlockedId;
-  return {InventDevice(dice, state), domain};
+  return {InventHeldDevice(dice, state, caller), domain};
 }
 
 // What is the same for both: who may put the device where.
@@ -242,8 +246,8 @@ Answer AskReplace(const Call& call, Engine& engine) {
 
 // ---- detach (5.5) ----
 
-std::vector<uint64_t> InventDetach(Dice& dice, const State& state, Caller) {
-  return {InventDevice(dice, state)};
+std::vector<uint64_t> InventDetach(Dice& dice, const State& state, Caller caller) {
+  return {InventHeldDevice(dice, state, caller)};
 }
 
 Answer ReferDetach(const Call& call, State& state) {
@@ -309,7 +313,7 @@ Answer AskDefault(const Call& call, Engine& engine) {
 // ---- set_health ----
 
 std::vector<uint64_t> InventHealth(Dice& dice, const State& state, Caller) {
-  return {InventDevice(dice, state), dice.OneIn(3) ? 1u : 0u};
+  return {InventDevice(dice, state), dice.OneIn(6) ? 1u : 0u};
 }
 
 Answer ReferHealth(const Call& call, State& state) {
@@ -336,7 +340,7 @@ absl::Span<const Verb> DeviceVerbs() {
   static const auto* const kVerbs = new std::vector<Verb>{
     {{"claim", {{"device", Sort::kDevice}, {"etag"}}, {}}, 7, InventClaim, ReferClaim, AskClaim},
     {{"release", {{"device", Sort::kDevice}, {"etag"}}, {}},
-     2, InventClaim, ReferRelease, AskRelease},
+     2, InventRelease, ReferRelease, AskRelease},
     {{"attach", {{"device", Sort::kDevice}, {"domain", Sort::kDomain}}, {}},
      10, InventTo, ReferAttach, AskAttach},
     {{"replace", {{"device", Sort::kDevice}, {"domain", Sort::kDomain}}, {}},

@@ -10,7 +10,8 @@ namespace {
 std::vector<uint64_t> InventCreate(Dice& dice, const State& state, Caller caller) {
   uint64_t id = InventNewName(dice);
   if (dice.OneIn(60)) id = dice.OneIn(2) ? kIdentityId : kBlockedId;
-  return {id, InventName(dice, caller), InventDevice(dice, state)};
+  return {id, InventName(dice, state, caller, Sort::kIoas),
+          InventHeldDevice(dice, state, caller)};
 }
 
 bool AllAligned(const Areas& areas, uint64_t alignment) {
@@ -59,15 +60,15 @@ Answer AskCreate(const Call& call, Engine& engine) {
   Answer answer = FromStatus(view.status());
   if (!view.ok()) return answer;
   answer.said = Sheet(call.in_words);
-  answer.made_up = view->object.id;
+  answer.made_up = call.MadeUp(call[0], view->object.id);
   Show(answer.said, *view);
   return answer;
 }
 
 // ---- delete_domain ----
 
-std::vector<uint64_t> InventDelete(Dice& dice, const State&, Caller caller) {
-  uint64_t name = InventName(dice, caller);
+std::vector<uint64_t> InventDelete(Dice& dice, const State& state, Caller caller) {
+  uint64_t name = InventName(dice, state, caller, Sort::kDomain);
   if (dice.OneIn(60)) name = dice.OneIn(2) ? kIdentityId : kBlockedId;
   return {name, InventEtag(dice)};
 }

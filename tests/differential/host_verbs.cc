@@ -10,7 +10,7 @@ constexpr uint64_t kPageBytes = 4096;
 // ---- host_map: the host's DMA API for a device that the host has ----
 
 std::vector<uint64_t> InventMap(Dice& dice, const State& state, Caller caller) {
-  return {InventDevice(dice, state), InventName(dice, caller), InventOffset(dice),
+  return {InventDevice(dice, state), InventName(dice, state, caller, Sort::kRegion), InventOffset(dice),
           InventLength(dice)};
 }
 

@@ -18,7 +18,7 @@ Answer Told(const Call& call, const absl::StatusOr<IoasView>& view) {
   Answer answer = FromStatus(view.status());
   if (!view.ok()) return answer;
   answer.said = Sheet(call.in_words);
-  answer.made_up = view->object.id;
+  answer.made_up = call.MadeUp(call[0], view->object.id);
   Show(answer.said, *view);
   return answer;
 }
@@ -45,8 +45,8 @@ Answer AskCreate(const Call& call, Engine& engine) {
 
 // ---- delete_ioas ----
 
-std::vector<uint64_t> InventDelete(Dice& dice, const State&, Caller caller) {
-  return {InventName(dice, caller), InventEtag(dice)};
+std::vector<uint64_t> InventDelete(Dice& dice, const State& state, Caller caller) {
+  return {InventName(dice, state, caller, Sort::kIoas), InventEtag(dice)};
 }
 
 Answer ReferDelete(const Call& call, State& state) {
@@ -77,7 +77,7 @@ Answer AskDelete(const Call& call, Engine& engine) {
 // ---- allow_ranges (iommufd-semantics.md 3.4) ----
 
 std::vector<uint64_t> InventAllow(Dice& dice, const State& state, Caller caller) {
-  std::vector<uint64_t> arguments{InventName(dice, caller), InventEtag(dice)};
+  std::vector<uint64_t> arguments{InventName(dice, state, caller, Sort::kIoas), InventEtag(dice)};
   const Areas& areas = AreasOf(state, caller, arguments[0]);
   for (uint64_t entries = dice.Below(4); entries > 0; --entries) {
     const Iova first = InventIova(dice, areas);

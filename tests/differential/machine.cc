@@ -48,7 +48,7 @@ DeviceSpec MakeDevice(int number, const std::string& iommu, const std::string& g
 
 }  // namespace
 
-Topology MachineTopology() {
+Topology MachineTopology(BackendKind kind) {
   Topology topology;
   topology.iommus.resize(3);
   for (size_t i = 0; i < topology.iommus.size(); ++i) {
@@ -68,7 +68,7 @@ Topology MachineTopology() {
   devices[2].reserved_regions.push_back({{0x20000, 0x23fff}, ReservedRegionType::kReserved});
   devices[3].reserved_regions.push_back({{0x10000, 0x1ffff}, ReservedRegionType::kDirect});
   devices[4].untrusted = true;
-  devices[4].default_domain = DefaultDomainType::kIdentity;
+  if (kind == BackendKind::kFake) devices[4].default_domain = DefaultDomainType::kIdentity;
   devices[5].allow_identity = true;
   devices[6].reserved_regions.push_back({{0x30000, 0x33fff}, ReservedRegionType::kDirectRelaxable});
   devices[7].allow_identity = true;

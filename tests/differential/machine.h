@@ -17,7 +17,8 @@ enum class BackendKind { kFake, kSoft };
 // dev3 with a DIRECT one; dev4 untrusted and asking for IDENTITY; dev5 may have IDENTITY; dev6 has a
 // DIRECT_RELAXABLE range; dev7 may have IDENTITY behind a unit without pass-through; dev8 and dev9
 // of one group that has IDENTITY by default. unit1's tables are as wide as unit0's, unit2's are not.
-Topology MachineTopology();
+// The soft backend takes no topology in which an untrusted device asks for IDENTITY.
+Topology MachineTopology(BackendKind kind);
 
 // Small, so that they are met; `variant` chooses which are the smallest.
 OwnerLimits MachineLimits(uint64_t variant);

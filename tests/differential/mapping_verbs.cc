@@ -94,12 +94,12 @@ Answer ToldPlaces(const Call& call, const absl::StatusOr<MapAnswer>& told) {
 enum MapEntryAt { kRegion, kChosen, kIova, kOffset, kLength, kPermission };
 
 std::vector<uint64_t> InventMap(Dice& dice, const State& state, Caller caller) {
-  std::vector<uint64_t> arguments{InventName(dice, caller)};
+  std::vector<uint64_t> arguments{InventName(dice, state, caller, Sort::kIoas)};
   const Areas& areas = AreasOf(state, caller, arguments[0]);
   uint64_t entries = dice.OneIn(4) ? 1 + dice.Below(4) : 1;
   if (dice.OneIn(80)) entries = 0;
   for (; entries > 0; --entries) {
-    arguments.push_back(InventName(dice, caller));
+    arguments.push_back(InventName(dice, state, caller, Sort::kRegion));
     const bool chosen = dice.OneIn(4);
     arguments.push_back(chosen ? 1 : 0);
     arguments.push_back(chosen ? 0 : InventIova(dice, areas));
@@ -154,7 +154,7 @@ Answer AskMap(const Call& call, Engine& engine) {
 enum CopyAt { kTo, kFrom, kSourceIova, kCopyLength, kCopyChosen, kCopyIova, kCopyPermission };
 
 std::vector<uint64_t> InventCopy(Dice& dice, const State& state, Caller caller) {
-  const uint64_t to = InventName(dice, caller), from = InventName(dice, caller);
+  const uint64_t to = InventName(dice, state, caller, Sort::kIoas), from = InventName(dice, state, caller, Sort::kIoas);
   const bool chosen = dice.OneIn(3);
   return {to,
           from,
@@ -227,7 +227,7 @@ Answer AskCopy(const Call& call, Engine& engine) {
 
 std::vector<uint64_t> InventUnmap(Dice& dice, const State& state, Caller caller) {
   const bool all = dice.OneIn(12);
-  std::vector<uint64_t> arguments{InventName(dice, caller), all ? 1u : 0u};
+  std::vector<uint64_t> arguments{InventName(dice, state, caller, Sort::kIoas), all ? 1u : 0u};
   const Areas& areas = AreasOf(state, caller, arguments[0]);
   uint64_t entries = dice.OneIn(6) ? dice.Below(4) : 1;
   if (all && !dice.OneIn(8)) entries = 0;

@@ -64,15 +64,15 @@ Answer AskCreate(const Call& call, Engine& engine) {
   Answer answer = FromStatus(view.status());
   if (!view.ok()) return answer;
   answer.said = Sheet(call.in_words);
-  answer.made_up = view->object.id;
+  answer.made_up = call.MadeUp(call[0], view->object.id);
   Show(answer.said, *view);
   return answer;
 }
 
 // ---- delete_region ----
 
-std::vector<uint64_t> InventDelete(Dice& dice, const State&, Caller caller) {
-  return {InventName(dice, caller), InventEtag(dice)};
+std::vector<uint64_t> InventDelete(Dice& dice, const State& state, Caller caller) {
+  return {InventName(dice, state, caller, Sort::kRegion), InventEtag(dice)};
 }
 
 bool Maps(const Areas& areas, const Name& region) {

@@ -14,7 +14,7 @@ namespace viommu::differential {
 namespace {
 
 // A prime, so that no rhythm of the steps hides anything.
-constexpr size_t kStepsBetweenComparisons = 2039;
+constexpr size_t kStepsBetweenComparisons = 499;
 
 constexpr const char* kSettingWord = "setting";
 const char* BackendName(BackendKind kind) { return kind == BackendKind::kFake ? "fake" : "soft"; }

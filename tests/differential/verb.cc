@@ -41,11 +41,21 @@ std::string EtagOf(uint64_t argument, const std::string& current) {
   return argument == kCurrentEtag ? current : "0-0";
 }
 
-uint64_t InventName(Dice& dice, Caller caller) {
+uint64_t InventName(Dice& dice, const State& state, Caller caller, Sort sort) {
   Naming naming;
-  naming.id = dice.OneIn(40) ? kLatestId : dice.Below(kIds);
   // An operator works for others half the time; a tenant seldom tries to.
-  if (dice.OneIn(caller == Caller::kRoot ? 2 : 12)) naming.owner = 1 + dice.Below(kCallers);
+  if (dice.OneIn(caller == Caller::kRoot ? 2 : 16)) naming.owner = 1 + dice.Below(kCallers);
+  naming.id = dice.OneIn(40) ? kLatestId : dice.Below(kIds);
+  if (dice.OneIn(10)) return naming.argument();
+  const Caller owner = naming.owner == 0 ? caller : static_cast<Caller>(naming.owner - 1);
+  std::vector<uint64_t> there;
+  for (uint64_t id = 0; id < kIds; ++id) {
+    const Name name{PrincipalOf(owner), IdOf(id, sort, "")};
+    if (state.regions.count(name) + state.spaces.count(name) + state.domains.count(name) != 0) {
+      there.push_back(id);
+    }
+  }
+  if (!there.empty()) naming.id = dice.Any(there);
   return naming.argument();
 }
 
@@ -90,6 +100,15 @@ const Areas& AreasOf(const State& state, Caller caller, uint64_t ioas) {
   const Caller owner = naming.owner == 0 ? caller : static_cast<Caller>(naming.owner - 1);
   const auto it = state.spaces.find({PrincipalOf(owner), IdOf(naming.id, Sort::kIoas, "")});
   return it == state.spaces.end() ? *none : it->second.areas;
+}
+
+uint64_t InventHeldDevice(Dice& dice, const State& state, Caller caller) {
+  std::vector<uint64_t> held;
+  for (size_t device = 0; device < state.devices.size(); ++device) {
+    if (state.GroupOf(device).claimed_by == PrincipalOf(caller)) held.push_back(device);
+  }
+  if (held.empty() || dice.OneIn(6)) return InventDevice(dice, state);
+  return dice.Any(held);
 }
 
 Answer FindRegion(const Call& call, const State& state, uint64_t argument, Name* found) {

@@ -49,6 +49,10 @@ struct Call {
   // The id of an object to be made, for the engine, and as it came out.
   std::string NewId(uint64_t argument, Sort sort) const { return Ref(argument, sort).id; }
   Name Made(uint64_t argument, Sort sort, const std::string& owner) const;
+  // For Answer::made_up: `id`, if the engine made it up.
+  std::string MadeUp(uint64_t argument, const std::string& id) const {
+    return Naming::Of(argument).id == kMadeUpId ? id : "";
+  }
   static std::string DeviceId(uint64_t argument);
 };
 
@@ -70,11 +74,13 @@ uint64_t InventEtag(Dice& dice);
 std::string EtagOf(uint64_t argument, const std::string& current);
 
 // ---- Inventing names ----
-// An id of a few, mostly of the caller's own; sometimes another owner's, or no object's at all.
-uint64_t InventName(Dice& dice, Caller caller);
+// Mostly of an object that is there and the caller's own; sometimes another owner's, or none's.
+uint64_t InventName(Dice& dice, const State& state, Caller caller, Sort sort);
 // One for a new object: nobody else's can be made.
 uint64_t InventNewName(Dice& dice);
 uint64_t InventDevice(Dice& dice, const State& state);
+// Mostly one that the caller has claimed.
+uint64_t InventHeldDevice(Dice& dice, const State& state, Caller caller);
 
 // An IO virtual address for an Ioas: mostly of a few pages, often beside or in an area, sometimes
 // at the ends of apertures, of the interrupt window, of everything.

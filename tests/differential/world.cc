@@ -42,7 +42,7 @@ bool MaySee(const CallContext& viewer, const Name& name) {
 
 World::World(const Setting& setting)
     : setting_(setting),
-      hardware_{setting.backend, MachineTopology()},
+      hardware_{setting.backend, MachineTopology(setting.backend)},
       backend_(MakeBackend(setting.backend, hardware_.topology)),
       state_(&hardware_, MachineLimits(setting.variant), setting.wrong) {
   auto engine = Engine::Create({"differential", state_.limits}, backend_.get(), &journal_, &env_);
