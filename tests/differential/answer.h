@@ -13,12 +13,13 @@
 
 namespace viommu::differential {
 
-// Plain value, equal when everything but `made_up` is. An error has a reason and says nothing; a success says what is on its sheet.
+// Plain value, equal when everything but `made_up` is. An error has a reason and says nothing; a
+// success says what is on its sheet.
 struct Answer {
   absl::StatusCode code = absl::StatusCode::kOk;
   std::string reason;
-  std::optional<uint64_t> index;         // Of the entry that is to blame.
-  std::vector<std::string> in_the_way;   // Ascending: who refers to it, what is attached.
+  std::optional<uint64_t> index;        // Of the entry that is to blame.
+  std::vector<std::string> in_the_way;  // Ascending: who refers to it, what is attached.
   Sheet said;
   // What only the engine can know, and tells the reference: an id that it made up.
   std::string made_up;

@@ -330,26 +330,41 @@ Answer ReferHealth(const Call& call, State& state) {
 
 Answer AskHealth(const Call& call, Engine& engine) {
   const auto health = call[1] == 0 ? DeviceHealth::kHealthy : DeviceHealth::kUnhealthy;
-  return ToldDevice(call, engine.SetDeviceHealth(call.context, Call::DeviceId(call[0]), health,
-                                                 "worn out"));
+  return ToldDevice(
+      call, engine.SetDeviceHealth(call.context, Call::DeviceId(call[0]), health, "worn out"));
 }
 
 }  // namespace
 
 absl::Span<const Verb> DeviceVerbs() {
   static const auto* const kVerbs = new std::vector<Verb>{
-    {{"claim", {{"device", Sort::kDevice}, {"etag"}}, {}}, 7, InventClaim, ReferClaim, AskClaim},
-    {{"release", {{"device", Sort::kDevice}, {"etag"}}, {}},
-     2, InventRelease, ReferRelease, AskRelease},
-    {{"attach", {{"device", Sort::kDevice}, {"domain", Sort::kDomain}}, {}},
-     10, InventTo, ReferAttach, AskAttach},
-    {{"replace", {{"device", Sort::kDevice}, {"domain", Sort::kDomain}}, {}},
-     10, InventTo, ReferReplace, AskReplace},
-    {{"detach", {{"device", Sort::kDevice}}, {}}, 3, InventDetach, ReferDetach, AskDetach},
-    {{"set_default", {{"device", Sort::kDevice}, {"type"}}, {}},
-     3, InventDefault, ReferDefault, AskDefault},
-    {{"set_health", {{"device", Sort::kDevice}, {"unhealthy"}}, {}},
-     2, InventHealth, ReferHealth, AskHealth},
+      {{"claim", {{"device", Sort::kDevice}, {"etag"}}, {}}, 7, InventClaim, ReferClaim, AskClaim},
+      {{"release", {{"device", Sort::kDevice}, {"etag"}}, {}},
+       2,
+       InventRelease,
+       ReferRelease,
+       AskRelease},
+      {{"attach", {{"device", Sort::kDevice}, {"domain", Sort::kDomain}}, {}},
+       10,
+       InventTo,
+       ReferAttach,
+       AskAttach},
+      {{"replace", {{"device", Sort::kDevice}, {"domain", Sort::kDomain}}, {}},
+       10,
+       InventTo,
+       ReferReplace,
+       AskReplace},
+      {{"detach", {{"device", Sort::kDevice}}, {}}, 3, InventDetach, ReferDetach, AskDetach},
+      {{"set_default", {{"device", Sort::kDevice}, {"type"}}, {}},
+       3,
+       InventDefault,
+       ReferDefault,
+       AskDefault},
+      {{"set_health", {{"device", Sort::kDevice}, {"unhealthy"}}, {}},
+       2,
+       InventHealth,
+       ReferHealth,
+       AskHealth},
   };
   return *kVerbs;
 }

@@ -1,4 +1,5 @@
-// tests/differential/device_verbs.h -- The verbs of devices: claims, attachments, default domains, health.
+// tests/differential/device_verbs.h -- The verbs of devices: claims, attachments, default domains,
+// health.
 #ifndef VIOMMU_TESTS_DIFFERENTIAL_DEVICE_VERBS_H_
 #define VIOMMU_TESTS_DIFFERENTIAL_DEVICE_VERBS_H_
 

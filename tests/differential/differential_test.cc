@@ -74,7 +74,8 @@ TEST(DifferentialTest, TheEngineAgreesWithTheReferenceOverTheSoftBackend) {
   if (OnlyReplays()) GTEST_SKIP() << "only a trace is replayed";
   Tally tally;
   const uint64_t share = kSteps / kSoftSteps;
-  const uint64_t steps = std::max<uint64_t>(NumberFromEnvironment("VIOMMU_STEPS", kSteps) / share, 1);
+  const uint64_t steps =
+      std::max<uint64_t>(NumberFromEnvironment("VIOMMU_STEPS", kSteps) / share, 1);
   RunAll(BackendKind::kSoft, steps, &tally);
   Report(tally);
   EXPECT_GT(tally.done, steps / 8);
@@ -90,8 +91,8 @@ TEST(DifferentialTest, ReplaysATraceThatIsNamed) {
   Setting setting = script->setting;
   setting.in_words = true;
   const auto difference = Replay(setting, script->trace);
-  if (difference.has_value()) ADD_FAILURE() << "step " << difference->steps << ": "
-                                            << difference->what;
+  if (difference.has_value())
+    ADD_FAILURE() << "step " << difference->steps << ": " << difference->what;
 }
 
 }  // namespace

@@ -10,8 +10,7 @@ namespace {
 std::vector<uint64_t> InventCreate(Dice& dice, const State& state, Caller caller) {
   uint64_t id = InventNewName(dice);
   if (dice.OneIn(60)) id = dice.OneIn(2) ? kIdentityId : kBlockedId;
-  return {id, InventName(dice, state, caller, Sort::kIoas),
-          InventHeldDevice(dice, state, caller)};
+  return {id, InventName(dice, state, caller, Sort::kIoas), InventHeldDevice(dice, state, caller)};
 }
 
 bool AllAligned(const Areas& areas, uint64_t alignment) {
@@ -54,9 +53,8 @@ Answer ReferCreate(const Call& call, State& state) {
 }
 
 Answer AskCreate(const Call& call, Engine& engine) {
-  const auto view =
-      engine.CreateDomain(call.context, call.NewId(call[0], Sort::kDomain),
-                          call.Ref(call[1], Sort::kIoas), Call::DeviceId(call[2]));
+  const auto view = engine.CreateDomain(call.context, call.NewId(call[0], Sort::kDomain),
+                                        call.Ref(call[1], Sort::kIoas), Call::DeviceId(call[2]));
   Answer answer = FromStatus(view.status());
   if (!view.ok()) return answer;
   answer.said = Sheet(call.in_words);
@@ -106,12 +104,19 @@ Answer AskDelete(const Call& call, Engine& engine) {
 
 absl::Span<const Verb> DomainVerbs() {
   static const auto* const kVerbs = new std::vector<Verb>{
-    {{"create_domain",
-      {{"domain", Sort::kDomain}, {"ioas", Sort::kIoas}, {"device", Sort::kDevice}},
-      {}},
-     9, InventCreate, ReferCreate, AskCreate},
-    {{"delete_domain", {{"domain", Sort::kDomain}, {"etag"}}, {}},
-     4, InventDelete, ReferDelete, AskDelete, DeleteAtTheDoor},
+      {{"create_domain",
+        {{"domain", Sort::kDomain}, {"ioas", Sort::kIoas}, {"device", Sort::kDevice}},
+        {}},
+       9,
+       InventCreate,
+       ReferCreate,
+       AskCreate},
+      {{"delete_domain", {{"domain", Sort::kDomain}, {"etag"}}, {}},
+       4,
+       InventDelete,
+       ReferDelete,
+       AskDelete,
+       DeleteAtTheDoor},
   };
   return *kVerbs;
 }

@@ -10,8 +10,8 @@ constexpr uint64_t kPageBytes = 4096;
 // ---- host_map: the host's DMA API for a device that the host has ----
 
 std::vector<uint64_t> InventMap(Dice& dice, const State& state, Caller caller) {
-  return {InventDevice(dice, state), InventName(dice, state, caller, Sort::kRegion), InventOffset(dice),
-          InventLength(dice)};
+  return {InventDevice(dice, state), InventName(dice, state, caller, Sort::kRegion),
+          InventOffset(dice), InventLength(dice)};
 }
 
 // What no IOVA of the host may meet: what lies outside the apertures, and all that the members of
@@ -107,20 +107,25 @@ Answer ReferUnmap(const Call& call, State& state) {
 }
 
 Answer AskUnmap(const Call& call, Engine& engine) {
-  return FromStatus(
-      engine.HostUnmap(call.context, Call::DeviceId(call[0]), call[1], call[2]));
+  return FromStatus(engine.HostUnmap(call.context, Call::DeviceId(call[0]), call[1], call[2]));
 }
 
 }  // namespace
 
 absl::Span<const Verb> HostVerbs() {
   static const auto* const kVerbs = new std::vector<Verb>{
-    {{"host_map",
-      {{"device", Sort::kDevice}, {"region", Sort::kRegion}, {"offset"}, {"length"}},
-      {}},
-     4, InventMap, ReferMap, AskMap},
-    {{"host_unmap", {{"device", Sort::kDevice}, {"iova"}, {"length"}}, {}},
-     4, InventUnmap, ReferUnmap, AskUnmap},
+      {{"host_map",
+        {{"device", Sort::kDevice}, {"region", Sort::kRegion}, {"offset"}, {"length"}},
+        {}},
+       4,
+       InventMap,
+       ReferMap,
+       AskMap},
+      {{"host_unmap", {{"device", Sort::kDevice}, {"iova"}, {"length"}}, {}},
+       4,
+       InventUnmap,
+       ReferUnmap,
+       AskUnmap},
   };
   return *kVerbs;
 }

@@ -131,11 +131,17 @@ Answer AskAllow(const Call& call, Engine& engine) {
 
 absl::Span<const Verb> IoasVerbs() {
   static const auto* const kVerbs = new std::vector<Verb>{
-    {{"create_ioas", {{"ioas", Sort::kIoas}}, {}}, 5, InventCreate, ReferCreate, AskCreate},
-    {{"delete_ioas", {{"ioas", Sort::kIoas}, {"etag"}}, {}},
-     3, InventDelete, ReferDelete, AskDelete},
-    {{"allow_ranges", {{"ioas", Sort::kIoas}, {"etag"}}, {{"first"}, {"last"}}},
-     4, InventAllow, ReferAllow, AskAllow},
+      {{"create_ioas", {{"ioas", Sort::kIoas}}, {}}, 5, InventCreate, ReferCreate, AskCreate},
+      {{"delete_ioas", {{"ioas", Sort::kIoas}, {"etag"}}, {}},
+       3,
+       InventDelete,
+       ReferDelete,
+       AskDelete},
+      {{"allow_ranges", {{"ioas", Sort::kIoas}, {"etag"}}, {{"first"}, {"last"}}},
+       4,
+       InventAllow,
+       ReferAllow,
+       AskAllow},
   };
   return *kVerbs;
 }

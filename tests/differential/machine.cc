@@ -101,9 +101,9 @@ std::unique_ptr<Backend> MakeBackend(BackendKind kind, const Topology& topology)
 }
 
 const IommuSpec& Hardware::UnitOf(size_t device) const {
-  return *std::find_if(
-      topology.iommus.begin(), topology.iommus.end(),
-      [&](const IommuSpec& unit) { return unit.id == topology.devices[device].iommu; });
+  return *std::find_if(topology.iommus.begin(), topology.iommus.end(), [&](const IommuSpec& unit) {
+    return unit.id == topology.devices[device].iommu;
+  });
 }
 
 int Hardware::WidthBits(size_t device) const {

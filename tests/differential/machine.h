@@ -14,10 +14,10 @@ namespace viommu::differential {
 enum class BackendKind { kFake, kSoft };
 
 // Three units and ten devices: dev0 plain; dev1 and dev2 of one group, dev2 with a RESERVED range;
-// dev3 with a DIRECT one; dev4 untrusted and asking for IDENTITY; dev5 may have IDENTITY; dev6 has a
-// DIRECT_RELAXABLE range; dev7 may have IDENTITY behind a unit without pass-through; dev8 and dev9
-// of one group that has IDENTITY by default. unit1's tables are as wide as unit0's, unit2's are not.
-// The soft backend takes no topology in which an untrusted device asks for IDENTITY.
+// dev3 with a DIRECT one; dev4 untrusted and asking for IDENTITY; dev5 may have IDENTITY; dev6 has
+// a DIRECT_RELAXABLE range; dev7 may have IDENTITY behind a unit without pass-through; dev8 and
+// dev9 of one group that has IDENTITY by default. unit1's tables are as wide as unit0's, unit2's
+// are not. The soft backend takes no topology in which an untrusted device asks for IDENTITY.
 Topology MachineTopology(BackendKind kind);
 
 // Small, so that they are met; `variant` chooses which are the smallest.

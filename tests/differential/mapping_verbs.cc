@@ -117,8 +117,7 @@ Answer ReferMap(const Call& call, State& state) {
   if (step.entries() == 0) return Invalid("EMPTY_BATCH");
   std::vector<Addition> additions(step.entries());
   for (size_t i = 0; i < additions.size(); ++i) {
-    const Answer refusal =
-        FindRegion(call, state, step.OfEntry(i, kRegion), &additions[i].region);
+    const Answer refusal = FindRegion(call, state, step.OfEntry(i, kRegion), &additions[i].region);
     if (!refusal.ok()) return At(i, refusal);
   }
   for (size_t i = 0; i < additions.size(); ++i) {
@@ -154,7 +153,8 @@ Answer AskMap(const Call& call, Engine& engine) {
 enum CopyAt { kTo, kFrom, kSourceIova, kCopyLength, kCopyChosen, kCopyIova, kCopyPermission };
 
 std::vector<uint64_t> InventCopy(Dice& dice, const State& state, Caller caller) {
-  const uint64_t to = InventName(dice, state, caller, Sort::kIoas), from = InventName(dice, state, caller, Sort::kIoas);
+  const uint64_t to = InventName(dice, state, caller, Sort::kIoas),
+                 from = InventName(dice, state, caller, Sort::kIoas);
   const bool chosen = dice.OneIn(3);
   return {to,
           from,
@@ -324,22 +324,31 @@ Answer AskUnmap(const Call& call, Engine& engine) {
 
 absl::Span<const Verb> MappingVerbs() {
   static const auto* const kVerbs = new std::vector<Verb>{
-    {{"map",
-      {{"ioas", Sort::kIoas}},
-      {{"region", Sort::kRegion}, {"chosen"}, {"iova"}, {"offset"}, {"length"}, {"permission"}}},
-     28, InventMap, ReferMap, AskMap},
-    {{"copy",
-      {{"to", Sort::kIoas},
-       {"from", Sort::kIoas},
-       {"source"},
-       {"length"},
-       {"chosen"},
-       {"iova"},
-       {"permission"}},
-      {}},
-     8, InventCopy, ReferCopy, AskCopy},
-    {{"unmap", {{"ioas", Sort::kIoas}, {"all"}}, {{"iova"}, {"length"}}},
-     18, InventUnmap, ReferUnmap, AskUnmap},
+      {{"map",
+        {{"ioas", Sort::kIoas}},
+        {{"region", Sort::kRegion}, {"chosen"}, {"iova"}, {"offset"}, {"length"}, {"permission"}}},
+       28,
+       InventMap,
+       ReferMap,
+       AskMap},
+      {{"copy",
+        {{"to", Sort::kIoas},
+         {"from", Sort::kIoas},
+         {"source"},
+         {"length"},
+         {"chosen"},
+         {"iova"},
+         {"permission"}},
+        {}},
+       8,
+       InventCopy,
+       ReferCopy,
+       AskCopy},
+      {{"unmap", {{"ioas", Sort::kIoas}, {"all"}}, {{"iova"}, {"length"}}},
+       18,
+       InventUnmap,
+       ReferUnmap,
+       AskUnmap},
   };
   return *kVerbs;
 }

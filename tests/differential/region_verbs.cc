@@ -117,10 +117,16 @@ Answer AskDelete(const Call& call, Engine& engine) {
 
 absl::Span<const Verb> RegionVerbs() {
   static const auto* const kVerbs = new std::vector<Verb>{
-    {{"create_region", {{"region", Sort::kRegion}, {"size"}, {"node"}}, {}},
-     6, InventCreate, ReferCreate, AskCreate},
-    {{"delete_region", {{"region", Sort::kRegion}, {"etag"}}, {}},
-     4, InventDelete, ReferDelete, AskDelete},
+      {{"create_region", {{"region", Sort::kRegion}, {"size"}, {"node"}}, {}},
+       6,
+       InventCreate,
+       ReferCreate,
+       AskCreate},
+      {{"delete_region", {{"region", Sort::kRegion}, {"etag"}}, {}},
+       4,
+       InventDelete,
+       ReferDelete,
+       AskDelete},
   };
   return *kVerbs;
 }

@@ -53,8 +53,8 @@ void PutMapping(Sheet& sheet, const IovaRange& range, const std::string& region,
 
 void PutUsage(Sheet& sheet, const std::string& owner, const Used& used) {
   const std::pair<const char*, uint64_t> limits[] = {
-      {"max_memory_regions", used.regions}, {"max_ioas", used.spaces},
-      {"max_domains", used.domains},        {"max_mappings", used.mappings},
+      {"max_memory_regions", used.regions},    {"max_ioas", used.spaces},
+      {"max_domains", used.domains},           {"max_mappings", used.mappings},
       {"max_mapped_bytes", used.mapped_bytes}, {"max_region_bytes_total", used.region_bytes}};
   for (const auto& [limit, in_use] : limits) {
     if (in_use == 0) continue;
@@ -149,8 +149,7 @@ void ShowStaticDomain(Sheet& sheet, const State& state, Target::Kind kind,
                       const CallContext& viewer) {
   const bool identity = kind == Target::Kind::kIdentity;
   PutName(sheet, "", identity ? "identity" : "blocked");
-  sheet.Put("kind",
-            static_cast<uint64_t>(identity ? DomainKind::kIdentity : DomainKind::kBlocked));
+  sheet.Put("kind", static_cast<uint64_t>(identity ? DomainKind::kIdentity : DomainKind::kBlocked));
   sheet.Put("ioas", "");
   sheet.Put("device", "");
   sheet.Put("aperture", 0);

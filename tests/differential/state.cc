@@ -40,7 +40,8 @@ State::State(const Hardware* hardware, const OwnerLimits& limits, WrongRule wron
     const DefaultDomainType asked = Asked(hardware->topology, group.members);
     bool may = true;
     for (const size_t member : group.members) {
-      may = may && !hardware->topology.devices[member].untrusted && hardware->HasPassThrough(member);
+      may =
+          may && !hardware->topology.devices[member].untrusted && hardware->HasPassThrough(member);
     }
     group.default_domain = may ? asked : DefaultDomainType::kDma;
     group.fell_back = group.default_domain != asked;
@@ -165,9 +166,8 @@ std::vector<IovaRange> EnforcedRegions(const DeviceSpec& device) {
 }
 
 bool Meets(const Areas& areas, const IovaRange& range) {
-  return std::any_of(areas.begin(), areas.end(), [&](const auto& entry) {
-    return entry.second.range.Overlaps(range);
-  });
+  return std::any_of(areas.begin(), areas.end(),
+                     [&](const auto& entry) { return entry.second.range.Overlaps(range); });
 }
 
 bool Meets(const std::vector<IovaRange>& ranges, const IovaRange& range) {

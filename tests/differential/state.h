@@ -140,7 +140,7 @@ class State {
 
   // ---- Changing ----
   uint64_t NextVersion() { return ++clock_; }
-  void ChangeSpace(const Name& name);   // And its etag.
+  void ChangeSpace(const Name& name);  // And its etag.
   void ChangeDomain(const Name& name);
   void ChangeDevice(size_t device);
 

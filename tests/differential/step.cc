@@ -37,8 +37,8 @@ std::string ValueText(uint64_t value, Sort sort) {
   const Naming naming = Naming::Of(value);
   std::string owner;
   if (naming.owner != 0) owner = absl::StrCat(kPrincipals[naming.owner - 1], ":");
-  return absl::StrCat(
-      owner, naming.id == kMadeUpId ? kMadeUpText : IdOf(naming.id, sort, kLatestText));
+  return absl::StrCat(owner,
+                      naming.id == kMadeUpId ? kMadeUpText : IdOf(naming.id, sort, kLatestText));
 }
 
 std::optional<uint64_t> CallerOf(absl::string_view text) {
@@ -80,8 +80,7 @@ std::string ArgumentsText(const Step& step) {
     const size_t fixed = syntax.fixed.size();
     const Parameter& parameter =
         i < fixed ? syntax.fixed[i] : syntax.entry[(i - fixed) % syntax.entry.size()];
-    absl::StrAppend(&text, " ", parameter.name, "=",
-                    ValueText(step.arguments[i], parameter.sort));
+    absl::StrAppend(&text, " ", parameter.name, "=", ValueText(step.arguments[i], parameter.sort));
   }
   return text;
 }
@@ -153,8 +152,7 @@ std::string ToLine(const Step& step) {
 std::optional<Step> ParseLine(absl::string_view line, absl::Span<const Syntax* const> verbs) {
   const std::vector<absl::string_view> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
   Step step;
-  const std::optional<uint64_t> caller =
-      words.empty() ? std::nullopt : CallerOf(words.front());
+  const std::optional<uint64_t> caller = words.empty() ? std::nullopt : CallerOf(words.front());
   if (!caller.has_value()) return std::nullopt;
   step.caller = static_cast<Caller>(*caller);
   for (auto word = std::next(words.begin()); word != words.end(); ++word) {

@@ -137,8 +137,12 @@ absl::StatusOr<Script> Parse(const std::string& text) {
 std::string Explain(Setting setting, const std::vector<Step>& trace) {
   setting.in_words = true;
   const std::optional<Difference> difference = Replay(setting, trace);
-  return absl::StrCat(ToText(setting, trace), "# ",
-                      difference.has_value() ? difference->what : "no difference", "\n");
+  std::string text = ToText(setting, trace);
+  const std::string what = difference.has_value() ? difference->what : "no difference";
+  for (const absl::string_view line : absl::StrSplit(what, '\n')) {
+    absl::StrAppend(&text, "# ", line, "\n");
+  }
+  return text;
 }
 
 }  // namespace viommu::differential

@@ -47,7 +47,8 @@ struct Script {
   Setting setting;
   std::vector<Step> trace;
 };
-// Lines that are empty or begin with '#' say nothing. kInvalidArgument: the first line that is none.
+// Lines that are empty or begin with '#' say nothing. kInvalidArgument: the first line that is
+// none.
 absl::StatusOr<Script> Parse(const std::string& text);
 
 // The shrunk trace as text, with what went apart, in words.

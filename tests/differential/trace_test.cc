@@ -80,7 +80,8 @@ INSTANTIATE_TEST_SUITE_P(
         // A region, an Ioas, an area in it; the unmap.
         Case{"UnmapCutsAreas", WrongRule::kUnmapCutsAreas, "unmap", 4},
         // A region, a mapping of the host; the deletion.
-        Case{"DeleteForgetsHostMappings", WrongRule::kDeleteForgetsHostMappings, "delete_region", 3},
+        Case{"DeleteForgetsHostMappings", WrongRule::kDeleteForgetsHostMappings, "delete_region",
+             3},
         // An Ioas with an area or an allowed range where the device reserves, a domain, the claim,
         // the attachment to something else; the replacement.
         Case{"ReplaceIgnoresRegions", WrongRule::kReplaceIgnoresRegions, "replace", 7}),
@@ -110,11 +111,11 @@ TEST(TraceTest, EveryInventedStepIsReadBackFromItsLine) {
 }
 
 TEST(TraceTest, RefusesWhatIsNoLine) {
-  for (const char* line :
-       {"carol unmap ioas=as1 all=0x0", "alice", "alice fly ioas=as1", "alice unmap ioas=x1 all=0x0",
-        "alice unmap ioas=as1", "alice unmap ioas=as1 all=0x0 iova=0x1000",
-        "alice unmap all=0x0 ioas=as1", "alice detach device=dev1 device=dev2",
-        "alice request=x detach device=dev1", "setting backend=fake"}) {
+  for (const char* line : {"carol unmap ioas=as1 all=0x0", "alice", "alice fly ioas=as1",
+                           "alice unmap ioas=x1 all=0x0", "alice unmap ioas=as1",
+                           "alice unmap ioas=as1 all=0x0 iova=0x1000",
+                           "alice unmap all=0x0 ioas=as1", "alice detach device=dev1 device=dev2",
+                           "alice request=x detach device=dev1", "setting backend=fake"}) {
     EXPECT_FALSE(Parse(line).ok()) << line;
   }
 }

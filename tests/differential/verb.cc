@@ -10,9 +10,8 @@ constexpr uint64_t kPageBytes = 4096;
 
 // Where something begins or ends: nothing, the reserved regions of the devices, the interrupt
 // window, the apertures, everything.
-constexpr Iova kEdges[] = {0,          0x20000,     0x24000,         0x30000,
-                           0xfee00000, 0xfef00000,  Iova{1} << 39,   Iova{1} << 48,
-                           ~Iova{0xfff}, ~Iova{0x1fff}};
+constexpr Iova kEdges[] = {0,          0x20000,       0x24000,       0x30000,      0xfee00000,
+                           0xfef00000, Iova{1} << 39, Iova{1} << 48, ~Iova{0xfff}, ~Iova{0x1fff}};
 
 }  // namespace
 

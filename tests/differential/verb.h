@@ -123,10 +123,10 @@ std::string Shown(const char* collection, const Name& name, const std::string& v
 }  // namespace viommu::differential
 
 // Passes a refusal up.
-#define REFUSE_UNLESS(expression)                            \
-  do {                                                       \
-    ::viommu::differential::Answer refusal_ = (expression);  \
-    if (!refusal_.ok()) return refusal_;                     \
+#define REFUSE_UNLESS(expression)                           \
+  do {                                                      \
+    ::viommu::differential::Answer refusal_ = (expression); \
+    if (!refusal_.ok()) return refusal_;                    \
   } while (false)
 
 #endif  // VIOMMU_TESTS_DIFFERENTIAL_VERB_H_

@@ -12,8 +12,8 @@ namespace {
 
 std::vector<const Verb*> Collect() {
   std::vector<const Verb*> all;
-  for (const absl::Span<const Verb> kind : {RegionVerbs(), IoasVerbs(), MappingVerbs(),
-                                            DomainVerbs(), DeviceVerbs(), HostVerbs()}) {
+  for (const absl::Span<const Verb> kind :
+       {RegionVerbs(), IoasVerbs(), MappingVerbs(), DomainVerbs(), DeviceVerbs(), HostVerbs()}) {
     for (const Verb& verb : kind) all.push_back(&verb);
   }
   return all;

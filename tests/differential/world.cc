@@ -140,8 +140,7 @@ void World::Differ(const std::string& what) {
 
 void World::CompareSheets(const std::string& what, const Sheet& engine, const Sheet& reference) {
   if (engine == reference) return;
-  Differ(absl::StrCat(what, "\n  engine:   ", engine.words(),
-                      "\n  reference:", reference.words()));
+  Differ(absl::StrCat(what, "\n  engine:   ", engine.words(), "\n  reference:", reference.words()));
 }
 
 bool World::BothHave(const std::string& what, const absl::Status& engine, bool reference) {
@@ -206,9 +205,9 @@ void World::CompareSpace(const Name& name) {
   CompareSheets(what, engine, reference);
   CompareVersion(Kind::kSpace, name,
                  {it->second.version, view->object.etag, view->object.revision});
-  CompareVersion(Kind::kMappings, name,
-                 {it->second.mapping_version, absl::StrCat(view->mapping_revision),
-                  view->mapping_revision});
+  CompareVersion(
+      Kind::kMappings, name,
+      {it->second.mapping_version, absl::StrCat(view->mapping_revision), view->mapping_revision});
 }
 
 void World::CompareDomain(const Name& name) {
