@@ -3,6 +3,7 @@
 #define VIOMMU_ENGINE_CORE_H_
 
 #include <any>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "absl/time/time.h"
 #include "engine/base/status_macros.h"
 #include "engine/engine.h"
+#include "engine/host_flusher.h"
 #include "engine/model/model.h"
 #include "engine/pipeline/pipeline.h"
 #include "engine/request_table.h"
@@ -20,7 +22,7 @@ struct Engine::Core {
   Core(Options options, Backend* backend, Journal* journal, Env* env)
       : options(std::move(options)),
         backend(backend),
-        model(backend, env, this->options.owner_limits),
+        model(backend, env, this->options.owner_limits, this->options.flush_queue),
         pipeline(&model, backend, journal),
         start_time(env->Now()) {}
 
@@ -41,6 +43,7 @@ struct Engine::Core {
   RequestTable requests;
   const absl::Time start_time;
   std::string boot_id;
+  std::unique_ptr<HostFlusher> flusher;  // Null without a host to simulate. Goes first.
 };
 
 template <typename Op>

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/core.h"
+#include "engine/model/default_domains.h"
 #include "engine/model/views.h"
 #include "engine/operations/attach_operations.h"
 #include "engine/operations/claim_operations.h"
@@ -9,22 +10,12 @@
 #include "engine/operations/ioas_operations.h"
 #include "engine/operations/mapping_operations.h"
 #include "engine/operations/memory_region_operations.h"
+#include "engine/operations/reserved_region_operations.h"
 
 namespace viommu {
 namespace {
 
 constexpr uint64_t kPageBytes = 4096;
-
-// IDENTITY opens all memory to every member of a group: each must ask for it and be allowed it
-// (R1).
-DefaultDomainType AskedDefault(const Model& model, const Group& group) {
-  for (const DeviceIndex index : group.members) {
-    const DeviceSpec& spec = model.devices[index].spec;
-    if (spec.default_domain != DefaultDomainType::kIdentity) return spec.default_domain;
-    if (!spec.allow_identity && !spec.untrusted) return DefaultDomainType::kDma;
-  }
-  return DefaultDomainType::kIdentity;
-}
 
 // The host's DMA API allocates whole pages, clear of what the devices of the group reserve.
 absl::Status SetUpHostSpace(const Model& model, const Backend& backend, Group& group) {
@@ -60,11 +51,13 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(Options options, Backend*
   auto core = std::make_unique<Core>(std::move(options), backend, journal, env);
   core->boot_id = absl::StrFormat("%016x%016x", env->Random(), env->Random());
   for (Group& group : core->model.groups) {
-    const DefaultDomainType asked = AskedDefault(core->model, group);
-    group.default_domain =
-        DefaultDomainFor(core->model, group, asked, &group.default_domain_fallback);
+    group.default_domain = InitialDefaultDomain(core->model, group, &group.default_domain_fallback);
     RETURN_IF_ERROR(SetUpHostSpace(core->model, *backend, group));
     RETURN_IF_ERROR(backend->AssignDefault(group.members, group.default_domain).status());
+  }
+  if (backend->simulation() != nullptr) {
+    ASSIGN_OR_RETURN(core->flusher,
+                     HostFlusher::Start(&core->model, &core->pipeline.mutex(), backend, env));
   }
   return std::unique_ptr<Engine>(new Engine(std::move(core)));
 }
@@ -75,8 +68,9 @@ Engine::~Engine() = default;
 absl::StatusOr<MemoryRegionView> Engine::CreateMemoryRegion(const CallContext& context,
                                                             const std::string& id,
                                                             uint64_t size_bytes,
-                                                            std::optional<int32_t> numa_node) {
-  CreateMemoryRegionOperation operation(context, id, size_bytes, numa_node);
+                                                            std::optional<int32_t> numa_node,
+                                                            bool read_only) {
+  CreateMemoryRegionOperation operation(context, id, size_bytes, numa_node, read_only);
   return core_->Execute(operation);
 }
 
@@ -86,8 +80,9 @@ absl::Status Engine::DeleteMemoryRegion(const CallContext& context, const Object
   return core_->ExecuteVoid(operation);
 }
 
-absl::StatusOr<IoasView> Engine::CreateIoas(const CallContext& context, const std::string& id) {
-  CreateIoasOperation operation(context, id);
+absl::StatusOr<IoasView> Engine::CreateIoas(const CallContext& context, const std::string& id,
+                                            const IoasOptions& options) {
+  CreateIoasOperation operation(context, id, options);
   return core_->Execute(operation);
 }
 
@@ -120,6 +115,28 @@ absl::StatusOr<IoasView> Engine::SetAllowedIovaRanges(const CallContext& context
                                                       const std::vector<IovaRange>& ranges,
                                                       const std::string& etag) {
   SetAllowedRangesOperation operation(context, ioas, ranges, etag);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<IoasView> Engine::SetLargePages(const CallContext& context, const ObjectRef& ioas,
+                                               bool large_pages, const std::string& etag) {
+  SetLargePagesOperation operation(context, ioas, large_pages, etag);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<IoasView> Engine::LoadReservedRegions(const CallContext& context,
+                                                     const ObjectRef& ioas,
+                                                     const std::string& device,
+                                                     const std::string& etag) {
+  LoadReservedRegionsOperation operation(context, ioas, device, etag);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<IoasView> Engine::UnloadReservedRegions(const CallContext& context,
+                                                       const ObjectRef& ioas,
+                                                       const std::string& device,
+                                                       const std::string& etag) {
+  UnloadReservedRegionsOperation operation(context, ioas, device, etag);
   return core_->Execute(operation);
 }
 

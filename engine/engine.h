@@ -25,8 +25,8 @@
 //   3. The journal's own: Append is called under 2 and never blocks on storage.
 //   4. Completion::mutex_: the journal's answer to one operation.
 //   5. The backend's own, for its pure calls (const, and PhysicalAddress), which plans may make.
-// RequestTable::mutex_ is taken alone.
-// No engine lock is held while the backend changes something.
+// RequestTable::mutex_ is taken alone. The flusher (host_flusher.h) has no lock of its own: it
+// waits with 2, and flushes without it. No engine lock is held while the backend changes something.
 #ifndef VIOMMU_ENGINE_ENGINE_H_
 #define VIOMMU_ENGINE_ENGINE_H_
 
@@ -42,6 +42,7 @@
 #include "engine/base/env.h"
 #include "engine/journal/journal.h"
 #include "engine/types.h"
+#include "engine/watch.h"
 
 namespace viommu {
 
@@ -80,10 +81,11 @@ class Engine {
   struct Options {
     std::string version;
     OwnerLimits owner_limits = {};
+    FlushQueueOptions flush_queue = {};
   };
 
   // `backend`, `journal` and `env` must outlive the engine. Puts every group on its default domain.
-  // Whatever the backend answers when that fails.
+  // Whatever the backend answers when that fails; kResourceExhausted TOO_MANY_THREADS.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(Options options, Backend* backend,
                                                         Journal* journal, Env* env);
   ~Engine();
@@ -106,15 +108,17 @@ class Engine {
   // PHYSICAL_MEMORY_EXHAUSTED
   absl::StatusOr<MemoryRegionView> CreateMemoryRegion(const CallContext&, const std::string& id,
                                                       uint64_t size_bytes,
-                                                      std::optional<int32_t> numa_node);
+                                                      std::optional<int32_t> numa_node,
+                                                      bool read_only = false);
   absl::StatusOr<MemoryRegionView> GetMemoryRegion(const CallContext&, const ObjectRef&);
   absl::StatusOr<Page<MemoryRegionView>> ListMemoryRegions(const CallContext&, const PageRequest&);
   // kFailedPrecondition IN_USE: mapped; the referrers are listed.
   absl::Status DeleteMemoryRegion(const CallContext&, const ObjectRef&, const std::string& etag);
 
   // ---- IO address spaces ----
-  // kAlreadyExists IOAS_EXISTS
-  absl::StatusOr<IoasView> CreateIoas(const CallContext&, const std::string& id);
+  // kAlreadyExists IOAS_EXISTS; kInvalidArgument LARGE_PAGES_NOT_ALLOWED: in the mode kVfioType1
+  absl::StatusOr<IoasView> CreateIoas(const CallContext&, const std::string& id,
+                                      const IoasOptions& options = {});
   absl::StatusOr<IoasView> GetIoas(const CallContext&, const ObjectRef&);
   absl::StatusOr<Page<IoasView>> ListIoas(const CallContext&, const PageRequest&);
   // Areas go with it. kFailedPrecondition IN_USE: domains refer to it; they are listed.
@@ -125,25 +129,28 @@ class Engine {
   // kInvalidArgument    MISALIGNED: IOVA, length or offset against the Ioas alignment
   // kInvalidArgument    IOVA_RESERVED, REGION_INDEX_OUT_OF_RANGE
   // kOutOfRange         IOVA_OVERFLOW (the range passes 2^64 - 1), SOURCE_OUT_OF_BOUNDS
+  // kPermissionDenied   REGION_READ_ONLY: writing is asked for
+  // kFailedPrecondition REGION_SUSPENDED
   // kAlreadyExists      IOVA_OCCUPIED: an area is there, or an earlier entry of the batch
   // kResourceExhausted  IOVA_EXHAUSTED (nothing free for a chosen IOVA), TABLE_MEMORY_EXHAUSTED
   absl::StatusOr<MapAnswer> Map(const CallContext&, const ObjectRef& ioas, const MapBatch& batch);
-  // Every area in every range goes, or none. Holes are allowed.
-  // kInvalidArgument    EMPTY_BATCH, BATCH_TOO_LARGE, CONFLICTING_FIELDS
-  // kInvalidArgument    INVALID_LENGTH: 0, and the magic range (0, 2^64-1)
-  // kOutOfRange         IOVA_OVERFLOW
+  // Every area in every range goes, or none. Holes are allowed. In the modes of VFIO a range
+  // without areas is done; kVfioType1 cuts areas at its ends, which may take their number past the
+  // limit. kInvalidArgument    EMPTY_BATCH, BATCH_TOO_LARGE, CONFLICTING_FIELDS kInvalidArgument
+  // INVALID_LENGTH: 0, and the magic range (0, 2^64-1) kOutOfRange         IOVA_OVERFLOW
+  // kInvalidArgument    MISALIGNED: an area would be cut where the alignment does not allow it
   // kNotFound           IOVA_NOT_COVERED: no area in the range, or one that lies only partly in it
   // kInternal           QUEUE_ERROR, QUEUE_TIMEOUT: the flush failed; try again (engine/DESIGN.md)
   absl::StatusOr<UnmapAnswer> Unmap(const CallContext&, const ObjectRef& ioas,
                                     const UnmapBatch& batch);
   // As Map, one new area for each source area; further kNotFound IOVA_NOT_COVERED: the source range
-  // is not completely mapped.
+  // is not completely mapped; kFailedPrecondition MAPPING_SUSPENDED: a part of it is not in force.
   absl::StatusOr<MapAnswer> CopyMappings(const CallContext&, const ObjectRef& ioas,
                                          const CopyRequest&);
   // Ascending by IOVA, only what intersects `window`.
   absl::StatusOr<Page<MappingView>> ListMappings(const CallContext&, const ObjectRef& ioas,
                                                  const IovaRange& window, const PageRequest&);
-  // kNotFound IOVA_NOT_COVERED
+  // kNotFound IOVA_NOT_COVERED; kFailedPrecondition MAPPING_SUSPENDED
   absl::StatusOr<TranslationView> Translate(const CallContext&, const ObjectRef& ioas, Iova iova);
   // What is not reserved, ascending (iommufd IOAS_IOVA_RANGES).
   absl::StatusOr<std::vector<IovaRange>> ListIovaRanges(const CallContext&, const ObjectRef& ioas);
@@ -153,6 +160,19 @@ class Engine {
   absl::StatusOr<IoasView> SetAllowedIovaRanges(const CallContext&, const ObjectRef& ioas,
                                                 const std::vector<IovaRange>& ranges,
                                                 const std::string& etag);
+  // Leaves above 4 KiB, or not, for what is mapped from now on (iommufd HUGE_PAGES).
+  // kFailedPrecondition LARGE_PAGES_IN_USE: to go without, while there are areas and domains;
+  //   LARGE_PAGES_NOT_ALLOWED: in the mode kVfioType1; IOVA_CONFLICT: an area is not aligned to
+  //   4 KiB
+  absl::StatusOr<IoasView> SetLargePages(const CallContext&, const ObjectRef& ioas,
+                                         bool large_pages, const std::string& etag);
+  // Keeps what `device` reserves free of areas, independently of its attachments; Unload ends that.
+  // kFailedPrecondition IOVA_CONFLICT: an area or an allowed range lies in a reserved region
+  absl::StatusOr<IoasView> LoadReservedRegions(const CallContext&, const ObjectRef& ioas,
+                                               const std::string& device, const std::string& etag);
+  absl::StatusOr<IoasView> UnloadReservedRegions(const CallContext&, const ObjectRef& ioas,
+                                                 const std::string& device,
+                                                 const std::string& etag);
   // Null on an error only: kNotFound as above; kResourceExhausted STREAM_LIMIT, TOO_MANY_THREADS.
   // The engine outlives its streams.
   absl::StatusOr<std::unique_ptr<MappingStream>> OpenMappingStream(const CallContext&,
@@ -207,32 +227,69 @@ class Engine {
   absl::StatusOr<std::vector<ReservedRegionView>> ListReservedRegions(const CallContext&,
                                                                       const std::string& device);
   absl::StatusOr<VtdHardware> GetHardwareInfo(const CallContext&, const std::string& device);
-  // Operators only, for a group that the host has. An untrusted device gets kDma and the answer
-  // says why. kPermissionDenied NOT_OPERATOR, IDENTITY_NOT_ALLOWED; kUnimplemented kDmaFq;
-  // kFailedPrecondition DEVICE_CLAIMED, HOST_MAPPINGS
+  // Operators only, for a group that the host has. What it can not have, and all for an untrusted
+  // device, becomes kDma and the answer says why. Between kDma and kDmaFq the change is live: the
+  // domain and what the host maps stay; kDma begins with a flush.
+  // kPermissionDenied NOT_OPERATOR, IDENTITY_NOT_ALLOWED; kInternal: the flush failed;
+  // kFailedPrecondition DEVICE_CLAIMED; HOST_MAPPINGS: from or to kIdentity
   absl::StatusOr<DeviceView> SetDefaultDomain(const CallContext&, const std::string& device,
                                               DefaultDomainType type);
+
+  // ---- Watching ----
+  // Null on an error only. The engine outlives its watches.
+  // kOutOfRange REVISION_COMPACTED: to resume there what changed since is not known any more, or
+  //   it was another boot; REVISION_IN_FUTURE
+  // kResourceExhausted STREAM_LIMIT
+  absl::StatusOr<std::unique_ptr<Watch>> OpenWatch(const CallContext&, const WatchOptions&);
 
   // ---- Simulation (kUnimplemented SIMULATION_NOT_AVAILABLE on other backends) ----
   // A fault is an answer, not an error. kInvalidArgument INVALID_LENGTH: 0 or above
   // kMaxAccessBytes; kOutOfRange IOVA_OVERFLOW. The caller must hold the device, or be an operator.
   absl::StatusOr<DmaOutcome> Dma(const CallContext&, const std::string& device, Iova iova,
                                  bool write, absl::Span<char> data);
-  // kOutOfRange SOURCE_OUT_OF_BOUNDS
+  // Memory that shrinks, or grows back up to the size it was made with, and memory that is taken
+  // away. Areas that reach beyond the new end are suspended as a whole: no device can use them.
+  // kInvalidArgument    INVALID_SIZE: 0, no multiple of 4 KiB, above the size it was made with
+  // kFailedPrecondition REGION_SUSPENDED; HOST_MAPPINGS: what goes is mapped by the host
+  // kInternal           as Unmap
+  absl::StatusOr<MemoryRegionView> ResizeMemoryRegion(const CallContext&, const ObjectRef&,
+                                                      uint64_t size_bytes, const std::string& etag);
+  absl::StatusOr<MemoryRegionView> RevokeMemoryRegion(const CallContext&, const ObjectRef&,
+                                                      const std::string& etag);
+  // kOutOfRange SOURCE_OUT_OF_BOUNDS; kFailedPrecondition REGION_SUSPENDED
   absl::Status ReadMemory(const CallContext&, const ObjectRef& region, uint64_t offset_bytes,
                           absl::Span<char> data);
   absl::Status WriteMemory(const CallContext&, const ObjectRef& region, uint64_t offset_bytes,
                            absl::Span<const char> data);
   // The host's DMA API for a device that the host has: maps for the device, answers the IOVA.
-  // kFailedPrecondition DEVICE_CLAIMED; operators only.
+  // kFailedPrecondition DEVICE_CLAIMED; operators only. kInternal: a deferred flush that had to
+  // come first failed.
   absl::StatusOr<Iova> HostMap(const CallContext&, const std::string& device,
                                const ObjectRef& region, uint64_t offset_bytes,
                                uint64_t length_bytes, Permission);
-  // kNotFound IOVA_NOT_COVERED: not exactly a range that HostMap answered.
+  // In a kDmaFq domain the device may go on using the range until the flush queue is flushed; until
+  // then neither its addresses nor its memory are used again.
+  // kNotFound IOVA_NOT_COVERED: not exactly a range that HostMap answered. kInternal: a flush
+  // failed.
   absl::Status HostUnmap(const CallContext&, const std::string& device, Iova iova,
                          uint64_t length_bytes);
+  // Operators only. An unhealthy device whose cause is not said has kInjected.
   absl::StatusOr<DeviceView> SetDeviceHealth(const CallContext&, const std::string& device,
-                                             DeviceHealth health, const std::string& reason);
+                                             DeviceHealth health, const std::string& reason,
+                                             HealthReason cause = HealthReason::kNone);
+  // Takes a device out of the host, whatever it is doing: it is blocked first, then its attachments
+  // go, and the claim of its group with its last member. Operators only.
+  // kNotFound           DEVICE_NOT_FOUND: also when it is out already
+  // kFailedPrecondition HOST_MAPPINGS: the host maps memory for its group, which has no other
+  // member kInternal, kResourceExhausted: nothing changed; or, when that could not be, the device
+  // stays
+  //   blocked and is unhealthy (kUnplugFailed).
+  absl::Status UnplugDevice(const CallContext&, const std::string& device);
+  // Puts it in again, with a new uid, on what its group is on; it is not attached. Operators only.
+  // kNotFound      DEVICE_NOT_FOUND: the topology has no such device
+  // kAlreadyExists DEVICE_PRESENT
+  // kInternal, kResourceExhausted: it is still out.
+  absl::StatusOr<DeviceView> PlugDevice(const CallContext&, const std::string& device);
   absl::StatusOr<std::vector<TableEntryDump>> DumpTables(const CallContext&,
                                                          const std::string& device, Iova iova);
 

@@ -56,7 +56,6 @@ TEST_F(EngineDefaultDomainsTest, RefusesDefaultDomains) {
   } kCases[] = {
       {alice_, "dev5", DefaultDomainType::kIdentity, "PERMISSION_DENIED NOT_OPERATOR"},
       {alice_, "dev0", DefaultDomainType::kDma, "PERMISSION_DENIED NOT_OPERATOR"},
-      {operator_, "dev5", DefaultDomainType::kDmaFq, "UNIMPLEMENTED DMA_FQ_NOT_SUPPORTED"},
       {operator_, "dev0", DefaultDomainType::kDma, "FAILED_PRECONDITION DEVICE_CLAIMED"},
       {operator_, "dev1", DefaultDomainType::kIdentity, "PERMISSION_DENIED IDENTITY_NOT_ALLOWED"},
       {operator_, "dev9", DefaultDomainType::kDma, "NOT_FOUND DEVICE_NOT_FOUND"},
@@ -65,6 +64,74 @@ TEST_F(EngineDefaultDomainsTest, RefusesDefaultDomains) {
     const std::string before = Everything();
     EXPECT_EQ(Described(Set(c.caller, c.device, c.type).status()), c.want);
     EXPECT_EQ(Everything(), before);
+  }
+}
+
+TEST_F(EngineDefaultDomainsTest, GivesDmaFqToATrustedDeviceAlone) {
+  const auto trusted = Set(operator_, "dev5", DefaultDomainType::kDmaFq);
+  ASSERT_TRUE(trusted.ok()) << trusted.status();
+  EXPECT_EQ(trusted->default_domain, DefaultDomainType::kDmaFq);
+  EXPECT_EQ(trusted->default_domain_fallback, "");
+  EXPECT_EQ(trusted->domain, "") << "a DMA default domain has no name";
+  const auto untrusted = Set(operator_, "dev4", DefaultDomainType::kDmaFq);
+  ASSERT_TRUE(untrusted.ok()) << untrusted.status();
+  EXPECT_EQ(untrusted->default_domain, DefaultDomainType::kDma);
+  EXPECT_NE(untrusted->default_domain_fallback.find("untrusted"), std::string::npos);
+}
+
+TEST_F(EngineDefaultDomainsTest, StatesWhatEachDeviceCanHave) {
+  using Types = std::vector<DefaultDomainType>;
+  const Types dma = {DefaultDomainType::kDma};
+  const Types translated = {DefaultDomainType::kDma, DefaultDomainType::kDmaFq};
+  const Types all = {DefaultDomainType::kIdentity, DefaultDomainType::kDma,
+                     DefaultDomainType::kDmaFq};
+  EXPECT_EQ(engine_->GetDevice(alice_, "dev0")->default_domain_types, translated);
+  EXPECT_EQ(engine_->GetDevice(alice_, "dev4")->default_domain_types, dma) << "untrusted";
+  EXPECT_EQ(engine_->GetDevice(alice_, "dev5")->default_domain_types, all);
+}
+
+// What dev1 and dev2, of one group, get at the start.
+TEST(InitialDefaultDomainTest, TheMostCarefulMemberOfAGroupDecides) {
+  constexpr auto kIdentity = DefaultDomainType::kIdentity;
+  constexpr auto kDma = DefaultDomainType::kDma;
+  constexpr auto kDmaFq = DefaultDomainType::kDmaFq;
+  const struct {
+    const char* name;
+    DefaultDomainType asked[2];
+    bool allow_identity[2];
+    bool untrusted[2];
+    bool deferred_flush;
+    DefaultDomainType want;
+    const char* why;
+  } kCases[] = {
+      {"both DMA", {kDma, kDma}, {false, false}, {false, false}, true, kDma, ""},
+      {"both DMA_FQ", {kDmaFq, kDmaFq}, {false, false}, {false, false}, true, kDmaFq, ""},
+      {"one strict", {kDmaFq, kDma}, {false, false}, {false, false}, true, kDma, "dev2"},
+      {"no DMA_FQ", {kDmaFq, kDmaFq}, {false, false}, {false, false}, false, kDma, "can not defer"},
+      {"untrusted", {kDmaFq, kDmaFq}, {false, false}, {false, true}, true, kDma, "dev2 is untrus"},
+      {"both IDENTITY", {kIdentity, kIdentity}, {true, true}, {false, false}, true, kIdentity, ""},
+      {"IDENTITY wins", {kDmaFq, kIdentity}, {true, true}, {false, false}, true, kIdentity, ""},
+      {"not allowed", {kIdentity, kDma}, {true, false}, {false, false}, true, kDma, "allow_identi"},
+      {"IDENTITY, untrusted", {kIdentity, kDma}, {true, true}, {false, true}, true, kDma, "untrus"},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.name);
+    Topology topology = SmallTopology();
+    topology.iommus[0].deferred_flush = c.deferred_flush;
+    for (int i = 0; i < 2; ++i) {
+      topology.devices[1 + i].default_domain = c.asked[i];
+      topology.devices[1 + i].allow_identity = c.allow_identity[i];
+      topology.devices[1 + i].untrusted = c.untrusted[i];
+    }
+    FakeBackend backend(topology);
+    FakeJournal journal;
+    FakeEnv env;
+    const auto engine = *Engine::Create({"test"}, &backend, &journal, &env);
+    const auto device = engine->GetDevice(CallContext(), "dev1");
+    EXPECT_EQ(device->default_domain, c.want);
+    EXPECT_NE(device->default_domain_fallback.find(c.why), std::string::npos)
+        << device->default_domain_fallback;
+    EXPECT_EQ(device->default_domain_fallback.empty(), std::string(c.why).empty());
   }
 }
 

@@ -5,10 +5,13 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/backend/fake/fake_backend.h"
@@ -21,14 +24,47 @@
 
 namespace viommu {
 
-// Time stands still; randomness counts up.
+// Time stands still until it is moved; randomness counts up.
 class FakeEnv : public Env {
  public:
-  absl::Time Now() override { return absl::UnixEpoch() + absl::Hours(1); }
+  absl::Time Now() override {
+    absl::MutexLock lock(&mutex_);
+    return now_;
+  }
   uint64_t Random() override { return ++random_; }
+  void Wait(absl::CondVar* wake, absl::Mutex* mutex, absl::Time deadline) override {
+    const Sleeper sleeper{wake, mutex};
+    {
+      absl::MutexLock lock(&mutex_);
+      if (now_ >= deadline) return;
+      sleepers_.insert(sleeper);
+    }
+    wake->Wait(mutex);
+    absl::MutexLock lock(&mutex_);
+    sleepers_.erase(sleeper);
+  }
+
+  // Moves the time, backwards too, and wakes whoever waits for a deadline.
+  void Advance(absl::Duration by) {
+    std::set<Sleeper> sleepers;
+    {
+      absl::MutexLock lock(&mutex_);
+      now_ += by;
+      sleepers = sleepers_;
+    }
+    for (const auto& [wake, mutex] : sleepers) {
+      absl::MutexLock lock(mutex);
+      wake->SignalAll();
+    }
+  }
 
  private:
+  using Sleeper = std::pair<absl::CondVar*, absl::Mutex*>;
+
   std::atomic<uint64_t> random_{0};
+  absl::Mutex mutex_;
+  absl::Time now_ ABSL_GUARDED_BY(mutex_) = absl::UnixEpoch() + absl::Hours(1);
+  std::set<Sleeper> sleepers_ ABSL_GUARDED_BY(mutex_);
 };
 
 class EngineTest : public ::testing::Test {

@@ -124,7 +124,9 @@ TEST_F(EngineObjectsTest, CreatesShowsAndDeletes) {
     const std::string missing = std::string("NOT_FOUND ") + kind.reason + "_NOT_FOUND";
     EXPECT_EQ(Described(kind.get(*engine_, alice_, Ref("x")).status()), missing);
     EXPECT_EQ(Described(kind.destroy(*engine_, alice_, Ref("x"), "")), missing);
-    EXPECT_EQ(engine_->GetHost().revision, revision + 2) << "every change has its own";
+    // Each change of an object has its own; an Ioas changes along with its domains.
+    const uint64_t changes = std::string(kind.name) == "domain" ? 4 : 2;
+    EXPECT_EQ(engine_->GetHost().revision, revision + changes);
   }
 }
 

@@ -76,6 +76,11 @@ absl::StatusOr<Page<View>> PageOfObjects(const Model& model, const CallContext& 
   return result;
 }
 
+uint64_t CountPresent(const Model& model) {
+  return std::count_if(model.devices.begin(), model.devices.end(),
+                       [](const Device& device) { return device.present; });
+}
+
 const IommuSpec* FindIommu(const Model& model, const std::string& id) {
   for (const IommuSpec& iommu : model.backend().topology().iommus) {
     if (iommu.id == id) return &iommu;
@@ -91,13 +96,46 @@ absl::Status IommuNotFound(const std::string& id) {
       .Resource(name);
 }
 
+absl::string_view CauseName(FlushQueue::Cause cause) {
+  switch (cause) {
+    case FlushQueue::Cause::kFull:
+      return "full";
+    case FlushQueue::Cause::kTimer:
+      return "timer";
+    case FlushQueue::Cause::kSync:
+      return "sync";
+  }
+  return "";
+}
+
+EngineStats::FlushQueues FlushQueueStats(const Model& model) {
+  EngineStats::FlushQueues stats;
+  for (const FlushQueue::Cause cause : FlushQueue::kCauses) {
+    stats.flushes.emplace_back(CauseName(cause), 0);
+  }
+  for (const Group& group : model.groups) {
+    const FlushQueue& queue = group.host.queue;
+    stats.waiting += queue.size();
+    stats.deepest = std::max<uint64_t>(stats.deepest, queue.size());
+    stats.failures += queue.failures();
+    for (const FlushQueue::Cause cause : FlushQueue::kCauses) {
+      stats.flushes[static_cast<size_t>(cause)].second += queue.Flushes(cause);
+    }
+  }
+  return stats;
+}
+
 }  // namespace
 
 HostView Engine::GetHost() {
   absl::MutexLock lock(&core_->pipeline.mutex());
-  return {core_->options.version, std::string(core_->backend->name()),
-          core_->boot_id,         core_->model.revision,
-          core_->start_time,      core_->options.owner_limits};
+  return {core_->options.version,
+          std::string(core_->backend->name()),
+          core_->boot_id,
+          core_->model.revision,
+          core_->start_time,
+          core_->options.owner_limits,
+          core_->options.flush_queue};
 }
 
 std::vector<UsageView> Engine::ListUsage(const CallContext& context) {
@@ -205,6 +243,7 @@ absl::StatusOr<TranslationView> Engine::Translate(const CallContext& context, co
         .Errno("ENOENT")
         .Field("iova");
   }
+  if (area->area.suspended) return NotInForce(*area);
   const uint64_t into = iova - area->range.first;
   return TranslationView{iova, ViewOf(core_->model, *area, context.principal),
                          area->area.offset_bytes + into, area->range.size_bytes() - into};
@@ -274,9 +313,11 @@ absl::StatusOr<Page<DeviceView>> Engine::ListDevices(const CallContext& context,
                                                      const PageRequest& page) {
   absl::MutexLock lock(&core_->pipeline.mutex());
   const Model& model = core_->model;
-  return PageOfPositions<DeviceView>(model.devices.size(), page, [&](size_t i) {
-    return std::optional<DeviceView>(ViewOf(model, model.devices[i], context));
-  });
+  return PageOfPositions<DeviceView>(model.devices.size(), page,
+                                     [&](size_t i) -> std::optional<DeviceView> {
+                                       if (!model.devices[i].present) return std::nullopt;
+                                       return ViewOf(model, model.devices[i], context);
+                                     });
 }
 
 absl::StatusOr<Page<AttachmentView>> Engine::ListAttachments(const CallContext& context,
@@ -328,7 +369,7 @@ EngineStats Engine::Stats() {
   stats.objects = {{"memory_region", model.objects.CountLive(ObjectKind::kMemoryRegion)},
                    {"ioas", model.objects.CountLive(ObjectKind::kIoas)},
                    {"domain", model.objects.CountLive(ObjectKind::kDomain)},
-                   {"device", model.devices.size()},
+                   {"device", CountPresent(model)},
                    {"iommu", core_->backend->topology().iommus.size()}};
   model.objects.Visit(ObjectKind::kIoas, std::nullopt, {"", ""}, [&](Object& object) {
     stats.mappings += static_cast<const Ioas&>(object).mapping_count();
@@ -339,6 +380,7 @@ EngineStats Engine::Stats() {
     stats.claimed_devices += model.GroupOf(device).claimed() ? 1 : 0;
     stats.attached_devices += device.attachment.has_value() ? 1 : 0;
   }
+  stats.flush_queues = FlushQueueStats(model);
   for (const DomainState from : kDomainStates) {
     for (const DomainState to : kDomainStates) {
       if (from == to && from != DomainState::kPaging) continue;

@@ -4,6 +4,8 @@
 #include "engine/core.h"
 #include "engine/operations/claims.h"
 #include "engine/operations/host_operations.h"
+#include "engine/operations/plug_operations.h"
+#include "engine/operations/region_loss_operations.h"
 
 namespace viommu {
 namespace {
@@ -13,6 +15,26 @@ absl::StatusOr<Simulation*> SimulationOf(Backend& backend) {
   return Error(absl::StatusCode::kUnimplemented, "SIMULATION_NOT_AVAILABLE",
                absl::StrCat("the backend \"", backend.name(), "\" drives real devices"))
       .Errno("EOPNOTSUPP");
+}
+
+// What can be reached of a region now; the backend goes by the size that it was made with.
+absl::Status CheckReachable(const MemoryRegionView& region, uint64_t offset_bytes,
+                            uint64_t size_bytes) {
+  if (region.suspended) {
+    return Error(absl::StatusCode::kFailedPrecondition, "REGION_SUSPENDED",
+                 absl::StrCat("memoryRegions/", region.object.id, ": ", region.suspend_reason))
+        .Errno("ENODEV")
+        .Field("name");
+  }
+  if (offset_bytes < region.size_bytes && size_bytes <= region.size_bytes - offset_bytes) {
+    return absl::OkStatus();
+  }
+  return Error(
+             absl::StatusCode::kOutOfRange, "SOURCE_OUT_OF_BOUNDS",
+             absl::StrCat("offset ", Hex(offset_bytes), " + length ", Hex(size_bytes),
+                          " is not inside the memory region of ", Hex(region.size_bytes), " bytes"))
+      .Errno("EINVAL")
+      .Field("offset");
 }
 
 absl::Status CheckLength(uint64_t size_bytes) {
@@ -53,6 +75,7 @@ absl::Status Engine::ReadMemory(const CallContext& context, const ObjectRef& ref
   ASSIGN_OR_RETURN(Simulation * simulation, SimulationOf(*core_->backend));
   RETURN_IF_ERROR(CheckLength(data.size()));
   ASSIGN_OR_RETURN(const MemoryRegionView region, GetMemoryRegion(context, ref));
+  RETURN_IF_ERROR(CheckReachable(region, offset_bytes, data.size()));
   return simulation->ReadMemory(region.object.uid, offset_bytes, data);
 }
 
@@ -61,7 +84,25 @@ absl::Status Engine::WriteMemory(const CallContext& context, const ObjectRef& re
   ASSIGN_OR_RETURN(Simulation * simulation, SimulationOf(*core_->backend));
   RETURN_IF_ERROR(CheckLength(data.size()));
   ASSIGN_OR_RETURN(const MemoryRegionView region, GetMemoryRegion(context, ref));
+  RETURN_IF_ERROR(CheckReachable(region, offset_bytes, data.size()));
   return simulation->WriteMemory(region.object.uid, offset_bytes, data);
+}
+
+absl::StatusOr<MemoryRegionView> Engine::ResizeMemoryRegion(const CallContext& context,
+                                                            const ObjectRef& region,
+                                                            uint64_t size_bytes,
+                                                            const std::string& etag) {
+  RETURN_IF_ERROR(SimulationOf(*core_->backend).status());
+  RegionLossOperation operation(context, region, size_bytes, etag);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<MemoryRegionView> Engine::RevokeMemoryRegion(const CallContext& context,
+                                                            const ObjectRef& region,
+                                                            const std::string& etag) {
+  RETURN_IF_ERROR(SimulationOf(*core_->backend).status());
+  RegionLossOperation operation(context, region, std::nullopt, etag);
+  return core_->Execute(operation);
 }
 
 absl::StatusOr<Iova> Engine::HostMap(const CallContext& context, const std::string& device,
@@ -76,14 +117,29 @@ absl::Status Engine::HostUnmap(const CallContext& context, const std::string& de
                                uint64_t length_bytes) {
   RETURN_IF_ERROR(SimulationOf(*core_->backend).status());
   HostUnmapOperation operation(context, device, iova, length_bytes);
-  return core_->ExecuteVoid(operation);
+  absl::Status status = core_->ExecuteVoid(operation);
+  if (operation.deferred()) core_->flusher->Wake();
+  return status;
 }
 
 absl::StatusOr<DeviceView> Engine::SetDeviceHealth(const CallContext& context,
                                                    const std::string& device, DeviceHealth health,
-                                                   const std::string& reason) {
+                                                   const std::string& reason, HealthReason cause) {
   RETURN_IF_ERROR(SimulationOf(*core_->backend).status());
-  SetHealthOperation operation(context, device, health, reason);
+  SetHealthOperation operation(context, device, health, cause, reason);
+  return core_->Execute(operation);
+}
+
+absl::Status Engine::UnplugDevice(const CallContext& context, const std::string& device) {
+  RETURN_IF_ERROR(SimulationOf(*core_->backend).status());
+  UnplugOperation operation(context, device);
+  return core_->ExecuteVoid(operation);
+}
+
+absl::StatusOr<DeviceView> Engine::PlugDevice(const CallContext& context,
+                                              const std::string& device) {
+  RETURN_IF_ERROR(SimulationOf(*core_->backend).status());
+  PlugOperation operation(context, device);
   return core_->Execute(operation);
 }
 
@@ -99,7 +155,7 @@ absl::StatusOr<std::vector<TableEntryDump>> Engine::DumpTables(const CallContext
     }
     index = device->index;
   }
-  return simulation->DumpTables(index, iova);
+  return simulation->DumpTables(index, std::nullopt, iova);
 }
 
 }  // namespace viommu

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -52,6 +53,13 @@ struct OwnerLimits {
   uint64_t max_streams = 64;
 };
 
+// When translations that the host has unmapped in a DMA_FQ default domain are flushed: when the
+// ring is full, or when one has waited for as long as it may.
+struct FlushQueueOptions {
+  uint32_t ring_entries = 256;  // 2 and more; one of them stays free.
+  absl::Duration timeout = absl::Milliseconds(10);
+};
+
 // ---- Who calls, and how ----
 
 struct CallContext {
@@ -85,6 +93,22 @@ struct Page {
   std::string next_cursor;  // Empty: nothing follows.
 };
 
+// ---- Options of objects ----
+
+// How an IO address space treats Unmap. The two others do as VFIO's containers do, for programs
+// written for those.
+enum class IoasMode {
+  kNative,       // Whole mappings go; a range in which nothing is mapped is refused.
+  kVfioType1,    // Mappings are cut at the ends of the range; there are no large pages.
+  kVfioType1v2,  // Whole mappings go.
+  // In the last two a range in which nothing is mapped is done with no bytes.
+};
+
+struct IoasOptions {
+  IoasMode mode = IoasMode::kNative;
+  std::optional<bool> large_pages;  // None: as the mode has it.
+};
+
 // ---- Objects as they are shown ----
 
 // What every object has.
@@ -102,6 +126,9 @@ struct MemoryRegionView {
   uint64_t size_bytes = 0;
   std::optional<int32_t> numa_node;
   uint64_t mapping_count = 0;  // Areas that map it.
+  bool read_only = false;
+  bool suspended = false;      // Revoked: nothing can be mapped from it.
+  std::string suspend_reason;  // Empty unless suspended.
 };
 
 struct IoasView {
@@ -112,6 +139,10 @@ struct IoasView {
   uint64_t alignment_bytes = 1;   // What IOVA, length and source offset must be multiples of.
   std::vector<IovaRange> allowed_ranges;
   std::vector<std::string> domains;  // Resource names.
+  IoasMode mode = IoasMode::kNative;
+  bool large_pages = true;
+  uint64_t suspended_mapping_count = 0;     // Of the mappings, those that are not in force.
+  std::vector<std::string> loaded_devices;  // Whose reserved regions were loaded explicitly.
 };
 
 enum class DomainKind { kPaging, kIdentity, kBlocked };
@@ -127,6 +158,15 @@ struct DomainView {
 
 enum class DeviceOwnership { kHost, kClaimed };
 enum class DeviceHealth { kHealthy, kUnhealthy };
+// What made a device unhealthy.
+enum class HealthReason {
+  kNone,                // It is healthy.
+  kInjected,            // An operator said so.
+  kResetFailed,         // It did not come back from a reset.
+  kInvalidationFailed,  // Its IOMMU did not take an invalidation for it.
+  kUnplugFailed,        // It is blocked, but could not be taken out.
+  kStateLost,           // What it was attached to could not be brought back.
+};
 
 struct DeviceView {
   DeviceSpec spec;
@@ -139,8 +179,10 @@ struct DeviceView {
   bool attached = false;
   DefaultDomainType default_domain = DefaultDomainType::kDma;  // In force while kHost.
   std::string default_domain_fallback;  // Why it is not what was asked for; empty: it is.
+  std::vector<DefaultDomainType> default_domain_types;  // What its group can have.
   DeviceHealth health = DeviceHealth::kHealthy;
-  std::string health_reason;
+  HealthReason health_cause = HealthReason::kNone;
+  std::string health_reason;               // In words.
   std::vector<std::string> group_members;  // Other devices of its group.
 };
 
@@ -164,6 +206,7 @@ struct HostView {
   uint64_t revision = 0;
   absl::Time start_time;
   OwnerLimits owner_limits;
+  FlushQueueOptions flush_queue;
 };
 
 // What an owner uses of one of its limits.
@@ -178,6 +221,7 @@ struct MappingView {
   std::string memory_region;  // Resource name.
   uint64_t offset_bytes = 0;
   Permission permission = Permission::kReadWrite;
+  bool suspended = false;  // Listed, its place taken, but no device can use it.
 };
 
 struct TranslationView {
@@ -207,9 +251,17 @@ struct MapBatch {
   std::vector<MapEntry> entries;
 };
 
+// What a batch takes in the tables of one domain.
+struct DomainLeaves {
+  std::string domain;             // Resource name.
+  std::vector<LeafCount> leaves;  // Descending by size.
+};
+
 struct MapAnswer {
   std::vector<Iova> iovas;  // One an entry, in order.
   uint64_t mapping_revision = 0;
+  // Of a dry run: for each domain of the Ioas that has tables for its mappings.
+  std::vector<DomainLeaves> planned_leaves;
 };
 
 struct UnmapEntry {
@@ -245,6 +297,57 @@ struct AttachAnswer {
 
 struct DetachAnswer {
   Transition transition;
+};
+
+// ---- Watching ----
+
+inline constexpr size_t kKeptChanges = 16384;     // Of the whole host, for those who resume.
+inline constexpr size_t kMaxWatchBacklog = 4096;  // Changes that one who watches may be behind.
+
+enum class WatchKind { kMemoryRegion, kIoas, kDomain, kDevice };
+
+struct WatchOptions {
+  struct Resume {
+    std::string boot_id;
+    uint64_t revision = 0;  // All that came later is wanted.
+  };
+  std::vector<WatchKind> kinds;  // None: all.
+  std::optional<Resume> resume;  // None: from a snapshot.
+};
+
+// Everything up to this revision has been shown.
+struct SyncMark {
+  std::string boot_id;
+};
+
+// An object that is gone.
+struct DeletedObject {
+  WatchKind kind = WatchKind::kDevice;
+  std::string id;
+  std::string owner;  // Empty for devices.
+  Uid uid = 0;
+  std::string reason;  // Of a device: why it is gone; empty otherwise.
+};
+
+// What an Ioas maps, after so many batches as there may have been since it was shown last.
+struct MappingSummary {
+  std::string id;
+  std::string owner;
+  Uid uid = 0;
+  uint64_t mapping_revision = 0;
+  uint64_t mapping_count = 0;
+  uint64_t mapped_bytes = 0;
+};
+
+struct WatchEvent {
+  enum class Type { kSnapshot, kSync, kAdded, kModified, kDeleted, kMappings };
+  Type type = Type::kSync;
+  // Whoever has seen this event and those before it resumes here. 0 of a snapshot: that is done
+  // when the sync mark comes.
+  uint64_t revision = 0;
+  std::variant<SyncMark, MemoryRegionView, IoasView, DomainView, DeviceView, DeletedObject,
+               MappingSummary>
+      body;
 };
 
 // ---- Fast path ----
@@ -286,6 +389,14 @@ struct EngineStats {
   uint64_t remembered_requests = 0;
   // Calls and batches that a limit of OwnerLimits refused; every limit is listed.
   std::vector<std::pair<std::string, uint64_t>> limit_refusals;
+  // Of the flush queues of all groups.
+  struct FlushQueues {
+    uint64_t waiting = 0;                                   // Ranges that wait.
+    uint64_t deepest = 0;                                   // Of them in the fullest queue.
+    std::vector<std::pair<std::string, uint64_t>> flushes;  // By cause; every cause is listed.
+    uint64_t failures = 0;                                  // Flushes that failed.
+  };
+  FlushQueues flush_queues;
   BackendStats backend;
   std::vector<QueueState> queues;
 };

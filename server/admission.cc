@@ -11,8 +11,9 @@ namespace viommu {
 namespace {
 
 constexpr absl::string_view kRevokes[] = {
-    "DeleteDomain", "DeleteIoas", "DeleteMemoryRegion", "DetachDevice",
-    "HostUnmap",    "Unmap",      "ReleaseDevice",
+    "DeleteDomain", "DeleteIoas",    "DeleteMemoryRegion", "DetachDevice",          "HostUnmap",
+    "Unmap",        "ReleaseDevice", "RevokeMemoryRegion", "UnloadReservedRegions",
+    "UnplugDevice",
 };
 
 // No call for so long: those that were on their way have arrived.
@@ -94,6 +95,11 @@ absl::StatusOr<Admission::Ticket> Admission::Admit(CallKind kind, Transport tran
   if (kind == CallKind::kStream && transport == Transport::kTcp) ++streams_over_tcp_;
   if (metrics_ != nullptr) metrics_->Began(kind);
   return Ticket(this, kind, transport);
+}
+
+absl::Status Admission::CheckServing() const {
+  absl::MutexLock lock(&mutex_);
+  return draining_ ? Draining() : absl::OkStatus();
 }
 
 void Admission::Return(CallKind kind, Transport transport) {

@@ -94,6 +94,9 @@ class Admission {
   absl::StatusOr<Ticket> Admit(CallKind kind, Transport transport = Transport::kUnix)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // For streams that would go on for ever. kUnavailable DRAINING: Drain was called
+  absl::Status CheckServing() const ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Lets `ticket` last as long as the OpenCall of `context`; without one, it ends here.
   void Keep(const grpc::ServerContextBase& context, Ticket ticket) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -114,7 +117,7 @@ class Admission {
 
   const AdmissionLimits limits_;
   AdmissionMetrics* const metrics_;
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   absl::CondVar returned_;
   std::array<uint32_t, kCallKinds> running_ ABSL_GUARDED_BY(mutex_) = {};  // By CallKind.
   uint32_t streams_over_tcp_ ABSL_GUARDED_BY(mutex_) = 0;                  // Of those.

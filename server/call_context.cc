@@ -3,6 +3,7 @@
 #include <chrono>
 #include <memory>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "google/protobuf/descriptor.h"
@@ -70,6 +71,10 @@ std::string RequestDigest(const Message& request) {
   }
   return Sha256(absl::StrCat(std::string(request.GetDescriptor()->full_name()), "\n",
                              SerializeDeterministically(*anonymous)));
+}
+
+Transport TransportOf(const grpc::ServerContext& context) {
+  return absl::StartsWith(context.peer(), "unix:") ? Transport::kUnix : Transport::kTcp;
 }
 
 }  // namespace viommu

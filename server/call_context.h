@@ -8,6 +8,7 @@
 #include "engine/types.h"
 #include "google/protobuf/message.h"
 #include "grpcpp/server_context.h"
+#include "server/transport.h"
 
 namespace viommu {
 
@@ -23,6 +24,9 @@ absl::StatusOr<CallContext> MakeCallContext(const grpc::ServerContext& context,
 
 // Equal for requests of the same type that differ in request_id at most.
 std::string RequestDigest(const google::protobuf::Message& request);
+
+// How the call came in. gRPC asks the kernel for the peer's address: a client can not pretend.
+Transport TransportOf(const grpc::ServerContext& context);
 
 }  // namespace viommu
 

@@ -55,6 +55,8 @@ constexpr Limit kStreamBytes = {64 << 10, 1 << 30, 8 << 20};
 // For health, reflection, refusals and gRPC's own pollers.
 constexpr uint32_t kSpareThreads = 16;
 constexpr Limit kDrainSeconds = {0, 3600, 30};
+constexpr Limit kFlushQueueEntries = {2, 32768, 256};
+constexpr Limit kFlushQueueMs = {1, 10000, 10};
 
 // The settings that limit one owner, each with its largest value; the least is 1. Their defaults
 // are the engine's.
@@ -136,6 +138,7 @@ class Checker {
   uint32_t Threads(const Config& config);
   LogLevel Level();
   OwnerLimits Owner();
+  FlushQueueOptions FlushQueue();
   uint32_t BufferedBytes(uint32_t message_bytes);
   void CheckConnections(Config* config);
 
@@ -246,6 +249,16 @@ OwnerLimits Checker::Owner() {
   return limits;
 }
 
+FlushQueueOptions Checker::FlushQueue() {
+  FlushQueueOptions options;
+  options.ring_entries = Number("flush_queue_entries", message_.has_flush_queue_entries(),
+                                message_.flush_queue_entries(), kFlushQueueEntries);
+  options.timeout =
+      absl::Milliseconds(Number("flush_queue_timeout_ms", message_.has_flush_queue_timeout_ms(),
+                                message_.flush_queue_timeout_ms(), kFlushQueueMs));
+  return options;
+}
+
 // A message that is buffered in parts until it is whole must fit, or its call would be cancelled
 // without a word.
 uint32_t Checker::BufferedBytes(uint32_t message_bytes) {
@@ -300,6 +313,7 @@ Config Checker::Check(const Environment& environment) {
                            message_.drain_timeout_seconds(), kDrainSeconds));
   config.log_level = Level();
   config.owner_limits = Owner();
+  config.flush_queue = FlushQueue();
   return config;
 }
 

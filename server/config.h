@@ -46,6 +46,7 @@ struct Config {
   absl::Duration drain_timeout;
   LogLevel log_level = LogLevel::kInfo;
   OwnerLimits owner_limits;
+  FlushQueueOptions flush_queue;
 };
 
 // A command line, taken apart.

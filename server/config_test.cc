@@ -74,6 +74,8 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.stream_write_timeout, absl::Seconds(10));
   EXPECT_EQ(config.max_stream_bytes_in_flight, 8388608u);
   EXPECT_EQ(config.drain_timeout, absl::Seconds(30));
+  EXPECT_EQ(config.flush_queue.ring_entries, 256u);
+  EXPECT_EQ(config.flush_queue.timeout, absl::Milliseconds(10));
   EXPECT_EQ(config.log_level, LogLevel::kInfo);
   EXPECT_EQ(config.owner_limits.max_memory_regions, 4096u);
   EXPECT_EQ(config.owner_limits.max_ioas, 4096u);
@@ -120,6 +122,7 @@ TEST(ConfigTest, ReadsEverySettingFromTheFile) {
     topology: "t" max_message_bytes: 65536 max_threads: 24 drain_timeout_seconds: 0
     log_level: LOG_LEVEL_ERROR max_calls: 1 max_revokes: 2 max_streams: 3 max_wait_seconds: 4
     stream_write_timeout_seconds: 5 max_stream_bytes_in_flight: 70000
+    flush_queue_entries: 512 flush_queue_timeout_ms: 25
   )");
   const auto [config, problems] = Load({"--config", path});
   EXPECT_THAT(problems, IsEmpty());
@@ -145,6 +148,8 @@ TEST(ConfigTest, ReadsEverySettingFromTheFile) {
   EXPECT_EQ(config.stream_write_timeout, absl::Seconds(5));
   EXPECT_EQ(config.max_stream_bytes_in_flight, 70000u);
   EXPECT_EQ(config.drain_timeout, absl::ZeroDuration());
+  EXPECT_EQ(config.flush_queue.ring_entries, 512u);
+  EXPECT_EQ(config.flush_queue.timeout, absl::Milliseconds(25));
   EXPECT_EQ(config.log_level, LogLevel::kError);
 }
 
@@ -212,6 +217,8 @@ TEST(ConfigTest, KeepsSettingsInTheirRange) {
       {"stream_write_timeout_seconds", {"1", "3600"}, {"0", "3601"}},
       {"max_stream_bytes_in_flight", {"65536", "1073741824"}, {"65535", "1073741825"}},
       {"drain_timeout_seconds", {"0", "3600"}, {"3601", "30s"}},
+      {"flush_queue_entries", {"2", "32768"}, {"0", "1", "32769"}},
+      {"flush_queue_timeout_ms", {"1", "10000"}, {"0", "10001", "10ms"}},
       {"tcp_address", {"", "127.0.0.1:0", "localhost:65535"}, {"7700", "127.0.0.1:65536"}},
       {"metrics_address", {"", "[::1]:9477"}, {"9477", "::1:9477"}},
       {"log_level", {"debug", "info", "warning", "error"}, {"", "unspecified", "3"}},

@@ -73,6 +73,48 @@ absl::StatusOr<DeviceHealth> ParseDeviceHealth(absl::string_view field, v1::Devi
   }
 }
 
+absl::StatusOr<HealthReason> ParseHealthCause(absl::string_view field,
+                                              v1::DeviceHealthCause cause) {
+  switch (cause) {
+    case v1::DEVICE_HEALTH_CAUSE_UNSPECIFIED:
+      return HealthReason::kNone;
+    case v1::DEVICE_HEALTH_CAUSE_INJECTED:
+      return HealthReason::kInjected;
+    case v1::DEVICE_HEALTH_CAUSE_RESET_FAILED:
+      return HealthReason::kResetFailed;
+    case v1::DEVICE_HEALTH_CAUSE_INVALIDATION_FAILED:
+      return HealthReason::kInvalidationFailed;
+    case v1::DEVICE_HEALTH_CAUSE_UNPLUG_FAILED:
+      return HealthReason::kUnplugFailed;
+    case v1::DEVICE_HEALTH_CAUSE_STATE_LOST:
+      return HealthReason::kStateLost;
+    default:
+      return UnknownEnumValue(field, cause);
+  }
+}
+
+absl::StatusOr<IoasMode> ParseIoasMode(absl::string_view field, v1::IoasMode mode) {
+  switch (mode) {
+    case v1::IOAS_MODE_UNSPECIFIED:
+    case v1::IOAS_MODE_NATIVE:
+      return IoasMode::kNative;
+    case v1::IOAS_MODE_VFIO_TYPE1:
+      return IoasMode::kVfioType1;
+    case v1::IOAS_MODE_VFIO_TYPE1V2:
+      return IoasMode::kVfioType1v2;
+    case v1::IOAS_MODE_VFIO_TYPE1_NESTING:
+      return Error(absl::StatusCode::kUnimplemented, "MODE_NOT_SUPPORTED",
+                   absl::StrCat(field,
+                                ": there is no VFIO nesting type; a nest parent is a kind of "
+                                "domain"))
+          .Errno("EOPNOTSUPP")
+          .Field(field)
+          .ToStatus();
+    default:
+      return UnknownEnumValue(field, mode);
+  }
+}
+
 IovaRange ParseRange(const v1::IovaRange& range) { return IovaRange{range.first(), range.last()}; }
 
 absl::Status CheckAccessLength(absl::string_view field, uint64_t length_bytes) {
@@ -110,6 +152,40 @@ v1::DefaultDomainType ToProto(DefaultDomainType type) {
 
 v1::DeviceHealth ToProto(DeviceHealth health) {
   return health == DeviceHealth::kHealthy ? v1::DEVICE_HEALTH_HEALTHY : v1::DEVICE_HEALTH_UNHEALTHY;
+}
+
+v1::DeviceHealthCause ToProto(HealthReason cause) {
+  switch (cause) {
+    case HealthReason::kNone:
+      return v1::DEVICE_HEALTH_CAUSE_UNSPECIFIED;
+    case HealthReason::kInjected:
+      return v1::DEVICE_HEALTH_CAUSE_INJECTED;
+    case HealthReason::kResetFailed:
+      return v1::DEVICE_HEALTH_CAUSE_RESET_FAILED;
+    case HealthReason::kInvalidationFailed:
+      return v1::DEVICE_HEALTH_CAUSE_INVALIDATION_FAILED;
+    case HealthReason::kUnplugFailed:
+      return v1::DEVICE_HEALTH_CAUSE_UNPLUG_FAILED;
+    case HealthReason::kStateLost:
+      return v1::DEVICE_HEALTH_CAUSE_STATE_LOST;
+  }
+  return v1::DEVICE_HEALTH_CAUSE_UNSPECIFIED;
+}
+
+v1::IoasMode ToProto(IoasMode mode) {
+  switch (mode) {
+    case IoasMode::kNative:
+      return v1::IOAS_MODE_NATIVE;
+    case IoasMode::kVfioType1:
+      return v1::IOAS_MODE_VFIO_TYPE1;
+    case IoasMode::kVfioType1v2:
+      return v1::IOAS_MODE_VFIO_TYPE1V2;
+  }
+  return v1::IOAS_MODE_UNSPECIFIED;
+}
+
+v1::ObjectState StateToProto(bool suspended) {
+  return suspended ? v1::OBJECT_STATE_SUSPENDED : v1::OBJECT_STATE_ACTIVE;
 }
 
 v1::DeviceOwnership ToProto(DeviceOwnership ownership) {

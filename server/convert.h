@@ -13,6 +13,7 @@
 #include "viommu/v1/common.pb.h"
 #include "viommu/v1/device.pb.h"
 #include "viommu/v1/host.pb.h"
+#include "viommu/v1/ioas.pb.h"
 
 namespace viommu {
 
@@ -28,6 +29,11 @@ absl::StatusOr<DefaultDomainType> ParseDefaultDomainType(absl::string_view field
                                                          v1::DefaultDomainType type);
 absl::StatusOr<DeviceHealth> ParseDeviceHealth(absl::string_view field, v1::DeviceHealth health);
 
+// UNSPECIFIED gives kNone. kInvalidArgument: UNKNOWN_ENUM_VALUE.
+absl::StatusOr<HealthReason> ParseHealthCause(absl::string_view field, v1::DeviceHealthCause cause);
+// kInvalidArgument: UNKNOWN_ENUM_VALUE; kUnimplemented: MODE_NOT_SUPPORTED.
+absl::StatusOr<IoasMode> ParseIoasMode(absl::string_view field, v1::IoasMode mode);
+
 // The engine refuses first > last where it matters.
 IovaRange ParseRange(const v1::IovaRange& range);
 
@@ -39,6 +45,9 @@ absl::Status CheckAccessLength(absl::string_view field, uint64_t length_bytes);
 v1::Permission ToProto(Permission permission);
 v1::DefaultDomainType ToProto(DefaultDomainType type);
 v1::DeviceHealth ToProto(DeviceHealth health);
+v1::DeviceHealthCause ToProto(HealthReason cause);
+v1::IoasMode ToProto(IoasMode mode);
+v1::ObjectState StateToProto(bool suspended);
 v1::DeviceOwnership ToProto(DeviceOwnership ownership);
 v1::ReservedRegionType ToProto(ReservedRegionType type);
 v1::IovaRange ToProto(const IovaRange& range);

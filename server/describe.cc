@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "server/convert.h"
 #include "server/names.h"
 
@@ -110,6 +111,9 @@ v1::Host Describe(const HostView& view, uint64_t max_message_bytes) {
   out.set_revision(view.revision);
   *out.mutable_start_time() = ToProto(view.start_time);
   *out.mutable_limits() = DescribeLimits(view.owner_limits, max_message_bytes);
+  out.mutable_flush_queue()->set_ring_entries(view.flush_queue.ring_entries);
+  out.mutable_flush_queue()->set_timeout_ms(
+      static_cast<uint32_t>(absl::ToInt64Milliseconds(view.flush_queue.timeout)));
   return out;
 }
 
@@ -120,6 +124,7 @@ v1::Iommu Describe(const IommuView& view) {
   for (const std::string& device : view.devices) out.add_devices(device);
   if (view.spec.pass_through) out.add_default_domain_types(v1::DEFAULT_DOMAIN_TYPE_IDENTITY);
   out.add_default_domain_types(v1::DEFAULT_DOMAIN_TYPE_DMA);
+  if (view.spec.deferred_flush) out.add_default_domain_types(v1::DEFAULT_DOMAIN_TYPE_DMA_FQ);
   *out.mutable_vtd() = DescribeVtd(view.spec);
   return out;
 }
@@ -161,8 +166,12 @@ v1::Device Describe(const DeviceView& view) {
   out.set_attached(view.attached);
   out.set_default_domain(ToProto(view.default_domain));
   out.set_default_domain_fallback(view.default_domain_fallback);
+  for (const DefaultDomainType type : view.default_domain_types) {
+    out.add_default_domain_types(ToProto(type));
+  }
   out.set_health(ToProto(view.health));
   out.set_health_reason(view.health_reason);
+  out.set_health_cause(ToProto(view.health_cause));
   return out;
 }
 
@@ -200,6 +209,9 @@ v1::MemoryRegion Describe(const MemoryRegionView& view, const CallContext& calle
   out.set_size_bytes(view.size_bytes);
   if (view.numa_node.has_value()) out.set_numa_node(*view.numa_node);
   out.set_mapping_count(view.mapping_count);
+  out.set_read_only(view.read_only);
+  out.set_state(StateToProto(view.suspended));
+  out.set_state_reason(view.suspend_reason);
   return out;
 }
 
@@ -221,6 +233,10 @@ v1::Ioas Describe(const IoasView& view, const CallContext& caller) {
   out.set_alignment_bytes(view.alignment_bytes);
   for (const IovaRange& range : view.allowed_ranges) *out.add_allowed_ranges() = ToProto(range);
   for (const std::string& domain : view.domains) out.add_domains(domain);
+  out.set_mode(ToProto(view.mode));
+  out.set_large_pages(view.large_pages);
+  out.set_suspended_mapping_count(view.suspended_mapping_count);
+  for (const std::string& device : view.loaded_devices) out.add_loaded_devices(device);
   return out;
 }
 
@@ -232,6 +248,7 @@ v1::Mapping Describe(const MappingView& view) {
   out.set_memory_region(view.memory_region);
   out.set_offset(view.offset_bytes);
   out.set_permission(ToProto(view.permission));
+  out.set_state(StateToProto(view.suspended));
   return out;
 }
 

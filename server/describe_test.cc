@@ -73,6 +73,7 @@ TEST(DescribeTest, IommusAdvertiseOnlyTheDefaultDomainsTheyHave) {
   view.spec.pass_through = false;
   view.spec.levels_3 = true;
   view.spec.leaf_1g = false;
+  view.spec.deferred_flush = false;
   v1::Iommu iommu = Describe(view);
   EXPECT_EQ(iommu.name(), "iommus/vtd0");
   EXPECT_FALSE(iommu.has_numa_node());
@@ -82,10 +83,20 @@ TEST(DescribeTest, IommusAdvertiseOnlyTheDefaultDomainsTheyHave) {
   EXPECT_EQ(iommu.vtd().page_sizes_bytes_size(), 2);
 
   view.spec.pass_through = true;
+  view.spec.deferred_flush = true;
   view.spec.numa_node = 0;
   iommu = Describe(view);
   EXPECT_TRUE(iommu.has_numa_node());
-  EXPECT_EQ(iommu.default_domain_types_size(), 2);
+  ASSERT_EQ(iommu.default_domain_types_size(), 3);
+  EXPECT_EQ(iommu.default_domain_types(2), v1::DEFAULT_DOMAIN_TYPE_DMA_FQ);
+}
+
+TEST(DescribeTest, TheHostShowsWhenDeferredFlushesAreMade) {
+  HostView view;
+  view.flush_queue = {512, absl::Milliseconds(25)};
+  const v1::Host host = Describe(view, 1 << 20);
+  EXPECT_EQ(host.flush_queue().ring_entries(), 512u);
+  EXPECT_EQ(host.flush_queue().timeout_ms(), 25u);
 }
 
 TEST(DescribeTest, QueueDepthWrapsAround) {
@@ -110,6 +121,7 @@ TEST(DescribeTest, DevicesShowTheirSpecAndState) {
   view.claimed_by = "local";
   view.domain = "domains/blocked";
   view.default_domain_fallback = "untrusted";
+  view.default_domain_types = {DefaultDomainType::kDma, DefaultDomainType::kDmaFq};
   view.health = DeviceHealth::kUnhealthy;
   view.group_members = {"devices/0000:00:02.1"};
   const v1::Device device = Describe(view);
@@ -121,6 +133,8 @@ TEST(DescribeTest, DevicesShowTheirSpecAndState) {
   EXPECT_EQ(device.claimed_by(), "local");
   EXPECT_EQ(device.domain(), "domains/blocked");
   EXPECT_EQ(device.default_domain_fallback(), "untrusted");
+  ASSERT_EQ(device.default_domain_types_size(), 2);
+  EXPECT_EQ(device.default_domain_types(1), v1::DEFAULT_DOMAIN_TYPE_DMA_FQ);
   EXPECT_EQ(device.health(), v1::DEVICE_HEALTH_UNHEALTHY);
 }
 
@@ -140,6 +154,35 @@ TEST(DescribeTest, MappingsAndTranslationsAgree) {
   EXPECT_EQ(out.mapping().length(), 0x2000u);
   EXPECT_EQ(out.mapping().text(), "[0x1000, 0x2fff]");
   EXPECT_EQ(out.mapping().offset(), 0x10000u);
+}
+
+TEST(DescribeTest, AddressSpacesShowTheirOptionsAndWhatIsNotInForce) {
+  IoasView space;
+  space.mode = IoasMode::kVfioType1;
+  space.large_pages = false;
+  space.mapping_count = 3;
+  space.suspended_mapping_count = 2;
+  space.loaded_devices = {"devices/nic"};
+  const v1::Ioas shown = Describe(space, CallContext());
+  EXPECT_EQ(shown.mode(), v1::IOAS_MODE_VFIO_TYPE1);
+  EXPECT_TRUE(shown.has_large_pages()) << "also when it is false";
+  EXPECT_FALSE(shown.large_pages());
+  EXPECT_EQ(shown.suspended_mapping_count(), 2u);
+  EXPECT_EQ(shown.loaded_devices(0), "devices/nic");
+  MappingView mapping;
+  mapping.range = {0, 0xfff};
+  EXPECT_EQ(Describe(mapping).state(), v1::OBJECT_STATE_ACTIVE);
+  mapping.suspended = true;
+  EXPECT_EQ(Describe(mapping).state(), v1::OBJECT_STATE_SUSPENDED);
+  MemoryRegionView region;
+  region.read_only = true;
+  EXPECT_EQ(Describe(region, CallContext()).state(), v1::OBJECT_STATE_ACTIVE);
+  region.suspended = true;
+  region.suspend_reason = "revoked";
+  const v1::MemoryRegion gone = Describe(region, CallContext());
+  EXPECT_TRUE(gone.read_only());
+  EXPECT_EQ(gone.state(), v1::OBJECT_STATE_SUSPENDED);
+  EXPECT_EQ(gone.state_reason(), "revoked");
 }
 
 TEST(DescribeTest, FaultsAndTableEntriesHaveHexText) {

@@ -71,6 +71,19 @@ void AddModel(const EngineStats& stats, Families* families) {
   }
 }
 
+void AddFlushQueues(const EngineStats::FlushQueues& queues, Families* families) {
+  families->Gauge("viommu_flush_queue_entries",
+                  "Ranges that wait for a deferred flush, in the queues of all groups.",
+                  queues.waiting);
+  families->Gauge("viommu_flush_queue_depth",
+                  "Ranges that wait for a deferred flush, in the fullest queue.", queues.deepest);
+  families->Each(MetricType::Counter, "viommu_flush_queue_flushes_total",
+                 "Flushes of what was deferred, by cause.", "cause", queues.flushes);
+  families->Begin(MetricType::Counter, "viommu_flush_queue_failures_total",
+                  "Flushes of what was deferred that failed.");
+  families->Add({}, queues.failures);
+}
+
 void AddBackend(const BackendStats& stats, Families* families) {
   families->Gauge("viommu_table_pages", "4 KiB pages used by tables and queues.",
                   stats.table_pages);
@@ -107,6 +120,7 @@ std::vector<MetricFamily> EngineMetrics::Collect() const {
   families.Begin(MetricType::Gauge, "viommu_build_info", "1, with what is running as labels.");
   families.Add({{"version", version_}, {"backend", backend_}}, 1);
   AddModel(stats, &families);
+  AddFlushQueues(stats.flush_queues, &families);
   AddBackend(stats.backend, &families);
   AddQueues(stats.queues, &families);
   return families.Take();

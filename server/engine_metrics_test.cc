@@ -21,6 +21,7 @@ TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
   stats.transitions = {{"blocked_to_paging", 6, 7}};
   stats.remembered_requests = 8;
   stats.limit_refusals = {{"max_mappings", 14}, {"max_ioas", 0}};
+  stats.flush_queues = {15, 16, {{"full", 17}, {"timer", 0}, {"sync", 18}}, 19};
   stats.backend.table_pages = 9;
   stats.backend.invalidations = {{"iotlb_page", 10}, {"wait", 0}};
   stats.backend.faults = {{"SPT.2", 11}};
@@ -49,6 +50,12 @@ TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
            "viommu_attach_transitions_total{kind=\"blocked_to_paging\",hitless=\"true\"} 6\n",
            "viommu_attach_transitions_total{kind=\"blocked_to_paging\",hitless=\"false\"} 7\n",
            "viommu_remembered_requests 8\n",
+           "viommu_flush_queue_entries 15\n",
+           "viommu_flush_queue_depth 16\n",
+           "viommu_flush_queue_flushes_total{cause=\"full\"} 17\n",
+           "viommu_flush_queue_flushes_total{cause=\"timer\"} 0\n",
+           "viommu_flush_queue_flushes_total{cause=\"sync\"} 18\n",
+           "viommu_flush_queue_failures_total 19\n",
            "viommu_table_pages 9\n",
            "viommu_invalidations_total{kind=\"iotlb_page\"} 10\n",
            "viommu_invalidations_total{kind=\"wait\"} 0\n",

@@ -43,6 +43,8 @@ Limits
   --max_stream_bytes_in_flight N
                               unanswered batches of one stream           [8388608]
   --drain_timeout_seconds N   for running calls after SIGTERM                 [30]
+  --flush_queue_entries N     ring of deferred flushes of each device group  [256]
+  --flush_queue_timeout_ms N  that a deferred flush waits                     [10]
 
 What one owner may have at a time
   --owner_max_memory_regions N           memory regions                     [4096]

@@ -47,6 +47,15 @@ template <typename Response>
 void DescribeAnswer(const MapAnswer& answer, Response* response) {
   response->mutable_iovas()->Add(answer.iovas.begin(), answer.iovas.end());
   response->set_mapping_revision(answer.mapping_revision);
+  for (const DomainLeaves& planned : answer.planned_leaves) {
+    v1::DomainLeaves* const out = response->add_planned_leaves();
+    out->set_domain(planned.domain);
+    for (const LeafCount& leaf : planned.leaves) {
+      v1::LeafCount* const count = out->add_leaves();
+      count->set_page_size_bytes(leaf.page_size_bytes);
+      count->set_count(leaf.count);
+    }
+  }
 }
 
 }  // namespace
@@ -55,7 +64,10 @@ grpc::Status IoasService::CreateIoas(grpc::ServerContext* context,
                                      const v1::CreateIoasRequest* request, v1::Ioas* response) {
   return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     RETURN_IF_ERROR(CheckNewId("ioas_id", request->ioas_id()));
-    ASSIGN_OR_RETURN(const IoasView view, engine_.CreateIoas(call, request->ioas_id()));
+    IoasOptions options;
+    ASSIGN_OR_RETURN(options.mode, ParseIoasMode("ioas.mode", request->ioas().mode()));
+    if (request->ioas().has_large_pages()) options.large_pages = request->ioas().large_pages();
+    ASSIGN_OR_RETURN(const IoasView view, engine_.CreateIoas(call, request->ioas_id(), options));
     *response = Describe(view, call);
     return absl::OkStatus();
   });
@@ -181,6 +193,47 @@ grpc::Status IoasService::SetAllowedIovaRanges(grpc::ServerContext* context,
     for (const v1::IovaRange& range : request->ranges()) ranges.push_back(ParseRange(range));
     ASSIGN_OR_RETURN(const IoasView view,
                      engine_.SetAllowedIovaRanges(call, ref, ranges, request->etag()));
+    *response = Describe(view, call);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status IoasService::SetLargePages(grpc::ServerContext* context,
+                                        const v1::SetLargePagesRequest* request,
+                                        v1::Ioas* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kIoas, "name", request->name()));
+    RETURN_IF_ERROR(Require(request->has_large_pages(), "large_pages"));
+    ASSIGN_OR_RETURN(const IoasView view,
+                     engine_.SetLargePages(call, ref, request->large_pages(), request->etag()));
+    *response = Describe(view, call);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status IoasService::LoadReservedRegions(grpc::ServerContext* context,
+                                              const v1::LoadReservedRegionsRequest* request,
+                                              v1::Ioas* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kIoas, "name", request->name()));
+    ASSIGN_OR_RETURN(const std::string device,
+                     ParseHostName(NameKind::kDevice, "device", request->device()));
+    ASSIGN_OR_RETURN(const IoasView view,
+                     engine_.LoadReservedRegions(call, ref, device, request->etag()));
+    *response = Describe(view, call);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status IoasService::UnloadReservedRegions(grpc::ServerContext* context,
+                                                const v1::UnloadReservedRegionsRequest* request,
+                                                v1::Ioas* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kIoas, "name", request->name()));
+    ASSIGN_OR_RETURN(const std::string device,
+                     ParseHostName(NameKind::kDevice, "device", request->device()));
+    ASSIGN_OR_RETURN(const IoasView view,
+                     engine_.UnloadReservedRegions(call, ref, device, request->etag()));
     *response = Describe(view, call);
     return absl::OkStatus();
   });

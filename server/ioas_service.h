@@ -40,6 +40,14 @@ class IoasService final : public v1::IoasService::Service {
   grpc::Status SetAllowedIovaRanges(grpc::ServerContext* context,
                                     const v1::SetAllowedIovaRangesRequest* request,
                                     v1::Ioas* response) override;
+  grpc::Status SetLargePages(grpc::ServerContext* context, const v1::SetLargePagesRequest* request,
+                             v1::Ioas* response) override;
+  grpc::Status LoadReservedRegions(grpc::ServerContext* context,
+                                   const v1::LoadReservedRegionsRequest* request,
+                                   v1::Ioas* response) override;
+  grpc::Status UnloadReservedRegions(grpc::ServerContext* context,
+                                     const v1::UnloadReservedRegionsRequest* request,
+                                     v1::Ioas* response) override;
 
  private:
   Engine& engine_;

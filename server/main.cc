@@ -86,8 +86,8 @@ struct Daemon {
 absl::Status StartEngine(const Config& config, Topology topology, Daemon* daemon) {
   ASSIGN_OR_RETURN(daemon->backend, SoftBackend::Create(std::move(topology), {}, {}));
   ASSIGN_OR_RETURN(daemon->engine,
-                   Engine::Create({kVersion, config.owner_limits}, daemon->backend.get(),
-                                  &daemon->journal, RealEnv()));
+                   Engine::Create({kVersion, config.owner_limits, config.flush_queue},
+                                  daemon->backend.get(), &daemon->journal, RealEnv()));
   return absl::OkStatus();
 }
 

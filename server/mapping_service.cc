@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
@@ -23,7 +22,6 @@
 #include "server/names.h"
 #include "server/request_check.h"
 #include "server/status.h"
-#include "server/transport.h"
 
 namespace viommu {
 namespace {
@@ -255,11 +253,6 @@ class Session {
   size_t bytes_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;  // Of batches whose answers are not written.
   std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);  // In the order of submission.
 };
-
-// How the call came in. gRPC asks the kernel for the peer's address: a client can not pretend.
-Transport TransportOf(const grpc::ServerContext& context) {
-  return absl::StartsWith(context.peer(), "unix:") ? Transport::kUnix : Transport::kTcp;
-}
 
 // What the first message asks for.
 struct Opening {

@@ -21,8 +21,9 @@ grpc::Status MemoryService::CreateMemoryRegion(grpc::ServerContext* context,
     const v1::MemoryRegion& wanted = request->memory_region();
     std::optional<int32_t> numa_node;
     if (wanted.has_numa_node()) numa_node = wanted.numa_node();
-    ASSIGN_OR_RETURN(const MemoryRegionView view,
-                     engine_.CreateMemoryRegion(call, id, wanted.size_bytes(), numa_node));
+    ASSIGN_OR_RETURN(
+        const MemoryRegionView view,
+        engine_.CreateMemoryRegion(call, id, wanted.size_bytes(), numa_node, wanted.read_only()));
     *response = Describe(view, call);
     return absl::OkStatus();
   });

@@ -154,7 +154,7 @@ class Daemon {
 
   void CallIoas(int which, const std::string& r) {
     IoasService s(engine_.get(), &admission_, nullptr);
-    switch (which % 11) {
+    switch (which % 14) {
       case 0:
         return Run(s, &IoasService::CreateIoas, r);
       case 1:
@@ -175,8 +175,14 @@ class Daemon {
         return Run(s, &IoasService::Translate, r);
       case 9:
         return Run(s, &IoasService::ListIovaRanges, r);
-      default:
+      case 10:
         return Run(s, &IoasService::SetAllowedIovaRanges, r);
+      case 11:
+        return Run(s, &IoasService::SetLargePages, r);
+      case 12:
+        return Run(s, &IoasService::LoadReservedRegions, r);
+      default:
+        return Run(s, &IoasService::UnloadReservedRegions, r);
     }
   }
 
@@ -196,7 +202,7 @@ class Daemon {
 
   void CallSimulation(int which, const std::string& r) {
     SimulationService s(engine_.get(), &admission_);
-    switch (which % 7) {
+    switch (which % 11) {
       case 0:
         return Run(s, &SimulationService::Dma, r);
       case 1:
@@ -209,6 +215,14 @@ class Daemon {
         return Run(s, &SimulationService::HostUnmap, r);
       case 5:
         return Run(s, &SimulationService::SetDeviceHealth, r);
+      case 6:
+        return Run(s, &SimulationService::UnplugDevice, r);
+      case 7:
+        return Run(s, &SimulationService::PlugDevice, r);
+      case 8:
+        return Run(s, &SimulationService::ResizeMemoryRegion, r);
+      case 9:
+        return Run(s, &SimulationService::RevokeMemoryRegion, r);
       default:
         return Run(s, &SimulationService::DumpTables, r);
     }

@@ -77,8 +77,16 @@ TEST_F(ServicesTest, RunsASessionFromClaimToRelease) {
   entry->set_memory_region("memoryRegions/ram");
   entry->set_length(2 * kPage);
   v1::MapResponse mapped;
+  map.set_validate_only(true);
+  ASSERT_TRUE(Call(client_->ioas, &v1::IoasService::Stub::Map, map, &mapped).ok());
+  ASSERT_EQ(mapped.planned_leaves_size(), 1);
+  EXPECT_EQ(mapped.planned_leaves(0).domain(), "domains/d0");
+  EXPECT_EQ(mapped.planned_leaves(0).leaves(0).page_size_bytes(), kPage);
+  EXPECT_EQ(mapped.planned_leaves(0).leaves(0).count(), 2u);
+  map.set_validate_only(false);
   ASSERT_TRUE(Call(client_->ioas, &v1::IoasService::Stub::Map, map, &mapped).ok());
   EXPECT_EQ(mapped.iovas(0), 0x10000u);
+  EXPECT_EQ(mapped.planned_leaves_size(), 0) << "it is told before, not after";
 
   v1::TranslateRequest translate;
   translate.set_name("ioas/vm0");

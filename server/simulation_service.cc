@@ -129,9 +129,59 @@ grpc::Status SimulationService::SetDeviceHealth(grpc::ServerContext* context,
     ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
     ASSIGN_OR_RETURN(const DeviceHealth health, ParseDeviceHealth("health", request->health()));
     RETURN_IF_ERROR(CheckHealthReason(request->health_reason()));
-    ASSIGN_OR_RETURN(const DeviceView view,
-                     engine_.SetDeviceHealth(call, device, health, request->health_reason()));
+    ASSIGN_OR_RETURN(const HealthReason cause,
+                     ParseHealthCause("health_cause", request->health_cause()));
+    ASSIGN_OR_RETURN(
+        const DeviceView view,
+        engine_.SetDeviceHealth(call, device, health, request->health_reason(), cause));
     *response = Describe(view);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SimulationService::UnplugDevice(grpc::ServerContext* context,
+                                             const v1::UnplugDeviceRequest* request,
+                                             v1::UnplugDeviceResponse*) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
+    return engine_.UnplugDevice(call, device);
+  });
+}
+
+grpc::Status SimulationService::PlugDevice(grpc::ServerContext* context,
+                                           const v1::PlugDeviceRequest* request,
+                                           v1::Device* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
+    ASSIGN_OR_RETURN(const DeviceView view, engine_.PlugDevice(call, device));
+    *response = Describe(view);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SimulationService::ResizeMemoryRegion(grpc::ServerContext* context,
+                                                   const v1::ResizeMemoryRegionRequest* request,
+                                                   v1::MemoryRegion* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef region,
+                     ParseName(NameKind::kMemoryRegion, "name", request->name()));
+    ASSIGN_OR_RETURN(
+        const MemoryRegionView view,
+        engine_.ResizeMemoryRegion(call, region, request->size_bytes(), request->etag()));
+    *response = Describe(view, call);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SimulationService::RevokeMemoryRegion(grpc::ServerContext* context,
+                                                   const v1::RevokeMemoryRegionRequest* request,
+                                                   v1::MemoryRegion* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef region,
+                     ParseName(NameKind::kMemoryRegion, "name", request->name()));
+    ASSIGN_OR_RETURN(const MemoryRegionView view,
+                     engine_.RevokeMemoryRegion(call, region, request->etag()));
+    *response = Describe(view, call);
     return absl::OkStatus();
   });
 }

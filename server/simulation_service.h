@@ -28,6 +28,16 @@ class SimulationService final : public v1::SimulationService::Service {
   grpc::Status SetDeviceHealth(grpc::ServerContext* context,
                                const v1::SetDeviceHealthRequest* request,
                                v1::Device* response) override;
+  grpc::Status UnplugDevice(grpc::ServerContext* context, const v1::UnplugDeviceRequest* request,
+                            v1::UnplugDeviceResponse* response) override;
+  grpc::Status PlugDevice(grpc::ServerContext* context, const v1::PlugDeviceRequest* request,
+                          v1::Device* response) override;
+  grpc::Status ResizeMemoryRegion(grpc::ServerContext* context,
+                                  const v1::ResizeMemoryRegionRequest* request,
+                                  v1::MemoryRegion* response) override;
+  grpc::Status RevokeMemoryRegion(grpc::ServerContext* context,
+                                  const v1::RevokeMemoryRegionRequest* request,
+                                  v1::MemoryRegion* response) override;
   grpc::Status DumpTables(grpc::ServerContext* context, const v1::DumpTablesRequest* request,
                           v1::DumpTablesResponse* response) override;
 

@@ -81,7 +81,7 @@ TEST(TopologyTest, CarriesEveryFieldOver) {
         guest_address_width_bits: 39 leaf_2m: false leaf_1g: false snoop_control: false
         pass_through: false domain_id_bits: 8 pasid_bits: 10
         device_tlb: false first_stage: true first_stage_levels_5: true first_stage_leaf_1g: true
-        nesting: true supervisor_requests: true extended_access: true dirty_tracking: true
+        nesting: true supervisor_requests: true extended_access: true
       }
     }
     devices {
@@ -112,8 +112,7 @@ TEST(TopologyTest, CarriesEveryFieldOver) {
   EXPECT_FALSE(unit.device_tlb);
   for (bool IommuSpec::*feature :
        {&IommuSpec::first_stage, &IommuSpec::first_stage_levels_5, &IommuSpec::first_stage_leaf_1g,
-        &IommuSpec::nesting, &IommuSpec::supervisor_requests, &IommuSpec::extended_access,
-        &IommuSpec::dirty_tracking}) {
+        &IommuSpec::nesting, &IommuSpec::supervisor_requests, &IommuSpec::extended_access}) {
     EXPECT_TRUE(unit.*feature);
   }
   const DeviceSpec& eth = topology.devices.at(0);

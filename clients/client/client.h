@@ -5,8 +5,9 @@
 //   auto host = (*client)->Call(&v1::HostService::Stub::GetHost, v1::GetHostRequest());
 //   if (!host.ok()) std::cerr << viommu::Explain(host.status()) << "\n";
 //
-// Call repeats what is safe to repeat; the table is in retry.h. Streams (MappingService) are never
-// repeated; mapping_batcher.h drives one. What errors say is in call_error.h. See docs/CLIENT.md.
+// Call repeats what is safe to repeat; the table is in retry.h. Streams are never
+// repeated; mapping_batcher.h and object_watch.h drive them. What errors say is in call_error.h.
+// See docs/CLIENT.md.
 #ifndef VIOMMU_CLIENTS_CLIENT_CLIENT_H_
 #define VIOMMU_CLIENTS_CLIENT_CLIENT_H_
 
@@ -34,6 +35,7 @@
 #include "viommu/v1/mapping.grpc.pb.h"
 #include "viommu/v1/memory.grpc.pb.h"
 #include "viommu/v1/simulation.grpc.pb.h"
+#include "viommu/v1/watch.grpc.pb.h"
 
 namespace viommu {
 
@@ -76,6 +78,7 @@ class Client {
   v1::IoasService::Stub& ioas() { return Of<v1::IoasService::Stub>(); }
   v1::MappingService::Stub& mapping() { return Of<v1::MappingService::Stub>(); }
   v1::DomainService::Stub& domain() { return Of<v1::DomainService::Stub>(); }
+  v1::WatchService::Stub& watch() { return Of<v1::WatchService::Stub>(); }
   v1::SimulationService::Stub& simulation() { return Of<v1::SimulationService::Stub>(); }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   const ClientOptions& options() const { return options_; }
@@ -118,7 +121,7 @@ class Client {
  private:
   using Stubs = std::tuple<v1::HostService::Stub, v1::DeviceService::Stub, v1::MemoryService::Stub,
                            v1::IoasService::Stub, v1::MappingService::Stub, v1::DomainService::Stub,
-                           v1::SimulationService::Stub>;
+                           v1::WatchService::Stub, v1::SimulationService::Stub>;
 
   template <typename Stub>
   Stub& Of() {

@@ -37,6 +37,11 @@ std::string Word(v1::ReservedRegionType value) {
   return Word(v1::ReservedRegionType_Name(value), "RESERVED_REGION_TYPE_");
 }
 
+std::string Word(v1::IoasMode value) { return Word(v1::IoasMode_Name(value), "IOAS_MODE_"); }
+std::string Word(v1::ObjectState value) {
+  return Word(v1::ObjectState_Name(value), "OBJECT_STATE_");
+}
+
 std::string YesNo(bool value) { return value ? "yes" : "no"; }
 
 template <typename Names>
@@ -52,8 +57,10 @@ std::string Sizes(const Bytes& sizes) {
       sizes, ",", [](std::string* out, uint64_t size) { absl::StrAppend(out, FormatSize(size)); });
 }
 
-std::string DefaultDomains(const v1::Iommu& iommu) {
-  return absl::StrJoin(iommu.default_domain_types(), ",", [](std::string* out, int type) {
+// Of an IOMMU or of a device.
+template <typename Object>
+std::string DefaultDomains(const Object& object) {
+  return absl::StrJoin(object.default_domain_types(), ",", [](std::string* out, int type) {
     absl::StrAppend(out, Word(static_cast<v1::DefaultDomainType>(type)));
   });
 }
@@ -111,6 +118,9 @@ Table FieldsOf(const v1::MemoryRegion& region) {
       .Add("size", FormatSize(region.size_bytes()))
       .Add("NUMA node", NumaNode(region))
       .Add("mappings", absl::StrCat(region.mapping_count()))
+      .Add("read only", YesNo(region.read_only()))
+      .Add("state", Word(region.state()))
+      .Add("reason", region.state_reason())
       .Take();
 }
 
@@ -128,7 +138,11 @@ Table FieldsOf(const v1::Ioas& ioas) {
       .Add("mappings", absl::StrCat(ioas.mapping_count()))
       .Add("mapped", FormatSize(ioas.mapped_bytes()))
       .Add("mapping revision", absl::StrCat(ioas.mapping_revision()))
+      .Add("not in force", absl::StrCat(ioas.suspended_mapping_count()))
       .Add("alignment", FormatSize(ioas.alignment_bytes()))
+      .Add("mode", Word(ioas.mode()))
+      .Add("large pages", YesNo(ioas.large_pages()))
+      .Add("loaded regions", ShortNames(ioas.loaded_devices()))
       .Take();
 }
 
@@ -191,6 +205,7 @@ Table FieldsOf(const v1::Device& device) {
       .Add("attached", YesNo(device.attached()))
       .Add("default domain", Word(device.default_domain()))
       .Add("default fallback", device.default_domain_fallback())
+      .Add("default domains", DefaultDomains(device))
       .Add("health", Word(device.health()))
       .Add("health reason", device.health_reason())
       .Take();
@@ -260,7 +275,9 @@ Table::Cells Headings(const v1::Mapping&) { return {"IOVA", "SIZE", "REGION", "O
 Table::Cells Cells(const v1::Mapping& mapping) {
   return {FormatRange(mapping.iova(), mapping.iova() + (mapping.length() - 1)),
           FormatSize(mapping.length()), ShortName(mapping.memory_region()),
-          FormatAddress(mapping.offset()), FormatPermission(mapping.permission())};
+          FormatAddress(mapping.offset()),
+          absl::StrCat(FormatPermission(mapping.permission()),
+                       mapping.state() == v1::OBJECT_STATE_SUSPENDED ? ", suspended" : "")};
 }
 
 Table::Cells Headings(const v1::IovaRange&) { return {"FIRST", "LAST", "SIZE"}; }
@@ -300,6 +317,8 @@ Table FieldsOf(const v1::Host& host) {
       .Add("batches in flight", absl::StrCat(limits.max_in_flight_batches()))
       .Add("allowed ranges", absl::StrCat(limits.max_allowed_ranges()))
       .Add("remembered requests", absl::StrCat(limits.remembered_requests()))
+      .Add("flush queue entries", absl::StrCat(host.flush_queue().ring_entries()))
+      .Add("flush queue time-out", absl::StrCat(host.flush_queue().timeout_ms(), " ms"))
       .Take();
 }
 

@@ -59,6 +59,9 @@ absl::Status Map(Invocation& call);
 absl::Status Unmap(Invocation& call);
 absl::Status Copy(Invocation& call);
 absl::Status AllowRanges(Invocation& call);
+absl::Status SetLargePages(Invocation& call);
+absl::Status LoadRegions(Invocation& call);
+absl::Status UnloadRegions(Invocation& call);
 absl::Status Mappings(Invocation& call);
 absl::Status IovaRanges(Invocation& call);
 absl::Status Translate(Invocation& call);
@@ -71,6 +74,10 @@ absl::Status MemoryWrite(Invocation& call);
 absl::Status HostMap(Invocation& call);
 absl::Status HostUnmap(Invocation& call);
 absl::Status SetDeviceHealth(Invocation& call);
+absl::Status PlugDevice(Invocation& call);
+absl::Status UnplugDevice(Invocation& call);
+absl::Status ResizeRegion(Invocation& call);
+absl::Status RevokeRegion(Invocation& call);
 absl::Status Tables(Invocation& call);
 
 // health_command.cc
@@ -78,6 +85,9 @@ absl::Status Health(Invocation& call);
 
 // top_command.cc
 absl::Status Top(Invocation& call);
+
+// watch_command.cc
+absl::Status WatchObjects(Invocation& call);
 
 // version_command.cc
 absl::Status Version(Invocation& call);

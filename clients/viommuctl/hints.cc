@@ -32,7 +32,6 @@ constexpr Hint kHints[] = {
     {"DIRECT_REGION",
      "viommuctl reserved-regions {object} shows the memory that must stay mapped; "
      "the device can only be used by the host"},
-    {"DMA_FQ_NOT_SUPPORTED", "viommuctl list iommus shows which default domains each one has"},
     {"DOMAIN_IDS_EXHAUSTED", "attach to a domain that the IOMMU already has, or detach another"},
     {"DRAINING", "the server is about to stop; try again when it is back"},
     {"ETAG_MISMATCH",
@@ -66,6 +65,10 @@ constexpr Hint kHints[] = {
      "viommuctl iova-ranges {IOAS} shows what can be mapped; without --iova a "
      "free address is chosen"},
     {"JOURNAL_FAILED", "look at viommud's log; nothing was changed"},
+    {"LARGE_PAGES_IN_USE",
+     "first: viommuctl unmap {object} --all, or delete the domains that viommuctl get ioas "
+     "{object} -o json lists"},
+    {"LARGE_PAGES_NOT_ALLOWED", "viommuctl create ioas ID --mode vfio-type1v2 has them"},
     {"MALFORMED_NAME",
      "an id has 1 to 63 of a-z, 0-9, '.', '_', '-', and begins and ends with a "
      "letter or digit"},
@@ -75,6 +78,7 @@ constexpr Hint kHints[] = {
     {"MAPPING_LIMIT",
      "viommuctl list ioas shows how many there are; map in larger pieces, or raise "
      "--owner_max_mappings of viommud"},
+    {"MAPPING_SUSPENDED", "viommuctl mappings {IOAS} shows it; unmap it and map it again"},
     {"MISALIGNED", "write multiples of the alignment; viommuctl get ioas {IOAS} shows it"},
     {"NOT_ATTACHED", "viommuctl attach {object} DOMAIN"},
     {"NOT_OPERATOR", "ask an operator of this host"},
@@ -83,6 +87,8 @@ constexpr Hint kHints[] = {
     {"REGION_BYTES_LIMIT",
      "viommuctl list regions shows what takes the memory; delete one, or raise "
      "--owner_max_region_bytes_total of viommud"},
+    {"REGION_READ_ONLY", "map it with --permission r"},
+    {"REGION_SUSPENDED", "its memory is gone: viommuctl create region makes another"},
     {"REQUEST_ID_REUSED", "choose another --request-id, or leave it out"},
     {"SIMULATION_NOT_AVAILABLE",
      "only the backend \"soft\" has this; viommuctl get host shows "

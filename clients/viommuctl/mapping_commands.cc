@@ -24,6 +24,20 @@ absl::Status CheckUnmap(const Invocation& call) {
   return absl::OkStatus();
 }
 
+// ", as 3 x 2M + 1 x 4K in domains/d" of a dry run; else nothing.
+template <typename Response>
+std::string Leaves(const Response& response) {
+  std::string text;
+  for (const v1::DomainLeaves& planned : response.planned_leaves()) {
+    const std::string sizes =
+        absl::StrJoin(planned.leaves(), " + ", [](std::string* out, const v1::LeafCount& leaf) {
+          absl::StrAppend(out, leaf.count(), " x ", FormatSize(leaf.page_size_bytes()));
+        });
+    absl::StrAppend(&text, ", as ", sizes, " in ", planned.domain());
+  }
+  return text;
+}
+
 }  // namespace
 
 absl::Status Map(Invocation& call) {
@@ -38,8 +52,9 @@ absl::Status Map(Invocation& call) {
   const auto done = call.Call(&v1::IoasService::Stub::Map, request);
   if (!done.ok()) return done.status();
   const uint64_t iova = done->iovas_size() == 0 ? entry.iova() : done->iovas(0);
-  call.Did(*done, request.name(), "mapped",
-           absl::StrCat(FormatSize(entry.length()), " at ", Place(iova, entry.length())));
+  call.Did(
+      *done, request.name(), "mapped",
+      absl::StrCat(FormatSize(entry.length()), " at ", Place(iova, entry.length()), Leaves(*done)));
   return absl::OkStatus();
 }
 
@@ -75,7 +90,8 @@ absl::Status Copy(Invocation& call) {
   const uint64_t iova = done->iovas_size() == 0 ? request.iova() : done->iovas(0);
   call.Did(*done, request.name(), "mapped",
            absl::StrCat(FormatSize(request.length()), " at ", Place(iova, request.length()), " as ",
-                        request.source(), " has it at ", FormatAddress(request.source_iova())));
+                        request.source(), " has it at ", FormatAddress(request.source_iova()),
+                        Leaves(*done)));
   return absl::OkStatus();
 }
 
@@ -130,6 +146,37 @@ absl::Status Translate(Invocation& call) {
              FormatAddress(found->offset()), FormatPermission(found->permission()),
              FormatSize(found->contiguous_bytes())});
   call.Show(*found, table);
+  return absl::OkStatus();
+}
+
+absl::Status SetLargePages(Invocation& call) {
+  v1::SetLargePagesRequest request;
+  request.set_name(call.Name("IOAS"));
+  request.set_large_pages(call.Text("LARGE-PAGES") == "on");
+  const auto ioas = call.Call(&v1::IoasService::Stub::SetLargePages, request);
+  if (!ioas.ok()) return ioas.status();
+  call.Did(*ioas, request.name(), "changed",
+           absl::StrCat("(large pages ", call.Text("LARGE-PAGES"), ")"));
+  return absl::OkStatus();
+}
+
+absl::Status LoadRegions(Invocation& call) {
+  v1::LoadReservedRegionsRequest request;
+  request.set_name(call.Name("IOAS"));
+  request.set_device(call.Name("DEVICE"));
+  const auto ioas = call.Call(&v1::IoasService::Stub::LoadReservedRegions, request);
+  if (!ioas.ok()) return ioas.status();
+  call.Did(*ioas, request.device(), "loaded", absl::StrCat("into ", request.name()));
+  return absl::OkStatus();
+}
+
+absl::Status UnloadRegions(Invocation& call) {
+  v1::UnloadReservedRegionsRequest request;
+  request.set_name(call.Name("IOAS"));
+  request.set_device(call.Name("DEVICE"));
+  const auto ioas = call.Call(&v1::IoasService::Stub::UnloadReservedRegions, request);
+  if (!ioas.ok()) return ioas.status();
+  call.Did(*ioas, request.device(), "unloaded", absl::StrCat("from ", request.name()));
   return absl::OkStatus();
 }
 

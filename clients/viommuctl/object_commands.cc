@@ -52,6 +52,14 @@ absl::Status Created(Invocation& call, const absl::StatusOr<Object>& object) {
   return absl::OkStatus();
 }
 
+// Of a choice that the command table offers; the default when none was made.
+v1::IoasMode ModeCalled(absl::string_view word) {
+  if (word == "native") return v1::IOAS_MODE_NATIVE;
+  if (word == "vfio-type1") return v1::IOAS_MODE_VFIO_TYPE1;
+  if (word == "vfio-type1v2") return v1::IOAS_MODE_VFIO_TYPE1V2;
+  return v1::IOAS_MODE_UNSPECIFIED;
+}
+
 template <typename Stub, typename Request, typename Response, typename Items>
 std::vector<std::string> Names(Invocation& call, Method<Stub, Request, Response> method,
                                const Items& (Response::*items)() const) {
@@ -122,12 +130,17 @@ absl::Status CreateRegion(Invocation& call) {
   if (call.Has("numa-node")) {
     request.mutable_memory_region()->set_numa_node(call.Number("numa-node"));
   }
+  request.mutable_memory_region()->set_read_only(call.Has("read-only"));
   return Created(call, call.Call(&v1::MemoryService::Stub::CreateMemoryRegion, request));
 }
 
 absl::Status CreateIoas(Invocation& call) {
   v1::CreateIoasRequest request;
   request.set_ioas_id(call.Text("ID"));
+  request.mutable_ioas()->set_mode(ModeCalled(call.Text("mode")));
+  if (call.Has("large-pages")) {
+    request.mutable_ioas()->set_large_pages(call.Text("large-pages") == "on");
+  }
   return Created(call, call.Call(&v1::IoasService::Stub::CreateIoas, request));
 }
 

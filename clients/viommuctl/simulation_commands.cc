@@ -136,6 +136,44 @@ absl::Status SetDeviceHealth(Invocation& call) {
   return absl::OkStatus();
 }
 
+absl::Status UnplugDevice(Invocation& call) {
+  v1::UnplugDeviceRequest request;
+  request.set_name(call.Name("DEVICE"));
+  const auto done = call.Call(&v1::SimulationService::Stub::UnplugDevice, request);
+  if (!done.ok()) return done.status();
+  call.Did(*done, request.name(), "unplugged");
+  return absl::OkStatus();
+}
+
+absl::Status PlugDevice(Invocation& call) {
+  v1::PlugDeviceRequest request;
+  request.set_name(call.Name("DEVICE"));
+  const auto device = call.Call(&v1::SimulationService::Stub::PlugDevice, request);
+  if (!device.ok()) return device.status();
+  call.Did(*device, device->name(), "plugged in");
+  return absl::OkStatus();
+}
+
+absl::Status ResizeRegion(Invocation& call) {
+  v1::ResizeMemoryRegionRequest request;
+  request.set_name(call.Name("REGION"));
+  request.set_size_bytes(call.Size("size"));
+  const auto region = call.Call(&v1::SimulationService::Stub::ResizeMemoryRegion, request);
+  if (!region.ok()) return region.status();
+  call.Did(*region, request.name(), "resized",
+           absl::StrCat("to ", FormatSize(region->size_bytes())));
+  return absl::OkStatus();
+}
+
+absl::Status RevokeRegion(Invocation& call) {
+  v1::RevokeMemoryRegionRequest request;
+  request.set_name(call.Name("REGION"));
+  const auto region = call.Call(&v1::SimulationService::Stub::RevokeMemoryRegion, request);
+  if (!region.ok()) return region.status();
+  call.Did(*region, request.name(), "revoked");
+  return absl::OkStatus();
+}
+
 absl::Status Tables(Invocation& call) {
   v1::DumpTablesRequest request;
   request.set_name(call.Name("DEVICE"));

@@ -12,6 +12,7 @@
 #define VIOMMU_ENGINE_BACKEND_BACKEND_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -84,6 +85,16 @@ struct DomainProperties {
   bool read_only = true;   // A mapping that can be read only.
   bool write_only = true;  // A mapping that can be written only.
   bool nest_parent = false;
+  // Of a kNested domain, for CheckCompatible: the guest's stage and what it rests on. Null for any
+  // other.
+  std::shared_ptr<const DomainProperties> parent = nullptr;
+  VtdStage1 stage1 = {};
+};
+
+// Leaves of one size in a domain's tables.
+struct LeafCount {
+  uint64_t page_size_bytes = 0;
+  uint64_t count = 0;
 };
 
 // What the requests of a device group, or those with one PASID, can be put on.
@@ -112,6 +123,8 @@ struct Transition {
 struct VtdHardware {
   uint64_t capability = 0;           // CAP_REG as software sees it.
   uint64_t extended_capability = 0;  // ECAP_REG.
+  // Bit 0: nest parents refuse mappings that can only be read (erratum 772415).
+  uint32_t flags = 0;
 };
 
 // One hardware invalidation queue.
@@ -169,11 +182,22 @@ class Simulation {
 
   // Maps into, unmaps from the DMA default domain of a group, given one of its members. The IOVA
   // is the engine's choice. kFailedPrecondition: the group is not on a DMA default domain.
+  // kInternal: a flush failed; of HostMap, one of deferred unmaps that had to come first.
   virtual absl::Status HostMap(DeviceIndex device, const BackendMapping& mapping) = 0;
   virtual absl::Status HostUnmap(DeviceIndex device, IovaRange range) = 0;
+  // As HostUnmap, but leaves caches alone: what they hold of the range, and the tables that nothing
+  // leads to any more, stay until HostFlush, and the range is not mapped again before (the sole
+  // exception of R4). When to flush is the engine's policy.
+  virtual absl::Status HostUnmapDeferred(DeviceIndex device, IovaRange range) = 0;
+  // Drops everything that caches hold of the group's DMA default domain; then frees the tables that
+  // deferred unmaps set aside. May be called while another call for the group is under way: it
+  // covers the unmaps that returned before it began. kInternal: it failed; everything stays.
+  virtual absl::Status HostFlush(DeviceIndex device) = 0;
 
-  // The entries that a request of `device` at `iova` meets now, in memory, caches not consulted.
-  virtual std::vector<TableEntryDump> DumpTables(DeviceIndex device, Iova iova) = 0;
+  // The entries that a request of `device` with this PASID, or (none) without, meets at `iova` now,
+  // in memory, caches not consulted.
+  virtual std::vector<TableEntryDump> DumpTables(DeviceIndex device, std::optional<uint32_t> pasid,
+                                                 Iova iova) = 0;
 };
 
 class Backend {
@@ -188,7 +212,9 @@ class Backend {
   virtual std::vector<QueueState> Queues() const = 0;
 
   // Pure. What a domain made so would be.
-  // kFailedPrecondition: the device's unit has no table format for it.
+  // kFailedPrecondition: the device's unit has no table format for it; INCOMPATIBLE_DOMAIN: it can
+  //   not walk the guest's stage, or not the nest parent.
+  // kUnimplemented: NESTING_UNAVAILABLE or DIRTY_TRACKING_UNAVAILABLE, the unit does not have it.
   virtual absl::StatusOr<DomainProperties> PlanDomain(const DomainSpec& spec) const = 0;
   // Pure. kFailedPrecondition, reason INCOMPATIBLE_DOMAIN: `device` can not use such a domain.
   virtual absl::Status CheckCompatible(DeviceIndex device,
@@ -197,6 +223,11 @@ class Backend {
   virtual Transition PlanSwitch(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
                                 const DomainTarget& target) const = 0;
 
+  // Pure. The leaves that a mapping takes in the tables of a domain with these properties,
+  // descending by size; empty where the backend can not tell.
+  virtual std::vector<LeafCount> PlanLeaves(const DomainProperties& properties,
+                                            const BackendMapping& mapping) const = 0;
+
   // Memory that may be mapped, zero-filled; `numa_node` is a preference.
   // kResourceExhausted: no physical range for it.
   virtual absl::Status CreateMemoryRegion(Uid uid, uint64_t size_bytes,
@@ -204,6 +235,9 @@ class Backend {
   virtual absl::Status DestroyMemoryRegion(Uid uid) = 0;
 
   virtual absl::Status CreateIoas(Uid uid) = 0;
+  // Whether tables of its domains use leaves above 4 KiB for what is mapped from now on; at first
+  // they do. The engine asks for smaller ones only while nothing is mapped into a domain of it.
+  virtual absl::Status SetLargePages(Uid ioas, bool large_pages) = 0;
   // Its areas go with it; no domain refers to it any more.
   virtual absl::Status DestroyIoas(Uid uid) = 0;
 
@@ -216,13 +250,15 @@ class Backend {
   // Maps all or nothing, into every domain of the Ioas.
   // kResourceExhausted: no table memory.
   virtual absl::Status Map(Uid ioas, absl::Span<const BackendMapping> mappings) = 0;
-  // Unmaps whole areas from every domain of the Ioas; when it returns no cache of any device holds
-  // a translation of them (R4).
+  // Unmaps whole areas from every domain of the Ioas, or, while it has no large pages, parts of
+  // areas that are multiples of 4 KiB; when it returns no cache of any device holds a translation
+  // of them (R4).
   virtual absl::Status Unmap(Uid ioas, absl::Span<const IovaRange> areas) = 0;
 
   // Puts what all members of a group send with `pasid`, or (none) without PASID, on `target`, all
-  // or none (R2). A PASID on kBlocked is one that is not attached. kResourceExhausted: no hardware
-  // domain id left, or no table memory.
+  // or none (R2). A PASID on kBlocked is one that is not attached.
+  // kResourceExhausted: no hardware domain id left, or no table memory.
+  // kOutOfRange, PASID_OUT_OF_RANGE: a member can not issue that PASID.
   virtual absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
                                             std::optional<uint32_t> pasid,
                                             const DomainTarget& target) = 0;
@@ -235,14 +271,17 @@ class Backend {
   // Blocks every request of one device, whatever its group is on, until Unblock; the group may be
   // switched meanwhile, and Unblock puts the device where its group is then (reset, quarantine,
   // unplug). Neither nests.
+  // kInternal: the device is blocked all the same, but caches may still hold what it had; a second
+  //   Block tries again to flush them.
   virtual absl::Status Block(DeviceIndex device) = 0;
   // kResourceExhausted, kInternal: the device stays blocked.
   virtual absl::Status Unblock(DeviceIndex device) = 0;
 
   // Takes a group from the host: it leaves its default domain for BLOCKED.
   virtual absl::Status Claim(absl::Span<const DeviceIndex> group) = 0;
-  // Gives a group to the host: it enters a default domain of type kIdentity or kDma, in which its
-  // DIRECT regions are mapped one to one. Also changes the type of a group that the host has.
+  // Gives a group to the host: it enters a default domain, in which its DIRECT regions are mapped
+  // one to one. Also changes the type of a group that the host has. kDma and kDmaFq are the same
+  // domain: they differ in who decides when an unmap is flushed (Simulation::HostUnmap...).
   virtual absl::StatusOr<Transition> AssignDefault(absl::Span<const DeviceIndex> group,
                                                    DefaultDomainType type) = 0;
 };

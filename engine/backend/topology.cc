@@ -82,6 +82,8 @@ class Validator {
       Add(path + ".guest_address_width_bits",
           absl::StrCat(spec.guest_address_width_bits, " bits need levels_5"));
     }
+    // What a unit shows must work from end to end.
+    if (spec.dirty_tracking) Add(path + ".dirty_tracking", "dirty tracking is not available");
     CheckFirstStage(path, spec);
   }
 
@@ -138,9 +140,6 @@ class Validator {
 
   void CheckDefaultDomain(const std::string& path, const DeviceSpec& spec) {
     const std::string field = path + ".default_domain";
-    if (spec.default_domain == DefaultDomainType::kDmaFq) {
-      Add(field, "deferred invalidation (DMA_FQ) is not available");
-    }
     if (spec.default_domain != DefaultDomainType::kIdentity) return;
     if (!spec.allow_identity) Add(field, "IDENTITY needs allow_identity");
     if (spec.untrusted) Add(field, "an untrusted device is never on IDENTITY");

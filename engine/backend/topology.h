@@ -53,15 +53,14 @@ struct IommuSpec {
   int domain_id_bits = 16;            // CAP.ND: 4, 6, 8, ... 16.
   int pasid_bits = 20;                // ECAP.PSS + 1: width of PASIDs, 1..20.
   bool device_tlb = true;             // ECAP.DT: answers devices with ATS, and reaches their TLBs.
-  // The hardware side of these is there; they are off until domains can be made of it, since what a
-  // unit shows must work from end to end.
+  bool deferred_flush = true;         // Default domains behind it may be DMA_FQ.
   bool first_stage = false;           // ECAP.FLTS: walks x86-64 tables.
   bool first_stage_levels_5 = false;  // CAP.FL5LP: of 5 levels too.
   bool first_stage_leaf_1g = false;   // CAP.FL1GP: with leaves of 1 GiB too.
   bool nesting = false;               // ECAP.NEST: a first stage on a second stage.
   bool supervisor_requests = false;   // ECAP.SRS: privileged requests, by first-stage rights.
   bool extended_access = false;       // ECAP.EAFS: a second accessed flag in first-stage entries.
-  bool dirty_tracking = false;        // ECAP.SLADS: marks second-stage entries as they are used.
+  bool dirty_tracking = false;        // ECAP.SLADS: not available yet.
 };
 
 // A function behind an IommuSpec.
@@ -110,8 +109,8 @@ struct TopologyProblem {
 // per unit and within segment, bus, slot and function limits; numbers lie in the ranges above;
 // members of a group share one unit; a unit walks tables of some depth, a MGAW above 48 bits needs
 // levels_5, and what belongs to a first stage needs first_stage; reserved regions are not empty;
-// IDENTITY by default needs allow_identity, a unit with pass-through and a trusted device, and
-// kDmaFq is not available yet.
+// IDENTITY by default needs allow_identity, a unit with pass-through and a trusted device;
+// dirty_tracking is not available yet.
 std::vector<TopologyProblem> Validate(const Topology& topology);
 
 }  // namespace viommu

@@ -39,7 +39,6 @@ TEST(TopologyTest, AcceptsAGoodOne) {
   IommuSpec& rich = t.iommus[1];
   rich.first_stage = rich.first_stage_levels_5 = rich.first_stage_leaf_1g = rich.nesting = true;
   rich.supervisor_requests = rich.extended_access = true;
-  t.iommus[0].dirty_tracking = true;
   t.iommus[0].device_tlb = false;
   EXPECT_TRUE(Validate(t).empty());
   EXPECT_TRUE(Validate(Topology{}).empty());
@@ -51,6 +50,8 @@ TEST(TopologyTest, NamesEachProblemAndItsPlace) {
     std::function<void(Topology*)> spoil;
     const char* path;
   } kCases[] = {
+      {"dirty tracking", [](Topology* t) { t->iommus[1].dirty_tracking = true; },
+       "iommus[1].dirty_tracking"},
       {"empty id",
        [](Topology* t) { t->iommus[0].id = t->devices[0].iommu = t->devices[1].iommu = ""; },
        "iommus[0].id"},
@@ -122,8 +123,6 @@ TEST(TopologyTest, NamesEachProblemAndItsPlace) {
          t->devices[0].allow_identity = true;
          t->iommus[0].pass_through = false;
        },
-       "devices[0].default_domain"},
-      {"flush queue", [](Topology* t) { t->devices[0].default_domain = DefaultDomainType::kDmaFq; },
        "devices[0].default_domain"},
       {"empty region",
        [](Topology* t) {

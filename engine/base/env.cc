@@ -18,6 +18,10 @@ class SystemEnv : public Env {
 
 }  // namespace
 
+void Env::Wait(absl::CondVar* wake, absl::Mutex* mutex, absl::Time deadline) {
+  wake->WaitWithDeadline(mutex, deadline);
+}
+
 Env* RealEnv() {
   static SystemEnv* const env = new SystemEnv;
   return env;

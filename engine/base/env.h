@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
 namespace viommu {
@@ -14,6 +15,10 @@ class Env {
   virtual ~Env() = default;
   virtual absl::Time Now() = 0;
   virtual uint64_t Random() = 0;  // Not predictable; for boot ids and generated object ids.
+
+  // Waits until `wake` is signalled or Now() has reached `deadline`; may return before. `mutex` is
+  // held, but for while it waits.
+  virtual void Wait(absl::CondVar* wake, absl::Mutex* mutex, absl::Time deadline);
 };
 
 // The real one; lives as long as the process.

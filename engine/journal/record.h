@@ -22,10 +22,30 @@ struct CreateMemoryRegion {
   std::string id;
   uint64_t size_bytes;
   std::optional<int32_t> numa_node;
+  bool read_only;
+};
+// What reaches beyond the size is suspended; suspends everything and for good when it is 0.
+struct ResizeMemoryRegion {
+  uint64_t uid;
+  uint64_t size_bytes;
 };
 struct CreateIoas {
   uint64_t uid;
   std::string id;
+  int mode;  // IoasMode.
+  bool large_pages;
+};
+struct SetLargePages {
+  uint64_t ioas;
+  bool large_pages;
+};
+struct LoadReservedRegions {
+  uint64_t ioas;
+  std::string device;
+};
+struct UnloadReservedRegions {
+  uint64_t ioas;
+  std::string device;
 };
 struct CreateDomain {
   uint64_t uid;
@@ -50,6 +70,7 @@ struct Map {
 struct Unmap {
   uint64_t ioas;
   std::vector<IovaRange> areas;
+  std::vector<Area> remnants;  // What stays of those that were cut: areas of their own from now on.
 };
 struct SetAllowedRanges {
   uint64_t ioas;
@@ -86,14 +107,22 @@ struct SetDefaultDomain {
   std::string device;
   int type;  // DefaultDomainType.
 };
+struct Unplug {
+  std::string device;
+};
+struct Plug {
+  std::string device;
+};
 
 }  // namespace record
 
 using LogicalOperation =
     std::variant<record::CreateMemoryRegion, record::CreateIoas, record::CreateDomain,
                  record::Destroy, record::Map, record::Unmap, record::SetAllowedRanges,
-                 record::Claim, record::Release, record::Attach, record::Detach,
-                 record::SetDefaultDomain, record::HostMapping, record::SetHealth>;
+                 record::ResizeMemoryRegion, record::SetLargePages, record::LoadReservedRegions,
+                 record::UnloadReservedRegions, record::Claim, record::Release, record::Attach,
+                 record::Detach, record::SetDefaultDomain, record::HostMapping, record::SetHealth,
+                 record::Unplug, record::Plug>;
 
 struct Record {
   std::string principal;

@@ -14,6 +14,7 @@
 #include "engine/backend/backend.h"
 #include "engine/base/interval_map.h"
 #include "engine/model/area.h"
+#include "engine/model/flush_queue.h"
 #include "engine/model/iova_space.h"
 #include "engine/types.h"
 
@@ -34,9 +35,13 @@ struct Device {
   Uid uid = 0;
   size_t group = 0;  // Position in Model::groups.
   uint64_t generation = 1;
+  uint64_t plug_revision = 0;  // Since when it is there; 0: from the start.
   uint64_t revision = 0;
   std::optional<Attachment> attachment;
+  bool present = true;     // Else it is unplugged: no verb finds it.
+  bool held_back = false;  // Blocked for the hardware, whatever its group is on (Backend::Block).
   DeviceHealth health = DeviceHealth::kHealthy;
+  HealthReason health_cause = HealthReason::kNone;
   std::string health_reason;
 
   std::string Etag() const { return absl::StrFormat("%x-%x", uid, generation); }
@@ -46,7 +51,10 @@ struct Device {
 // What the host itself maps for a group through its DMA default domain.
 struct HostMappings {
   IovaSpace space;
-  IntervalMap<Area> areas;
+  IntervalMap<Area> areas;  // Also those that wait in the queue, so that nothing takes their place.
+  FlushQueue queue;
+
+  size_t live() const { return areas.size() - queue.size(); }
 };
 
 // Who has a group and what it is on.

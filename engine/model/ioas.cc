@@ -39,6 +39,14 @@ void MoveAll(IntervalMap<Area>& from, IntervalMap<Area>& into) {
 
 }  // namespace
 
+absl::Status NotInForce(const PlacedArea& area) {
+  return Error(absl::StatusCode::kFailedPrecondition, "MAPPING_SUSPENDED",
+               absl::StrCat("area ", ToString(area.range), " is not in force: its memory is gone"))
+      .Errno("ENODEV")
+      .Field("iova")
+      .Violation(absl::StrCat("unmap ", ToString(area.range), " and map it again"));
+}
+
 absl::Status Ioas::CheckSource(const Addition& addition) const {
   if (addition.length_bytes == 0) {
     return Error(absl::StatusCode::kInvalidArgument, "INVALID_LENGTH", "length is 0")
@@ -52,6 +60,7 @@ absl::Status Ioas::CheckSource(const Addition& addition) const {
         .Errno("EOVERFLOW")
         .Field("iova");
   }
+  if (addition.region->suspended) return addition.region->SuspendedError();
   const uint64_t size = addition.region->size_bytes;
   if (addition.offset_bytes >= size || size - addition.offset_bytes < addition.length_bytes) {
     return Error(absl::StatusCode::kOutOfRange, "SOURCE_OUT_OF_BOUNDS",
@@ -85,6 +94,10 @@ absl::StatusOr<PlacedArea> Ioas::PlanAdd(const Addition& addition) {
                                /*is_planned=*/true)};
   // Inserting finds an area in the way by itself; a check before would walk the tree twice.
   if (!areas_.Insert(placed.range, placed.area)) return space_.CheckFixed(areas_, placed.range);
+  if (addition.region->read_only && CanWrite(addition.permission)) {
+    areas_.Erase(iova);
+    return addition.region->ReadOnlyError();
+  }
   return placed;
 }
 
@@ -174,6 +187,7 @@ void Ioas::CommitRemove(absl::Span<const PlacedArea> removed) {
   for (const PlacedArea& area : removed) {
     if (!all) revoked_.Erase(area.range.first);
     mapped_bytes_ -= area.range.size_bytes();
+    suspended_count_ -= area.area.suspended;
   }
   mapping_count_ -= removed.size();
 }
@@ -208,11 +222,35 @@ void Ioas::VisitCommitted(const IovaRange& window,
   }
 }
 
+std::vector<IovaRange> Ioas::AreasBeyond(Uid region, uint64_t size_bytes) const {
+  std::vector<IovaRange> beyond;
+  for (auto it = areas_.begin(); it != areas_.end(); ++it) {
+    const Area& area = it.value();
+    if (area.region != region || area.suspended) continue;
+    if (area.offset_bytes + (it.last() - it.first()) >= size_bytes) beyond.push_back(it.range());
+  }
+  return beyond;
+}
+
+void Ioas::Suspend(absl::Span<const IovaRange> areas) {
+  for (const IovaRange& area : areas) areas_.Find(area.first).value().suspended = 1;
+  suspended_count_ += areas.size();
+}
+
+void Ioas::SetLargePages(bool large_pages) {
+  large_pages_ = large_pages;
+  if (large_pages) {
+    space_.RemoveAlignment(uid());
+  } else {
+    space_.AddAlignment(uid(), IovaSpace::kPageBytes);
+  }
+}
+
 std::vector<PlacedArea> Ioas::CommittedAreas() const {
   std::vector<PlacedArea> areas;
   areas.reserve(mapping_count_);
   VisitCommitted(IovaRange{0, kMaxAddress}, [&](const PlacedArea& area) {
-    areas.push_back(area);
+    if (!area.area.suspended) areas.push_back(area);
     return true;
   });
   return areas;

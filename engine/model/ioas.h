@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,6 +27,7 @@
 #include "engine/model/iova_space.h"
 #include "engine/model/memory_region.h"
 #include "engine/model/object.h"
+#include "engine/types.h"
 
 namespace viommu {
 
@@ -33,8 +35,11 @@ class Ioas : public Object {
  public:
   static constexpr ObjectKind kKind = ObjectKind::kIoas;
 
-  Ioas(std::string owner, std::string id, Uid uid)
-      : Object(kKind, std::move(owner), std::move(id), uid) {}
+  Ioas(std::string owner, std::string id, Uid uid, IoasMode mode = IoasMode::kNative,
+       bool large_pages = true)
+      : Object(kKind, std::move(owner), std::move(id), uid), mode(mode) {
+    SetLargePages(large_pages);
+  }
 
   Usage Holds() const override {
     Usage usage = Usage::OfMappings(mapping_count_, mapped_bytes_);
@@ -66,7 +71,22 @@ class Ioas : public Object {
   absl::Status PlanRemove(const IovaRange& range, std::vector<PlacedArea>* removed);
   // The same for every area; an empty Ioas is no error.
   absl::Status PlanRemoveAll(std::vector<PlacedArea>* removed);
-  // Takes back what the two did, in any number of calls / makes it final.
+  // What PlanCut changed, in any number of calls.
+  struct Cut {
+    std::vector<PlacedArea> removed;      // Committed areas, whole: to be replaced by the next two.
+    std::map<Iova, PlacedArea> remnants;  // By first address: planned areas, what stays of them.
+    std::vector<PlacedArea> gone;         // The rest of them.
+  };
+  // Removes just `range`: what an area has outside of it stays, as an area of its own (a TYPE1
+  // split: its nodes are made here, nothing can fail later). A range without areas is no error.
+  // After an error the caller undoes the whole of `cut`.
+  // kInvalidArgument MISALIGNED: an area would be cut where the alignment does not allow it.
+  // kUnavailable, no detail: as PlanRemove; what `cut` itself planned may be cut again.
+  absl::Status PlanCut(const IovaRange& range, Cut* cut);
+  void UndoCut(const Cut& cut);
+  void CommitCut(const Cut& cut);
+
+  // Takes back what PlanRemove did, in any number of calls / makes it final.
   void UndoRemove(absl::Span<const PlacedArea> removed);
   void CommitRemove(absl::Span<const PlacedArea> removed);
 
@@ -77,6 +97,7 @@ class Ioas : public Object {
   // Visits committed areas that intersect `window`, ascending, until `visit` answers false.
   void VisitCommitted(const IovaRange& window,
                       const std::function<bool(const PlacedArea&)>& visit) const;
+  // Those that its domains map: not the suspended ones.
   std::vector<PlacedArea> CommittedAreas() const;
 
   // The first committed or planned area that meets `range`.
@@ -84,24 +105,48 @@ class Ioas : public Object {
   // kFailedPrecondition IOVA_CONFLICT: an area is not aligned to `alignment_bytes`.
   absl::Status CheckAlignment(uint64_t alignment_bytes) const;
 
+  // Areas of `region` that reach beyond its first `size_bytes` and are in force. To be asked and
+  // changed only while nothing is planned. O(areas).
+  std::vector<IovaRange> AreasBeyond(Uid region, uint64_t size_bytes) const;
+  // They keep their place but are not in force any more.
+  void Suspend(absl::Span<const IovaRange> areas);
+  uint64_t suspended_count() const { return suspended_count_; }
+
+  // Whether tables may have leaves above 4 KiB; without, areas are aligned to that.
+  bool large_pages() const { return large_pages_; }
+  void SetLargePages(bool large_pages);
+
   IovaSpace& space() { return space_; }
   const IovaSpace& space() const { return space_; }
 
+  const IoasMode mode;
   uint64_t mapping_revision = 0;
-  absl::btree_set<Uid> domains;  // Committed and planned ones.
+  absl::btree_set<Uid> domains;         // Committed ones.
+  absl::btree_set<Uid> loaded_devices;  // Whose reserved regions were loaded explicitly.
 
  private:
   // Moves the areas of `range`, all of them committed and whole, to the revoked ones by taking the
   // others out of their way: for when those are fewer.
   void RevokeAround(const IovaRange& range);
   absl::Status CheckSource(const Addition& addition) const;
+  // Whether a piece of `area` may begin at `first`.
+  absl::Status CheckCutAt(const PlacedArea& area, Iova first) const;
+  // Takes `range` out of one area that lies partly in it; the area is in no map any more.
+  void CutOut(const PlacedArea& area, const IovaRange& range, Cut* cut);
+  absl::Status CutOwn(const IovaRange& range, Cut* cut);
+  absl::Status CutBorders(const IovaRange& range, Cut* cut);
 
   IovaSpace space_;
   IntervalMap<Area> areas_;    // The planned view.
   IntervalMap<Area> revoked_;  // Committed, but planned to go.
   uint64_t mapping_count_ = 0;
   uint64_t mapped_bytes_ = 0;
+  uint64_t suspended_count_ = 0;  // Of the committed areas.
+  bool large_pages_ = true;
 };
+
+// kFailedPrecondition MAPPING_SUSPENDED, for who would use what `area` shows.
+absl::Status NotInForce(const PlacedArea& area);
 
 }  // namespace viommu
 

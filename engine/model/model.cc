@@ -8,6 +8,17 @@
 #include "engine/base/status_macros.h"
 
 namespace viommu {
+namespace {
+
+absl::Status DeviceNotFound(absl::string_view id) {
+  const std::string name = absl::StrCat("devices/", id);
+  return Error(absl::StatusCode::kNotFound, "DEVICE_NOT_FOUND",
+               absl::StrCat(name, " does not exist"))
+      .Errno("ENOENT")
+      .Resource(name);
+}
+
+}  // namespace
 
 absl::string_view DomainStateName(DomainState state) {
   switch (state) {
@@ -25,7 +36,8 @@ absl::string_view DomainStateName(DomainState state) {
   return "";
 }
 
-Model::Model(const Backend* backend, Env* env, const OwnerLimits& limits)
+Model::Model(const Backend* backend, Env* env, const OwnerLimits& limits,
+             const FlushQueueOptions& flush_queue)
     : ledger(limits), backend_(backend), env_(env) {
   absl::flat_hash_map<std::string, size_t> group_by_name;
   for (const DeviceSpec& spec : backend->topology().devices) {
@@ -34,6 +46,7 @@ Model::Model(const Backend* backend, Env* env, const OwnerLimits& limits)
     if (added) {
       groups.emplace_back();
       groups.back().uid = objects.NextUid();
+      groups.back().host.queue = FlushQueue(flush_queue);
       holder_names_[groups.back().uid] = absl::StrCat("host mappings of group ", spec.group);
     }
     Device device;
@@ -72,13 +85,14 @@ absl::StatusOr<Object*> Model::FindObject(const CallContext& context, const Obje
 }
 
 absl::StatusOr<Device*> Model::FindDevice(absl::string_view id) {
+  const absl::StatusOr<Device*> device = FindSlot(id);
+  return device.ok() && !(*device)->present ? DeviceNotFound(id) : device;
+}
+
+absl::StatusOr<Device*> Model::FindSlot(absl::string_view id) {
   const auto it = device_by_id_.find(id);
   if (it != device_by_id_.end()) return &devices[it->second];
-  const std::string name = absl::StrCat("devices/", id);
-  return Error(absl::StatusCode::kNotFound, "DEVICE_NOT_FOUND",
-               absl::StrCat(name, " does not exist"))
-      .Errno("ENOENT")
-      .Resource(name);
+  return DeviceNotFound(id);
 }
 
 absl::Status Model::CheckEtag(const std::string& etag, const std::string& current,
@@ -137,6 +151,14 @@ absl::Status Model::ReserveObject(std::unique_ptr<Object> object) {
 }
 
 void Model::Discard(Object& object) {
+  if (object.exists()) {
+    feed.Record(Change{
+        ++revision, Change::Type::kDeleted, object.kind(), object.uid(), 0,
+        std::make_unique<const Change::Gone>(Change::Gone{object.id(), object.owner(), ""})});
+    if (object.kind() == ObjectKind::kIoas) {
+      feed.ForgetMappings(static_cast<const Ioas&>(object).mapping_revision);
+    }
+  }
   ledger.GiveBack(*object.account, object.Holds());
   objects.Erase(object.uid());
 }
@@ -144,27 +166,52 @@ void Model::Discard(Object& object) {
 void Model::Publish(Object& object) {
   object.state = Object::State::kLive;
   object.create_time = env_->Now();
-  object.revision = ++revision;
+  object.create_revision = object.revision = ++revision;
+  feed.Record(Change{revision, Change::Type::kAdded, object.kind(), object.uid(), 0, nullptr});
 }
 
 uint64_t Model::Bump(Object& object) {
   ++object.generation;
-  return object.revision = ++revision;
+  object.revision = ++revision;
+  feed.Record(Change{revision, Change::Type::kModified, object.kind(), object.uid(), 0, nullptr});
+  return revision;
 }
 
 uint64_t Model::Bump(Device& device) {
   ++device.generation;
-  return device.revision = ++revision;
+  device.revision = ++revision;
+  feed.Record(
+      Change{revision, Change::Type::kModified, std::nullopt, device.uid, device.index, nullptr});
+  return revision;
 }
 
-void Model::Touch(Object& object) {
-  ++object.generation;
-  object.revision = revision;
+void Model::Unplug(Device& device, absl::string_view reason) {
+  holder_names_.erase(device.uid);
+  device.present = false;
+  device.held_back = true;
+  device.health = DeviceHealth::kHealthy;
+  device.health_cause = HealthReason::kNone;
+  device.health_reason.clear();
+  feed.Record(Change{
+      ++revision, Change::Type::kDeleted, std::nullopt, device.uid, device.index,
+      std::make_unique<const Change::Gone>(Change::Gone{device.spec.id, "", std::string(reason)})});
 }
 
-void Model::Touch(Device& device) {
-  ++device.generation;
-  device.revision = revision;
+void Model::Plug(Device& device, Uid uid) {
+  device.uid = uid;
+  holder_names_[device.uid] = device.Name();
+  device.present = true;
+  device.held_back = false;
+  device.generation = 1;
+  device.plug_revision = device.revision = ++revision;
+  feed.Record(
+      Change{revision, Change::Type::kAdded, std::nullopt, device.uid, device.index, nullptr});
+}
+
+uint64_t Model::BumpMappings(Ioas& ioas) {
+  ++revision;
+  feed.RecordMappings(ioas.uid(), ioas.mapping_revision, revision);
+  return ioas.mapping_revision = revision;
 }
 
 void Model::CountTransition(DomainState from, DomainState to, bool hitless) {

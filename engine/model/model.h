@@ -19,6 +19,7 @@
 #include "engine/backend/backend.h"
 #include "engine/base/env.h"
 #include "engine/base/errors.h"
+#include "engine/model/change_feed.h"
 #include "engine/model/device.h"
 #include "engine/model/domain.h"
 #include "engine/model/ioas.h"
@@ -39,7 +40,8 @@ absl::string_view DomainStateName(DomainState state);
 class Model {
  public:
   // Fills devices and groups from the backend's topology; every group belongs to the host.
-  Model(const Backend* backend, Env* env, const OwnerLimits& limits);
+  Model(const Backend* backend, Env* env, const OwnerLimits& limits,
+        const FlushQueueOptions& flush_queue = FlushQueueOptions());
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
@@ -59,8 +61,10 @@ class Model {
     return static_cast<T*>(objects.FindByUid(uid));
   }
 
-  // kNotFound DEVICE_NOT_FOUND
+  // kNotFound DEVICE_NOT_FOUND: the topology has none, or it is unplugged.
   absl::StatusOr<Device*> FindDevice(absl::string_view id);
+  // The same, plugged in or not.
+  absl::StatusOr<Device*> FindSlot(absl::string_view id);
   Group& GroupOf(const Device& device) { return groups[device.group]; }
   const Group& GroupOf(const Device& device) const { return groups[device.group]; }
 
@@ -80,16 +84,23 @@ class Model {
   template <typename T>
   absl::StatusOr<T*> Reserve(std::unique_ptr<T> object);
   // Removes an object, whatever its state, and gives back what its owner is charged for it. Nothing
-  // refers to it.
+  // refers to it. That of an object which exists is a change with a revision of its own.
   void Discard(Object& object);
   // Makes a reserved object live, at its first revision.
   void Publish(Object& object);
-  // Called at commit: every committed change has its own revision.
+  // Called at commit: every change of an object has its own revision, so that somebody who watches
+  // and has seen it can go on behind it.
   uint64_t Bump(Object& object);
   uint64_t Bump(Device& device);
-  // For what changed along with something else: a new etag, at the revision of that change.
-  void Touch(Object& object);
-  void Touch(Device& device);
+  // The same, for what changed along with something else.
+  void Touch(Object& object) { Bump(object); }
+  void Touch(Device& device) { Bump(device); }
+  // Takes a device out, which is blocked and not attached; why is told to those who watch.
+  void Unplug(Device& device, absl::string_view reason);
+  // Puts it in again, as if it had never been there.
+  void Plug(Device& device, Uid uid);
+  // A batch of mappings changes nothing that the etag tells.
+  uint64_t BumpMappings(Ioas& ioas);
   void CountTransition(DomainState from, DomainState to, bool hitless);
 
   // Resource names of the holders of references to `object`, ascending; at most `limit`. Somebody
@@ -102,6 +113,7 @@ class Model {
   std::vector<Device> devices;  // By DeviceIndex.
   std::vector<Group> groups;
   uint64_t revision = 0;  // Of the last committed change.
+  ChangeFeed feed;        // What changed last, for those who watch.
   // [hitless? 1 : 0] by (from, to).
   absl::btree_map<std::pair<DomainState, DomainState>, uint64_t> transitions[2];
 

@@ -48,8 +48,12 @@ class Object {
   State state = State::kReserved;
   Account* account = nullptr;  // Its owner's, while it is in the model.
   uint64_t generation = 1;     // Counts the changes that the etag tells.
-  uint64_t revision = 0;
+  uint64_t create_revision = 0;
+  uint64_t revision = 0;  // Of the last change.
   absl::Time create_time;
+
+  // Its creation is final, its destruction is not.
+  bool exists() const { return state != State::kReserved; }
 
   std::string Etag() const;
 

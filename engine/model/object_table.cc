@@ -44,12 +44,20 @@ Object* ObjectTable::FindByUid(Uid uid) const {
 void ObjectTable::Visit(ObjectKind kind, const std::optional<std::string>& only,
                         const std::pair<std::string, std::string>& after,
                         const std::function<bool(Object&)>& visit) const {
+  VisitExisting(kind, only, after, [&](Object& object) {
+    return object.state != Object::State::kLive || visit(object);
+  });
+}
+
+void ObjectTable::VisitExisting(ObjectKind kind, const std::optional<std::string>& only,
+                                const std::pair<std::string, std::string>& after,
+                                const std::function<bool(Object&)>& visit) const {
   Key from(kind, after.first, after.second);
   if (only.has_value() && after.first < *only) from = Key(kind, *only, "");
   for (auto it = by_name_.upper_bound(from); it != by_name_.end(); ++it) {
     const auto& [object_kind, owner, id] = it->first;
     if (object_kind != kind || (only.has_value() && owner != *only)) return;
-    if (it->second->state == Object::State::kLive && !visit(*it->second)) return;
+    if (it->second->exists() && !visit(*it->second)) return;
   }
 }
 

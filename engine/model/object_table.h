@@ -45,6 +45,11 @@ class ObjectTable {
              const std::pair<std::string, std::string>& after,
              const std::function<bool(Object&)>& visit) const;
 
+  // The same with those whose destruction is under way: they exist until that is final.
+  void VisitExisting(ObjectKind kind, const std::optional<std::string>& only,
+                     const std::pair<std::string, std::string>& after,
+                     const std::function<bool(Object&)>& visit) const;
+
   uint64_t CountLive(ObjectKind kind) const;
 
  private:

@@ -1,6 +1,7 @@
 #include "engine/model/views.h"
 
 #include "absl/strings/str_cat.h"
+#include "engine/model/default_domains.h"
 
 namespace viommu {
 namespace {
@@ -13,7 +14,13 @@ ObjectView Common(const Object& object) {
 }  // namespace
 
 MemoryRegionView ViewOf(const MemoryRegion& region, absl::string_view) {
-  MemoryRegionView view{Common(region), region.size_bytes, region.numa_node, 0};
+  MemoryRegionView view;
+  view.object = Common(region);
+  view.size_bytes = region.size_bytes;
+  view.numa_node = region.numa_node;
+  view.read_only = region.read_only;
+  view.suspended = region.suspended;
+  if (region.suspended) view.suspend_reason = "the memory was revoked";
   for (const auto& [holder, count] : region.referrers()) view.mapping_count += count;
   return view;
 }
@@ -26,6 +33,12 @@ IoasView ViewOf(const Model& model, const Ioas& ioas, absl::string_view principa
   view.mapping_revision = ioas.mapping_revision;
   view.alignment_bytes = ioas.space().alignment_bytes();
   view.allowed_ranges = ioas.space().allowed();
+  view.mode = ioas.mode;
+  view.large_pages = ioas.large_pages();
+  view.suspended_mapping_count = ioas.suspended_count();
+  for (const Device& device : model.devices) {
+    if (ioas.loaded_devices.contains(device.uid)) view.loaded_devices.push_back(device.Name());
+  }
   for (const Uid domain : ioas.domains) {
     view.domains.push_back(model.Get<Domain>(domain)->NameFor(principal));
   }
@@ -80,10 +93,13 @@ DeviceView ViewOf(const Model& model, const Device& device, const CallContext& c
   view.attached = may_know && device.attachment.has_value();
   view.default_domain = group.default_domain;
   view.default_domain_fallback = group.default_domain_fallback;
+  view.default_domain_types = AvailableDefaultDomains(model, group);
   view.health = device.health;
+  view.health_cause = device.health_cause;
   view.health_reason = device.health_reason;
   for (const DeviceIndex member : group.members) {
-    if (member != device.index) view.group_members.push_back(model.devices[member].Name());
+    const Device& other = model.devices[member];
+    if (member != device.index && other.present) view.group_members.push_back(other.Name());
   }
   return view;
 }
@@ -97,14 +113,14 @@ AttachmentView AttachmentOf(const Model& model, const Device& device, absl::stri
 IommuView ViewOf(const Model& model, const IommuSpec& iommu) {
   IommuView view{iommu, {}};
   for (const Device& device : model.devices) {
-    if (device.spec.iommu == iommu.id) view.devices.push_back(device.Name());
+    if (device.present && device.spec.iommu == iommu.id) view.devices.push_back(device.Name());
   }
   return view;
 }
 
 MappingView ViewOf(const Model& model, const PlacedArea& area, absl::string_view principal) {
   return {area.range, model.Get<MemoryRegion>(area.area.region)->NameFor(principal),
-          area.area.offset_bytes, area.area.permissions()};
+          area.area.offset_bytes, area.area.permissions(), area.area.suspended != 0};
 }
 
 }  // namespace viommu

@@ -4,6 +4,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
+#include "engine/model/default_domains.h"
 #include "engine/model/views.h"
 #include "engine/operations/claims.h"
 
@@ -47,20 +48,6 @@ absl::Status CheckNothingAttached(const Model& model, const Group& group) {
 }
 
 }  // namespace
-
-DefaultDomainType DefaultDomainFor(const Model& model, const Group& group, DefaultDomainType asked,
-                                   std::string* fallback) {
-  fallback->clear();
-  if (asked == DefaultDomainType::kDma) return asked;
-  for (const DeviceIndex index : group.members) {
-    const Device& member = model.devices[index];
-    if (!member.spec.untrusted) continue;
-    *fallback = absl::StrCat(member.Name(), " is untrusted and therefore always translated");
-    return DefaultDomainType::kDma;
-  }
-  *fallback = IdentityUnavailable(model, group);
-  return fallback->empty() ? asked : DefaultDomainType::kDma;
-}
 
 absl::StatusOr<std::vector<Uid>> GroupOperation::Lanes(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
@@ -112,8 +99,14 @@ absl::Status ClaimOperation::Plan(Model& model) {
   }
   RETURN_IF_ERROR(CheckClaimable(model, group));
   RETURN_IF_ERROR(CheckNoHostMappings(model, *device));
+  flush_.Plan(GroupIn(model), FlushQueue::Cause::kSync);
   Foresee(model);
   return absl::OkStatus();
+}
+
+absl::Status ClaimOperation::Apply(Backend& backend) {
+  RETURN_IF_ERROR(flush_.Apply(backend, members().front()));
+  return backend.Claim(members());
 }
 
 void ClaimOperation::Change(GroupState& group) const {
@@ -122,6 +115,7 @@ void ClaimOperation::Change(GroupState& group) const {
 }
 
 void ClaimOperation::Commit(Model& model) {
+  flush_.Commit(model, GroupIn(model));
   // Into BLOCKED every transition is hitless: each request meets the old state or none.
   CommitChange(model, /*hitless=*/true);
 }
@@ -160,20 +154,20 @@ absl::Status SetDefaultDomainOperation::Plan(Model& model) {
                  "only an operator may choose a default domain")
         .Errno("EACCES");
   }
-  if (asked_ == DefaultDomainType::kDmaFq) {
-    return Error(absl::StatusCode::kUnimplemented, "DMA_FQ_NOT_SUPPORTED",
-                 "deferred invalidation (DMA_FQ) is not supported")
-        .Errno("EOPNOTSUPP")
-        .Field("default_domain");
-  }
   const Group& group = model.GroupOf(*device);
   RETURN_IF_ERROR(CheckHostHas(model, *device));
-  RETURN_IF_ERROR(CheckNoHostMappings(model, *device));
   type_ = DefaultDomainFor(model, group, asked_, &fallback_);
+  switches_ = IsTranslated(type_) != IsTranslated(group.default_domain);
+  // Mappings that are in use would lead elsewhere in another domain.
+  if (switches_) RETURN_IF_ERROR(CheckNoHostMappings(model, *device));
   if (type_ == DefaultDomainType::kIdentity) {
     RETURN_IF_ERROR(CheckIdentityAllowed(model, *device, context()));
   }
   same_ = type_ == group.default_domain && fallback_ == group.default_domain_fallback;
+  flush_ = FlushStep();
+  if (type_ != DefaultDomainType::kDmaFq) {
+    flush_.Plan(GroupIn(model), FlushQueue::Cause::kSync);
+  }
   Foresee(model);
   return absl::OkStatus();
 }
@@ -183,6 +177,8 @@ LogicalOperation SetDefaultDomainOperation::Logical() const {
 }
 
 absl::Status SetDefaultDomainOperation::Apply(Backend& backend) {
+  RETURN_IF_ERROR(flush_.Apply(backend, members().front()));
+  if (!switches_) return absl::OkStatus();
   ASSIGN_OR_RETURN(transition_, backend.AssignDefault(members(), type_));
   return absl::OkStatus();
 }
@@ -192,6 +188,9 @@ void SetDefaultDomainOperation::Change(GroupState& group) const {
   group.default_domain_fallback = fallback_;
 }
 
-void SetDefaultDomainOperation::Commit(Model& model) { CommitChange(model, transition_.hitless); }
+void SetDefaultDomainOperation::Commit(Model& model) {
+  flush_.Commit(model, GroupIn(model));
+  CommitChange(model, transition_.hitless);
+}
 
 }  // namespace viommu

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/operations/flush_step.h"
 #include "engine/pipeline/operation.h"
 
 namespace viommu {
@@ -57,8 +58,9 @@ class ClaimOperation : public GroupChange {
 
   absl::Status Plan(Model& model) override;
   bool nothing_to_do() const override { return held_; }
+  void Unplan(Model& model) override { flush_.Unplan(model, GroupIn(model)); }
   LogicalOperation Logical() const override { return record::Claim{device_id()}; }
-  absl::Status Apply(Backend& backend) override { return backend.Claim(members()); }
+  absl::Status Apply(Backend& backend) override;
   void Commit(Model& model) override;
 
  private:
@@ -66,6 +68,7 @@ class ClaimOperation : public GroupChange {
 
   const std::string etag_;
   bool held_ = false;
+  FlushStep flush_;
 };
 
 class ReleaseOperation : public GroupChange {
@@ -94,6 +97,7 @@ class SetDefaultDomainOperation : public GroupChange {
 
   absl::Status Plan(Model& model) override;
   bool nothing_to_do() const override { return same_; }
+  void Unplan(Model& model) override { flush_.Unplan(model, GroupIn(model)); }
   LogicalOperation Logical() const override;
   absl::Status Apply(Backend& backend) override;
   void Commit(Model& model) override;
@@ -105,13 +109,10 @@ class SetDefaultDomainOperation : public GroupChange {
   DefaultDomainType type_ = DefaultDomainType::kDma;
   std::string fallback_;
   bool same_ = false;
+  bool switches_ = false;  // To another domain; else only the time of flushes changes.
+  FlushStep flush_;
   Transition transition_;
 };
-
-// The default domain that a group gets when `asked` is asked for: untrusted devices are always
-// translated. `fallback` says why it is another, else is empty.
-DefaultDomainType DefaultDomainFor(const Model& model, const Group& group, DefaultDomainType asked,
-                                   std::string* fallback);
 
 }  // namespace viommu
 

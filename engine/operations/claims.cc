@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
+#include "engine/model/default_domains.h"
 
 namespace viommu {
 
@@ -26,7 +27,7 @@ absl::Status CheckHostHas(const Model& model, const Device& device) {
 }
 
 absl::Status CheckNoHostMappings(const Model& model, const Device& device) {
-  const size_t count = model.GroupOf(device).host.areas.size();
+  const size_t count = model.GroupOf(device).host.live();
   if (count == 0) return absl::OkStatus();
   return Error(absl::StatusCode::kFailedPrecondition, "HOST_MAPPINGS",
                absl::StrCat("the host maps memory for the group of ", device.Name(), " in ", count,
@@ -58,17 +59,6 @@ absl::Status CheckIdentityAllowed(const Model& model, const Device& device,
   return Error(absl::StatusCode::kUnimplemented, "IDENTITY_UNAVAILABLE", why)
       .Errno("EOPNOTSUPP")
       .Resource(device.Name());
-}
-
-std::string IdentityUnavailable(const Model& model, const Group& group) {
-  for (const DeviceIndex index : group.members) {
-    for (const IommuSpec& iommu : model.backend().topology().iommus) {
-      if (iommu.id != model.devices[index].spec.iommu || iommu.pass_through) continue;
-      return absl::StrCat("iommus/", iommu.id, " of ", model.devices[index].Name(),
-                          " can not pass addresses through");
-    }
-  }
-  return "";
 }
 
 }  // namespace viommu

@@ -25,9 +25,6 @@ absl::Status CheckNoHostMappings(const Model& model, const Device& device);
 absl::Status CheckIdentityAllowed(const Model& model, const Device& device,
                                   const CallContext& context);
 
-// Why a member of the group can not be put on IDENTITY at all; empty: it can.
-std::string IdentityUnavailable(const Model& model, const Group& group);
-
 }  // namespace viommu
 
 #endif  // VIOMMU_ENGINE_OPERATIONS_CLAIMS_H_

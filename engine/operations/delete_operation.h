@@ -59,7 +59,6 @@ class DeleteOperation : public Operation {
   LogicalOperation Logical() const override { return record::Destroy{object_->uid()}; }
 
   void Commit(Model& model) override {
-    ++model.revision;
     DropWhatItHolds(model);
     model.Discard(*object_);
   }

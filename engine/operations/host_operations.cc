@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
+#include "engine/model/default_domains.h"
 #include "engine/operations/claims.h"
 
 namespace viommu {
@@ -77,9 +78,11 @@ absl::Status HostMapOperation::Plan(Model& model) {
   RETURN_IF_ERROR(CheckOperator(context()));
   RETURN_IF_ERROR(CheckHostHas(model, *device));
   ASSIGN_OR_RETURN(region_, model.Find<MemoryRegion>(context(), source_.region));
+  if (region_->suspended) return region_->SuspendedError();
   RETURN_IF_ERROR(CheckSource(region_->size_bytes));
+  if (region_->read_only && CanWrite(source_.permission)) return region_->ReadOnlyError();
   Group& group = model.GroupOf(*device);
-  translated_ = group.default_domain == DefaultDomainType::kDma;
+  translated_ = IsTranslated(group.default_domain);
   ASSIGN_OR_RETURN(const Iova iova, Choose(model, group, *region_));
   RETURN_IF_ERROR(CheckRoom(model.ledger, source_.length_bytes));
   area_ = {IovaRange{iova, iova + (source_.length_bytes - 1)},
@@ -127,10 +130,10 @@ absl::Status HostUnmapOperation::Plan(Model& model) {
   device_ = device->index;
   RETURN_IF_ERROR(CheckOperator(context()));
   Group& group = model.GroupOf(*device);
-  translated_ = group.default_domain == DefaultDomainType::kDma;
+  type_ = group.default_domain;
   const auto it = group.host.areas.Find(iova_);
   if (it == group.host.areas.end() || it.first() != iova_ ||
-      it.last() - it.first() != length_bytes_ - 1) {
+      it.last() - it.first() != length_bytes_ - 1 || group.host.queue.Holds(iova_)) {
     return Error(absl::StatusCode::kNotFound, "IOVA_NOT_COVERED",
                  absl::StrCat("the host has no mapping of ", Hex(length_bytes_), " bytes at ",
                               Hex(iova_), " for ", device->Name()))
@@ -138,7 +141,15 @@ absl::Status HostUnmapOperation::Plan(Model& model) {
         .Field("iova");
   }
   area_ = {IovaRange{it.first(), it.last()}, it.value()};
+  flush_ = FlushStep();
+  if (type_ == DefaultDomainType::kDmaFq && group.host.queue.full()) {
+    flush_.Plan(group, FlushQueue::Cause::kFull);
+  }
   return absl::OkStatus();
+}
+
+void HostUnmapOperation::Unplan(Model& model) {
+  flush_.Unplan(model, model.GroupOf(model.devices[device_]));
 }
 
 LogicalOperation HostUnmapOperation::Logical() const {
@@ -146,16 +157,25 @@ LogicalOperation HostUnmapOperation::Logical() const {
 }
 
 absl::Status HostUnmapOperation::Apply(Backend& backend) {
-  if (!translated_) return absl::OkStatus();
-  return backend.simulation()->HostUnmap(device_, area_.range);
+  if (!IsTranslated(type_)) return absl::OkStatus();
+  if (type_ == DefaultDomainType::kDma) {
+    return backend.simulation()->HostUnmap(device_, area_.range);
+  }
+  RETURN_IF_ERROR(flush_.Apply(backend, device_));
+  return backend.simulation()->HostUnmapDeferred(device_, area_.range);
 }
 
 void HostUnmapOperation::Commit(Model& model) {
   Group& group = model.GroupOf(model.devices[device_]);
-  group.host.areas.Erase(area_.range.first);
-  model.Get<MemoryRegion>(area_.area.region)->DropReferences(group.uid, 1);
+  flush_.Commit(model, group);
+  if (type_ == DefaultDomainType::kDmaFq) {
+    group.host.queue.Push(area_, model.env().Now());
+  } else {
+    ReleaseFlushed(model, group, {area_});
+  }
   model.ledger.GiveBack(model.ledger.host(), HoldsOf(area_));
   ++model.revision;
+  committed_ = true;
 }
 
 absl::Status SetHealthOperation::Plan(Model& model) {
@@ -163,6 +183,7 @@ absl::Status SetHealthOperation::Plan(Model& model) {
   device_ = device->index;
   RETURN_IF_ERROR(CheckOperator(context()));
   answer().health = health_;
+  answer().health_cause = cause_;
   answer().health_reason = health_ == DeviceHealth::kHealthy ? "" : reason_;
   return absl::OkStatus();
 }
@@ -170,6 +191,7 @@ absl::Status SetHealthOperation::Plan(Model& model) {
 void SetHealthOperation::Commit(Model& model) {
   Device& device = model.devices[device_];
   device.health = health_;
+  device.health_cause = cause_;
   device.health_reason = health_ == DeviceHealth::kHealthy ? "" : reason_;
   model.Bump(device);
   AnswerWithDevice(model);

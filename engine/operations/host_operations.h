@@ -2,7 +2,8 @@
 // (simulation).
 //
 // HostMap and HostUnmap stand for the host's DMA API: the engine chooses the IOVA in the group's
-// DMA default domain; under IDENTITY the IOVA is the physical address. They are not journalled
+// DMA default domain; under IDENTITY the IOVA is the physical address. Under DMA_FQ what is
+// unmapped waits in the group's flush queue with its place and its memory. They are not journalled
 // state: the host's mappings die with the host. What is mapped is charged to the host's own account
 // (Ledger::host), whichever operator asked. Errors: those of Engine::HostMap, HostUnmap,
 // SetDeviceHealth.
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "engine/operations/claim_operations.h"
+#include "engine/operations/flush_step.h"
 #include "engine/pipeline/operation.h"
 
 namespace viommu {
@@ -61,26 +63,35 @@ class HostUnmapOperation : public Operation {
   absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
   bool revokes() const override { return true; }
   absl::Status Plan(Model& model) override;
-  void Unplan(Model&) override {}
+  void Unplan(Model& model) override;
   LogicalOperation Logical() const override;
   absl::Status Apply(Backend& backend) override;
   void Commit(Model& model) override;
+
+  // The range waits in the flush queue.
+  bool deferred() const { return committed_ && type_ == DefaultDomainType::kDmaFq; }
 
  private:
   const std::string device_id_;
   const Iova iova_;
   const uint64_t length_bytes_;
   DeviceIndex device_ = 0;
-  bool translated_ = true;
+  DefaultDomainType type_ = DefaultDomainType::kDma;
+  FlushStep flush_;  // Makes room in the queue.
   PlacedArea area_;
+  bool committed_ = false;
 };
 
 class SetHealthOperation : public GroupOperation {
  public:
+  // A healthy device has neither cause nor reason, an unhealthy one some cause.
   SetHealthOperation(CallContext context, std::string device, DeviceHealth health,
-                     std::string reason)
+                     HealthReason cause, std::string reason)
       : GroupOperation(std::move(context), std::move(device)),
         health_(health),
+        cause_(health == DeviceHealth::kHealthy ? HealthReason::kNone
+               : cause == HealthReason::kNone   ? HealthReason::kInjected
+                                                : cause),
         reason_(std::move(reason)) {}
 
   absl::Status Plan(Model& model) override;
@@ -92,6 +103,7 @@ class SetHealthOperation : public GroupOperation {
 
  private:
   const DeviceHealth health_;
+  const HealthReason cause_;
   const std::string reason_;
   DeviceIndex device_ = 0;
 };

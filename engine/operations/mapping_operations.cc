@@ -1,7 +1,9 @@
 #include "engine/operations/mapping_operations.h"
 
 #include <algorithm>
+#include <functional>
 
+#include "absl/container/btree_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
@@ -147,7 +149,26 @@ absl::Status AddAreasOperation::PlanAll(Model& model, Ioas& ioas,
   answer().iovas.resize(areas_.size());
   for (size_t i = 0; i < areas_.size(); ++i) answer().iovas[i] = areas_[i].iova;
   answer().mapping_revision = ioas.mapping_revision;
+  if (context().validate_only) PlanLeaves(model);
   return absl::OkStatus();
+}
+
+void AddAreasOperation::PlanLeaves(const Model& model) {
+  answer().planned_leaves.clear();
+  for (const Uid uid : ioas_->domains) {
+    const Domain& domain = *model.Get<Domain>(uid);
+    DomainProperties properties = domain.properties;
+    if (!ioas_->large_pages()) properties.page_sizes &= -properties.page_sizes;
+    absl::btree_map<uint64_t, uint64_t, std::greater<>> counts;
+    for (const BackendMapping& area : areas_) {
+      for (const LeafCount& leaf : model.backend().PlanLeaves(properties, area)) {
+        counts[leaf.page_size_bytes] += leaf.count;
+      }
+    }
+    DomainLeaves planned{domain.NameFor(context().principal), {}};
+    for (const auto& [size, count] : counts) planned.leaves.push_back({size, count});
+    answer().planned_leaves.push_back(std::move(planned));
+  }
 }
 
 void AddAreasOperation::HoldRegions(absl::Span<const Ioas::Addition> additions) {
@@ -183,7 +204,7 @@ absl::Status AddAreasOperation::Apply(Backend& backend) {
 
 void AddAreasOperation::Commit(Model& model) {
   ioas_->CommitAdd(areas_);
-  answer().mapping_revision = ioas_->mapping_revision = ++model.revision;
+  answer().mapping_revision = model.BumpMappings(*ioas_);
 }
 
 // ---- Map ----
@@ -252,8 +273,13 @@ absl::StatusOr<std::vector<Ioas::Addition>> CopyMappingsOperation::SourcePieces(
   std::vector<Ioas::Addition> pieces;
   Iova next = range.first;
   bool complete = false;
+  absl::Status refusal;
   source.VisitCommitted(range, [&](const PlacedArea& area) {
     if (area.range.first > next || pieces.size() == kMaxBatchEntries) return false;
+    if (area.area.suspended) {
+      refusal = NotInForce(area);
+      return false;
+    }
     const Iova last = std::min(area.range.last, range.last);
     pieces.push_back({std::nullopt, last - next + 1,
                       area.area.offset_bytes + (next - area.range.first), request_.permission,
@@ -262,6 +288,7 @@ absl::StatusOr<std::vector<Ioas::Addition>> CopyMappingsOperation::SourcePieces(
     next = last + 1;
     return !complete;
   });
+  RETURN_IF_ERROR(refusal);
   if (complete) return pieces;
   if (pieces.size() == kMaxBatchEntries) return CheckBatchSize(kMaxBatchEntries + 1, "length");
   return Error(absl::StatusCode::kNotFound, "IOVA_NOT_COVERED",
@@ -306,50 +333,96 @@ absl::Status UnmapOperation::CheckBatch() const {
       .Field("ranges");
 }
 
-absl::Status UnmapOperation::Plan(Model& model) {
-  ASSIGN_OR_RETURN(ioas_, FindIoas(model, context(), ref_, only_));
-  RETURN_IF_ERROR(CheckBatch());
-  areas_.clear();
-  if (batch_.all) {
-    RETURN_IF_ERROR(ioas_->PlanRemoveAll(&areas_));
-  }
+absl::Status UnmapOperation::PlanRange(const IovaRange& range) {
+  if (ioas_->mode == IoasMode::kVfioType1) return ioas_->PlanCut(range, &cut_);
+  absl::Status removed = ioas_->PlanRemove(range, &cut_.removed);
+  if (removed.ok() || ioas_->mode == IoasMode::kNative) return removed;
+  return ioas_->FirstOverlap(range).has_value() ? removed : absl::OkStatus();
+}
+
+absl::Status UnmapOperation::PlanEntries() {
+  if (batch_.all) return ioas_->PlanRemoveAll(&cut_.removed);
   for (size_t i = 0; i < batch_.entries.size(); ++i) {
     const UnmapEntry& entry = batch_.entries[i];
     const absl::StatusOr<IovaRange> range = CheckedRange(entry.iova, entry.length_bytes);
-    const absl::Status removed = range.ok() ? ioas_->PlanRemove(*range, &areas_) : range.status();
-    if (removed.ok()) continue;
-    Unplan(model);
-    areas_.clear();
-    return AtIndex(removed, i, EntryField("ranges", i));
+    const absl::Status removed = range.ok() ? PlanRange(*range) : range.status();
+    if (!removed.ok()) return AtIndex(removed, i, EntryField("ranges", i));
   }
-  answer() = {0, areas_.size(), ioas_->mapping_revision};
-  for (const PlacedArea& area : areas_) answer().unmapped_bytes += area.range.size_bytes();
   return absl::OkStatus();
 }
 
-void UnmapOperation::Unplan(Model&) { ioas_->UndoRemove(areas_); }
+absl::Status UnmapOperation::Plan(Model& model) {
+  ASSIGN_OR_RETURN(ioas_, FindIoas(model, context(), ref_, only_));
+  RETURN_IF_ERROR(CheckBatch());
+  cut_ = {};
+  absl::Status planned = PlanEntries();
+  if (!planned.ok()) {
+    ioas_->UndoCut(cut_);
+    cut_ = {};
+    return planned;
+  }
+  ChargeRemnants(model);
+  answer() = {0, cut_.removed.size(), ioas_->mapping_revision};
+  for (const PlacedArea& area : cut_.removed) {
+    answer().unmapped_bytes += area.range.size_bytes();
+  }
+  for (const auto& [first, remnant] : cut_.remnants) {
+    answer().unmapped_bytes -= remnant.range.size_bytes();
+  }
+  return absl::OkStatus();
+}
+
+void UnmapOperation::ChargeRemnants(Model& model) {
+  if (cut_.remnants.empty()) return;
+  // Past the limit too: a revoke is not refused for what its caller has. Their bytes are charged.
+  model.ledger.Charge(*ioas_->account, Usage::OfMappings(cut_.remnants.size(), 0));
+  for (const auto& [first, remnant] : cut_.remnants) {
+    model.Get<MemoryRegion>(remnant.area.region)->AddReferences(ioas_->uid(), 1);
+  }
+}
+
+void UnmapOperation::Unplan(Model& model) {
+  ioas_->UndoCut(cut_);
+  if (cut_.remnants.empty()) return;
+  model.ledger.GiveBack(*ioas_->account, Usage::OfMappings(cut_.remnants.size(), 0));
+  for (const auto& [first, remnant] : cut_.remnants) {
+    model.Get<MemoryRegion>(remnant.area.region)->DropReferences(ioas_->uid(), 1);
+  }
+}
 
 LogicalOperation UnmapOperation::Logical() const {
-  record::Unmap logical{ioas_->uid(), {}};
-  logical.areas.reserve(areas_.size());
-  for (const PlacedArea& area : areas_) logical.areas.push_back(area.range);
+  record::Unmap logical{ioas_->uid(), {}, {}};
+  logical.areas.reserve(cut_.removed.size());
+  for (const PlacedArea& area : cut_.removed) logical.areas.push_back(area.range);
+  for (const auto& [first, remnant] : cut_.remnants) {
+    logical.remnants.push_back({remnant.range, remnant.area.region, remnant.area.offset_bytes,
+                                static_cast<uint8_t>(remnant.area.permission)});
+  }
   return logical;
 }
 
-absl::Status UnmapOperation::Apply(Backend& backend) {
+std::vector<IovaRange> UnmapOperation::RangesInForce() const {
   std::vector<IovaRange> ranges;
-  ranges.reserve(areas_.size());
-  for (const PlacedArea& area : areas_) ranges.push_back(area.range);
-  return backend.Unmap(ioas_->uid(), ranges);
+  ranges.reserve(cut_.removed.size());
+  for (const PlacedArea& area : cut_.gone.empty() ? cut_.removed : cut_.gone) {
+    if (!area.area.suspended) ranges.push_back(area.range);
+  }
+  return ranges;
+}
+
+absl::Status UnmapOperation::Apply(Backend& backend) {
+  const std::vector<IovaRange> ranges = RangesInForce();
+  return ranges.empty() ? absl::OkStatus() : backend.Unmap(ioas_->uid(), ranges);
 }
 
 void UnmapOperation::Commit(Model& model) {
-  ioas_->CommitRemove(areas_);
+  ioas_->CommitCut(cut_);
   DroppedReferences dropped(&model, ioas_->uid());
-  for (const PlacedArea& area : areas_) dropped.Drop(area.area);
+  for (const PlacedArea& area : cut_.removed) dropped.Drop(area.area);
   dropped.Flush();
-  model.ledger.GiveBack(*ioas_->account, Usage::OfMappings(areas_.size(), answer().unmapped_bytes));
-  answer().mapping_revision = ioas_->mapping_revision = ++model.revision;
+  model.ledger.GiveBack(*ioas_->account,
+                        Usage::OfMappings(cut_.removed.size(), answer().unmapped_bytes));
+  answer().mapping_revision = model.BumpMappings(*ioas_);
 }
 
 }  // namespace viommu

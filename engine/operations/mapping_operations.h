@@ -37,6 +37,7 @@ class AddAreasOperation : public AnsweringOperation<MapAnswer> {
   };
 
   void HoldRegions(absl::Span<const Ioas::Addition> additions);
+  void PlanLeaves(const Model& model);
 
   Ioas* ioas_ = nullptr;               // Stays, as its lane is held.
   std::vector<BackendMapping> areas_;  // As the backend wants them: there may be thousands.
@@ -96,7 +97,7 @@ class UnmapOperation : public AnsweringOperation<UnmapAnswer> {
   bool stackable() const override { return true; }
   bool revokes() const override { return true; }
   absl::Status Plan(Model& model) override;
-  bool nothing_to_do() const override { return areas_.empty(); }
+  bool nothing_to_do() const override { return cut_.removed.empty(); }
   void Unplan(Model& model) override;
   LogicalOperation Logical() const override;
   absl::Status Apply(Backend& backend) override;
@@ -104,12 +105,17 @@ class UnmapOperation : public AnsweringOperation<UnmapAnswer> {
 
  private:
   absl::Status CheckBatch() const;
+  absl::Status PlanEntries();
+  absl::Status PlanRange(const IovaRange& range);
+  // The remnants of a cut hold the ledger and the regions like other areas, from the plan on.
+  void ChargeRemnants(Model& model);
+  std::vector<IovaRange> RangesInForce() const;
 
   const ObjectRef ref_;
   const UnmapBatch batch_;
   const Uid only_;
   Ioas* ioas_ = nullptr;
-  std::vector<PlacedArea> areas_;
+  Ioas::Cut cut_;  // Nothing is cut but in the mode kVfioType1.
 };
 
 }  // namespace viommu

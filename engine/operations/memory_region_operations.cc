@@ -39,7 +39,7 @@ absl::Status CreateMemoryRegionOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(region_,
                    model.Reserve(std::make_unique<MemoryRegion>(
                        context().principal, model.IdOrGenerated(id_, ObjectKind::kMemoryRegion),
-                       model.objects.NextUid(), size_bytes_, numa_node_)));
+                       model.objects.NextUid(), size_bytes_, numa_node_, read_only_)));
   answer() = ViewOf(*region_, context().principal);
   return absl::OkStatus();
 }
@@ -47,7 +47,8 @@ absl::Status CreateMemoryRegionOperation::Plan(Model& model) {
 void CreateMemoryRegionOperation::Unplan(Model& model) { model.Discard(*region_); }
 
 LogicalOperation CreateMemoryRegionOperation::Logical() const {
-  return record::CreateMemoryRegion{region_->uid(), region_->id(), size_bytes_, numa_node_};
+  return record::CreateMemoryRegion{region_->uid(), region_->id(), size_bytes_, numa_node_,
+                                    read_only_};
 }
 
 absl::Status CreateMemoryRegionOperation::Apply(Backend& backend) {

@@ -15,11 +15,12 @@ namespace viommu {
 class CreateMemoryRegionOperation : public AnsweringOperation<MemoryRegionView> {
  public:
   CreateMemoryRegionOperation(CallContext context, std::string id, uint64_t size_bytes,
-                              std::optional<int32_t> numa_node)
+                              std::optional<int32_t> numa_node, bool read_only)
       : AnsweringOperation(std::move(context)),
         id_(std::move(id)),
         size_bytes_(size_bytes),
-        numa_node_(numa_node) {}
+        numa_node_(numa_node),
+        read_only_(read_only) {}
 
   absl::StatusOr<std::vector<Uid>> Lanes(Model&) override { return std::vector<Uid>(); }
   absl::Status Plan(Model& model) override;
@@ -34,6 +35,7 @@ class CreateMemoryRegionOperation : public AnsweringOperation<MemoryRegionView> 
   const std::string id_;
   const uint64_t size_bytes_;
   const std::optional<int32_t> numa_node_;
+  const bool read_only_;
   MemoryRegion* region_ = nullptr;
 };
 

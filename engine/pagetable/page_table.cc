@@ -109,6 +109,11 @@ absl::Status PageTable::Map(Iova iova, PhysAddr to, uint64_t size_bytes, PageAcc
   return absl::OkStatus();
 }
 
+void PageTable::SetLargeLeaves(bool large_leaves) {
+  const uint64_t sizes = shape_.page_sizes;
+  walker_->SetLeafSizes(large_leaves ? sizes : sizes & -sizes);
+}
+
 uint64_t PageTable::Unmap(Iova iova, uint64_t size_bytes, PageList* freed) {
   const Iova limit = aperture().last;
   if (size_bytes == 0 || iova > limit) return 0;

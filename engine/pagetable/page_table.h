@@ -62,6 +62,10 @@ class PageTable {
   // kResourceExhausted: the arena has too few pages for the tables (TABLE_MEMORY_EXHAUSTED).
   absl::Status Map(Iova iova, PhysAddr to, uint64_t size_bytes, PageAccess permission);
 
+  // Whether what is mapped from now on may get leaves above the smallest; at first it does. What is
+  // mapped already stays.
+  void SetLargeLeaves(bool large_leaves);
+
   // Removes every leaf that lies wholly in [iova, iova + size_bytes) and answers their bytes; what
   // is not mapped, lies outside the aperture or belongs to a leaf reaching out of the range stays
   // as it is. Never fails and never allocates. Tables that nothing leads to any more are appended

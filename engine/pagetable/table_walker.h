@@ -53,6 +53,8 @@ class TableWalker {
   virtual MapOutcome Map(const IovaRange& range, PhysAddr to, PageAccess permission) = 0;
   // Both move the tables that nothing leads to any more to `freed`.
   virtual uint64_t Unmap(const IovaRange& range, PageList* freed) = 0;
+  // Leaves of what is mapped from now on: a subset of the format's sizes, with the smallest.
+  virtual void SetLeafSizes(uint64_t page_sizes) = 0;
   virtual void Clear(PageList* freed) = 0;  // Everything, the root too; the last call.
   virtual absl::optional<PageTranslation> Translate(Iova iova) const = 0;
   virtual std::vector<TableEntry> PathTo(Iova iova) const = 0;

@@ -32,7 +32,11 @@ class Walker final : public TableWalker {
  public:
   // `root` is a zeroed page of `arena`, which outlives this object.
   Walker(const Format& format, const Store& store, TableArena* arena, PhysAddr root)
-      : format_(format), store_(store), arena_(arena), root_(root) {
+      : format_(format),
+        store_(store),
+        arena_(arena),
+        root_(root),
+        leaf_sizes_(format.page_sizes()) {
     static_assert(G::kEntries * sizeof(uint64_t) == TableArena::kPageBytes,
                   "a table is one page of the arena");
     arena_->LiveEntries(root_) = 0;
@@ -68,6 +72,8 @@ class Walker final : public TableWalker {
     }
     return bytes;
   }
+
+  void SetLeafSizes(uint64_t page_sizes) override { leaf_sizes_ = page_sizes; }
 
   void Clear(PageList* freed) override { Discard(root_, top(), freed); }
 
@@ -163,7 +169,7 @@ class Walker final : public TableWalker {
   uint64_t LeafRun(const Piece& piece, int level) const {
     const uint64_t rest = G::Span(level) - 1;
     const uint64_t length = piece.last - piece.first;
-    if ((format_.page_sizes() & G::Span(level)) == 0) return 0;
+    if ((leaf_sizes_ & G::Span(level)) == 0) return 0;
     if (((piece.first | piece.to.value) & rest) != 0 || length < rest) return 0;
     return ((length - rest) >> G::Shift(level)) + 1;
   }
@@ -380,6 +386,7 @@ class Walker final : public TableWalker {
   const Store store_;
   TableArena* const arena_;
   const PhysAddr root_;
+  uint64_t leaf_sizes_;  // Bit n set: leaves of 2^n bytes are made.
 };
 
 }  // namespace viommu

@@ -110,6 +110,10 @@ UNKNOWN_NAMES = [
                  name="devices/none", iova=0, length=PAGE),
     unknown_name("SimulationService/SetDeviceHealth", "devices/none", "DEVICE_NOT_FOUND",
                  name="devices/none", health="DEVICE_HEALTH_HEALTHY"),
+    unknown_name("SimulationService/UnplugDevice", "devices/none", "DEVICE_NOT_FOUND",
+                 name="devices/none"),
+    unknown_name("SimulationService/PlugDevice", "devices/none", "DEVICE_NOT_FOUND",
+                 name="devices/none"),
     unknown_name("SimulationService/DumpTables", "devices/none", "DEVICE_NOT_FOUND",
                  name="devices/none", iova=0),
     # Somebody else's object is simply not there.
@@ -152,6 +156,10 @@ MISSING = [
          "MISSING_FIELD", "default_domain"),
     Case("health", "SimulationService/SetDeviceHealth", {"name": FREE}, "INVALID_ARGUMENT",
          "MISSING_FIELD", "health"),
+    Case("boot id", "WatchService/Watch", {"resume": {"revision": 1}}, "INVALID_ARGUMENT",
+         "MISSING_FIELD", "resume.boot_id"),
+    Case("kind to watch", "WatchService/Watch", {"kinds": [0]}, "INVALID_ARGUMENT",
+         "UNKNOWN_ENUM_VALUE", "kinds[0]"),
     Case("size of a region", "MemoryService/CreateMemoryRegion", {"memory_region": {}},
          "INVALID_ARGUMENT", "INVALID_SIZE", "memory_region.size_bytes"),
     Case("address of a DMA", "SimulationService/Dma", {"name": ATTACHED, "read_length": 1},
@@ -160,6 +168,10 @@ MISSING = [
          "INVALID_ARGUMENT", "MISSING_FIELD"),
     Case("address to translate", "IoasService/Translate", {"name": "ioas/space"},
          "INVALID_ARGUMENT", "MISSING_FIELD", "iova"),
+    Case("large pages", "IoasService/SetLargePages", {"name": "ioas/space"}, "INVALID_ARGUMENT",
+         "MISSING_FIELD", "large_pages"),
+    Case("size to resize to", "SimulationService/ResizeMemoryRegion", {"name": "memoryRegions/ram"},
+         "INVALID_ARGUMENT", "INVALID_SIZE", "size_bytes"),
     map_case("memory region", "INVALID_ARGUMENT", "MISSING_FIELD", "memory_region", "",
              memory_region=None),
     unmap_case("address to unmap", "INVALID_ARGUMENT", "MISSING_FIELD", "iova", "", iova=None),
@@ -251,6 +263,28 @@ UNMAP_RANGES = [
          "FAILED_PRECONDITION", "IOVA_CONFLICT", "ranges[0]", "0xfee00000"),
 ]
 
+SPACES = [
+    Case("VFIO's nesting type", "IoasService/CreateIoas",
+         {"ioas": {"mode": "IOAS_MODE_VFIO_TYPE1_NESTING"}}, "UNIMPLEMENTED", "MODE_NOT_SUPPORTED",
+         "ioas.mode"),
+    Case("unknown mode", "IoasService/CreateIoas", {"ioas": {"mode": 99}}, "INVALID_ARGUMENT",
+         "UNKNOWN_ENUM_VALUE", "ioas.mode", "99"),
+    Case("large pages in VFIO's first type", "IoasService/CreateIoas",
+         {"ioas": {"mode": "IOAS_MODE_VFIO_TYPE1", "large_pages": True}}, "INVALID_ARGUMENT",
+         "LARGE_PAGES_NOT_ALLOWED", "ioas.large_pages"),
+    Case("no large pages while they may be in use", "IoasService/SetLargePages",
+         {"name": "ioas/space", "large_pages": False}, "FAILED_PRECONDITION",
+         "LARGE_PAGES_IN_USE"),
+    Case("regions of a device that is not there", "IoasService/LoadReservedRegions",
+         {"name": "ioas/space", "device": "devices/none"}, "NOT_FOUND", "DEVICE_NOT_FOUND"),
+    Case("regions of what is no device", "IoasService/UnloadReservedRegions",
+         {"name": "ioas/space", "device": "ioas/space"}, "INVALID_ARGUMENT", "MALFORMED_NAME",
+         "device"),
+    Case("region larger than it was made", "SimulationService/ResizeMemoryRegion",
+         {"name": "memoryRegions/ram", "size_bytes": 1 << 40}, "INVALID_ARGUMENT", "INVALID_SIZE",
+         "size_bytes", str(1 << 40)),
+]
+
 MEMORY = [
     *(Case(f"region of {size} bytes", "MemoryService/CreateMemoryRegion",
            {"memory_region": {"size_bytes": size}}, "INVALID_ARGUMENT", "INVALID_SIZE",
@@ -284,6 +318,8 @@ MEMORY = [
 PRECONDITIONS = [
     Case("claims what has a DIRECT region", "DeviceService/ClaimDevice", {"name": DIRECT},
          "FAILED_PRECONDITION", "DIRECT_REGION", says="[0x7a000000, 0x7a7fffff]"),
+    Case("plugs in what is there", "SimulationService/PlugDevice", {"name": FREE},
+         "ALREADY_EXISTS", "DEVICE_PRESENT", says=FREE),
     Case("releases what is not claimed", "DeviceService/ReleaseDevice", {"name": FREE},
          "FAILED_PRECONDITION", "DEVICE_NOT_CLAIMED", says=FREE),
     Case("attaches what is not claimed", "DeviceService/AttachDevice",
@@ -315,9 +351,6 @@ PRECONDITIONS = [
     Case("IDENTITY of the host without allow_identity", "DeviceService/SetDefaultDomain",
          {"name": "devices/0000:83:00.0", "default_domain": "DEFAULT_DOMAIN_TYPE_IDENTITY"},
          "PERMISSION_DENIED", "IDENTITY_NOT_ALLOWED", says="allow_identity"),
-    Case("DMA_FQ", "DeviceService/SetDefaultDomain",
-         {"name": FREE, "default_domain": "DEFAULT_DOMAIN_TYPE_DMA_FQ"}, "UNIMPLEMENTED",
-         "DMA_FQ_NOT_SUPPORTED", says="DMA_FQ"),
     Case("default domain of a claimed device", "DeviceService/SetDefaultDomain",
          {"name": DETACHED, "default_domain": "DEFAULT_DOMAIN_TYPE_DMA"}, "FAILED_PRECONDITION",
          "DEVICE_CLAIMED", says=DETACHED),
@@ -444,6 +477,9 @@ class BadInputTest(unittest.TestCase):
 
     def test_ranges_that_can_not_be_unmapped_or_looked_at(self):
         self.check_all(UNMAP_RANGES)
+
+    def test_refuses_options_that_an_address_space_can_not_have(self):
+        self.check_all(SPACES)
 
     def test_memory_that_is_not_there(self):
         self.check_all(MEMORY)

@@ -35,11 +35,18 @@ STEPS = [
      {"name": DEVICE, "memory_region": "memoryRegions/ram", "length": PAGE}, {}),
     ("SimulationService/HostUnmap", {"name": DEVICE, "iova": HOST_IOVA, "length": PAGE}, {}),
     ("DeviceService/ClaimDevice", {"name": DEVICE}, {"claimed_by": "local"}),
-    ("IoasService/CreateIoas", {"ioas_id": "space"}, {"name": "ioas/space"}),
+    ("IoasService/CreateIoas", {"ioas_id": "space"},
+     {"name": "ioas/space", "mode": "IOAS_MODE_NATIVE", "large_pages": True}),
     ("IoasService/GetIoas", {"name": "ioas/space"}, {"name": "ioas/space"}),
     ("IoasService/ListIoas", {}, {}),
     ("IoasService/SetAllowedIovaRanges",
      {"name": "ioas/space", "ranges": [{"first": 0x100000, "last": 0xffffff}]}, {}),
+    ("IoasService/SetLargePages", {"name": "ioas/space", "large_pages": False},
+     {"large_pages": False, "alignment_bytes": str(PAGE)}),
+    ("IoasService/LoadReservedRegions", {"name": "ioas/space", "device": DEVICE},
+     {"loaded_devices": [DEVICE]}),
+    ("IoasService/UnloadReservedRegions", {"name": "ioas/space", "device": DEVICE},
+     {"loaded_devices": []}),
     ("IoasService/ListIovaRanges", {"parent": "ioas/space"}, {}),
     ("DomainService/CreateDomain",
      {"domain_id": "paging", "domain": {"paging": {"ioas": "ioas/space", "device": DEVICE}}},
@@ -59,6 +66,7 @@ STEPS = [
      {"iovas": [str(0x200000)]}),
     ("IoasService/ListMappings", {"parent": "ioas/space", "first_iova": 0x200000}, {}),
     ("IoasService/Translate", {"name": "ioas/space", "iova": 0x200123}, {"offset": str(0x123)}),
+    ("WatchService/Watch", {"kinds": ["WATCH_KIND_IOAS"], "until_sync": True}, {}),
     ("MappingService/StreamMappings", [
         {"open": {"name": "ioas/space"}}, {"unmap": {"sequence": 1, "iova": [0x200000],
                                                      "length": [PAGE]}}],
@@ -69,6 +77,10 @@ STEPS = [
     ("SimulationService/Dma", {"name": DEVICE, "iova": 0x100000, "read_length": 5},
      {"bytes_done": "5", "data": BYTES}),
     ("SimulationService/DumpTables", {"name": DEVICE, "iova": 0x100000}, {}),
+    ("SimulationService/ResizeMemoryRegion",
+     {"name": "memoryRegions/ram", "size_bytes": 2 * PAGE}, {"size_bytes": str(2 * PAGE)}),
+    ("SimulationService/RevokeMemoryRegion", {"name": "memoryRegions/ram"},
+     {"state": "OBJECT_STATE_SUSPENDED"}),
     ("IoasService/Unmap", {"name": "ioas/space", "all": True}, {"unmapped_count": "1"}),
     ("DeviceService/DetachDevice", {"name": DEVICE}, {}),
     ("DomainService/DeleteDomain", {"name": "domains/paging"}, {}),
@@ -78,9 +90,11 @@ STEPS = [
     ("SimulationService/SetDeviceHealth",
      {"name": DEVICE, "health": "DEVICE_HEALTH_UNHEALTHY", "health_reason": "fan"},
      {"health": "DEVICE_HEALTH_UNHEALTHY", "health_reason": "fan"}),
+    ("SimulationService/UnplugDevice", {"name": DEVICE}, {}),
+    ("SimulationService/PlugDevice", {"name": DEVICE}, {"health": "DEVICE_HEALTH_HEALTHY"}),
 ]
 
-_WITHOUT_EFFECT = ("Get", "List", "Translate", "ReadMemory", "DumpTables")
+_WITHOUT_EFFECT = ("Get", "List", "Translate", "ReadMemory", "DumpTables", "Watch")
 # They have an effect, but none on the model: see simulation.proto and mapping.proto.
 _WITHOUT_REQUEST_ID = ("Dma", "WriteMemory", "StreamMappings")
 

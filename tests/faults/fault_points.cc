@@ -39,8 +39,17 @@ class FaultySimulation : public Simulation {
     if (points_.Fails(FaultPoints::kBackend)) return Refused();
     return real_.HostUnmap(device, range);
   }
-  std::vector<TableEntryDump> DumpTables(DeviceIndex device, Iova iova) override {
-    return real_.DumpTables(device, iova);
+  absl::Status HostUnmapDeferred(DeviceIndex device, IovaRange range) override {
+    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    return real_.HostUnmapDeferred(device, range);
+  }
+  absl::Status HostFlush(DeviceIndex device) override {
+    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    return real_.HostFlush(device);
+  }
+  std::vector<TableEntryDump> DumpTables(DeviceIndex device, std::optional<uint32_t> pasid,
+                                         Iova iova) override {
+    return real_.DumpTables(device, pasid, iova);
   }
 
  private:
@@ -72,6 +81,10 @@ class FaultyBackend : public Backend {
                         const DomainTarget& target) const override {
     return real_.PlanSwitch(group, pasid, target);
   }
+  std::vector<LeafCount> PlanLeaves(const DomainProperties& properties,
+                                    const BackendMapping& mapping) const override {
+    return real_.PlanLeaves(properties, mapping);
+  }
 
   absl::Status CreateMemoryRegion(Uid uid, uint64_t size_bytes,
                                   std::optional<int32_t> numa_node) override {
@@ -82,6 +95,9 @@ class FaultyBackend : public Backend {
   }
   absl::Status CreateIoas(Uid uid) override {
     return Point([&] { return real_.CreateIoas(uid); });
+  }
+  absl::Status SetLargePages(Uid ioas, bool large_pages) override {
+    return Point([&] { return real_.SetLargePages(ioas, large_pages); });
   }
   absl::Status DestroyIoas(Uid uid) override {
     return Point([&] { return real_.DestroyIoas(uid); });

@@ -56,7 +56,7 @@ std::string FakeBackend::State() const {
   std::string state;
   for (const Uid region : regions_) absl::StrAppend(&state, "region ", region, "\n");
   for (const auto& [uid, ioas] : ioas_) {
-    absl::StrAppend(&state, "ioas ", uid, "\n");
+    absl::StrAppend(&state, "ioas ", uid, ioas.large_pages ? "\n" : " small pages\n");
     for (const auto& [iova, m] : ioas.areas) {
       absl::StrAppend(&state, "  ", Hex(iova), "+", Hex(m.size_bytes), " -> ", m.region, "+",
                       Hex(m.offset_bytes), " ", static_cast<int>(m.permission), "\n");
@@ -93,6 +93,17 @@ void FakeBackend::Note(const std::string& line, bool holds) {
   if (!holds) breaches_.push_back(line);
 }
 
+void FakeBackend::Record(const std::string& line, bool holds) {
+  absl::MutexLock lock(&mutex_);
+  Note(line, holds);
+}
+
+std::string FakeBackend::PlaceOf(DeviceIndex device) const {
+  absl::MutexLock lock(&mutex_);
+  const auto it = places_.find(device);
+  return it == places_.end() ? "" : it->second;
+}
+
 void FakeBackend::Place(absl::Span<const DeviceIndex> group, const std::string& where) {
   for (const DeviceIndex device : group) places_[device] = where;
 }
@@ -103,7 +114,18 @@ absl::StatusOr<DomainProperties> FakeBackend::PlanDomain(const DomainSpec& spec)
   properties.levels = 4;
   properties.aperture = {0, (uint64_t{1} << 48) - 1};
   properties.page_sizes = 0x1000;
+  if (spec.dirty_tracking) {
+    return Error(absl::StatusCode::kUnimplemented, "DIRTY_TRACKING_UNAVAILABLE",
+                 "the fake backend has no dirty tracking")
+        .Errno("EOPNOTSUPP");
+  }
   properties.nest_parent = spec.nest_parent;
+  properties.read_only = !spec.nest_parent;  // As VT-d.
+  if (spec.kind == DomainSpec::Kind::kNested) {
+    properties.levels = spec.stage1.address_width_bits == 57 ? 5 : 4;
+    properties.aperture = {0, (uint64_t{1} << (spec.stage1.address_width_bits - 1)) - 1};
+    properties.stage1 = spec.stage1;
+  }
   return properties;
 }
 
@@ -138,6 +160,17 @@ absl::Status FakeBackend::CreateIoas(Uid uid) {
   RETURN_IF_ERROR(Ask("CreateIoas"));
   absl::MutexLock lock(&mutex_);
   Note(absl::StrCat("CreateIoas ", uid), ioas_.try_emplace(uid).second);
+  return absl::OkStatus();
+}
+
+absl::Status FakeBackend::SetLargePages(Uid uid, bool large_pages) {
+  RETURN_IF_ERROR(Ask("SetLargePages"));
+  absl::MutexLock lock(&mutex_);
+  const auto it = ioas_.find(uid);
+  const bool allowed =
+      it != ioas_.end() && (large_pages || it->second.areas.empty() || it->second.domains.empty());
+  Note(absl::StrCat("SetLargePages ", uid, large_pages ? " on" : " off"), allowed);
+  if (allowed) it->second.large_pages = large_pages;
   return absl::OkStatus();
 }
 
@@ -210,14 +243,30 @@ absl::Status FakeBackend::Map(Uid uid, absl::Span<const BackendMapping> mappings
 absl::Status FakeBackend::Unmap(Uid uid, absl::Span<const IovaRange> ranges) {
   RETURN_IF_ERROR(Ask("Unmap"));
   absl::MutexLock lock(&mutex_);
-  std::map<Iova, BackendMapping>& areas = ioas_[uid].areas;
   for (const IovaRange& range : ranges) {
-    const auto it = areas.find(range.first);
-    const bool exact = it != areas.end() && it->second.size_bytes == range.size_bytes();
-    Note(absl::StrCat("Unmap ", uid, " ", ToString(range)), exact);
-    if (exact) areas.erase(it);
+    const bool cut = Cut(&ioas_[uid], range);
+    Note(absl::StrCat("Unmap ", uid, " ", ToString(range)), cut);
   }
   return absl::OkStatus();
+}
+
+bool FakeBackend::Cut(Ioas* ioas, const IovaRange& range) {
+  auto it = ioas->areas.upper_bound(range.first);
+  if (it == ioas->areas.begin()) return false;
+  const BackendMapping area = (--it)->second;
+  if (!area.range().Contains(range)) return false;
+  const bool whole = area.size_bytes == range.size_bytes();
+  if (!whole && ioas->large_pages) return false;
+  ioas->areas.erase(it);
+  BackendMapping low = area;
+  low.size_bytes = range.first - area.iova;
+  if (low.size_bytes > 0) ioas->areas[low.iova] = low;
+  BackendMapping high = area;
+  high.size_bytes = area.range().last - range.last;
+  high.iova += area.size_bytes - high.size_bytes;
+  high.offset_bytes += area.size_bytes - high.size_bytes;
+  if (high.size_bytes > 0) ioas->areas[high.iova] = high;
+  return true;
 }
 
 absl::StatusOr<Transition> FakeBackend::Switch(absl::Span<const DeviceIndex> group,

@@ -53,10 +53,16 @@ class FakeBackend : public Backend {
                         const DomainTarget&) const override {
     return {};
   }
+  // Single pages: it has no tables.
+  std::vector<LeafCount> PlanLeaves(const DomainProperties&,
+                                    const BackendMapping& mapping) const override {
+    return {{0x1000, mapping.size_bytes / 0x1000}};
+  }
   absl::Status CreateMemoryRegion(Uid uid, uint64_t size_bytes,
                                   std::optional<int32_t> numa_node) override;
   absl::Status DestroyMemoryRegion(Uid uid) override;
   absl::Status CreateIoas(Uid uid) override;
+  absl::Status SetLargePages(Uid ioas, bool large_pages) override;
   absl::Status DestroyIoas(Uid uid) override;
   absl::Status CreateDomain(Uid uid, const DomainSpec& spec,
                             absl::Span<const BackendMapping> existing) override;
@@ -74,10 +80,18 @@ class FakeBackend : public Backend {
   absl::StatusOr<Transition> AssignDefault(absl::Span<const DeviceIndex> group,
                                            DefaultDomainType type) override;
 
+ protected:
+  absl::Status Ask(const std::string& verb) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Records the effect; breaches the contract when `holds` is false.
+  void Record(const std::string& line, bool holds) ABSL_LOCKS_EXCLUDED(mutex_);
+  // What a device is on: "host dma", "host identity", "blocked", ...
+  std::string PlaceOf(DeviceIndex device) const ABSL_LOCKS_EXCLUDED(mutex_);
+
  private:
   struct Ioas {
     std::map<Iova, BackendMapping> areas;
     std::set<Uid> domains;
+    bool large_pages = true;
   };
   struct Domain {
     Uid ioas = 0;    // Of a paging one.
@@ -85,8 +99,9 @@ class FakeBackend : public Backend {
   };
   using PasidKey = std::pair<DeviceIndex, uint32_t>;
 
-  absl::Status Ask(const std::string& verb) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Records the effect; breaches it when `holds` is false.
+  // Takes `range` out of the one area that it lies in; without large pages the area may be larger.
+  static bool Cut(Ioas* ioas, const IovaRange& range);
+  // As Record.
   void Note(const std::string& line, bool holds) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Place(absl::Span<const DeviceIndex> group, const std::string& where)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -7,8 +7,10 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "engine/backend/backend.h"
 #include "engine/backend/soft/hardware/vtd_model.h"
 #include "engine/backend/soft/invalidation_queue.h"
+#include "engine/backend/soft/nested_domain.h"
 #include "engine/backend/soft/physical_memory.h"
 #include "engine/backend/soft/soft_domain.h"
 #include "engine/backend/soft/vtd_capability.h"
@@ -130,7 +132,8 @@ TEST_F(DeviceGroupTest, AllMembersGoBackWhenTheHardwareFailsAtAnyOfThem) {
 
 TEST_F(DeviceGroupTest, ADomainIdThatMayStillBeCachedIsNotReused) {
   ASSERT_TRUE(group_->SwitchTo({DomainTarget::Kind::kIdentity, nullptr, false}).ok());
-  const uint16_t taken = vtd::DomainIdOf(domain_->PreviewEntry(unit_.get()));
+  const uint16_t taken = *unit_->TakeDomainId();
+  unit_->ReturnDomainId(taken);
   stores_ = 0;
   stop_at_store_ = 2;
   ASSERT_FALSE(group_->SwitchTo({DomainTarget::Kind::kDomain, domain_, false}).ok());
@@ -264,6 +267,27 @@ TEST_F(FailedSwitchTest, TablesThatWereKeptGoWithTheUnit) {
   EXPECT_EQ(Read(kMembers[0]), 0x2222u);
   unit_.reset();
   EXPECT_EQ(arena_->pages_in_use(), 2u);  // What was mapped.
+}
+
+TEST_F(FailedSwitchTest, WhatIsNestedAndGoesLeavesItsFlushToItsParent) {
+  DomainProperties properties = *vtd::PlanSecondStage({});
+  properties.nest_parent = true;
+  const std::shared_ptr<SoftDomain> parent =
+      *SoftDomain::Create(properties, 46, PlainStore(), arena_.get());
+  auto nested = std::make_shared<NestedDomain>(VtdStage1{}, parent);
+  const uint16_t taken = *unit_->TakeDomainId();
+  unit_->ReturnDomainId(taken);
+  stores_ = 0;
+  stop_at_store_ = 2;  // Its entry takes two.
+  EXPECT_EQ(group_->SwitchTo({DomainTarget::Kind::kDomain, nested, false}).status().code(),
+            absl::StatusCode::kInternal);
+  nested.reset();
+  EXPECT_FALSE(parent->HasChildren());
+  EXPECT_EQ(parent->Unmap({kArea}).code(), absl::StatusCode::kInternal);
+  EXPECT_NE(*unit_->TakeDomainId(), taken);
+  StartEmptyQueue();
+  EXPECT_TRUE(parent->Unmap({kArea}).ok());
+  EXPECT_EQ(*unit_->TakeDomainId(), taken);
 }
 
 TEST_F(FailedSwitchTest, MembersThatWentBackAreFlushedAsBefore) {

@@ -43,6 +43,21 @@ absl::Status PasidTables::Prepare(uint32_t pasid) {
   return absl::OkStatus();
 }
 
+std::shared_ptr<const void> PasidTables::Unlink(uint32_t pasid) {
+  const uint32_t index = pasid >> vtd::kPasidDirectoryShift;
+  const auto found = tables_.find(index);
+  if (index == 0 || found == tables_.end()) return nullptr;
+  const PhysAddr table = found->second;
+  const uint64_t* words = arena_->WordsAt(table);
+  for (size_t entry = 0; entry < vtd::kPasidTableEntries; ++entry) {
+    if ((words[entry * vtd::PasidEntry().size()] & vtd::kPresent) != 0) return nullptr;
+  }
+  PlainStore().Store64(arena_->WordsAt(directory_) + index, 0);
+  tables_.erase(found);
+  return std::shared_ptr<const void>(words,
+                                     [arena = arena_, table](const void*) { arena->Free(table); });
+}
+
 vtd::PasidEntry PasidTables::Read(uint32_t pasid) const {
   vtd::PasidEntry entry = vtd::MakeBlockedEntry();
   const uint64_t* words = Words(pasid);

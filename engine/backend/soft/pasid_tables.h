@@ -2,15 +2,16 @@
 // it, as its context entry leads to them.
 //
 // The directory covers all PASIDs that the requester can issue; tables of 64 entries are made when
-// the first of their entries is needed and stay until the end, so that an entry can always be
-// blocked without allocating (R1). PASID 0 stands for requests without one; its table is there from
-// the start.
+// the first of their entries is needed and can go again when all are blocked, so that an entry can
+// always be blocked without allocating (R1). PASID 0 stands for requests without one; its table is
+// there from the start to the end.
 //
 // Thread-compatible: the VtdUnit holds its lock. Moved-from objects may only be destroyed.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_PASID_TABLES_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_PASID_TABLES_H_
 
 #include <cstdint>
+#include <memory>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
@@ -38,6 +39,11 @@ class PasidTables {
   // Makes the table of a PASID that is covered, unless it is there.
   // kResourceExhausted: no table memory.
   absl::Status Prepare(uint32_t pasid);
+
+  // Takes the table of a PASID out of the directory, if all its entries are blocked and it is not
+  // that of PASID 0; null otherwise. Its page is given back with the last reference: when no
+  // hardware reads it any more. The arena outlives that.
+  std::shared_ptr<const void> Unlink(uint32_t pasid);
 
   // What the entry holds; a blocked one where there is no table.
   vtd::PasidEntry Read(uint32_t pasid) const;

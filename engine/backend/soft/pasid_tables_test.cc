@@ -71,6 +71,27 @@ TEST_F(PasidTablesTest, MakesATableForEvery64PasidsWhenItIsNeeded) {
   EXPECT_EQ(tables.Read(0xfffff)[1], 7u);
 }
 
+TEST_F(PasidTablesTest, GivesATableBackOnceAllItsEntriesAreBlocked) {
+  PasidTables tables = *PasidTables::Create(20, arena_.get());
+  const uint64_t pages = arena_->pages_in_use();
+  ASSERT_TRUE(tables.Prepare(130).ok());
+  tables.Words(191)[0] = vtd::kPresent;
+  EXPECT_EQ(tables.Unlink(130), nullptr) << "another entry of the table is in use";
+  EXPECT_NE(DirectoryWord(tables, 130), 0u);
+  tables.Words(191)[0] = 0;
+  auto table = tables.Unlink(130);
+  ASSERT_NE(table, nullptr);
+  EXPECT_EQ(DirectoryWord(tables, 130), 0u);
+  EXPECT_EQ(tables.Words(130), nullptr);
+  EXPECT_EQ(tables.Read(191), vtd::MakeBlockedEntry());
+  EXPECT_EQ(arena_->pages_in_use(), pages + 1) << "hardware may read it still";
+  table.reset();
+  EXPECT_EQ(arena_->pages_in_use(), pages);
+  EXPECT_EQ(tables.Unlink(130), nullptr) << "there is none";
+  EXPECT_EQ(tables.Unlink(7), nullptr) << "requests without PASID need it";
+  EXPECT_NE(tables.Words(7), nullptr);
+}
+
 TEST_F(PasidTablesTest, BelongsToOneObjectAtATime) {
   {
     PasidTables first = *PasidTables::Create(8, arena_.get());

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/backend/soft/soft_backend_inl.h"
 #include "engine/base/errors.h"
+#include "engine/pagetable/leaf_count.h"
 
 namespace viommu {
 
@@ -20,10 +21,27 @@ absl::Status ObjectExists(absl::string_view kind, Uid uid) {
       .Errno("EEXIST");
 }
 
-absl::Status NotYet(absl::string_view what) {
-  return Error(absl::StatusCode::kUnimplemented, "NOT_SUPPORTED",
-               absl::StrCat("the soft backend has no ", what))
-      .Errno("EOPNOTSUPP");
+absl::Status WrongDomain(absl::string_view reason, Uid uid, absl::string_view what) {
+  return Error(absl::StatusCode::kFailedPrecondition, reason,
+               absl::StrCat("domain ", uid, " ", what))
+      .Errno("EINVAL");
+}
+
+absl::Status DomainInUse(Uid uid) {
+  return Error(absl::StatusCode::kFailedPrecondition, "BACKEND_OBJECT_IN_USE",
+               absl::StrCat("other domains are nested on domain ", uid))
+      .Errno("EBUSY");
+}
+
+std::vector<LeafCount> LeavesOf(const DomainProperties& properties, const BackendMapping& mapping,
+                                PhysAddr to) {
+  const LeafCounts counts =
+      CountLeaves(properties.page_sizes, mapping.iova, to, mapping.size_bytes);
+  std::vector<LeafCount> leaves;
+  for (size_t shift = counts.size(); shift-- > 0;) {
+    if (counts[shift] > 0) leaves.push_back({uint64_t{1} << shift, counts[shift]});
+  }
+  return leaves;
 }
 
 DefaultDomainType DefaultOf(absl::Span<const DeviceSpec* const> members) {
@@ -37,11 +55,6 @@ DefaultDomainType DefaultOf(absl::Span<const DeviceSpec* const> members) {
 }
 
 absl::Status CheckDefault(DefaultDomainType type, absl::Span<const DeviceSpec* const> members) {
-  if (type == DefaultDomainType::kDmaFq) {
-    return Error(absl::StatusCode::kUnimplemented, "DMA_FQ_UNAVAILABLE",
-                 "default domains with deferred invalidation are not available")
-        .Errno("EOPNOTSUPP");
-  }
   if (type != DefaultDomainType::kIdentity) return absl::OkStatus();
   for (const DeviceSpec* member : members) {
     if (!member->untrusted) continue;

@@ -26,9 +26,11 @@
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/soft/device_group.h"
+#include "engine/backend/soft/nested_domain.h"
 #include "engine/backend/soft/soft_domain.h"
 #include "engine/backend/soft/soft_ioas.h"
 #include "engine/backend/soft/soft_machine.h"
+#include "engine/backend/soft/unit_domain.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
 #include "engine/pagetable/store.h"
@@ -69,10 +71,14 @@ class SoftBackendT final : public Backend, private Simulation {
   Transition PlanSwitch(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
                         const DomainTarget& target) const override;
 
+  std::vector<LeafCount> PlanLeaves(const DomainProperties& properties,
+                                    const BackendMapping& mapping) const override;
+
   absl::Status CreateMemoryRegion(Uid uid, uint64_t size_bytes,
                                   std::optional<int32_t> numa_node) override;
   absl::Status DestroyMemoryRegion(Uid uid) override;
   absl::Status CreateIoas(Uid uid) override;
+  absl::Status SetLargePages(Uid ioas, bool large_pages) override;
   absl::Status DestroyIoas(Uid uid) override;
   absl::Status CreateDomain(Uid uid, const DomainSpec& spec,
                             absl::Span<const BackendMapping> existing) override;
@@ -92,9 +98,16 @@ class SoftBackendT final : public Backend, private Simulation {
 
  private:
   using Group = DeviceGroup<Store>;
+  // A paging domain and the Ioas it maps, or a nested one.
   struct DomainRecord {
-    std::shared_ptr<SoftDomain> domain;
+    std::shared_ptr<SoftDomain> paging;
     std::shared_ptr<SoftIoas> ioas;
+    std::shared_ptr<NestedDomain> nested;
+
+    std::shared_ptr<UnitDomain> domain() const {
+      if (nested != nullptr) return nested;
+      return paging;
+    }
   };
 
   SoftBackendT(std::unique_ptr<SoftMachine> machine, Store store);
@@ -107,19 +120,32 @@ class SoftBackendT final : public Backend, private Simulation {
   absl::StatusOr<PhysAddr> PhysicalAddress(Uid region, uint64_t offset_bytes) override;
   absl::Status HostMap(DeviceIndex device, const BackendMapping& mapping) override;
   absl::Status HostUnmap(DeviceIndex device, IovaRange range) override;
-  std::vector<TableEntryDump> DumpTables(DeviceIndex device, Iova iova) override;
+  absl::Status HostUnmapDeferred(DeviceIndex device, IovaRange range) override;
+  absl::Status HostFlush(DeviceIndex device) override;
+  std::vector<TableEntryDump> DumpTables(DeviceIndex device, std::optional<uint32_t> pasid,
+                                         Iova iova) override;
 
   void MakeGroups();
   absl::Status EnterDefaultDomains();
   std::vector<const DeviceSpec*> MembersOf(const Group& group) const;
   absl::StatusOr<std::vector<PhysicalMapping>> Locate(
       absl::Span<const BackendMapping> mappings) const;
-  absl::StatusOr<std::shared_ptr<SoftDomain>> MakeDomain(const VtdUnit& unit);
+  absl::StatusOr<std::shared_ptr<SoftDomain>> MakeDomain(const VtdUnit& unit,
+                                                         const DomainSpec& spec);
+  absl::Status CreateNestedDomain(Uid uid, const DomainSpec& spec);
+  // kAlreadyExists: there is one.
+  absl::Status AddDomain(Uid uid, DomainRecord record) ABSL_LOCKS_EXCLUDED(mutex_);
   // An empty DMA default domain but for the DIRECT regions of the group's members.
   absl::StatusOr<std::shared_ptr<SoftDomain>> MakeDefaultDomain(const Group& group);
   absl::StatusOr<std::shared_ptr<SoftDomain>> HostDomain(DeviceIndex device) const;
+  // The same, for taking `range` away: kFailedPrecondition RESERVED_RANGE.
+  absl::StatusOr<std::shared_ptr<SoftDomain>> HostDomainWithout(DeviceIndex device,
+                                                                const IovaRange& range) const;
 
   absl::StatusOr<std::shared_ptr<SoftIoas>> FindIoas(Uid uid) const ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<DomainRecord> FindDomain(Uid uid) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // kFailedPrecondition, NOT_A_NEST_PARENT: it is nested itself.
+  absl::StatusOr<std::shared_ptr<SoftDomain>> FindParent(Uid uid) const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<GroupPlace> FindPlace(const DomainTarget& target) const
       ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -22,12 +22,13 @@ namespace soft_internal {
 
 absl::Status NoObject(absl::string_view kind, Uid uid);
 absl::Status ObjectExists(absl::string_view kind, Uid uid);
-// kUnimplemented: what no engine asks for yet.
-absl::Status NotYet(absl::string_view what);
+std::vector<LeafCount> LeavesOf(const DomainProperties& properties, const BackendMapping& mapping,
+                                PhysAddr to);
+absl::Status WrongDomain(absl::string_view reason, Uid uid, absl::string_view what);
+absl::Status DomainInUse(Uid uid);
 // What a group takes by default, given its members.
 DefaultDomainType DefaultOf(absl::Span<const DeviceSpec* const> members);
 // kPermissionDenied, UNTRUSTED_DEVICE: identity is never for these.
-// kUnimplemented: deferred invalidation.
 absl::Status CheckDefault(DefaultDomainType type, absl::Span<const DeviceSpec* const> members);
 
 }  // namespace soft_internal
@@ -87,26 +88,34 @@ absl::Status SoftBackendT<Store>::EnterDefaultDomains() {
 
 template <typename Store>
 absl::StatusOr<DomainProperties> SoftBackendT<Store>::PlanDomain(const DomainSpec& spec) const {
-  if (spec.kind != DomainSpec::Kind::kPaging || spec.nest_parent || spec.dirty_tracking ||
-      spec.pasid) {
-    return soft_internal::NotYet("domain of this kind");
-  }
-  return vtd::PlanSecondStage(machine_->unit_of(spec.device).spec());
+  const IommuSpec& unit = machine_->unit_of(spec.device).spec();
+  if (spec.kind == DomainSpec::Kind::kPaging) return vtd::PlanPaging(unit, spec);
+  ASSIGN_OR_RETURN(const auto parent, FindParent(spec.parent));
+  return vtd::PlanNested(unit, spec.stage1, parent->properties());
 }
 
 template <typename Store>
 absl::Status SoftBackendT<Store>::CheckCompatible(DeviceIndex device,
                                                   const DomainProperties& properties) const {
-  return vtd::CheckSecondStage(machine_->unit_of(device).spec(), properties);
+  return vtd::CheckDomain(machine_->unit_of(device).spec(), properties);
 }
 
 template <typename Store>
 Transition SoftBackendT<Store>::PlanSwitch(absl::Span<const DeviceIndex> group,
-                                           std::optional<uint32_t>,
+                                           std::optional<uint32_t> pasid,
                                            const DomainTarget& target) const {
   const auto place = FindPlace(target);
   if (!place.ok()) return {false, std::string(place.status().message())};
-  return group_of_[group[0]]->PlanSwitchTo(*place);
+  return group_of_[group[0]]->PlanSwitchTo(*place, pasid);
+}
+
+template <typename Store>
+std::vector<LeafCount> SoftBackendT<Store>::PlanLeaves(const DomainProperties& properties,
+                                                       const BackendMapping& mapping) const {
+  const auto to =
+      machine_->memory().Locate(mapping.region, mapping.offset_bytes, mapping.size_bytes);
+  if (!to.ok()) return {};
+  return soft_internal::LeavesOf(properties, mapping, *to);
 }
 
 // Objects.
@@ -130,6 +139,13 @@ absl::Status SoftBackendT<Store>::CreateIoas(Uid uid) {
 }
 
 template <typename Store>
+absl::Status SoftBackendT<Store>::SetLargePages(Uid ioas, bool large_pages) {
+  ASSIGN_OR_RETURN(const auto found, FindIoas(ioas));
+  found->SetLargePages(large_pages);
+  return absl::OkStatus();
+}
+
+template <typename Store>
 absl::Status SoftBackendT<Store>::DestroyIoas(Uid uid) {
   absl::MutexLock lock(&mutex_);
   return ioases_.erase(uid) == 1 ? absl::OkStatus() : soft_internal::NoObject("ioas", uid);
@@ -146,15 +162,30 @@ absl::StatusOr<std::shared_ptr<SoftIoas>> SoftBackendT<Store>::FindIoas(Uid uid)
 template <typename Store>
 absl::StatusOr<GroupPlace> SoftBackendT<Store>::FindPlace(const DomainTarget& target) const {
   if (target.kind != DomainTarget::Kind::kDomain) return GroupPlace{target.kind, nullptr, false};
-  absl::MutexLock lock(&mutex_);
-  const auto it = domains_.find(target.domain);
-  if (it == domains_.end()) return soft_internal::NoObject("domain", target.domain);
-  return GroupPlace{target.kind, it->second.domain, false};
+  ASSIGN_OR_RETURN(const DomainRecord record, FindDomain(target.domain));
+  return GroupPlace{target.kind, record.domain(), false};
 }
 
 template <typename Store>
-absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::MakeDomain(const VtdUnit& unit) {
-  ASSIGN_OR_RETURN(const DomainProperties properties, vtd::PlanSecondStage(unit.spec()));
+absl::StatusOr<typename SoftBackendT<Store>::DomainRecord> SoftBackendT<Store>::FindDomain(
+    Uid uid) const {
+  absl::MutexLock lock(&mutex_);
+  const auto it = domains_.find(uid);
+  if (it == domains_.end()) return soft_internal::NoObject("domain", uid);
+  return it->second;
+}
+
+template <typename Store>
+absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::FindParent(Uid uid) const {
+  ASSIGN_OR_RETURN(DomainRecord record, FindDomain(uid));
+  if (record.paging != nullptr) return std::move(record.paging);
+  return soft_internal::WrongDomain("NOT_A_NEST_PARENT", uid, "is nested itself");
+}
+
+template <typename Store>
+absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::MakeDomain(
+    const VtdUnit& unit, const DomainSpec& spec) {
+  ASSIGN_OR_RETURN(const DomainProperties properties, vtd::PlanPaging(unit.spec(), spec));
   return SoftDomain::Create(properties, unit.spec().host_address_width_bits, store_,
                             &machine_->memory().arena());
 }
@@ -162,32 +193,42 @@ absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::MakeDomain(cons
 template <typename Store>
 absl::Status SoftBackendT<Store>::CreateDomain(Uid uid, const DomainSpec& spec,
                                                absl::Span<const BackendMapping> existing) {
+  if (spec.kind == DomainSpec::Kind::kNested) return CreateNestedDomain(uid, spec);
   ASSIGN_OR_RETURN(const auto ioas, FindIoas(spec.ioas));
   ASSIGN_OR_RETURN(const auto mappings, Locate(existing));
-  ASSIGN_OR_RETURN(const auto domain, MakeDomain(machine_->unit_of(spec.device)));
+  ASSIGN_OR_RETURN(const auto domain, MakeDomain(machine_->unit_of(spec.device), spec));
+  domain->SetLargePages(ioas->large_pages());
   RETURN_IF_ERROR(domain->Map(mappings));
-  {
-    absl::MutexLock lock(&mutex_);
-    if (!domains_.emplace(uid, DomainRecord{domain, ioas}).second) {
-      return soft_internal::ObjectExists("domain", uid);
-    }
-  }
+  RETURN_IF_ERROR(AddDomain(uid, {domain, ioas, nullptr}));
   ioas->Add(domain);
   return absl::OkStatus();
 }
 
 template <typename Store>
+absl::Status SoftBackendT<Store>::CreateNestedDomain(Uid uid, const DomainSpec& spec) {
+  RETURN_IF_ERROR(PlanDomain(spec).status());
+  ASSIGN_OR_RETURN(auto parent, FindParent(spec.parent));
+  auto nested = std::make_shared<NestedDomain>(spec.stage1, std::move(parent));
+  return AddDomain(uid, {nullptr, nullptr, std::move(nested)});
+}
+
+template <typename Store>
+absl::Status SoftBackendT<Store>::AddDomain(Uid uid, DomainRecord record) {
+  absl::MutexLock lock(&mutex_);
+  // A record that is refused goes behind the lock, with the caller's own.
+  if (domains_.try_emplace(uid, record).second) return absl::OkStatus();
+  return soft_internal::ObjectExists("domain", uid);
+}
+
+template <typename Store>
 absl::Status SoftBackendT<Store>::DestroyDomain(Uid uid) {
-  DomainRecord record;
-  {
-    absl::MutexLock lock(&mutex_);
-    const auto it = domains_.find(uid);
-    if (it == domains_.end()) return soft_internal::NoObject("domain", uid);
-    record = it->second;
+  ASSIGN_OR_RETURN(const DomainRecord record, FindDomain(uid));
+  if (record.paging != nullptr && record.paging->HasChildren()) {
+    return soft_internal::DomainInUse(uid);
   }
   // Once it is gone, an unmap from its Ioas would no longer flush what it may have left.
-  RETURN_IF_ERROR(record.domain->FlushAbandoned());
-  record.ioas->Remove(record.domain.get());
+  RETURN_IF_ERROR(record.domain()->FlushAbandoned());
+  if (record.ioas != nullptr) record.ioas->Remove(record.paging.get());
   absl::MutexLock lock(&mutex_);
   domains_.erase(uid);
   return absl::OkStatus();
@@ -226,29 +267,33 @@ template <typename Store>
 absl::StatusOr<Transition> SoftBackendT<Store>::Switch(absl::Span<const DeviceIndex> group,
                                                        std::optional<uint32_t> pasid,
                                                        const DomainTarget& target) {
-  if (pasid.has_value()) return soft_internal::NotYet("attached PASIDs");
   ASSIGN_OR_RETURN(const GroupPlace place, FindPlace(target));
-  return group_of_[group[0]]->SwitchTo(place);
+  return group_of_[group[0]]->SwitchTo(place, pasid);
 }
 
 template <typename Store>
-absl::Status SoftBackendT<Store>::Invalidate(Uid, absl::Span<const VtdStage1Invalidation>) {
-  return soft_internal::NotYet("nested domains");
+absl::Status SoftBackendT<Store>::Invalidate(
+    Uid domain, absl::Span<const VtdStage1Invalidation> invalidations) {
+  ASSIGN_OR_RETURN(const DomainRecord record, FindDomain(domain));
+  if (record.nested != nullptr) return record.nested->Invalidate(invalidations);
+  return soft_internal::WrongDomain("NOT_NESTED", domain, "has no guest's stage");
 }
 
 template <typename Store>
-absl::Status SoftBackendT<Store>::Block(DeviceIndex) {
-  return soft_internal::NotYet("devices held back");
+absl::Status SoftBackendT<Store>::Block(DeviceIndex device) {
+  return group_of_[device]->Hold(machine_->source_id_of(device));
 }
 
 template <typename Store>
-absl::Status SoftBackendT<Store>::Unblock(DeviceIndex) {
-  return soft_internal::NotYet("devices held back");
+absl::Status SoftBackendT<Store>::Unblock(DeviceIndex device) {
+  return group_of_[device]->LetGo(machine_->source_id_of(device));
 }
 
 template <typename Store>
 absl::Status SoftBackendT<Store>::Claim(absl::Span<const DeviceIndex> group) {
-  return group_of_[group[0]]->SwitchTo(GroupPlace{}).status();
+  Group& found = *group_of_[group[0]];
+  RETURN_IF_ERROR(found.DropPasids());
+  return found.SwitchTo(GroupPlace{}).status();
 }
 
 template <typename Store>
@@ -256,6 +301,7 @@ absl::StatusOr<Transition> SoftBackendT<Store>::AssignDefault(absl::Span<const D
                                                               DefaultDomainType type) {
   Group& found = *group_of_[group[0]];
   RETURN_IF_ERROR(soft_internal::CheckDefault(type, MembersOf(found)));
+  RETURN_IF_ERROR(found.DropPasids());
   GroupPlace place;
   place.is_default = true;
   if (type == DefaultDomainType::kIdentity) {
@@ -272,7 +318,7 @@ absl::StatusOr<Transition> SoftBackendT<Store>::AssignDefault(absl::Span<const D
 template <typename Store>
 absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::MakeDefaultDomain(
     const Group& group) {
-  ASSIGN_OR_RETURN(auto domain, MakeDomain(group.unit()));
+  ASSIGN_OR_RETURN(auto domain, MakeDomain(group.unit(), {}));
   std::vector<PhysicalMapping> direct;
   for (const IovaRange& range : DirectRanges(MembersOf(group))) {
     direct.push_back(
@@ -311,7 +357,9 @@ template <typename Store>
 absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::HostDomain(
     DeviceIndex device) const {
   const GroupPlace place = group_of_[device]->place();
-  if (place.is_default && place.domain != nullptr) return place.domain;
+  if (place.is_default && place.domain != nullptr) {
+    return std::static_pointer_cast<SoftDomain>(place.domain);
+  }
   return Error(absl::StatusCode::kFailedPrecondition, "NOT_ON_DMA_DOMAIN",
                absl::StrCat("the group of ", topology().devices[device].id,
                             " is not on a DMA default domain"));
@@ -325,19 +373,40 @@ absl::Status SoftBackendT<Store>::HostMap(DeviceIndex device, const BackendMappi
 }
 
 template <typename Store>
-absl::Status SoftBackendT<Store>::HostUnmap(DeviceIndex device, IovaRange range) {
-  ASSIGN_OR_RETURN(const auto domain, HostDomain(device));
+absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::HostDomainWithout(
+    DeviceIndex device, const IovaRange& range) const {
   for (const IovaRange& direct : DirectRanges(MembersOf(*group_of_[device]))) {
     if (!direct.Overlaps(range)) continue;
     return Error(absl::StatusCode::kFailedPrecondition, "RESERVED_RANGE",
                  absl::StrCat(ToString(direct), " is a DIRECT region and stays mapped"));
   }
+  return HostDomain(device);
+}
+
+template <typename Store>
+absl::Status SoftBackendT<Store>::HostUnmap(DeviceIndex device, IovaRange range) {
+  ASSIGN_OR_RETURN(const auto domain, HostDomainWithout(device, range));
   return domain->Unmap(absl::MakeConstSpan(&range, 1));
 }
 
 template <typename Store>
-std::vector<TableEntryDump> SoftBackendT<Store>::DumpTables(DeviceIndex device, Iova iova) {
-  return machine_->DumpTables(device, iova);
+absl::Status SoftBackendT<Store>::HostUnmapDeferred(DeviceIndex device, IovaRange range) {
+  ASSIGN_OR_RETURN(const auto domain, HostDomainWithout(device, range));
+  domain->UnmapDeferred(range);
+  return absl::OkStatus();
+}
+
+template <typename Store>
+absl::Status SoftBackendT<Store>::HostFlush(DeviceIndex device) {
+  ASSIGN_OR_RETURN(const auto domain, HostDomain(device));
+  return domain->FlushAll();
+}
+
+template <typename Store>
+std::vector<TableEntryDump> SoftBackendT<Store>::DumpTables(DeviceIndex device,
+                                                            std::optional<uint32_t> pasid,
+                                                            Iova iova) {
+  return machine_->DumpTables(device, pasid, iova);
 }
 
 }  // namespace viommu

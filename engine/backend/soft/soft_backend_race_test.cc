@@ -117,7 +117,7 @@ TEST_F(SoftBackendRaceTest, NothingIsReachableOnceUnmapOrDetachHasAnswered) {
       ASSERT_EQ(Read(kFunction0, 0), "SSS.2");
       backend_->Stats();
       backend_->Queues();
-      sim_->DumpTables(kDiskA, 0);
+      sim_->DumpTables(kDiskA, std::nullopt, 0);
     }
   });
   first.join();

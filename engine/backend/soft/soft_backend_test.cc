@@ -84,6 +84,21 @@ class SoftBackendTest : public testing::Test {
   Simulation* sim_ = backend_->simulation();
 };
 
+TEST_F(SoftBackendTest, TellsTheLeavesOfAMappingBeforeItIsMade) {
+  MakeDomain();
+  const DomainProperties properties = *backend_->PlanDomain({kIoas, kDiskA});
+  // Regions lie where leaves of every size can map them.
+  const auto leaves = backend_->PlanLeaves(
+      properties, {0x200000, 0x201000, kRegion, 0x200000, Permission::kReadWrite});
+  ASSERT_EQ(leaves.size(), 2u);
+  EXPECT_EQ(leaves[0].page_size_bytes, 0x200000u);
+  EXPECT_EQ(leaves[0].count, 1u);
+  EXPECT_EQ(leaves[1].page_size_bytes, 0x1000u);
+  EXPECT_EQ(leaves[1].count, 1u);
+  EXPECT_TRUE(
+      backend_->PlanLeaves(properties, {0, 0x1000, Uid{999}, 0, Permission::kRead}).empty());
+}
+
 TEST_F(SoftBackendTest, DmaReachesTheBytesOfMappedMemory) {
   MakeDomain();
   Claim(kDiskA);
@@ -106,7 +121,7 @@ TEST_F(SoftBackendTest, DmaReachesTheBytesOfMappedMemory) {
     EXPECT_EQ(Read(kDiskA, c.iova + c.size_bytes - 5), "hello");
     EXPECT_FALSE(Write(kDiskA, c.iova, "there").fault.has_value());
     EXPECT_EQ(Load(kRegion, c.offset_bytes), "there");
-    const auto dump = sim_->DumpTables(kDiskA, c.iova);
+    const auto dump = sim_->DumpTables(kDiskA, std::nullopt, c.iova);
     EXPECT_NE(dump.back().decoded.find(c.leaf), std::string::npos) << dump.back().decoded;
   }
 }
@@ -223,7 +238,9 @@ TEST_F(SoftBackendTest, ReachesTheTranslationsThatADeviceKeepsForItself) {
 }
 
 TEST_F(SoftBackendTest, LetsOnlyTrustedDevicesTranslateForThemselves) {
-  const auto context = [&](DeviceIndex device) { return sim_->DumpTables(device, 0)[1].decoded; };
+  const auto context = [&](DeviceIndex device) {
+    return sim_->DumpTables(device, std::nullopt, 0)[1].decoded;
+  };
   EXPECT_NE(context(kDiskB).find("device TLB"), std::string::npos);
   EXPECT_EQ(context(kThunder).find("device TLB"), std::string::npos);
   EXPECT_EQ(context(kDiskA).find("device TLB"), std::string::npos);
@@ -276,8 +293,6 @@ TEST_F(SoftBackendTest, ClaimBlocksAndReleaseGivesBack) {
 TEST_F(SoftBackendTest, RefusesDefaultDomainsThatADeviceCanNotHave) {
   EXPECT_EQ(backend_->AssignDefault({kThunder}, DefaultDomainType::kIdentity).status().code(),
             absl::StatusCode::kPermissionDenied);
-  EXPECT_EQ(backend_->AssignDefault({kDiskA}, DefaultDomainType::kDmaFq).status().code(),
-            absl::StatusCode::kUnimplemented);
   Topology plain = TestTopology();
   plain.iommus[1].pass_through = false;
   const auto backend = Make(plain);
@@ -396,7 +411,7 @@ TEST_F(SoftBackendTest, ARunOutArenaLeavesEverythingAsItWasAtEverySize) {
     }
     const bool mapped = step([&] { return backend_->Map(kIoas, batch); });
     for (const DeviceIndex device : {kDiskA, kFarDisk}) {
-      const bool attached = sim_->DumpTables(device, 0).size() > 4;
+      const bool attached = sim_->DumpTables(device, std::nullopt, 0).size() > 4;
       for (const BackendMapping& m : batch) {
         const std::string read = Read(device, m.iova);
         EXPECT_EQ(read, !attached ? "SPT.2" : mapped ? std::string(5, '\0') : "SSS.2");
@@ -522,20 +537,61 @@ TEST_F(SoftBackendTest, TheHostMapsIntoItsDmaDomain) {
   EXPECT_EQ(Read(kFunction0, 0x8000), "SSS.2");
 }
 
+TEST_F(SoftBackendTest, ADeferredUnmapIsInForceAfterTheFlush) {
+  ASSERT_TRUE(backend_->CreateMemoryRegion(kRegion, 16 * kPage, 0).ok());
+  Store(kRegion, 0, "bytes");
+  ASSERT_TRUE(backend_->AssignDefault({kDiskB}, DefaultDomainType::kDmaFq).ok());
+  const uint64_t pages = backend_->Stats().table_pages;
+  ASSERT_TRUE(sim_->HostMap(kDiskB, {0x8000, kPage, kRegion, 0}).ok());
+  const uint64_t mapped_pages = backend_->Stats().table_pages;
+  EXPECT_EQ(Read(kDiskB, 0x8000), "bytes");
+  ASSERT_TRUE(sim_->HostUnmapDeferred(kDiskB, {0x8000, 0x8fff}).ok());
+  EXPECT_EQ(Read(kDiskB, 0x8000), "bytes") << "it is cached still";
+  EXPECT_EQ(backend_->Stats().table_pages, mapped_pages) << "tables are set aside";
+  ASSERT_TRUE(sim_->HostFlush(kDiskB).ok());
+  EXPECT_EQ(Read(kDiskB, 0x8000), "SSS.2");
+  EXPECT_EQ(backend_->Stats().table_pages, pages);
+}
+
+TEST_F(SoftBackendTest, AStrictUnmapFlushesWhatWasDeferredBeforeItsTablesAreFreed) {
+  ASSERT_TRUE(backend_->CreateMemoryRegion(kRegion, 16 * kPage, 0).ok());
+  Store(kRegion, 0, "bytes");
+  ASSERT_TRUE(sim_->HostMap(kDiskA, {0x8000, kPage, kRegion, 0}).ok());
+  ASSERT_TRUE(sim_->HostMap(kDiskA, {uint64_t{1} << 40, kPage, kRegion, 0}).ok());
+  EXPECT_EQ(Read(kDiskA, 0x8000), "bytes");
+  ASSERT_TRUE(sim_->HostUnmapDeferred(kDiskA, {0x8000, 0x8fff}).ok());
+  const Iova far = uint64_t{1} << 40;
+  ASSERT_TRUE(sim_->HostUnmap(kDiskA, {far, far + kPage - 1}).ok());
+  EXPECT_EQ(Read(kDiskA, 0x8000), "SSS.2");
+}
+
+TEST_F(SoftBackendTest, WhatIsMappedWhereTablesWereUnlinkedIsFoundAtOnce) {
+  ASSERT_TRUE(backend_->CreateMemoryRegion(kRegion, 16 * kPage, 0).ok());
+  Store(kRegion, 0, "first");
+  Store(kRegion, kPage, "other");
+  ASSERT_TRUE(sim_->HostMap(kDiskA, {0x8000, kPage, kRegion, 0}).ok());
+  EXPECT_EQ(Read(kDiskA, 0x8000), "first");
+  // The last page of its tables: they go, while the unit remembers where they are.
+  ASSERT_TRUE(sim_->HostUnmapDeferred(kDiskA, {0x8000, 0x8fff}).ok());
+  ASSERT_TRUE(sim_->HostMap(kDiskA, {0x9000, kPage, kRegion, kPage}).ok());
+  EXPECT_EQ(Read(kDiskA, 0x9000), "other");
+}
+
 TEST_F(SoftBackendTest, DumpsThePathOfARequest) {
   MakeDomain();
   Claim(kDiskA);
-  EXPECT_EQ(sim_->DumpTables(kDiskA, 0).back().decoded, "not present");
+  EXPECT_EQ(sim_->DumpTables(kDiskA, std::nullopt, 0).back().decoded, "not present");
   Attach(kDiskA, kDomain);
   ASSERT_TRUE(Map(0x1000, kPage, 0).ok());
   std::string tables;
-  for (const TableEntryDump& entry : sim_->DumpTables(kDiskA, 0x1000)) tables += entry.table + "\n";
+  for (const TableEntryDump& entry : sim_->DumpTables(kDiskA, std::nullopt, 0x1000))
+    tables += entry.table + "\n";
   EXPECT_EQ(tables,
             "root\ncontext\npasid-directory\npasid\nsecond-stage level 4\nsecond-stage level 3\n"
             "second-stage level 2\nsecond-stage level 1\n");
-  const auto leaf = sim_->DumpTables(kDiskA, 0x1000).back();
+  const auto leaf = sim_->DumpTables(kDiskA, std::nullopt, 0x1000).back();
   EXPECT_EQ(leaf.words[0] & ~uint64_t{0x803}, sim_->PhysicalAddress(kRegion, 0)->value);
-  EXPECT_EQ(sim_->DumpTables(kHostNic, 0).back().decoded,
+  EXPECT_EQ(sim_->DumpTables(kHostNic, std::nullopt, 0).back().decoded,
             "present, pass-through, 4 levels, domain id 1, walks snoop");
 }
 

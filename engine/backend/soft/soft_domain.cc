@@ -1,14 +1,22 @@
 #include "engine/backend/soft/soft_domain.h"
 
-#include <algorithm>
-#include <string>
-
-#include "absl/strings/str_cat.h"
+#include <utility>
 
 namespace viommu {
 namespace {
 
 PageAccess AccessOf(Permission permission) { return {CanRead(permission), CanWrite(permission)}; }
+
+// Address bits below the last entry of a path: what the tables were for to which it led once.
+uint64_t BitsBelow(const std::vector<TableEntry>& path) {
+  constexpr int kBitsPerLevel = 9;
+  return (TableArena::kPageBytes << (path.back().level * kBitsPerLevel)) - 1;
+}
+
+bool MeetsAny(const IovaRange& range, const std::vector<IovaRange>& others) {
+  return std::any_of(others.begin(), others.end(),
+                     [&](const IovaRange& other) { return other.Overlaps(range); });
+}
 
 // The tables of a domain that is gone, while hardware may still walk them.
 struct TablesLeft {
@@ -25,8 +33,8 @@ struct TablesLeft {
 
 }  // namespace
 
-absl::StatusOr<VtdSecondStage> SoftDomain::FormatOf(const DomainProperties& properties,
-                                                    int host_address_bits) {
+absl::StatusOr<VtdSecondStage> SoftDomain::SecondStageOf(const DomainProperties& properties,
+                                                         int host_address_bits) {
   VtdSecondStage::Options options;
   options.levels = properties.levels;
   options.page_sizes = properties.page_sizes;
@@ -35,22 +43,37 @@ absl::StatusOr<VtdSecondStage> SoftDomain::FormatOf(const DomainProperties& prop
   return VtdSecondStage::Create(options);
 }
 
+absl::StatusOr<X86FirstStage> SoftDomain::FirstStageOf(const DomainProperties& properties,
+                                                       int host_address_bits) {
+  X86FirstStage::Options options;
+  options.levels = properties.levels;
+  options.page_sizes = properties.page_sizes;
+  options.host_address_bits = host_address_bits;
+  return X86FirstStage::Create(options);
+}
+
 SoftDomain::SoftDomain(const DomainProperties& properties, PageTable table, TableArena* arena)
-    : properties_(properties), arena_(*arena), table_(std::move(table)) {}
+    : properties_(properties), root_(table.root()), arena_(*arena), table_(std::move(table)) {}
 
 SoftDomain::~SoftDomain() {
+  const absl::Status flushed = FlushAbandoned();
   absl::MutexLock lock(&mutex_);
-  if (FlushAbandonedLocked().ok()) {
+  if (flushed.ok()) {
     // Set aside by a failed flush; no unit uses the domain's id any more.
     arena_.Free(&unlinked_);
     return;
   }
   const auto left = std::make_shared<TablesLeft>(std::move(table_), std::move(unlinked_), &arena_);
-  for (const UnitUse& use : abandoned_) use.unit->KeepUntilFlushed(left);
+  for (const UnitUse& use : TakeAbandoned()) use.unit->KeepUntilFlushed(left);
 }
 
 absl::Status SoftDomain::Map(absl::Span<const PhysicalMapping> mappings) {
   absl::MutexLock lock(&mutex_);
+  for (const PhysicalMapping& m : mappings) {
+    if (!MeetsAny(m.range(), shadows_)) continue;
+    RETURN_IF_ERROR(FlushAllLocked());
+    break;
+  }
   for (size_t i = 0; i < mappings.size(); ++i) {
     const PhysicalMapping& m = mappings[i];
     const absl::Status status = table_.Map(m.iova, m.to, m.size_bytes, AccessOf(m.permission));
@@ -64,6 +87,11 @@ absl::Status SoftDomain::Map(absl::Span<const PhysicalMapping> mappings) {
   return absl::OkStatus();
 }
 
+void SoftDomain::SetLargePages(bool large_pages) {
+  absl::MutexLock lock(&mutex_);
+  table_.SetLargeLeaves(large_pages);
+}
+
 absl::Status SoftDomain::Unmap(absl::Span<const IovaRange> ranges) {
   absl::MutexLock lock(&mutex_);
   return UnmapLocked(ranges);
@@ -74,88 +102,87 @@ absl::Status SoftDomain::UnmapLocked(absl::Span<const IovaRange> ranges) {
     table_.Unmap(range.first, range.size_bytes(), &unlinked_);
   }
   const IovaRange everything = table_.aperture();
-  if (flush_failed_) ranges = absl::MakeConstSpan(&everything, 1);
-  absl::Status result;
-  for (const UnitUse& use : units_) {
-    // Every unit is flushed, also behind one that fails.
-    result.Update(use.unit->Flush(use.domain_id, ranges, unlinked_.empty()));
-  }
-  result.Update(FlushAbandonedLocked());
+  if (flush_failed_ || flush_due_) ranges = absl::MakeConstSpan(&everything, 1);
+  absl::Status result = FlushLocked(ranges, unlinked_.empty());
   flush_failed_ = !result.ok();
-  if (result.ok()) arena_.Free(&unlinked_);
+  if (!result.ok()) return result;
+  flush_due_ = false;
+  shadows_.clear();
+  arena_.Free(&unlinked_);
   return result;
 }
 
-vtd::PasidEntry SoftDomain::EntryFor(uint16_t domain_id) const {
+IovaRange SoftDomain::ShadowOf(const IovaRange& range) const {
+  return {range.first & ~BitsBelow(table_.PathTo(range.first)),
+          range.last | BitsBelow(table_.PathTo(range.last))};
+}
+
+void SoftDomain::UnmapDeferred(const IovaRange& range) {
+  absl::MutexLock lock(&mutex_);
+  table_.Unmap(range.first, range.size_bytes(), &unlinked_);
+  flush_due_ = true;
+  const IovaRange shadow = ShadowOf(range);
+  const bool is_wider = shadow.first != range.first || shadow.last != range.last;
+  const bool is_known = std::any_of(shadows_.begin(), shadows_.end(), [&](const IovaRange& known) {
+    return known.first <= shadow.first && shadow.last <= known.last;
+  });
+  if (is_wider && !is_known) shadows_.push_back(shadow);
+}
+
+absl::Status SoftDomain::FlushAll() {
+  absl::MutexLock lock(&mutex_);
+  return FlushAllLocked();
+}
+
+absl::Status SoftDomain::FlushAllLocked() {
+  if (!flush_failed_ && !flush_due_) return FlushAbandoned();
+  return UnmapLocked({});
+}
+
+absl::Status SoftDomain::FlushLocked(absl::Span<const IovaRange> ranges, bool leaves_only) {
+  absl::Status result;
+  // Before our own uses, because a child that goes meanwhile hands over what it owes.
+  for (Child* child : children_) result.Update(child->FlushParentChange());
+  const bool first_stage = properties_.format == vtd::kFirstStageFormat;
+  result.Update(FlushUses([&](const UnitUse& use) {
+    return first_stage ? use.unit->FlushFirstStage(use.domain_id, use.pasids(), ranges, leaves_only)
+                       : use.unit->Flush(use.domain_id, ranges, leaves_only);
+  }));
+  return result;
+}
+
+void SoftDomain::AddChild(Child* child) {
+  absl::MutexLock lock(&mutex_);
+  children_.insert(child);
+}
+
+void SoftDomain::RemoveChild(Child* child) {
+  absl::MutexLock lock(&mutex_);
+  children_.erase(child);
+}
+
+bool SoftDomain::HasChildren() const {
+  absl::MutexLock lock(&mutex_);
+  return !children_.empty();
+}
+
+vtd::PasidEntry SoftDomain::EntryFor(const VtdUnit& unit, uint16_t domain_id) const {
+  if (properties_.format == vtd::kFirstStageFormat) {
+    vtd::FirstStageFields fields;
+    fields.root = root_;
+    fields.levels = properties_.levels;
+    fields.domain_id = domain_id;
+    fields.page_walk_snoop = true;  // ECAP.SMPWC: every modelled unit has it.
+    fields.force_snoop = properties_.enforces_cache_coherency;
+    fields.unit_levels = vtd::DeepestLevels(unit.spec());
+    return vtd::MakeFirstStageEntry(fields);
+  }
   vtd::SecondStageFields fields;
-  fields.root = table_.root();
+  fields.root = root_;
   fields.levels = properties_.levels;
   fields.domain_id = domain_id;
-  fields.page_walk_snoop = true;  // ECAP.SMPWC: every modelled unit has it.
+  fields.page_walk_snoop = true;  // ECAP.SMPWC, as above.
   return vtd::MakeSecondStageEntry(fields);
-}
-
-absl::StatusOr<vtd::PasidEntry> SoftDomain::EnterUnit(VtdUnit* unit) {
-  absl::MutexLock lock(&mutex_);
-  for (UnitUse& use : units_) {
-    if (use.unit != unit) continue;
-    ++use.groups;
-    return EntryFor(use.domain_id);
-  }
-  ASSIGN_OR_RETURN(const uint16_t domain_id, unit->TakeDomainId());
-  units_.push_back({unit, domain_id, 1});
-  return EntryFor(domain_id);
-}
-
-std::optional<uint16_t> SoftDomain::DropGroup(VtdUnit* unit) {
-  const auto it = std::find_if(units_.begin(), units_.end(),
-                               [&](const UnitUse& use) { return use.unit == unit; });
-  if (it == units_.end() || --it->groups > 0) return std::nullopt;
-  const uint16_t domain_id = it->domain_id;
-  units_.erase(it);
-  return domain_id;
-}
-
-void SoftDomain::LeaveUnit(VtdUnit* unit) {
-  absl::MutexLock lock(&mutex_);
-  const std::optional<uint16_t> domain_id = DropGroup(unit);
-  if (domain_id.has_value()) unit->ReturnDomainId(*domain_id);
-}
-
-void SoftDomain::AbandonUnit(VtdUnit* unit) {
-  absl::MutexLock lock(&mutex_);
-  const std::optional<uint16_t> domain_id = DropGroup(unit);
-  if (domain_id.has_value()) abandoned_.push_back({unit, *domain_id, 0});
-}
-
-absl::Status SoftDomain::FlushAbandoned() {
-  absl::MutexLock lock(&mutex_);
-  return FlushAbandonedLocked();
-}
-
-absl::Status SoftDomain::FlushAbandonedLocked() {
-  absl::Status result;
-  std::vector<UnitUse> left;
-  for (const UnitUse& use : abandoned_) {
-    // What else the unit may hold, as the entry itself, is what it owes: it comes first.
-    const absl::Status status = use.unit->FlushDomain(use.domain_id);
-    result.Update(status);
-    if (status.ok()) {
-      use.unit->ReturnDomainId(use.domain_id);
-    } else {
-      left.push_back(use);
-    }
-  }
-  abandoned_ = std::move(left);
-  return result;
-}
-
-vtd::PasidEntry SoftDomain::PreviewEntry(const VtdUnit* unit) const {
-  absl::MutexLock lock(&mutex_);
-  for (const UnitUse& use : units_) {
-    if (use.unit == unit) return EntryFor(use.domain_id);
-  }
-  return EntryFor(vtd::kFirstPagingDomainId);
 }
 
 }  // namespace viommu

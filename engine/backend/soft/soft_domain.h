@@ -1,27 +1,29 @@
-// engine/backend/soft/soft_domain.h -- One paging domain: a page table, and for each unit that uses
-// it the domain id under which that unit caches its translations.
+// engine/backend/soft/soft_domain.h -- One paging domain: a page table, of the first or the second
+// stage, that maps what an Ioas maps.
 //
 // The order of every unmap is: clear the entries, flush each unit, and only then give the freed
 // tables back to the arena (reliability case 6). Where a flush failed, the tables stay set aside
-// until a later one succeeds. A unit that the domain should have entered, but whose flush failed on
-// the way, may use it all the same: it is flushed like the others until it has answered.
+// until a later one succeeds. What lies nested on the domain is flushed with it, wholly: caches and
+// devices know it by the guest's addresses (invariant I9).
 //
-// Thread-safe. Lock order: the domain's lock, then a unit's.
+// Thread-safe. Lock order: the domain's lock, then those of its children, then a unit's.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_SOFT_DOMAIN_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_SOFT_DOMAIN_H_
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/soft/unit_domain.h"
+#include "engine/backend/soft/vtd_capability.h"
 #include "engine/backend/soft/vtd_unit.h"
 #include "engine/base/address.h"
 #include "engine/base/status_macros.h"
@@ -29,6 +31,7 @@
 #include "engine/pagetable/page_table.h"
 #include "engine/pagetable/table_arena.h"
 #include "engine/pagetable/vtd_second_stage.h"
+#include "engine/pagetable/x86_first_stage.h"
 
 namespace viommu {
 
@@ -42,76 +45,95 @@ struct PhysicalMapping {
   IovaRange range() const { return {iova, iova + (size_bytes - 1)}; }
 };
 
-class SoftDomain {
+class SoftDomain final : public UnitDomain {
  public:
+  // What is nested on a domain.
+  class Child {
+   public:
+    virtual ~Child() = default;
+    // Drops everything that units cache of it.
+    // kInternal: a flush failed.
+    virtual absl::Status FlushParentChange() = 0;
+  };
+
   // An empty domain. Its tables are made in `arena`, which outlives it, through `store`.
   // kResourceExhausted: no table memory.
   template <typename Store>
   static absl::StatusOr<std::shared_ptr<SoftDomain>> Create(const DomainProperties& properties,
                                                             int host_address_bits,
                                                             const Store& store, TableArena* arena) {
-    ASSIGN_OR_RETURN(const VtdSecondStage format, FormatOf(properties, host_address_bits));
+    if (properties.format == vtd::kFirstStageFormat) {
+      ASSIGN_OR_RETURN(const X86FirstStage format, FirstStageOf(properties, host_address_bits));
+      ASSIGN_OR_RETURN(PageTable table, PageTable::Create(format, store, arena));
+      return std::shared_ptr<SoftDomain>(new SoftDomain(properties, std::move(table), arena));
+    }
+    ASSIGN_OR_RETURN(const VtdSecondStage format, SecondStageOf(properties, host_address_bits));
     ASSIGN_OR_RETURN(PageTable table, PageTable::Create(format, store, arena));
     return std::shared_ptr<SoftDomain>(new SoftDomain(properties, std::move(table), arena));
   }
 
   // No unit is to use it any more. One that may do so nevertheless (AbandonUnit) and still can not
   // be flushed keeps the tables; such units outlive the domain.
-  ~SoftDomain();
+  ~SoftDomain() override;
 
   const DomainProperties& properties() const { return properties_; }
+  PhysAddr root() const { return root_; }
 
   // Maps all or nothing.
-  // As PageTable::Map, for the mapping at fault.
+  // As PageTable::Map, for the mapping at fault. kInternal: a flush failed that had to come first.
   absl::Status Map(absl::Span<const PhysicalMapping> mappings) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // As PageTable::SetLargeLeaves.
+  void SetLargePages(bool large_pages) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Removes what lies in the ranges. When it answers OK no unit caches any of it (R4).
   // kInternal: it is removed, but a flush failed, or one does that AbandonUnit left to be done.
   absl::Status Unmap(absl::Span<const IovaRange> ranges) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // One more device group behind `unit` is about to use the domain: answers the entry for it.
-  // kResourceExhausted: the unit has no domain id left.
-  absl::StatusOr<vtd::PasidEntry> EnterUnit(VtdUnit* unit) ABSL_LOCKS_EXCLUDED(mutex_);
-  // One fewer; its entries are gone from memory and caches.
-  void LeaveUnit(VtdUnit* unit) ABSL_LOCKS_EXCLUDED(mutex_);
-  // As LeaveUnit after a failed flush: entries and translations of the domain may still be cached.
-  // Its domain id is not used again before the unit has been flushed.
-  void AbandonUnit(VtdUnit* unit) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Flushes the units that were abandoned: when it answers OK none of them caches anything.
+  // As Unmap, but flushes nothing: units may go on using what they cache of the range until
+  // FlushAll, so it is not mapped again before. Tables that it unlinks are set aside.
+  void UnmapDeferred(const IovaRange& range) ABSL_LOCKS_EXCLUDED(mutex_);
+  // When it answers OK no unit caches anything that was unmapped before.
   // kInternal: a flush failed.
-  absl::Status FlushAbandoned() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status FlushAll() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The entry that EnterUnit would answer; a placeholder stands for a domain id not yet taken.
-  vtd::PasidEntry PreviewEntry(const VtdUnit* unit) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // `child` is nested on the domain from here on, until it is removed.
+  void AddChild(Child* child) ABSL_LOCKS_EXCLUDED(mutex_);
+  void RemoveChild(Child* child) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool HasChildren() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // A child that goes leaves behind what it could not flush: it leads through these tables.
+  void AdoptFromChild(std::vector<UnitUse> abandoned) { Adopt(std::move(abandoned)); }
 
  private:
-  struct UnitUse {
-    VtdUnit* unit = nullptr;
-    uint16_t domain_id = 0;
-    int groups = 0;
-  };
-
   SoftDomain(const DomainProperties& properties, PageTable table, TableArena* arena);
-  static absl::StatusOr<VtdSecondStage> FormatOf(const DomainProperties& properties,
-                                                 int host_address_bits);
+  static absl::StatusOr<VtdSecondStage> SecondStageOf(const DomainProperties& properties,
+                                                      int host_address_bits);
+  static absl::StatusOr<X86FirstStage> FirstStageOf(const DomainProperties& properties,
+                                                    int host_address_bits);
 
   absl::Status UnmapLocked(absl::Span<const IovaRange> ranges)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status FlushAbandonedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  vtd::PasidEntry EntryFor(uint16_t domain_id) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
-  // Drops one group; the domain id if it was the unit's last one.
-  std::optional<uint16_t> DropGroup(VtdUnit* unit) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Where a unit may still be led by a pointer to a table that a deferred unmap of `range`
+  // unlinked: what is mapped there is not found before a flush.
+  IovaRange ShadowOf(const IovaRange& range) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  absl::Status FlushAllLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Drops what units cache of the ranges, and all that children make of the domain.
+  absl::Status FlushLocked(absl::Span<const IovaRange> ranges, bool leaves_only)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  vtd::PasidEntry EntryFor(const VtdUnit& unit, uint16_t domain_id) const override;
 
   const DomainProperties properties_;
+  const PhysAddr root_;
   TableArena& arena_;
 
   mutable absl::Mutex mutex_;
   PageTable table_ ABSL_GUARDED_BY(mutex_);
   PageList unlinked_ ABSL_GUARDED_BY(mutex_);  // Tables that a cache may still lead to.
   bool flush_failed_ ABSL_GUARDED_BY(mutex_) =
-      false;  // What an earlier unmap removed may be cached.
-  std::vector<UnitUse> units_ ABSL_GUARDED_BY(mutex_);
-  std::vector<UnitUse> abandoned_ ABSL_GUARDED_BY(mutex_);  // Not flushed since.
+      false;                                        // What an earlier unmap removed may be cached.
+  bool flush_due_ ABSL_GUARDED_BY(mutex_) = false;  // There were deferred unmaps.
+  std::vector<IovaRange> shadows_ ABSL_GUARDED_BY(mutex_);  // Of those.
+  absl::flat_hash_set<Child*> children_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace viommu

@@ -28,6 +28,17 @@ absl::Status SoftIoas::Unmap(absl::Span<const IovaRange> ranges) {
   return result;
 }
 
+void SoftIoas::SetLargePages(bool large_pages) {
+  absl::MutexLock lock(&mutex_);
+  large_pages_ = large_pages;
+  for (const auto& domain : domains_) domain->SetLargePages(large_pages);
+}
+
+bool SoftIoas::large_pages() const {
+  absl::MutexLock lock(&mutex_);
+  return large_pages_;
+}
+
 void SoftIoas::Add(std::shared_ptr<SoftDomain> domain) {
   absl::MutexLock lock(&mutex_);
   domains_.push_back(std::move(domain));

@@ -26,13 +26,18 @@ class SoftIoas {
   // kInternal: it is removed everywhere, but a flush failed.
   absl::Status Unmap(absl::Span<const IovaRange> ranges) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Of every domain; one that is to be added has it as large_pages() says.
+  void SetLargePages(bool large_pages) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool large_pages() const ABSL_LOCKS_EXCLUDED(mutex_);
+
   // The domain maps what the others map, or nothing if it is the first.
   void Add(std::shared_ptr<SoftDomain> domain) ABSL_LOCKS_EXCLUDED(mutex_);
   void Remove(const SoftDomain* domain) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   std::vector<std::shared_ptr<SoftDomain>> domains_ ABSL_GUARDED_BY(mutex_);
+  bool large_pages_ ABSL_GUARDED_BY(mutex_) = true;
 };
 
 }  // namespace viommu

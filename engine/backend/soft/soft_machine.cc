@@ -20,6 +20,7 @@ namespace viommu {
 namespace {
 
 constexpr uint64_t kPageBytes = 4096;
+constexpr uint32_t kNoReadOnlyOnNestParents = 1 << 0;  // IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17.
 
 absl::Status CheckTopology(const Topology& topology) {
   const std::vector<TopologyProblem> problems = Validate(topology);
@@ -106,8 +107,11 @@ absl::Status SoftMachine::EnableTranslation() {
 
 VtdHardware SoftMachine::DescribeHardware(DeviceIndex device) const {
   const hardware::VtdModel& hardware = unit_of(device).hardware();
-  return {hardware.Read64(vtd::kCapabilityRegister),
-          hardware.Read64(vtd::kExtendedCapabilityRegister)};
+  VtdHardware seen;
+  seen.capability = hardware.Read64(vtd::kCapabilityRegister);
+  seen.extended_capability = hardware.Read64(vtd::kExtendedCapabilityRegister);
+  if (unit_of(device).spec().nesting) seen.flags |= kNoReadOnlyOnNestParents;
+  return seen;
 }
 
 BackendStats SoftMachine::Stats() const {
@@ -171,9 +175,10 @@ DmaOutcome SoftMachine::Dma(DeviceIndex device, std::optional<uint32_t> pasid, I
   return outcome;
 }
 
-std::vector<TableEntryDump> SoftMachine::DumpTables(DeviceIndex device, Iova iova) {
+std::vector<TableEntryDump> SoftMachine::DumpTables(DeviceIndex device,
+                                                    std::optional<uint32_t> pasid, Iova iova) {
   const uint64_t root = unit_of(device).hardware().Read64(vtd::kRootTableRegister);
-  return DumpPath(memory_->physical(), vtd::PointerIn(root), source_id_of(device), iova);
+  return DumpPath(memory_->physical(), vtd::PointerIn(root), source_id_of(device), pasid, iova);
 }
 
 }  // namespace viommu

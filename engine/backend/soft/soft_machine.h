@@ -46,7 +46,8 @@ class SoftMachine {
   std::vector<QueueState> Queues() const;
   DmaOutcome Dma(DeviceIndex device, std::optional<uint32_t> pasid, Iova iova, bool write,
                  absl::Span<char> data);
-  std::vector<TableEntryDump> DumpTables(DeviceIndex device, Iova iova);
+  std::vector<TableEntryDump> DumpTables(DeviceIndex device, std::optional<uint32_t> pasid,
+                                         Iova iova);
 
  private:
   struct Seat {

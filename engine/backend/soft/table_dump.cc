@@ -74,9 +74,10 @@ void DumpFirstStage(const PhysicalMemory& memory, const vtd::PasidEntry& entry, 
   PhysAddr table = vtd::PointerIn(entry[2]);
   for (int level = vtd::FirstStageLevelsOf(entry); level >= 1; --level) {
     const int shift = 12 + 9 * (level - 1);
-    std::optional<PhysAddr> place = table + (iova >> shift & 511) * kWordBytes;
-    if (nested) place = ThroughSecondStage(memory, entry, place->value);
-    if (!place.has_value()) return;
+    const PhysAddr wanted = table + (iova >> shift & 511) * kWordBytes;
+    const std::optional<PhysAddr> place =
+        nested ? ThroughSecondStage(memory, entry, wanted.value) : wanted;
+    if (!place.has_value()) return DumpSecondStage(entry, wanted.value, reader);
     const uint64_t word = reader->Read<1>(
         absl::StrCat("first-stage level ", level), *place,
         [&](const auto& w) { return vtd::DescribeFirstStageEntry(w[0], level); })[0];
@@ -92,7 +93,7 @@ void DumpFirstStage(const PhysicalMemory& memory, const vtd::PasidEntry& entry, 
 }  // namespace
 
 std::vector<TableEntryDump> DumpPath(const PhysicalMemory& memory, PhysAddr root_table,
-                                     uint16_t source_id, Iova iova) {
+                                     uint16_t source_id, std::optional<uint32_t> pasid, Iova iova) {
   std::vector<TableEntryDump> dumps;
   Reader reader(memory, &dumps);
   const uint64_t half = source_id / vtd::kContextEntries;  // The word of the root table.
@@ -106,14 +107,17 @@ std::vector<TableEntryDump> DumpPath(const PhysicalMemory& memory, PhysAddr root
                      vtd::DescribeContextEntry);
   if ((context[0] & vtd::kPresent) == 0) return dumps;
 
-  const uint64_t pasid = context[1] & vtd::kContextRidPasidMask;
+  if (pasid.has_value() && (context[0] & vtd::kContextPasids) == 0) return dumps;
+  const uint64_t number = pasid.value_or(context[1] & vtd::kContextRidPasidMask);
+  const uint64_t entries = uint64_t{128} << (context[0] >> vtd::kContextPdtsShift & 7);
+  const uint64_t place = number >> vtd::kPasidDirectoryShift;
+  if (place >= entries) return dumps;
   const auto directory =
-      reader.Read<1>("pasid-directory",
-                     vtd::PointerIn(context[0]) + (pasid >> vtd::kPasidDirectoryShift) * kWordBytes,
+      reader.Read<1>("pasid-directory", vtd::PointerIn(context[0]) + place * kWordBytes,
                      [](const auto& w) { return vtd::DescribePasidDirectoryEntry(w[0]); });
   if ((directory[0] & vtd::kPresent) == 0) return dumps;
 
-  const uint64_t slot = pasid % vtd::kPasidTableEntries;
+  const uint64_t slot = number % vtd::kPasidTableEntries;
   const vtd::PasidEntry entry =
       reader.Read<8>("pasid", vtd::PointerIn(directory[0]) + slot * sizeof(vtd::PasidEntry),
                      vtd::DescribePasidEntry);

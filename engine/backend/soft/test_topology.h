@@ -59,6 +59,21 @@ inline Topology TestTopology() {
   return topology;
 }
 
+// The same host with first stages, nesting and PASIDs: of 20 bits, but for the two functions of the
+// pair, 9 and 8.
+inline Topology StagesTopology() {
+  Topology topology = TestTopology();
+  for (IommuSpec& unit : topology.iommus) {
+    unit.first_stage = unit.first_stage_leaf_1g = unit.nesting = true;
+    unit.supervisor_requests = unit.extended_access = true;
+  }
+  topology.iommus[1].first_stage_levels_5 = true;
+  for (DeviceSpec& device : topology.devices) device.pasid_bits = 20;
+  topology.devices[kFunction0].pasid_bits = 9;
+  topology.devices[kFunction1].pasid_bits = 8;
+  return topology;
+}
+
 }  // namespace viommu
 
 #endif  // VIOMMU_ENGINE_BACKEND_SOFT_TEST_TOPOLOGY_H_

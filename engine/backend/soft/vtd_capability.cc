@@ -1,17 +1,16 @@
 #include "engine/backend/soft/vtd_capability.h"
 
 #include <algorithm>
+#include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/address.h"
 #include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
 
 namespace viommu::vtd {
 namespace {
-
-constexpr char kSecondStageFormat[] = "vtd-second-stage";
-constexpr char kFirstStageFormat[] = "x86-first-stage";
 
 constexpr uint64_t k4K = uint64_t{1} << 12;
 constexpr uint64_t k2M = uint64_t{1} << 21;
@@ -37,6 +36,30 @@ absl::Status Incompatible(const IommuSpec& spec, const std::string& why) {
                absl::StrCat("iommu ", spec.id, " cannot use the domain: ", why))
       .Errno("EINVAL")
       .Meta("iommu", spec.id);
+}
+
+absl::Status Unavailable(const IommuSpec& spec, const char* reason, const char* what) {
+  return Error(absl::StatusCode::kUnimplemented, reason,
+               absl::StrCat("iommu ", spec.id, " has no ", what))
+      .Errno("EOPNOTSUPP")
+      .Meta("iommu", spec.id);
+}
+
+// What a nested entry asks for beside its second stage (vtd/pasid.c: intel_pasid_setup_nested).
+absl::Status CheckStage1(const IommuSpec& spec, const VtdStage1& stage1) {
+  if (stage1.address_width_bits == 57 && !spec.first_stage_levels_5) {
+    return Incompatible(spec, "its first stage has 5 levels");
+  }
+  if (stage1.supervisor_requests && !spec.supervisor_requests) {
+    return Incompatible(spec, "it takes supervisor requests");
+  }
+  if (stage1.write_protect && !stage1.supervisor_requests) {
+    return Incompatible(spec, "it write-protects supervisor requests that it does not take");
+  }
+  if (stage1.extended_accessed && !spec.extended_access) {
+    return Incompatible(spec, "it uses the extended accessed flag");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -110,6 +133,7 @@ absl::StatusOr<DomainProperties> PlanFirstStage(const IommuSpec& spec) {
   properties.aperture = {0, (uint64_t{1} << (WidthOf(properties.levels) - 1)) - 1};
   properties.page_sizes = FirstStagePageSizesOf(spec);
   properties.enforces_cache_coherency = spec.snoop_control;
+  properties.write_only = false;  // Whatever is present can be read.
   return properties;
 }
 
@@ -148,7 +172,50 @@ absl::Status CheckSecondStage(const IommuSpec& spec, const DomainProperties& pro
   if (properties.enforces_cache_coherency && !spec.snoop_control) {
     return Incompatible(spec, "it enforces cache coherency, which the unit cannot");
   }
+  if (properties.nest_parent && !spec.nesting) return Incompatible(spec, "it is a nest parent");
   return absl::OkStatus();
+}
+
+absl::StatusOr<DomainProperties> PlanPaging(const IommuSpec& unit, const DomainSpec& spec) {
+  if (spec.dirty_tracking) {
+    return Unavailable(unit, "DIRTY_TRACKING_UNAVAILABLE", "dirty tracking");
+  }
+  if (!spec.nest_parent) return unit.first_stage ? PlanFirstStage(unit) : PlanSecondStage(unit);
+  if (!unit.nesting) return Unavailable(unit, "NESTING_UNAVAILABLE", "nested translation");
+  ASSIGN_OR_RETURN(DomainProperties properties, PlanSecondStage(unit));
+  properties.nest_parent = true;
+  properties.read_only = false;  // Erratum 772415.
+  return properties;
+}
+
+absl::StatusOr<DomainProperties> PlanNested(const IommuSpec& unit, const VtdStage1& stage1,
+                                            const DomainProperties& parent) {
+  if (!unit.nesting) return Unavailable(unit, "NESTING_UNAVAILABLE", "nested translation");
+  if (!parent.nest_parent) {
+    return Error(absl::StatusCode::kFailedPrecondition, "NOT_A_NEST_PARENT",
+                 "the parent was not made to be nested on")
+        .Errno("EINVAL");
+  }
+  DomainProperties properties;
+  properties.format = kFirstStageFormat;
+  properties.levels = stage1.address_width_bits == 57 ? 5 : 4;
+  properties.aperture = {0, (uint64_t{1} << (WidthOf(properties.levels) - 1)) - 1};
+  properties.page_sizes = FirstStagePageSizesOf(unit);
+  properties.enforces_cache_coherency = parent.enforces_cache_coherency;
+  properties.write_only = false;
+  properties.parent = std::make_shared<const DomainProperties>(parent);
+  properties.stage1 = stage1;
+  RETURN_IF_ERROR(CheckDomain(unit, properties));
+  return properties;
+}
+
+absl::Status CheckDomain(const IommuSpec& unit, const DomainProperties& properties) {
+  if (properties.format != kFirstStageFormat) return CheckSecondStage(unit, properties);
+  if (properties.parent != nullptr) {
+    RETURN_IF_ERROR(CheckSecondStage(unit, *properties.parent));
+    RETURN_IF_ERROR(CheckStage1(unit, properties.stage1));
+  }
+  return CheckFirstStage(unit, properties);
 }
 
 }  // namespace viommu::vtd

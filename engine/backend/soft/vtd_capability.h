@@ -18,6 +18,10 @@ namespace viommu::vtd {
 // CAP.MAMV: a page-selective flush covers at most 2^18 pages, 1 GiB.
 inline constexpr int kMaxAddressMask = 18;
 
+// Names of table formats (DomainProperties::format).
+inline constexpr char kSecondStageFormat[] = "vtd-second-stage";
+inline constexpr char kFirstStageFormat[] = "x86-first-stage";
+
 uint64_t CapabilityOf(const IommuSpec& spec);
 uint64_t ExtendedCapabilityOf(const IommuSpec& spec);
 
@@ -36,16 +40,33 @@ absl::StatusOr<DomainProperties> PlanSecondStage(const IommuSpec& spec);
 absl::StatusOr<DomainProperties> PlanFirstStage(const IommuSpec& spec);
 
 // The same for a first-stage domain (vtd/iommu.c: paging_domain_compatible_first_stage).
-// kFailedPrecondition, INCOMPATIBLE_DOMAIN: the unit lacks a first stage, the depth, a page size,
-// or
-//   the snooping that the domain promises.
+// kFailedPrecondition, INCOMPATIBLE_DOMAIN: the unit lacks a first stage, the depth, a page
+//   size, or the snooping that the domain promises.
 absl::Status CheckFirstStage(const IommuSpec& spec, const DomainProperties& properties);
 
 // Whether a unit can use a domain that was made for another (vtd/iommu.c:
 // paging_domain_compatible_second_stage).
-// kFailedPrecondition, INCOMPATIBLE_DOMAIN: the unit lacks the depth, a page size, the width, or
-//   the snooping that the domain promises.
+// kFailedPrecondition, INCOMPATIBLE_DOMAIN: the unit lacks the depth, a page size, the width,
+//   the snooping that the domain promises, or the nesting that it is the parent of.
 absl::Status CheckSecondStage(const IommuSpec& spec, const DomainProperties& properties);
+
+// A paging domain as the flags of `spec` ask for it (iommufd-semantics.md 4.9): a second stage for
+// a nest parent and where there is no first stage, a first stage otherwise. What PASIDs may use is
+// of either.
+// kUnimplemented: NESTING_UNAVAILABLE; DIRTY_TRACKING_UNAVAILABLE, on any unit.
+// kFailedPrecondition: the unit walks no table.
+absl::StatusOr<DomainProperties> PlanPaging(const IommuSpec& unit, const DomainSpec& spec);
+
+// A guest's stage on a nest parent, for this unit.
+// kUnimplemented, NESTING_UNAVAILABLE: the unit has no nesting.
+// kFailedPrecondition: NOT_A_NEST_PARENT; as CheckDomain.
+absl::StatusOr<DomainProperties> PlanNested(const IommuSpec& unit, const VtdStage1& stage1,
+                                            const DomainProperties& parent);
+
+// Whether a unit can use a domain of any form that was made for another.
+// As CheckFirstStage, CheckSecondStage. kFailedPrecondition, INCOMPATIBLE_DOMAIN: the unit lacks
+//   nesting or what the guest's stage asks for.
+absl::Status CheckDomain(const IommuSpec& unit, const DomainProperties& properties);
 
 }  // namespace viommu::vtd
 

@@ -31,6 +31,93 @@ TEST(VtdCapabilityTest, WritesTheGoldenRegisters) {
   EXPECT_EQ(ExtendedCapabilityOf(spec), 0x0001'4900'0000'0003u);
 }
 
+// iommufd-semantics.md 4.9.
+TEST(VtdCapabilityTest, PlansPagingDomainsByTheirFlags) {
+  IommuSpec plain, rich;
+  rich.first_stage = rich.first_stage_levels_5 = rich.nesting = true;
+  const struct {
+    const char* name;
+    const IommuSpec& unit;
+    bool nest_parent, pasid;
+    const char* format;
+    bool read_only, write_only;
+  } kCases[] = {{"no first stage", plain, false, false, kSecondStageFormat, true, true},
+                {"no first stage, PASIDs", plain, false, true, kSecondStageFormat, true, true},
+                {"first stage", rich, false, false, kFirstStageFormat, true, false},
+                {"first stage, PASIDs", rich, false, true, kFirstStageFormat, true, false},
+                {"nest parent", rich, true, false, kSecondStageFormat, false, true},
+                {"nest parent, PASIDs", rich, true, true, kSecondStageFormat, false, true}};
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.name);
+    DomainSpec spec;
+    spec.nest_parent = c.nest_parent;
+    spec.pasid = c.pasid;
+    const auto properties = PlanPaging(c.unit, spec);
+    ASSERT_TRUE(properties.ok());
+    EXPECT_EQ(properties->format, c.format);
+    EXPECT_EQ(properties->read_only, c.read_only);
+    EXPECT_EQ(properties->write_only, c.write_only);
+    EXPECT_EQ(properties->nest_parent, c.nest_parent);
+  }
+  DomainSpec nest;
+  nest.nest_parent = true;
+  absl::Status refused = PlanPaging(plain, nest).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(DetailOf(refused)->reason, "NESTING_UNAVAILABLE");
+  EXPECT_EQ(DetailOf(refused)->errno_name, "EOPNOTSUPP");
+  DomainSpec dirty;
+  dirty.dirty_tracking = true;
+  refused = PlanPaging(rich, dirty).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(DetailOf(refused)->reason, "DIRTY_TRACKING_UNAVAILABLE");
+}
+
+TEST(VtdCapabilityTest, PlansAGuestsStageForAUnitThatCanWalkIt) {
+  IommuSpec everything;
+  everything.first_stage = everything.first_stage_levels_5 = everything.nesting = true;
+  everything.supervisor_requests = everything.extended_access = true;
+  DomainSpec nest;
+  nest.nest_parent = true;
+  const DomainProperties parent = *PlanPaging(everything, nest);
+  const struct {
+    const char* name;
+    std::function<void(IommuSpec*)> spoil;
+    VtdStage1 stage1;
+  } kCases[] = {
+      {"57 bits", [](IommuSpec* s) { s->first_stage_levels_5 = false; }, {0, 57}},
+      {"SRE", [](IommuSpec* s) { s->supervisor_requests = false; }, {0, 48, true}},
+      {"SRE, WPE", [](IommuSpec* s) { s->supervisor_requests = false; }, {0, 48, true, true}},
+      {"EAFE", [](IommuSpec* s) { s->extended_access = false; }, {0, 48, false, false, true}},
+      {"the parent's depth", [](IommuSpec* s) { s->levels_4 = false, s->levels_3 = true; }, {}},
+      {"the parent's snooping", [](IommuSpec* s) { s->snoop_control = false; }, {}},
+      {"a first stage", [](IommuSpec* s) { s->first_stage = false; }, {}},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.name);
+    const auto planned = PlanNested(everything, c.stage1, parent);
+    ASSERT_TRUE(planned.ok());
+    EXPECT_EQ(planned->format, kFirstStageFormat);
+    EXPECT_EQ(planned->levels, c.stage1.address_width_bits == 57 ? 5 : 4);
+    EXPECT_EQ(planned->aperture.last, (uint64_t{1} << (c.stage1.address_width_bits - 1)) - 1);
+    EXPECT_TRUE(planned->enforces_cache_coherency);
+    EXPECT_TRUE(CheckDomain(everything, *planned).ok());
+    IommuSpec lacking = everything;
+    c.spoil(&lacking);
+    for (const absl::Status& refused :
+         {PlanNested(lacking, c.stage1, parent).status(), CheckDomain(lacking, *planned)}) {
+      EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+      EXPECT_EQ(DetailOf(refused)->reason, "INCOMPATIBLE_DOMAIN");
+    }
+  }
+  EXPECT_FALSE(PlanNested(everything, {0, 48, false, true}, parent).ok()) << "WPE without SRE";
+  IommuSpec flat = everything;
+  flat.nesting = false;
+  EXPECT_EQ(DetailOf(PlanNested(flat, {}, parent).status())->reason, "NESTING_UNAVAILABLE");
+  EXPECT_EQ(DetailOf(CheckDomain(flat, parent))->reason, "INCOMPATIBLE_DOMAIN");
+  EXPECT_EQ(DetailOf(PlanNested(everything, {}, *PlanPaging(everything, {})).status())->reason,
+            "NOT_A_NEST_PARENT");
+}
+
 TEST(VtdCapabilityTest, ShowsEachFeatureOfTwoStagesByItsOwnBit) {
   const struct {
     bool IommuSpec::*feature;

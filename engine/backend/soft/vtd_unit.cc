@@ -123,19 +123,40 @@ vtd::PasidEntry VtdUnit::EntryOf(uint16_t source_id, uint32_t pasid) const {
   return seats_.at(source_id).tables.Read(pasid);
 }
 
+absl::Status VtdUnit::CheckPasid(uint16_t source_id, uint32_t pasid) const {
+  absl::MutexLock lock(&mutex_);
+  return CheckLocked(source_id, pasid);
+}
+
+absl::Status VtdUnit::CheckLocked(uint16_t source_id, uint32_t pasid) const {
+  if (seats_.at(source_id).tables.Covers(pasid)) return absl::OkStatus();
+  return Error(absl::StatusCode::kOutOfRange, "PASID_OUT_OF_RANGE",
+               absl::StrCat("PASID ", pasid, " is more than the device behind iommu ", spec_.id,
+                            " can issue"))
+      .Errno("EINVAL")
+      .Field("pasid");
+}
+
 absl::Status VtdUnit::PrepareEntry(uint16_t source_id, uint32_t pasid) {
   absl::MutexLock lock(&mutex_);
   return PrepareLocked(source_id, pasid);
 }
 
 absl::Status VtdUnit::PrepareLocked(uint16_t source_id, uint32_t pasid) {
-  PasidTables& tables = seats_.at(source_id).tables;
-  if (tables.Covers(pasid)) return tables.Prepare(pasid);
-  return Error(absl::StatusCode::kOutOfRange, "PASID_OUT_OF_RANGE",
-               absl::StrCat("PASID ", pasid, " is more than the device behind iommu ", spec_.id,
-                            " can issue"))
-      .Errno("EINVAL")
-      .Field("pasid");
+  RETURN_IF_ERROR(CheckLocked(source_id, pasid));
+  return seats_.at(source_id).tables.Prepare(pasid);
+}
+
+void VtdUnit::ReleaseTable(uint16_t source_id, uint32_t pasid) {
+  absl::MutexLock lock(&mutex_);
+  std::shared_ptr<const void> table = seats_.at(source_id).tables.Unlink(pasid);
+  if (table == nullptr) return;
+  // The hardware keeps with an entry where it found it.
+  absl::Status status = FlushWhatIsOwed();
+  if (status.ok()) status = queue_->Submit({vtd::InvalidateAllPasids()});
+  if (status.ok()) return;
+  kept_.push_back(std::move(table));
+  flush_owed_ = true;
 }
 
 absl::Status VtdUnit::FlushEntry(uint16_t source_id, uint32_t pasid, const vtd::PasidEntry& old) {
@@ -170,6 +191,11 @@ absl::Status VtdUnit::FlushEverything() {
 
 absl::Status VtdUnit::FlushWhatIsOwed() {
   return flush_owed_ ? FlushEverything() : absl::OkStatus();
+}
+
+absl::Status VtdUnit::Settle() {
+  absl::MutexLock lock(&mutex_);
+  return FlushWhatIsOwed();
 }
 
 void VtdUnit::KeepUntilFlushed(std::shared_ptr<const void> tables) {
@@ -254,12 +280,15 @@ absl::Status VtdUnit::Flush(uint16_t domain_id, absl::Span<const IovaRange> rang
   return SubmitFlush(domain_id, ranges, std::move(batch));
 }
 
-absl::Status VtdUnit::FlushFirstStage(uint16_t domain_id, uint32_t pasid,
+absl::Status VtdUnit::FlushFirstStage(uint16_t domain_id, absl::Span<const uint32_t> pasids,
                                       absl::Span<const IovaRange> ranges, bool leaves_only) {
+  const bool whole = NeedWholeFlush(ranges, vtd::kMaxAddressMask);
   std::vector<vtd::Descriptor> batch;
-  if (NeedWholeFlush(ranges, vtd::kMaxAddressMask)) {
-    batch.push_back(vtd::InvalidatePasidIotlb(domain_id, pasid));
-  } else {
+  for (const uint32_t pasid : pasids) {
+    if (whole) {
+      batch.push_back(vtd::InvalidatePasidIotlb(domain_id, pasid));
+      continue;
+    }
     for (const IovaRange& range : ranges) {
       batch.push_back(
           vtd::InvalidatePasidIotlbPages(domain_id, pasid, vtd::CoveringBlock(range), leaves_only));

@@ -3,7 +3,8 @@
 // Owns the unit's root, context and PASID tables, its domain ids and its invalidation queue. Each
 // requester (source id) has one PASID directory, whose entry 0 serves requests without PASID: what
 // the requester is attached to is that entry. All tables above it are made before translation is
-// enabled and never change afterwards; PASID tables are made when needed.
+// enabled and never change afterwards; PASID tables are made when needed and go with their last
+// entry.
 //
 // A requester whose ATS is on keeps translations of its own (device TLB): every flush of the unit's
 // caches reaches those too, after the unit's own, since they are filled from there.
@@ -44,6 +45,8 @@ namespace viommu {
 
 class VtdUnit {
  public:
+  static constexpr uint32_t kRidPasid = 0;  // The PASID that stands for requests without one.
+
   struct Requester {
     uint16_t source_id = 0;
     int pasid_bits = 0;       // 0: issues no PASIDs, and requests with one are refused.
@@ -72,8 +75,11 @@ class VtdUnit {
   vtd::PasidEntry EntryOf(uint16_t source_id, uint32_t pasid) const ABSL_LOCKS_EXCLUDED(mutex_);
   vtd::PasidEntry RequesterEntry(uint16_t source_id) const { return EntryOf(source_id, kRidPasid); }
 
-  // Makes room for an entry, so that a later SetEntry can not fail for lack of memory.
   // kOutOfRange, PASID_OUT_OF_RANGE: the requester can not issue that PASID.
+  absl::Status CheckPasid(uint16_t source_id, uint32_t pasid) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Makes room for an entry, so that a later SetEntry can not fail for lack of memory.
+  // As CheckPasid.
   // kResourceExhausted: no table memory.
   absl::Status PrepareEntry(uint16_t source_id, uint32_t pasid) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -104,6 +110,21 @@ class VtdUnit {
     ForceEntry(store, source_id, kRidPasid, entry);
   }
 
+  // Blocks an entry for good: whether or not the hardware answers it is blocked in memory, and what
+  // could not be flushed is owed. Never allocates (R1).
+  // kInternal: the flush is owed.
+  template <typename Store>
+  absl::Status BlockEntry(const Store& store, uint16_t source_id, uint32_t pasid)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Gives the table of a PASID's entry back, unless one of its entries is in use or it is that of
+  // PASID 0. Where the hardware does not answer, it stays set aside until it has.
+  void ReleaseTable(uint16_t source_id, uint32_t pasid) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Does what is owed.
+  // kInternal: the hardware still does not.
+  absl::Status Settle() ABSL_LOCKS_EXCLUDED(mutex_);
+
   // An id for the entries and cached translations of one paging domain.
   // kResourceExhausted, DOMAIN_IDS_EXHAUSTED: none is left.
   absl::StatusOr<uint16_t> TakeDomainId() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -117,9 +138,10 @@ class VtdUnit {
   absl::Status Flush(uint16_t domain_id, absl::Span<const IovaRange> ranges, bool leaves_only)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The same for the first stage, or a guest's nested one, of entries with this PASID.
+  // The same for the first stage, or a guest's nested one, of entries with these PASIDs, which are
+  // all that the domain id has.
   // As Flush.
-  absl::Status FlushFirstStage(uint16_t domain_id, uint32_t pasid,
+  absl::Status FlushFirstStage(uint16_t domain_id, absl::Span<const uint32_t> pasids,
                                absl::Span<const IovaRange> ranges, bool leaves_only)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -135,8 +157,6 @@ class VtdUnit {
  private:
   VtdUnit(const IommuSpec& spec, PhysicalMemory* memory, TableArena* arena);
 
-  static constexpr uint32_t kRidPasid = 0;  // The PASID that stands for requests without one.
-
   // One requester's tables and device TLB.
   struct Seat {
     PasidTables tables;
@@ -151,6 +171,8 @@ class VtdUnit {
   absl::StatusOr<PhysAddr> NewTablePage();
   absl::Status SetRootTable();
   absl::Status Command(uint32_t command);
+  absl::Status CheckLocked(uint16_t source_id, uint32_t pasid) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status PrepareLocked(uint16_t source_id, uint32_t pasid)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   template <typename Store>
@@ -216,6 +238,24 @@ absl::Status VtdUnit::SetEntry(const Store& store, uint16_t source_id, uint32_t 
     ForceLocked(store, source_id, pasid, old);
   }
   return status;
+}
+
+template <typename Store>
+absl::Status VtdUnit::BlockEntry(const Store& store, uint16_t source_id, uint32_t pasid) {
+  absl::MutexLock lock(&mutex_);
+  const PasidTables& tables = seats_.at(source_id).tables;
+  if (!tables.Covers(pasid) || tables.Words(pasid) == nullptr) return FlushWhatIsOwed();
+  const vtd::PasidEntry old = tables.Read(pasid);
+  const auto plan = PlanEntry<vtd::PasidArchitecture>(old, vtd::MakeBlockedEntry());
+  const auto flush = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return FlushEntry(source_id, pasid, old);
+  };
+  if (WriteEntry(plan, tables.Words(pasid), store, flush).ok()) {
+    NoteUse(source_id, pasid, vtd::MakeBlockedEntry());
+    return FlushWhatIsOwed();  // The entry may have been blocked before.
+  }
+  ForceLocked(store, source_id, pasid, vtd::MakeBlockedEntry());
+  return FlushEverything();  // What was blocked already was not worth a flush to ForceLocked.
 }
 
 template <typename Store>

@@ -258,7 +258,7 @@ TEST_F(VtdUnitStagesTest, FlushesTheUnitsCachesInOrderAndDeviceTlbsBehindThem) {
             (Types{kIotlb, kPasidDevice, kWait}));
   EXPECT_EQ(block(kPasid), (Types{kPasidCache, kIotlb, kPasidDevice, kWait}));
   ASSERT_TRUE(Set(kCaching, kPasid, by_first).ok());
-  EXPECT_EQ(types([&] { return unit_->FlushFirstStage(3, kPasid, {page}, true); }),
+  EXPECT_EQ(types([&] { return unit_->FlushFirstStage(3, {kPasid}, {page}, true); }),
             (Types{kPasidIotlb, kPasidDevice, kWait}));
   // Its stores lie in two atomic units: once more before what was blocked is cleaned up.
   EXPECT_EQ(block(kPasid), (Types{kPasidCache, kPasidIotlb, kPasidDevice, kWait,  //
@@ -312,7 +312,7 @@ TEST_F(VtdUnitStagesTest, FlushesWhatWasUnmappedFromAFirstStage) {
         UnmapPage(&first, kIova, &freed);
         EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "1111") << "still remembered";
         const std::vector<IovaRange> all(ranges, IovaRange{kIova, kIova + kPage - 1});
-        ASSERT_TRUE(unit_->FlushFirstStage(3, place.entry(), all, false).ok());
+        ASSERT_TRUE(unit_->FlushFirstStage(3, {place.entry()}, all, false).ok());
         EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "SFS.2");
         arena_->Free(&freed);
         ASSERT_TRUE(Set(place.source_id, place.entry(), vtd::MakeBlockedEntry()).ok());
@@ -336,7 +336,8 @@ TEST_F(VtdUnitStagesTest, FlushesNestedTranslationsWhenTheirSecondStageChanges) 
     UnmapPage(&parent, guest_page, &freed);
     ASSERT_TRUE(unit_->Flush(2, {{guest_page, guest_page + kPage - 1}}, false).ok());
     EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "1111") << "another domain id";
-    ASSERT_TRUE(unit_->FlushFirstStage(3, place.entry(), {{kIova, kIova + kPage - 1}}, false).ok());
+    ASSERT_TRUE(
+        unit_->FlushFirstStage(3, {place.entry()}, {{kIova, kIova + kPage - 1}}, false).ok());
     EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "1111") << "of the wrong kind";
     ASSERT_TRUE(unit_->FlushDomain(3).ok());
     EXPECT_EQ(Read(place.source_id, place.pasid, kIova), "SSS.2");
@@ -416,7 +417,7 @@ TEST_F(VtdUnitStagesTest, ShowsTheEntriesOfBothStages) {
     const uint64_t root = unit_->hardware().Read64(vtd::kRootTableRegister);
     std::string names;
     for (const TableEntryDump& entry :
-         DumpPath(memory_, vtd::PointerIn(root), kPlain, kIova + 0x123)) {
+         DumpPath(memory_, vtd::PointerIn(root), kPlain, kRid, kIova + 0x123)) {
       names += entry.table + "\n";
     }
     return names;
@@ -430,8 +431,9 @@ TEST_F(VtdUnitStagesTest, ShowsTheEntriesOfBothStages) {
   EXPECT_EQ(tables(), above + first_stage +
                           "second-stage level 4\nsecond-stage level 3\nsecond-stage level 2\n"
                           "second-stage level 1\n");
-  const auto dump = DumpPath(
-      memory_, vtd::PointerIn(unit_->hardware().Read64(vtd::kRootTableRegister)), kPlain, kIova);
+  const auto dump =
+      DumpPath(memory_, vtd::PointerIn(unit_->hardware().Read64(vtd::kRootTableRegister)), kPlain,
+               kRid, kIova);
   EXPECT_EQ(dump[7].words[0] & ~uint64_t{0xfff}, data_[0].value);
   EXPECT_EQ(dump.back().words[0] & ~uint64_t{0xfff}, data_[0].value);
 }

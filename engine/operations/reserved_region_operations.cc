@@ -1,0 +1,70 @@
+#include "engine/operations/reserved_region_operations.h"
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
+#include "engine/model/views.h"
+
+namespace viommu {
+namespace {
+
+// Under which a device's loaded regions are reserved. Uids count up from 1: the highest bit keeps
+// them apart from what its attachments reserve, under the uid itself.
+uint64_t HolderOf(const Device& device) { return device.uid | (uint64_t{1} << 63); }
+
+absl::Status ReserveOne(Ioas& ioas, const Device& device, const ReservedRegion& region) {
+  const std::optional<PlacedArea> area = ioas.FirstOverlap(region.range);
+  if (area.has_value()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "IOVA_CONFLICT",
+                 absl::StrCat("area ", ToString(area->range), " lies in the reserved region ",
+                              ToString(region.range), " of ", device.Name()))
+        .Errno("EADDRINUSE")
+        .Resource(device.Name())
+        .Violation(absl::StrCat("unmap ", ToString(area->range)));
+  }
+  return ioas.space().Reserve(region.range, HolderOf(device),
+                              absl::StrCat("loaded reserved region of ", device.Name()));
+}
+
+}  // namespace
+
+absl::Status LoadedRegionsOperation::Load(const Device& device, Ioas& ioas) {
+  for (const ReservedRegion& region : device.spec.reserved_regions) {
+    if (region.type == ReservedRegionType::kDirectRelaxable) continue;  // Not enforced.
+    absl::Status reserved = ReserveOne(ioas, device, region);
+    if (reserved.ok()) continue;
+    ioas.space().Unreserve(HolderOf(device));
+    return reserved;
+  }
+  ioas.loaded_devices.insert(device.uid);
+  return absl::OkStatus();
+}
+
+void LoadedRegionsOperation::Unload(const Device& device, Ioas& ioas) {
+  ioas.space().Unreserve(HolderOf(device));
+  ioas.loaded_devices.erase(device.uid);
+}
+
+absl::StatusOr<std::vector<Uid>> LoadedRegionsOperation::Lanes(Model& model) {
+  ASSIGN_OR_RETURN(const Ioas* ioas, model.Find<Ioas>(context(), ref_));
+  RETURN_IF_ERROR(model.FindDevice(device_id_).status());
+  return std::vector<Uid>{ioas->uid()};
+}
+
+absl::Status LoadedRegionsOperation::Plan(Model& model) {
+  ASSIGN_OR_RETURN(ioas_, model.Find<Ioas>(context(), ref_));
+  ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
+  device_ = device->index;
+  RETURN_IF_ERROR(Model::CheckEtag(etag_, ioas_->Etag(), ioas_->NameFor(context().principal)));
+  changes_ = IsWanted(ioas_->loaded_devices.contains(device->uid));
+  if (changes_) RETURN_IF_ERROR(Change(*device, *ioas_));
+  answer() = ViewOf(model, *ioas_, context().principal);
+  return absl::OkStatus();
+}
+
+void LoadedRegionsOperation::Commit(Model& model) {
+  model.Bump(*ioas_);
+  answer() = ViewOf(model, *ioas_, context().principal);
+}
+
+}  // namespace viommu
