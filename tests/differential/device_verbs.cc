@@ -86,6 +86,7 @@ Answer ReferClaim(const Call& call, State& state) {
   if (!group.claimed_by.empty()) return Precondition("DEVICE_CLAIMED");
   REFUSE_UNLESS(CheckClaimable(state, device));
   if (!group.host_areas.empty()) return Precondition("HOST_MAPPINGS");
+  state.Flush(group);
   group.claimed_by = call.context.principal;
   group.target = Target();
   ChangeMembers(state, device);
@@ -276,29 +277,27 @@ Answer AskDetach(const Call& call, Engine& engine) {
 // ---- set_default (section 15) ----
 
 std::vector<uint64_t> InventDefault(Dice& dice, const State& state, Caller) {
-  return {InventDevice(dice, state), dice.Below(dice.OneIn(8) ? 3 : 2)};
+  return {InventDevice(dice, state), dice.Below(3)};
 }
 
 Answer ReferDefault(const Call& call, State& state) {
   size_t device = 0;
   REFUSE_UNLESS(FindDevice(state, call[0], &device));
   if (!call.context.is_operator) return Forbidden("NOT_OPERATOR");
-  const auto asked = static_cast<DefaultDomainType>(call[1]);
-  if (asked == DefaultDomainType::kDmaFq) return Unimplemented("DMA_FQ_NOT_SUPPORTED");
   Isolation& group = state.GroupOf(device);
   if (!group.claimed_by.empty()) return Precondition("DEVICE_CLAIMED");
-  if (!group.host_areas.empty()) return Precondition("HOST_MAPPINGS");
-  bool falls_back = false;
-  for (const size_t member : group.members) {
-    const bool never = state.hardware->topology.devices[member].untrusted ||
-                       !state.hardware->HasPassThrough(member);
-    falls_back = falls_back || (asked == DefaultDomainType::kIdentity && never);
-  }
-  const DefaultDomainType type = falls_back ? DefaultDomainType::kDma : asked;
-  if (type == DefaultDomainType::kIdentity) REFUSE_UNLESS(CheckIdentity(call, state, device));
-  if (group.default_domain != type || group.fell_back != falls_back) {
+  Fallback fallback = Fallback::kNone;
+  const DefaultDomainType type =
+      state.DefaultFor(group, static_cast<DefaultDomainType>(call[1]), &fallback);
+  const bool identity = type == DefaultDomainType::kIdentity;
+  const bool was_identity = group.default_domain == DefaultDomainType::kIdentity;
+  // What the host maps would lead elsewhere.
+  if (identity != was_identity && !group.host_areas.empty()) return Precondition("HOST_MAPPINGS");
+  if (identity) REFUSE_UNLESS(CheckIdentity(call, state, device));
+  if (group.default_domain != type || group.fallback != fallback) {
+    if (type != DefaultDomainType::kDmaFq) state.Flush(group);
     group.default_domain = type;
-    group.fell_back = falls_back;
+    group.fallback = fallback;
     ChangeMembers(state, device);
     state.changed = true;
   }
@@ -334,6 +333,70 @@ Answer AskHealth(const Call& call, Engine& engine) {
       call, engine.SetDeviceHealth(call.context, Call::DeviceId(call[0]), health, "worn out"));
 }
 
+// ---- plug, unplug ----
+
+// Members show who else is in their group.
+void ChangeOthers(State& state, size_t device) {
+  for (const size_t member : MembersOf(state, device)) {
+    if (member != device && state.devices[member].present) state.ChangeDevice(member);
+  }
+}
+
+Answer ReferUnplug(const Call& call, State& state) {
+  size_t device = 0;
+  REFUSE_UNLESS(FindDevice(state, call[0], &device));
+  if (!call.context.is_operator) return Forbidden("NOT_OPERATOR");
+  Isolation& group = state.GroupOf(device);
+  Function& function = state.devices[device];
+  bool last = true;
+  for (const size_t member : group.members) {
+    last = last && (member == device || !state.devices[member].present);
+  }
+  if (last && !group.host_areas.empty()) return Precondition("HOST_MAPPINGS");
+  if (function.attached) {
+    function.attached = false;
+    ChangeTarget(state, group.target);
+    if (AttachedMembers(state, device).empty()) group.target = Target();
+  }
+  if (last) group.claimed_by.clear();
+  function.present = false;
+  function.healthy = true;
+  function.health_reason.clear();
+  state.ChangeDevice(device);
+  ChangeOthers(state, device);
+  state.changed = true;
+  return {};
+}
+
+Answer AskUnplug(const Call& call, Engine& engine) {
+  return FromStatus(engine.UnplugDevice(call.context, Call::DeviceId(call[0])));
+}
+
+std::vector<uint64_t> InventPlug(Dice& dice, const State& state, Caller) {
+  std::vector<uint64_t> out;
+  for (size_t device = 0; device < state.devices.size(); ++device) {
+    if (!state.devices[device].present) out.push_back(device);
+  }
+  if (out.empty() || dice.OneIn(6)) return {InventDevice(dice, state)};
+  return {dice.Any(out)};
+}
+
+Answer ReferPlug(const Call& call, State& state) {
+  const uint64_t device = call[0];
+  if (device >= state.devices.size()) return Missing("DEVICE_NOT_FOUND");
+  if (!call.context.is_operator) return Forbidden("NOT_OPERATOR");
+  if (state.devices[device].present) return Exists("DEVICE_PRESENT");
+  state.devices[device].present = true;
+  state.ChangeDevice(device);
+  ChangeOthers(state, device);
+  state.changed = true;
+  return ShowingDevice(call, state, device);
+}
+
+Answer AskPlug(const Call& call, Engine& engine) {
+  return ToldDevice(call, engine.PlugDevice(call.context, Call::DeviceId(call[0])));
+}
+
 }  // namespace
 
 absl::Span<const Verb> DeviceVerbs() {
@@ -365,6 +428,8 @@ absl::Span<const Verb> DeviceVerbs() {
        InventHealth,
        ReferHealth,
        AskHealth},
+      {{"unplug", {{"device", Sort::kDevice}}, {}}, 3, InventDetach, ReferUnplug, AskUnplug},
+      {{"plug", {{"device", Sort::kDevice}}, {}}, 4, InventPlug, ReferPlug, AskPlug},
   };
   return *kVerbs;
 }

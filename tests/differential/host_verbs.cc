@@ -36,6 +36,7 @@ Answer ReferMap(const Call& call, State& state) {
   if (!group.claimed_by.empty()) return Precondition("DEVICE_CLAIMED");
   Name name;
   REFUSE_UNLESS(FindRegion(call, state, call[1], &name));
+  if (state.regions.at(name).suspended) return Precondition("REGION_SUSPENDED");
   if (length == 0 || length % kPageBytes != 0 || offset % kPageBytes != 0) {
     return Invalid("MISALIGNED");
   }
@@ -43,10 +44,14 @@ Answer ReferMap(const Call& call, State& state) {
   if (offset >= region.size || length > region.size - offset) {
     return Beyond("SOURCE_OUT_OF_BOUNDS");
   }
+  if (region.read_only) return Forbidden("REGION_READ_ONLY");  // It maps for writing.
+  // What waits for a flush is in the way as well.
+  Areas taken = group.host_areas;
+  taken.insert(group.waiting.begin(), group.waiting.end());
   Iova iova = region.physical + offset;
   if (group.default_domain != DefaultDomainType::kIdentity) {
     const std::optional<Iova> chosen =
-        Choose(group.host_areas, ReservedForHost(state, group), {}, length, offset);
+        Choose(taken, ReservedForHost(state, group), {}, length, offset);
     if (!chosen.has_value()) return Exhausted("IOVA_EXHAUSTED");
     iova = *chosen;
   }
@@ -56,7 +61,7 @@ Answer ReferMap(const Call& call, State& state) {
     return Exhausted("MAPPED_BYTES_LIMIT");
   }
   const IovaRange range{iova, iova + (length - 1)};
-  if (Meets(group.host_areas, range)) return Exists("IOVA_OCCUPIED");
+  if (Meets(taken, range)) return Exists("IOVA_OCCUPIED");
   group.host_areas[iova] = {range, name, offset, 3};
   state.touched.regions.push_back(name);
   state.changed = true;
@@ -95,12 +100,18 @@ Answer ReferUnmap(const Call& call, State& state) {
   size_t device = 0;
   REFUSE_UNLESS(FindDevice(state, call[0], &device));
   if (!call.context.is_operator) return Forbidden("NOT_OPERATOR");
-  Areas& areas = state.GroupOf(device).host_areas;
+  Isolation& group = state.GroupOf(device);
+  Areas& areas = group.host_areas;
   const auto it = areas.find(call[1]);
   if (it == areas.end() || it->second.range.size_bytes() != call[2]) {
     return Missing("IOVA_NOT_COVERED");
   }
   state.touched.regions.push_back(it->second.region);
+  if (group.default_domain == DefaultDomainType::kDmaFq) {
+    // Deferred (section 21): one entry of the ring stays free.
+    if (group.waiting.size() + 1 == kFlushQueueEntries) state.Flush(group);
+    group.waiting.insert(*it);
+  }
   areas.erase(it);
   state.changed = true;
   return {};

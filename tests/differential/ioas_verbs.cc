@@ -25,22 +25,35 @@ Answer Told(const Call& call, const absl::StatusOr<IoasView>& view) {
 
 // ---- create_ioas ----
 
+// How large pages are asked for when an Ioas is made.
+enum Large { kAsTheMode, kLarge, kSmall };
+
 std::vector<uint64_t> InventCreate(Dice& dice, const State&, Caller) {
-  return {InventNewName(dice)};
+  const uint64_t mode = dice.OneIn(2) ? dice.Below(3) : 0;
+  return {InventNewName(dice), mode, dice.OneIn(4) ? dice.Below(3) : kAsTheMode};
 }
 
 Answer ReferCreate(const Call& call, State& state) {
   const std::string& owner = call.context.principal;
+  const auto mode = static_cast<IoasMode>(call[1]);
+  const bool type1 = mode == IoasMode::kVfioType1;
+  const bool large = call[2] == kAsTheMode ? !type1 : call[2] == kLarge;
+  if (type1 && large) return Invalid("LARGE_PAGES_NOT_ALLOWED");
   const Name name = call.Made(call[0], Sort::kIoas, owner);
   if (state.spaces.count(name) != 0) return Exists("IOAS_EXISTS");
   if (state.UsedBy(owner).spaces + 1 > state.limits.max_ioas) return Exhausted("OBJECT_LIMIT");
   state.ChangeSpace(name);
+  state.spaces[name].mode = mode;
+  state.spaces[name].large_pages = large;
   state.changed = true;
   return Showing(call, state, name);
 }
 
 Answer AskCreate(const Call& call, Engine& engine) {
-  return Told(call, engine.CreateIoas(call.context, call.NewId(call[0], Sort::kIoas)));
+  IoasOptions options;
+  options.mode = static_cast<IoasMode>(call[1]);
+  if (call[2] != kAsTheMode) options.large_pages = call[2] == kLarge;
+  return Told(call, engine.CreateIoas(call.context, call.NewId(call[0], Sort::kIoas), options));
 }
 
 // ---- delete_ioas ----
@@ -127,11 +140,109 @@ Answer AskAllow(const Call& call, Engine& engine) {
   return Told(call, engine.SetAllowedIovaRanges(call.context, ref, RangesOf(call.step), etag));
 }
 
+std::string CurrentEtag(const Call& call, Engine& engine) {
+  const auto now = engine.GetIoas(call.context, call.Ref(call[0], Sort::kIoas));
+  return EtagOf(call[1], now.ok() ? now->object.etag : "gone");
+}
+
+// ---- large_pages (3.9) ----
+
+std::vector<uint64_t> InventLarge(Dice& dice, const State& state, Caller caller) {
+  return {InventName(dice, state, caller, Sort::kIoas), InventEtag(dice), dice.Below(2)};
+}
+
+bool IsWhole(const Mapped& area) {
+  return ((area.range.first | area.range.size_bytes() | area.offset) & 0xfff) == 0;
+}
+
+Answer ReferLarge(const Call& call, State& state) {
+  Name name;
+  REFUSE_UNLESS(FindSpace(call, state, call[0], &name));
+  if (call[1] == kOldEtag) return Aborted("ETAG_MISMATCH");
+  Space& space = state.spaces[name];
+  const bool large = call[2] != 0;
+  if (space.large_pages == large) return Showing(call, state, name);
+  if (large && space.mode == IoasMode::kVfioType1) return Precondition("LARGE_PAGES_NOT_ALLOWED");
+  if (!large && !space.areas.empty() && !state.DomainsOver(name).empty()) {
+    return Precondition("LARGE_PAGES_IN_USE");
+  }
+  for (const auto& [iova, area] : space.areas) {
+    if (!large && !IsWhole(area)) return Precondition("IOVA_CONFLICT");
+  }
+  space.large_pages = large;
+  state.ChangeSpace(name);
+  state.changed = true;
+  return Showing(call, state, name);
+}
+
+Answer AskLarge(const Call& call, Engine& engine) {
+  const std::string etag = CurrentEtag(call, engine);
+  return Told(
+      call, engine.SetLargePages(call.context, call.Ref(call[0], Sort::kIoas), call[2] != 0, etag));
+}
+
+// ---- load_regions, unload_regions ----
+
+std::vector<uint64_t> InventLoad(Dice& dice, const State& state, Caller caller) {
+  return {InventName(dice, state, caller, Sort::kIoas), InventEtag(dice),
+          InventDevice(dice, state)};
+}
+
+Answer FindBoth(const Call& call, const State& state, Name* name, size_t* device) {
+  REFUSE_UNLESS(FindSpace(call, state, call[0], name));
+  REFUSE_UNLESS(FindDevice(state, call[2], device));
+  return call[1] == kOldEtag ? Aborted("ETAG_MISMATCH") : Answer();
+}
+
+Answer ReferLoad(const Call& call, State& state) {
+  Name name;
+  size_t device = 0;
+  REFUSE_UNLESS(FindBoth(call, state, &name, &device));
+  Space& space = state.spaces[name];
+  if (space.loaded.count(device) != 0) return Showing(call, state, name);
+  for (const IovaRange& range : EnforcedRegions(state.hardware->topology.devices[device])) {
+    if (Meets(space.areas, range) || Meets(space.allowed, range)) {
+      return Precondition("IOVA_CONFLICT");
+    }
+  }
+  space.loaded.insert(device);
+  state.ChangeSpace(name);
+  state.changed = true;
+  return Showing(call, state, name);
+}
+
+Answer ReferUnload(const Call& call, State& state) {
+  Name name;
+  size_t device = 0;
+  REFUSE_UNLESS(FindBoth(call, state, &name, &device));
+  if (state.spaces[name].loaded.erase(device) != 0) {
+    state.ChangeSpace(name);
+    state.changed = true;
+  }
+  return Showing(call, state, name);
+}
+
+Answer AskLoad(const Call& call, Engine& engine) {
+  const std::string etag = CurrentEtag(call, engine);
+  return Told(call, engine.LoadReservedRegions(call.context, call.Ref(call[0], Sort::kIoas),
+                                               Call::DeviceId(call[2]), etag));
+}
+
+Answer AskUnload(const Call& call, Engine& engine) {
+  const std::string etag = CurrentEtag(call, engine);
+  return Told(call, engine.UnloadReservedRegions(call.context, call.Ref(call[0], Sort::kIoas),
+                                                 Call::DeviceId(call[2]), etag));
+}
+
 }  // namespace
 
 absl::Span<const Verb> IoasVerbs() {
   static const auto* const kVerbs = new std::vector<Verb>{
-      {{"create_ioas", {{"ioas", Sort::kIoas}}, {}}, 5, InventCreate, ReferCreate, AskCreate},
+      {{"create_ioas", {{"ioas", Sort::kIoas}, {"mode"}, {"large_pages"}}, {}},
+       5,
+       InventCreate,
+       ReferCreate,
+       AskCreate},
       {{"delete_ioas", {{"ioas", Sort::kIoas}, {"etag"}}, {}},
        3,
        InventDelete,
@@ -142,6 +253,21 @@ absl::Span<const Verb> IoasVerbs() {
        InventAllow,
        ReferAllow,
        AskAllow},
+      {{"large_pages", {{"ioas", Sort::kIoas}, {"etag"}, {"large"}}, {}},
+       3,
+       InventLarge,
+       ReferLarge,
+       AskLarge},
+      {{"load_regions", {{"ioas", Sort::kIoas}, {"etag"}, {"device", Sort::kDevice}}, {}},
+       2,
+       InventLoad,
+       ReferLoad,
+       AskLoad},
+      {{"unload_regions", {{"ioas", Sort::kIoas}, {"etag"}, {"device", Sort::kDevice}}, {}},
+       2,
+       InventLoad,
+       ReferUnload,
+       AskUnload},
   };
   return *kVerbs;
 }

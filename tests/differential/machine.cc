@@ -33,6 +33,8 @@ class SimulatedBackend : public FakeBackend, private Simulation {
   }
   absl::Status HostMap(DeviceIndex, const BackendMapping&) override { return absl::OkStatus(); }
   absl::Status HostUnmap(DeviceIndex, IovaRange) override { return absl::OkStatus(); }
+  absl::Status HostUnmapDeferred(DeviceIndex, IovaRange) override { return absl::OkStatus(); }
+  absl::Status HostFlush(DeviceIndex) override { return absl::OkStatus(); }
   std::vector<TableEntryDump> DumpTables(DeviceIndex, Iova) override { return {}; }
 };
 
@@ -59,6 +61,7 @@ Topology MachineTopology(BackendKind kind) {
   topology.iommus[2].levels_4 = false;
   topology.iommus[2].guest_address_width_bits = 39;
   topology.iommus[2].pass_through = false;
+  topology.iommus[2].deferred_flush = false;
   topology.devices = {MakeDevice(0, "unit0", "g0"), MakeDevice(1, "unit0", "g1"),
                       MakeDevice(2, "unit0", "g1"), MakeDevice(3, "unit0", "g3"),
                       MakeDevice(4, "unit0", "g4"), MakeDevice(5, "unit1", "g5"),
@@ -119,5 +122,7 @@ bool Hardware::Compatible(size_t device, size_t maker) const {
 }
 
 bool Hardware::HasPassThrough(size_t device) const { return UnitOf(device).pass_through; }
+
+bool Hardware::DefersFlushes(size_t device) const { return UnitOf(device).deferred_flush; }
 
 }  // namespace viommu::differential

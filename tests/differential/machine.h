@@ -17,7 +17,8 @@ enum class BackendKind { kFake, kSoft };
 // dev3 with a DIRECT one; dev4 untrusted and asking for IDENTITY; dev5 may have IDENTITY; dev6 has
 // a DIRECT_RELAXABLE range; dev7 may have IDENTITY behind a unit without pass-through; dev8 and
 // dev9 of one group that has IDENTITY by default. unit1's tables are as wide as unit0's, unit2's
-// are not. The soft backend takes no topology in which an untrusted device asks for IDENTITY.
+// are not; it can not defer flushes either. The soft backend takes no topology in which an
+// untrusted device asks for IDENTITY.
 Topology MachineTopology(BackendKind kind);
 
 // Small, so that they are met; `variant` chooses which are the smallest.
@@ -25,6 +26,9 @@ OwnerLimits MachineLimits(uint64_t variant);
 
 // Has a simulation in either case.
 std::unique_ptr<Backend> MakeBackend(BackendKind kind, const Topology& topology);
+
+// Small, so that it is filled.
+inline constexpr uint32_t kFlushQueueEntries = 4;
 
 // What the reference has to know of a backend, in its own words.
 struct Hardware {
@@ -36,6 +40,7 @@ struct Hardware {
   // Whether `device` can use a domain made for `maker`.
   bool Compatible(size_t device, size_t maker) const;
   bool HasPassThrough(size_t device) const;
+  bool DefersFlushes(size_t device) const;
 
  private:
   const IommuSpec& UnitOf(size_t device) const;

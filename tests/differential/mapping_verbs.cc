@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <utility>
 
 namespace viommu::differential {
@@ -20,6 +21,11 @@ bool Wraps(Iova iova, uint64_t length) { return iova > kMaxAddress - (length - 1
 
 bool ValidPermission(uint64_t permission) { return permission >= 1 && permission <= 3; }
 
+Answer CheckWritable(const Region& region, uint64_t permission) {
+  const bool writes = (permission & 2) != 0;
+  return region.read_only && writes ? Forbidden("REGION_READ_ONLY") : Answer();
+}
+
 // iommufd-semantics.md 3.5 and 3.6 with the deviations of engine/DESIGN.md: lengths of 0 and the
 // source's bounds are looked at first, then everything's alignment, then the place.
 Answer Place(const State& state, const Name& ioas, const Areas& areas, const Addition& addition,
@@ -28,7 +34,9 @@ Answer Place(const State& state, const Name& ioas, const Areas& areas, const Add
   if (addition.iova.has_value() && Wraps(*addition.iova, addition.length)) {
     return Beyond("IOVA_OVERFLOW");
   }
-  const uint64_t size = state.regions.at(addition.region).size;
+  const Region& region = state.regions.at(addition.region);
+  if (region.suspended) return Precondition("REGION_SUSPENDED");
+  const uint64_t size = region.size;
   if (addition.offset >= size || addition.length > size - addition.offset) {
     return Beyond("SOURCE_OUT_OF_BOUNDS");
   }
@@ -42,14 +50,14 @@ Answer Place(const State& state, const Name& ioas, const Areas& areas, const Add
         Choose(areas, reserved, state.spaces.at(ioas).allowed, addition.length, addition.offset);
     if (!chosen.has_value()) return Exhausted("IOVA_EXHAUSTED");
     *place = *chosen;
-    return {};
+    return CheckWritable(region, addition.permission);
   }
   if (*addition.iova % alignment != 0) return Invalid("MISALIGNED");
   const IovaRange range{*addition.iova, *addition.iova + (addition.length - 1)};
   if (Meets(reserved, range)) return Invalid("IOVA_RESERVED");
   if (Meets(areas, range)) return Exists("IOVA_OCCUPIED");
   *place = range.first;
-  return {};
+  return CheckWritable(region, addition.permission);
 }
 
 // All of them or none; the owner of the address space pays.
@@ -172,6 +180,7 @@ Answer CutOut(const Areas& areas, const IovaRange& range, uint64_t permission,
   for (const auto& [iova, area] : areas) {
     if (!area.range.Overlaps(range)) continue;
     if (area.range.first > next) break;
+    if (area.suspended) return Precondition("MAPPING_SUSPENDED");
     const Iova last = std::min(area.range.last, range.last);
     pieces->push_back({std::nullopt, area.region, area.offset + (next - area.range.first),
                        last - next + 1, permission});
@@ -247,27 +256,65 @@ std::vector<uint64_t> InventUnmap(Dice& dice, const State& state, Caller caller)
   return arguments;
 }
 
-// Takes whole areas out of a range; an area that lies only partly in it is in the way.
-Answer TakeOut(const State& state, Areas* areas, Iova iova, uint64_t length,
-               std::vector<Mapped>* taken) {
-  if (length == 0 || (iova == 0 && length == kMaxAddress)) return Invalid("INVALID_LENGTH");
-  if (Wraps(iova, length)) return Beyond("IOVA_OVERFLOW");
-  const IovaRange range{iova, iova + (length - 1)};
+// Areas while a batch is under way: each knows where the one began that it is (a part of).
+struct Piece {
+  Mapped area;
+  Iova origin = 0;
+};
+using Pieces = std::map<Iova, Piece>;
+
+Piece PartOf(const Piece& piece, Iova first, Iova last) {
+  Piece part = piece;
+  part.area.range = {first, last};
+  part.area.offset += first - piece.area.range.first;
+  return part;
+}
+
+bool MayCutAt(const Piece& piece, Iova first, uint64_t alignment) {
+  const uint64_t offset = piece.area.offset + (first - piece.area.range.first);
+  return first % alignment == 0 && offset % alignment == 0;
+}
+
+// Takes areas out of a range. One that lies only partly in it is in the way; the mode kVfioType1
+// cuts it (3.8). Where nothing is there is nothing to do in the modes of VFIO, else it is refused.
+Answer TakeOut(const State& state, const Name& ioas, Pieces* pieces, const IovaRange& range,
+               std::vector<Piece>* taken) {
+  const IoasMode mode = state.spaces.at(ioas).mode;
+  const bool cuts = mode == IoasMode::kVfioType1;
+  Pieces left;
   const size_t before = taken->size();
-  Areas left;
-  for (const auto& [first, area] : *areas) {
-    if (!area.range.Overlaps(range)) {
-      left[first] = area;
+  for (const auto& [iova, piece] : *pieces) {
+    const IovaRange whole = piece.area.range;
+    if (!whole.Overlaps(range)) {
+      left[iova] = piece;
       continue;
     }
-    if (!range.Contains(area.range) && state.wrong != WrongRule::kUnmapCutsAreas) {
+    if (!range.Contains(whole) && !cuts && state.wrong != WrongRule::kUnmapCutsAreas) {
       return Missing("IOVA_NOT_COVERED");
     }
-    taken->push_back(area);
+    Iova first = whole.first, last = whole.last;
+    if (cuts && first < range.first) {
+      first = range.first;
+      if (!MayCutAt(piece, first, state.Alignment(ioas))) return Invalid("MISALIGNED");
+      left[iova] = PartOf(piece, iova, first - 1);
+    }
+    if (cuts && last > range.last) {
+      last = range.last;
+      if (!MayCutAt(piece, last + 1, state.Alignment(ioas))) return Invalid("MISALIGNED");
+      left[last + 1] = PartOf(piece, last + 1, whole.last);
+    }
+    taken->push_back(PartOf(piece, first, last));
   }
-  if (taken->size() == before) return Missing("IOVA_NOT_COVERED");
-  *areas = std::move(left);
+  if (taken->size() == before && mode == IoasMode::kNative) return Missing("IOVA_NOT_COVERED");
+  *pieces = std::move(left);
   return {};
+}
+
+Answer TakeOutEntry(const State& state, const Name& ioas, Pieces* pieces, Iova iova,
+                    uint64_t length, std::vector<Piece>* taken) {
+  if (length == 0 || (iova == 0 && length == kMaxAddress)) return Invalid("INVALID_LENGTH");
+  if (Wraps(iova, length)) return Beyond("IOVA_OVERFLOW");
+  return TakeOut(state, ioas, pieces, {iova, iova + (length - 1)}, taken);
 }
 
 Answer ReferUnmap(const Call& call, State& state) {
@@ -277,30 +324,35 @@ Answer ReferUnmap(const Call& call, State& state) {
   const size_t entries = call.step.entries();
   if (all && entries > 0) return Invalid("CONFLICTING_FIELDS");
   if (!all && entries == 0) return Invalid("EMPTY_BATCH");
-  Areas areas = state.spaces.at(ioas).areas;
-  std::vector<Mapped> taken;
+  Pieces pieces;
+  for (const auto& [iova, area] : state.spaces.at(ioas).areas) pieces[iova] = {area, iova};
+  std::vector<Piece> taken;
   if (all) {
-    for (const auto& [iova, area] : areas) taken.push_back(area);
-    areas.clear();
+    for (const auto& [iova, piece] : pieces) taken.push_back(piece);
+    pieces.clear();
   }
   for (size_t i = 0; i < entries; ++i) {
-    const Answer refusal =
-        TakeOut(state, &areas, call.step.OfEntry(i, 0), call.step.OfEntry(i, 1), &taken);
+    const Answer refusal = TakeOutEntry(state, ioas, &pieces, call.step.OfEntry(i, 0),
+                                        call.step.OfEntry(i, 1), &taken);
     if (!refusal.ok()) return At(i, refusal);
   }
   uint64_t bytes = 0;
-  for (const Mapped& area : taken) {
-    bytes += area.range.size_bytes();
-    TouchMapping(state, ioas, area.region);
+  std::set<Iova> gone;  // Areas that are not any more what they were.
+  for (const Piece& piece : taken) {
+    bytes += piece.area.range.size_bytes();
+    gone.insert(piece.origin);
+    TouchMapping(state, ioas, piece.area.region);
   }
   if (!taken.empty()) {
+    Areas areas;
+    for (const auto& [iova, piece] : pieces) areas[iova] = piece.area;
     state.spaces[ioas].areas = std::move(areas);
     state.spaces[ioas].mapping_version = state.NextVersion();
     state.changed = true;
   }
   Answer answer;
   answer.said = Sheet(call.in_words);
-  answer.said.Put("areas", taken.size());
+  answer.said.Put("areas", gone.size());
   answer.said.Put("bytes", bytes);
   return answer;
 }

@@ -43,12 +43,29 @@ std::string TargetName(const Target& target, const std::string& viewer) {
 }
 
 void PutMapping(Sheet& sheet, const IovaRange& range, const std::string& region, uint64_t offset,
-                uint64_t permission) {
+                uint64_t permission, bool suspended) {
   sheet.Put("first", range.first);
   sheet.Put("last", range.last);
   sheet.Put("region", region);
   sheet.Put("offset", offset);
   sheet.Put("permission", permission);
+  sheet.Put("suspended", suspended ? 1 : 0);
+}
+
+// What a group can have as its default domain: what it would get when it is asked for.
+std::vector<DefaultDomainType> AvailableTypes(const State& state, const Isolation& group) {
+  std::vector<DefaultDomainType> available;
+  for (const DefaultDomainType type :
+       {DefaultDomainType::kIdentity, DefaultDomainType::kDma, DefaultDomainType::kDmaFq}) {
+    Fallback fallback = Fallback::kNone;
+    bool may = state.DefaultFor(group, type, &fallback) == type;
+    for (const size_t member : group.members) {
+      const bool allows = state.hardware->topology.devices[member].allow_identity;
+      may = may && (type != DefaultDomainType::kIdentity || allows);
+    }
+    if (may) available.push_back(type);
+  }
+  return available;
 }
 
 void PutUsage(Sheet& sheet, const std::string& owner, const Used& used) {
@@ -70,6 +87,8 @@ void Show(Sheet& sheet, const MemoryRegionView& view) {
   sheet.Put("size", view.size_bytes);
   sheet.Put("node", view.numa_node.value_or(kNoNode));
   sheet.Put("mappings", view.mapping_count);
+  sheet.Put("read_only", view.read_only ? 1 : 0);
+  sheet.Put("suspended", view.suspended ? 1 : 0);
 }
 
 void ShowRegion(Sheet& sheet, const State& state, const Name& name) {
@@ -78,6 +97,8 @@ void ShowRegion(Sheet& sheet, const State& state, const Name& name) {
   sheet.Put("size", region.size);
   sheet.Put("node", region.numa_node.value_or(kNoNode));
   sheet.Put("mappings", state.MappingsOf(name));
+  sheet.Put("read_only", region.read_only ? 1 : 0);
+  sheet.Put("suspended", region.suspended ? 1 : 0);
 }
 
 void Show(Sheet& sheet, const IoasView& view) {
@@ -87,14 +108,21 @@ void Show(Sheet& sheet, const IoasView& view) {
   sheet.Put("alignment", view.alignment_bytes);
   Show(sheet, view.allowed_ranges);
   PutSorted(sheet, "domain", view.domains);
+  sheet.Put("mode", static_cast<uint64_t>(view.mode));
+  sheet.Put("large_pages", view.large_pages ? 1 : 0);
+  sheet.Put("suspended", view.suspended_mapping_count);
+  PutSorted(sheet, "loaded", view.loaded_devices);
 }
 
 void ShowSpace(Sheet& sheet, const State& state, const Name& name, const std::string& viewer) {
   const Space& space = state.spaces.at(name);
   PutName(sheet, name.owner, name.id);
   sheet.Put("mappings", space.areas.size());
-  uint64_t bytes = 0;
-  for (const auto& [iova, area] : space.areas) bytes += area.range.size_bytes();
+  uint64_t bytes = 0, suspended = 0;
+  for (const auto& [iova, area] : space.areas) {
+    bytes += area.range.size_bytes();
+    suspended += area.suspended ? 1 : 0;
+  }
   sheet.Put("bytes", bytes);
   sheet.Put("alignment", state.Alignment(name));
   Show(sheet, space.allowed);
@@ -103,19 +131,23 @@ void ShowSpace(Sheet& sheet, const State& state, const Name& name, const std::st
     domains.push_back(Shown("domains", domain, viewer));
   }
   PutSorted(sheet, "domain", std::move(domains));
+  sheet.Put("mode", static_cast<uint64_t>(space.mode));
+  sheet.Put("large_pages", space.large_pages ? 1 : 0);
+  sheet.Put("suspended", suspended);
+  PutSorted(sheet, "loaded", DeviceNames({space.loaded.begin(), space.loaded.end()}));
 }
 
 void Show(Sheet& sheet, const std::vector<MappingView>& mappings) {
   for (const MappingView& mapping : mappings) {
     PutMapping(sheet, mapping.range, mapping.memory_region, mapping.offset_bytes,
-               static_cast<uint64_t>(mapping.permission));
+               static_cast<uint64_t>(mapping.permission), mapping.suspended);
   }
 }
 
 void ShowMappings(Sheet& sheet, const State& state, const Name& name, const std::string& viewer) {
   for (const auto& [iova, area] : state.spaces.at(name).areas) {
     PutMapping(sheet, area.range, Shown("memoryRegions", area.region, viewer), area.offset,
-               area.permission);
+               area.permission, area.suspended);
   }
 }
 
@@ -169,6 +201,9 @@ void Show(Sheet& sheet, const DeviceView& view) {
   sheet.Put("attached", view.attached ? 1 : 0);
   sheet.Put("default", static_cast<uint64_t>(view.default_domain));
   sheet.Put("fell_back", view.default_domain_fallback.empty() ? 0 : 1);
+  for (const DefaultDomainType type : view.default_domain_types) {
+    sheet.Put("type", static_cast<uint64_t>(type));
+  }
   sheet.Put("healthy", view.health == DeviceHealth::kHealthy ? 1 : 0);
   sheet.Put("health_reason", view.health_reason);
   PutSorted(sheet, "member", view.group_members);
@@ -189,12 +224,15 @@ void ShowDevice(Sheet& sheet, const State& state, size_t device, const CallConte
   sheet.Put("domain", domain);
   sheet.Put("attached", may_know && function.attached ? 1 : 0);
   sheet.Put("default", static_cast<uint64_t>(group.default_domain));
-  sheet.Put("fell_back", group.fell_back ? 1 : 0);
+  sheet.Put("fell_back", group.fallback == Fallback::kNone ? 0 : 1);
+  for (const DefaultDomainType type : AvailableTypes(state, group)) {
+    sheet.Put("type", static_cast<uint64_t>(type));
+  }
   sheet.Put("healthy", function.healthy ? 1 : 0);
   sheet.Put("health_reason", function.health_reason);
   std::vector<size_t> others;
   for (const size_t member : group.members) {
-    if (member != device) others.push_back(member);
+    if (member != device && state.devices[member].present) others.push_back(member);
   }
   PutSorted(sheet, "member", DeviceNames(others));
 }

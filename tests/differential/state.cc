@@ -9,15 +9,13 @@ namespace {
 constexpr uint64_t kPageBytes = 4096;
 constexpr uint64_t kLargestAlignment = uint64_t{2} << 20;
 
-// A group asks for what its first member asks for that does not ask for IDENTITY; IDENTITY it gets
-// when all ask for it and may have it (R1).
+// A group asks for IDENTITY when a member does; it gets it when all may have it (R1).
 DefaultDomainType Asked(const Topology& topology, const std::vector<size_t>& members) {
   for (const size_t member : members) {
-    const DeviceSpec& device = topology.devices[member];
-    if (device.default_domain != DefaultDomainType::kIdentity) return device.default_domain;
-    if (!device.allow_identity && !device.untrusted) return DefaultDomainType::kDma;
+    const DefaultDomainType asked = topology.devices[member].default_domain;
+    if (asked == DefaultDomainType::kIdentity) return asked;
   }
-  return DefaultDomainType::kIdentity;
+  return DefaultDomainType::kDma;
 }
 
 }  // namespace
@@ -38,14 +36,24 @@ State::State(const Hardware* hardware, const OwnerLimits& limits, WrongRule wron
   }
   for (Isolation& group : groups) {
     const DefaultDomainType asked = Asked(hardware->topology, group.members);
-    bool may = true;
-    for (const size_t member : group.members) {
-      may =
-          may && !hardware->topology.devices[member].untrusted && hardware->HasPassThrough(member);
-    }
-    group.default_domain = may ? asked : DefaultDomainType::kDma;
-    group.fell_back = group.default_domain != asked;
+    group.default_domain = DefaultFor(group, asked, &group.fallback);
   }
+}
+
+DefaultDomainType State::DefaultFor(const Isolation& group, DefaultDomainType asked,
+                                    Fallback* fallback) const {
+  *fallback = Fallback::kNone;
+  if (asked == DefaultDomainType::kDma) return asked;
+  const bool identity = asked == DefaultDomainType::kIdentity;
+  for (const size_t member : group.members) {
+    const bool has = identity ? hardware->HasPassThrough(member) : hardware->DefersFlushes(member);
+    if (has) continue;
+    *fallback = identity ? Fallback::kNoPassThrough : Fallback::kNoDeferredFlush;
+  }
+  for (const size_t member : group.members) {
+    if (hardware->topology.devices[member].untrusted) *fallback = Fallback::kUntrusted;
+  }
+  return *fallback == Fallback::kNone ? asked : DefaultDomainType::kDma;
 }
 
 std::optional<Name> State::PagingDomainOf(const Isolation& group) const {
@@ -71,6 +79,11 @@ std::vector<Name> State::DomainsOver(const Name& ioas) const {
 
 std::vector<IovaRange> State::Reserved(const Name& ioas) const {
   std::vector<IovaRange> reserved;
+  for (const size_t device : spaces.at(ioas).loaded) {
+    for (const IovaRange& range : EnforcedRegions(hardware->topology.devices[device])) {
+      reserved.push_back(range);
+    }
+  }
   for (const auto& [name, domain] : domains) {
     if (domain.ioas != ioas) continue;
     reserved.push_back({uint64_t{1} << hardware->WidthBits(domain.device), kMaxAddress});
@@ -102,8 +115,9 @@ std::vector<IovaRange> State::Usable(const Name& ioas) const {
 }
 
 uint64_t State::Alignment(const Name& ioas) const {
-  // The smallest page of each domain over it (3.10), which is 4 KiB in all formats here.
-  return DomainsOver(ioas).empty() ? 1 : kPageBytes;
+  // The smallest page of each domain over it, which is 4 KiB in all formats here; the same without
+  // large pages (3.10).
+  return DomainsOver(ioas).empty() && spaces.at(ioas).large_pages ? 1 : kPageBytes;
 }
 
 uint64_t State::MappingsOf(const Name& region) const {
@@ -112,7 +126,10 @@ uint64_t State::MappingsOf(const Name& region) const {
     for (const auto& [iova, area] : areas) count += area.region == region ? 1 : 0;
   };
   for (const auto& [name, space] : spaces) add(space.areas);
-  for (const Isolation& group : groups) add(group.host_areas);
+  for (const Isolation& group : groups) {
+    add(group.host_areas);
+    add(group.waiting);
+  }
   return count;
 }
 
@@ -121,7 +138,7 @@ Used State::UsedBy(const std::string& owner) const {
   for (const auto& [name, region] : regions) {
     if (name.owner != owner) continue;
     ++used.regions;
-    used.region_bytes += region.size;
+    used.region_bytes += region.capacity;
   }
   for (const auto& [name, space] : spaces) {
     if (name.owner != owner) continue;
@@ -155,6 +172,11 @@ void State::ChangeDomain(const Name& name) {
 void State::ChangeDevice(size_t device) {
   devices[device].version = NextVersion();
   touched.devices.push_back(device);
+}
+
+void State::Flush(Isolation& group) {
+  for (const auto& [iova, area] : group.waiting) touched.regions.push_back(area.region);
+  group.waiting.clear();
 }
 
 std::vector<IovaRange> EnforcedRegions(const DeviceSpec& device) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,9 +39,12 @@ struct Name {
 
 // A `version` is another one after every change that an etag tells.
 struct Region {
-  uint64_t size = 0;
+  uint64_t capacity = 0;  // It was made with.
+  uint64_t size = 0;      // Of it, what can be mapped.
   std::optional<int32_t> numa_node;
-  uint64_t physical = 0;  // Where the machine put it.
+  bool read_only = false;
+  bool suspended = false;  // Revoked.
+  uint64_t physical = 0;   // Where the machine put it.
   uint64_t version = 0;
 };
 
@@ -49,12 +53,16 @@ struct Mapped {
   Name region;
   uint64_t offset = 0;
   uint64_t permission = 3;
+  bool suspended = false;  // Its memory went.
 };
 using Areas = std::map<Iova, Mapped>;
 
 struct Space {
   Areas areas;
   std::vector<IovaRange> allowed;  // Ascending.
+  IoasMode mode = IoasMode::kNative;
+  bool large_pages = true;
+  std::set<size_t> loaded;  // Devices whose reserved regions are loaded.
   uint64_t version = 0;
   uint64_t mapping_version = 0;  // Another one after every batch that changed something.
 };
@@ -77,11 +85,15 @@ struct Target {
 
 struct Function {  // A device.
   size_t group = 0;
+  bool present = true;  // Plugged in.
   bool attached = false;
   bool healthy = true;
   std::string health_reason;
   uint64_t version = 0;
 };
+
+// Why a group's default domain is not what was asked for.
+enum class Fallback { kNone, kUntrusted, kNoPassThrough, kNoDeferredFlush };
 
 struct Isolation {  // A group.
   std::string name;
@@ -89,8 +101,9 @@ struct Isolation {  // A group.
   std::string claimed_by;  // Empty: the host has it.
   Target target;           // Of a claimed one.
   DefaultDomainType default_domain = DefaultDomainType::kDma;
-  bool fell_back = false;  // Asked for another.
+  Fallback fallback = Fallback::kNone;
   Areas host_areas;
+  Areas waiting;  // Unmapped by the host, for a flush: their addresses are not free yet.
 };
 
 // What one owner uses, in the order of OwnerLimits.
@@ -137,12 +150,17 @@ class State {
   uint64_t MappingsOf(const Name& region) const;
   Used UsedBy(const std::string& owner) const;
   Used UsedByHost() const;
+  // What a group gets when `asked` is asked for, and why if it is another.
+  DefaultDomainType DefaultFor(const Isolation& group, DefaultDomainType asked,
+                               Fallback* fallback) const;
 
   // ---- Changing ----
   uint64_t NextVersion() { return ++clock_; }
   void ChangeSpace(const Name& name);  // And its etag.
   void ChangeDomain(const Name& name);
   void ChangeDevice(size_t device);
+  // Frees what waits for a flush of the group.
+  void Flush(Isolation& group);
 
  private:
   uint64_t clock_ = 0;

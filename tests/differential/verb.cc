@@ -124,7 +124,8 @@ Answer FindDomain(const Call& call, const State& state, uint64_t argument, Name*
 
 Answer FindDevice(const State& state, uint64_t argument, size_t* found) {
   *found = argument;
-  return argument < state.devices.size() ? Answer() : Missing("DEVICE_NOT_FOUND");
+  const bool there = argument < state.devices.size() && state.devices[argument].present;
+  return there ? Answer() : Missing("DEVICE_NOT_FOUND");
 }
 
 Answer CheckClaimed(const State& state, size_t device, const std::string& principal) {

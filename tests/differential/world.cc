@@ -45,7 +45,11 @@ World::World(const Setting& setting)
       hardware_{setting.backend, MachineTopology(setting.backend)},
       backend_(MakeBackend(setting.backend, hardware_.topology)),
       state_(&hardware_, MachineLimits(setting.variant), setting.wrong) {
-  auto engine = Engine::Create({"differential", state_.limits}, backend_.get(), &journal_, &env_);
+  Engine::Options options;
+  options.version = "differential";
+  options.owner_limits = state_.limits;
+  options.flush_queue.ring_entries = kFlushQueueEntries;  // Time stands still: no timer flushes.
+  auto engine = Engine::Create(options, backend_.get(), &journal_, &env_);
   if (engine.ok()) engine_ = *std::move(engine);
 }
 
@@ -231,7 +235,10 @@ void World::CompareDevice(size_t device) {
   const CallContext root = ContextOf(Caller::kRoot);
   const auto view = engine_->GetDevice(root, Call::DeviceId(device));
   const std::string what = absl::StrCat("devices/dev", device);
-  if (!BothHave(what, view.status(), true)) return;
+  if (!BothHave(what, view.status(), state_.devices[device].present)) {
+    versions_.erase({Kind::kDevice, {"", what}});
+    return;
+  }
   Sheet engine(setting_.in_words), reference(setting_.in_words);
   Show(engine, *view);
   ShowDevice(reference, state_, device, root);
@@ -288,7 +295,7 @@ void World::CompareListings(const CallContext& viewer) {
     Show(engine, device);
   }
   for (size_t device = 0; device < state_.devices.size(); ++device) {
-    ShowDevice(reference, state_, device, viewer);
+    if (state_.devices[device].present) ShowDevice(reference, state_, device, viewer);
   }
   for (const auto& attachment : ReadAll<AttachmentView>(
            [&](const PageRequest& page) { return engine_->ListAttachments(viewer, "", page); })) {
@@ -307,15 +314,18 @@ void World::CompareNumbers() {
   const EngineStats stats = engine_->Stats();
   Sheet engine(setting_.in_words), reference(setting_.in_words);
   for (const auto& [kind, count] : stats.objects) engine.Put(kind, count);
+  const auto present = std::count_if(state_.devices.begin(), state_.devices.end(),
+                                     [](const Function& device) { return device.present; });
   reference.Put("memory_region", state_.regions.size());
   reference.Put("ioas", state_.spaces.size());
   reference.Put("domain", state_.domains.size());
-  reference.Put("device", state_.devices.size());
+  reference.Put("device", present);
   reference.Put("iommu", hardware_.topology.iommus.size());
-  uint64_t mappings = 0, claimed = 0, attached = 0;
+  uint64_t mappings = 0, claimed = 0, attached = 0, waiting = 0;
   for (const auto& [name, space] : state_.spaces) mappings += space.areas.size();
   for (size_t device = 0; device < state_.devices.size(); ++device) {
-    claimed += state_.GroupOf(device).claimed_by.empty() ? 0 : 1;
+    const bool held = !state_.GroupOf(device).claimed_by.empty();
+    claimed += state_.devices[device].present && held ? 1 : 0;
     attached += state_.devices[device].attached ? 1 : 0;
   }
   engine.Put("mappings", stats.mappings);
@@ -324,6 +334,9 @@ void World::CompareNumbers() {
   reference.Put("claimed", claimed);
   engine.Put("attached", stats.attached_devices);
   reference.Put("attached", attached);
+  for (const Isolation& group : state_.groups) waiting += group.waiting.size();
+  engine.Put("waiting", stats.flush_queues.waiting);
+  reference.Put("waiting", waiting);
   engine.Put("remembered", stats.remembered_requests);
   reference.Put("remembered", requests_.size());
   CompareSheets("the numbers of the host", engine, reference);
