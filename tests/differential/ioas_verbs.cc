@@ -26,7 +26,8 @@ Answer Told(const Call& call, const absl::StatusOr<IoasView>& view) {
 // ---- create_ioas ----
 
 // How large pages are asked for when an Ioas is made.
-enum Large { kAsTheMode, kLarge, kSmall };
+constexpr uint64_t kAsTheMode = 0;
+constexpr uint64_t kLarge = 1;
 
 std::vector<uint64_t> InventCreate(Dice& dice, const State&, Caller) {
   const uint64_t mode = dice.OneIn(2) ? dice.Below(3) : 0;

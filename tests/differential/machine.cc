@@ -35,7 +35,9 @@ class SimulatedBackend : public FakeBackend, private Simulation {
   absl::Status HostUnmap(DeviceIndex, IovaRange) override { return absl::OkStatus(); }
   absl::Status HostUnmapDeferred(DeviceIndex, IovaRange) override { return absl::OkStatus(); }
   absl::Status HostFlush(DeviceIndex) override { return absl::OkStatus(); }
-  std::vector<TableEntryDump> DumpTables(DeviceIndex, Iova) override { return {}; }
+  std::vector<TableEntryDump> DumpTables(DeviceIndex, std::optional<uint32_t>, Iova) override {
+    return {};
+  }
 };
 
 DeviceSpec MakeDevice(int number, const std::string& iommu, const std::string& group) {
