@@ -133,6 +133,15 @@ TEST_F(PlugDeviceTest, LeavesTheRestOfItsGroupWhereItIs) {
   EXPECT_EQ(engine_->PlugDevice(operator_, "dev2")->ownership, DeviceOwnership::kHost);
 }
 
+TEST_F(PlugDeviceTest, CountsAmongTheClaimedOnlyWhatIsThere) {
+  ASSERT_TRUE(engine_->ClaimDevice(alice_, "dev1", "").ok());
+  EXPECT_EQ(engine_->Stats().claimed_devices, 2u);
+  ASSERT_TRUE(engine_->UnplugDevice(operator_, "dev2").ok());
+  EXPECT_EQ(engine_->Stats().claimed_devices, 1u);
+  ASSERT_TRUE(engine_->PlugDevice(operator_, "dev2").ok());
+  EXPECT_EQ(engine_->Stats().claimed_devices, 2u);
+}
+
 TEST_F(PlugDeviceTest, IsForOperatorsAndKnowsItsTopology) {
   EXPECT_EQ(Described(engine_->UnplugDevice(alice_, "dev0")), "PERMISSION_DENIED NOT_OPERATOR");
   ASSERT_TRUE(engine_->UnplugDevice(operator_, "dev0").ok());
