@@ -17,7 +17,7 @@ namespace viommu::differential {
 namespace {
 
 constexpr uint64_t kSteps = 1'000'000;
-constexpr uint64_t kSoftSteps = 30'000;
+constexpr uint64_t kSoftSteps = 200'000;
 // Of one world. So many that request_ids are forgotten, and so few that a failure is soon repeated.
 constexpr uint64_t kStepsOfEpisode = 25'000;
 
