@@ -1,16 +1,23 @@
 #include "engine/engine.h"
 
+#include <variant>
+
 #include "absl/strings/str_format.h"
 #include "engine/core.h"
 #include "engine/model/default_domains.h"
 #include "engine/model/views.h"
 #include "engine/operations/attach_operations.h"
 #include "engine/operations/claim_operations.h"
+#include "engine/operations/detach_operation.h"
 #include "engine/operations/domain_operations.h"
+#include "engine/operations/invalidate_operation.h"
 #include "engine/operations/ioas_operations.h"
 #include "engine/operations/mapping_operations.h"
 #include "engine/operations/memory_region_operations.h"
+#include "engine/operations/nested_domain_operations.h"
+#include "engine/operations/pasid_operations.h"
 #include "engine/operations/reserved_region_operations.h"
+#include "engine/operations/reset_operation.h"
 
 namespace viommu {
 namespace {
@@ -141,8 +148,19 @@ absl::StatusOr<IoasView> Engine::UnloadReservedRegions(const CallContext& contex
 }
 
 absl::StatusOr<DomainView> Engine::CreateDomain(const CallContext& context, const std::string& id,
-                                                const ObjectRef& ioas, const std::string& device) {
-  CreateDomainOperation operation(context, id, ioas, device);
+                                                const DomainRequest& request) {
+  if (const auto* nested = std::get_if<NestedDomainRequest>(&request)) {
+    CreateNestedDomainOperation operation(context, id, *nested);
+    return core_->Execute(operation);
+  }
+  CreateDomainOperation operation(context, id, std::get<PagingDomainRequest>(request));
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<InvalidateAnswer> Engine::Invalidate(const CallContext& context,
+                                                    const ObjectRef& domain,
+                                                    const InvalidationBatch& batch, Uid only) {
+  InvalidateOperation operation(context, domain, &batch, only);
   return core_->Execute(operation);
 }
 
@@ -172,22 +190,53 @@ absl::StatusOr<DeviceView> Engine::ReleaseDevice(const CallContext& context, con
 
 absl::StatusOr<AttachAnswer> Engine::AttachDevice(const CallContext& context,
                                                   const std::string& device,
-                                                  const ObjectRef& domain) {
-  AttachOperation operation(context, device, domain);
+                                                  const AttachTarget& target,
+                                                  std::optional<uint32_t> pasid) {
+  AttachOperation operation(context, device, target, pasid);
   return core_->Execute(operation);
 }
 
 absl::StatusOr<AttachAnswer> Engine::ReplaceAttachment(const CallContext& context,
                                                        const std::string& device,
-                                                       const ObjectRef& domain) {
-  ReplaceOperation operation(context, device, domain);
+                                                       const AttachTarget& target,
+                                                       std::optional<uint32_t> pasid) {
+  ReplaceOperation operation(context, device, target, pasid);
   return core_->Execute(operation);
 }
 
 absl::StatusOr<DetachAnswer> Engine::DetachDevice(const CallContext& context,
-                                                  const std::string& device) {
-  DetachOperation operation(context, device);
+                                                  const std::string& device,
+                                                  std::optional<uint32_t> pasid) {
+  DetachOperation operation(context, device, pasid);
   return core_->Execute(operation);
+}
+
+absl::StatusOr<PasidView> Engine::AllocatePasid(const CallContext& context,
+                                                const std::string& device,
+                                                const PasidRequest& request) {
+  TakePasidOperation operation(context, device, request);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<PasidView> Engine::ReservePasid(const CallContext& context,
+                                               const std::string& device, uint32_t pasid,
+                                               const std::string& label) {
+  TakePasidOperation operation(context, device, pasid, label);
+  return core_->Execute(operation);
+}
+
+absl::Status Engine::FreePasid(const CallContext& context, const std::string& device,
+                               uint32_t pasid) {
+  FreePasidOperation operation(context, device, pasid);
+  return core_->ExecuteVoid(operation);
+}
+
+absl::StatusOr<DeviceView> Engine::ResetDevice(const CallContext& context,
+                                               const std::string& device) {
+  ResetOperation operation(context, device);
+  ASSIGN_OR_RETURN(ResetAnswer answer, core_->Execute(operation));
+  RETURN_IF_ERROR(answer.outcome);
+  return std::move(answer.device);
 }
 
 absl::StatusOr<DeviceView> Engine::SetDefaultDomain(const CallContext& context,

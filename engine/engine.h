@@ -14,9 +14,9 @@
 //   kPermissionDenied   NOT_OPERATOR: `owners/...` addressed by somebody who is no operator
 //   kAborted            ETAG_MISMATCH
 //   kDeadlineExceeded   the deadline passed before the change was planned
-//   kResourceExhausted  OBJECT_LIMIT, MAPPING_LIMIT, MAPPED_BYTES_LIMIT, REGION_BYTES_LIMIT:
-//                       the owner would pass a limit of OwnerLimits; IN_FLIGHT_LIMIT: the caller
-//                       has too many grants under way (never for what only revokes).
+//   kResourceExhausted  OBJECT_LIMIT, MAPPING_LIMIT, MAPPED_BYTES_LIMIT, REGION_BYTES_LIMIT,
+//                       PASID_LIMIT: the owner would pass a limit of OwnerLimits; IN_FLIGHT_LIMIT:
+//                       the caller has too many grants under way (never for what only revokes).
 //   kUnavailable        JOURNAL_FAILED: the change could not be made durable; nothing changed
 //
 // Lock order (outermost first; a lock is never taken while one further down is held):
@@ -32,6 +32,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -128,6 +129,7 @@ class Engine {
   // kInvalidArgument    EMPTY_BATCH, BATCH_TOO_LARGE, INVALID_LENGTH (0), INVALID_PERMISSION
   // kInvalidArgument    MISALIGNED: IOVA, length or offset against the Ioas alignment
   // kInvalidArgument    IOVA_RESERVED, REGION_INDEX_OUT_OF_RANGE
+  // kFailedPrecondition PERMISSION_UNAVAILABLE: a domain of the Ioas can not hold the permission
   // kOutOfRange         IOVA_OVERFLOW (the range passes 2^64 - 1), SOURCE_OUT_OF_BOUNDS
   // kPermissionDenied   REGION_READ_ONLY: writing is asked for
   // kFailedPrecondition REGION_SUSPENDED
@@ -179,19 +181,42 @@ class Engine {
                                                                    const StreamOptions&);
 
   // ---- Domains ----
-  // PAGING over an Ioas; filled at once with what the Ioas maps.
-  // kAlreadyExists DOMAIN_EXISTS; the ids "identity" and "blocked" are the static domains'
-  // kFailedPrecondition DEVICE_NOT_CLAIMED; IOVA_CONFLICT: an area or allowed range lies outside
-  // the
-  //   aperture, or is not aligned to its pages
-  // kResourceExhausted TABLE_MEMORY_EXHAUSTED
+  // PAGING over an Ioas, filled at once with what the Ioas maps; or NESTED on a nest parent, whose
+  // owner it gets.
+  // kNotFound           also of the Ioas and the parent
+  // kAlreadyExists      DOMAIN_EXISTS; the ids "identity" and "blocked" are the static domains'
+  // kFailedPrecondition DEVICE_NOT_CLAIMED; of PAGING IOVA_CONFLICT: an area or allowed range lies
+  //                     outside the aperture, or is not aligned to its pages;
+  //                     PERMISSION_UNAVAILABLE: its tables can not hold the permission of an area
+  // kFailedPrecondition of NESTED NOT_NEST_PARENT; INCOMPATIBLE_DOMAIN: the device can not use the
+  //                     parent
+  // kInvalidArgument    of NESTED MISALIGNED: the table address; INVALID_ADDRESS_WIDTH: neither 48
+  //                     nor 57; WRITE_PROTECT_WITHOUT_SUPERVISOR
+  // kOutOfRange         of NESTED TABLE_OUT_OF_RANGE: the table is beyond the parent's aperture
+  // kUnimplemented      DIRTY_TRACKING_UNAVAILABLE; FAULT_QUEUE_ON_NEST_PARENT;
+  //                     FAULT_QUEUE_UNAVAILABLE; NESTING_UNAVAILABLE, and of NESTED
+  //                     STAGE1_UNAVAILABLE: the device's unit has no such first stage
+  // kResourceExhausted  TABLE_MEMORY_EXHAUSTED
   absl::StatusOr<DomainView> CreateDomain(const CallContext&, const std::string& id,
-                                          const ObjectRef& ioas, const std::string& device);
+                                          const DomainRequest&);
   absl::StatusOr<DomainView> GetDomain(const CallContext&, const ObjectRef&);
   // The static domains come first.
   absl::StatusOr<Page<DomainView>> ListDomains(const CallContext&, const PageRequest&);
-  // kFailedPrecondition IN_USE: attached devices are listed. kInvalidArgument STATIC_DOMAIN
+  // kFailedPrecondition IN_USE: attached devices and NESTED domains on it are listed.
+  // kInvalidArgument    STATIC_DOMAIN
   absl::Status DeleteDomain(const CallContext&, const ObjectRef&, const std::string& etag);
+  // Drops what caches hold of a NESTED domain's first stage: the commands up to the first that is
+  // wrong, which is named in the answer:
+  //   kInvalidArgument MISALIGNED: the address; ALL_PAGES_WITH_ADDRESS: all pages, but not from 0
+  //   kOutOfRange      ADDRESS_OVERFLOW: the range passes 2^64 - 1
+  // An empty batch asks whether it would be taken. Nothing is journalled, no revision changes.
+  // `only`: the uid that the name must still mean; 0: whichever has the name.
+  // kInvalidArgument    BATCH_TOO_LARGE
+  // kFailedPrecondition NOT_NESTED
+  // kUnimplemented      COMMANDS_UNAVAILABLE: commands of an architecture that is not the domain's
+  // kInternal           QUEUE_ERROR, QUEUE_TIMEOUT: nothing counts as done; try again
+  absl::StatusOr<InvalidateAnswer> Invalidate(const CallContext&, const ObjectRef& domain,
+                                              const InvalidationBatch& batch, Uid only = 0);
 
   // ---- Devices ----
   absl::StatusOr<DeviceView> GetDevice(const CallContext&, const std::string& id);
@@ -203,30 +228,69 @@ class Engine {
   //   one; HOST_MAPPINGS: the host still maps memory for it; DEVICE_UNHEALTHY
   absl::StatusOr<DeviceView> ClaimDevice(const CallContext&, const std::string& id,
                                          const std::string& etag);
-  // kFailedPrecondition DEVICE_NOT_CLAIMED; STILL_ATTACHED: attached members of its group are
-  // listed. Domains made for it stay.
+  // kFailedPrecondition DEVICE_NOT_CLAIMED; STILL_ATTACHED: what is attached of its group, RIDs and
+  // PASIDs, is listed. Domains made for it stay; PASIDs that are taken are freed.
   absl::StatusOr<DeviceView> ReleaseDevice(const CallContext&, const std::string& id,
                                            const std::string& etag);
-  // kFailedPrecondition DEVICE_NOT_CLAIMED, ALREADY_ATTACHED, GROUP_MISMATCH (a group member is on
-  // another
-  //   domain), INCOMPATIBLE_DOMAIN, IOVA_CONFLICT (an area lies in a reserved region of the device)
+  // Puts what the device sends with `pasid`, or (none) without PASID, on a domain. Members of a
+  // group share their PASIDs. Given an Ioas, takes the first of its auto domains that fits, or
+  // makes one, charged to the Ioas's owner, that goes with its last attachment. A PASID that is not
+  // taken is taken for as long as it is attached. The RID takes reserved regions into the Ioas, a
+  // PASID none (operations/reserved_regions.h). kFailedPrecondition DEVICE_NOT_CLAIMED,
+  // ALREADY_ATTACHED, GROUP_MISMATCH (a group member is on
+  //   another domain), INCOMPATIBLE_DOMAIN, IOVA_CONFLICT (an area lies in a reserved region of the
+  //   device; for an auto domain that is made, as CreateDomain); DEVICE_UNHEALTHY: a reset of a
+  //   member failed
+  // kFailedPrecondition PASID_TAKEN: it is another principal's; PASID_INCOMPATIBLE: the domain was
+  //   not made for PASIDs, and it is for one, or for the RID beside one; or the RID's was not. An
+  //   auto domain never is
+  // kInvalidArgument    INVALID_PASID: 0
+  // kOutOfRange         PASID_OUT_OF_RANGE: beyond the smallest width of the group and its unit
   // kPermissionDenied   IDENTITY_NOT_ALLOWED
-  // kUnimplemented      IDENTITY_UNAVAILABLE: a unit of the group has no pass-through
-  // kResourceExhausted  DOMAIN_IDS_EXHAUSTED
+  // kUnimplemented      IDENTITY_UNAVAILABLE: a unit of the group has no pass-through;
+  //   PASID_UNAVAILABLE: a member of the group issues no PASIDs
+  // kResourceExhausted  DOMAIN_IDS_EXHAUSTED, TABLE_MEMORY_EXHAUSTED
+  // kAborted            DEVICE_IN_RESET: a member of the group is being reset; try again
   absl::StatusOr<AttachAnswer> AttachDevice(const CallContext&, const std::string& device,
-                                            const ObjectRef& domain);
-  // Moves all attached members of the group. kFailedPrecondition NOT_ATTACHED, and as AttachDevice
+                                            const AttachTarget& target,
+                                            std::optional<uint32_t> pasid = std::nullopt);
+  // Moves all members of the group that are attached there. kFailedPrecondition NOT_ATTACHED, and
+  // as AttachDevice
   absl::StatusOr<AttachAnswer> ReplaceAttachment(const CallContext&, const std::string& device,
-                                                 const ObjectRef& domain);
-  // Detaching what is not attached changes nothing and succeeds (iommufd).
-  absl::StatusOr<DetachAnswer> DetachDevice(const CallContext&, const std::string& device);
-  // Of one device, or of all when `device` is empty.
+                                                 const AttachTarget& target,
+                                                 std::optional<uint32_t> pasid = std::nullopt);
+  // Detaching what is not attached changes nothing and succeeds (iommufd). The RID may go while
+  // PASIDs stay. During a reset it waits for its turn: who takes away is not refused.
+  absl::StatusOr<DetachAnswer> DetachDevice(const CallContext&, const std::string& device,
+                                            std::optional<uint32_t> pasid = std::nullopt);
+  // Takes the lowest free PASID of a range in the device's group, until it is freed or the device
+  // is released. Nothing is attached. kFailedPrecondition DEVICE_NOT_CLAIMED kInvalidArgument
+  // INVALID_PASID, RANGE_INVALID (min above max), LABEL_TOO_LONG kOutOfRange PASID_OUT_OF_RANGE
+  // kUnimplemented      PASID_UNAVAILABLE
+  // kResourceExhausted  PASIDS_EXHAUSTED: all of the range are taken
+  absl::StatusOr<PasidView> AllocatePasid(const CallContext&, const std::string& device,
+                                          const PasidRequest& request);
+  // Takes this PASID. kAlreadyExists PASID_EXISTS: it is taken; else as AllocatePasid
+  absl::StatusOr<PasidView> ReservePasid(const CallContext&, const std::string& device,
+                                         uint32_t pasid, const std::string& label);
+  // kNotFound           PASID_NOT_FOUND: it is not taken
+  // kFailedPrecondition DEVICE_NOT_CLAIMED; PASID_TAKEN: another principal's; IN_USE: attached
+  absl::Status FreePasid(const CallContext&, const std::string& device, uint32_t pasid);
+  // Those of the device's group, ascending; shown to who has the device, and to operators.
+  absl::StatusOr<Page<PasidView>> ListPasids(const CallContext&, const std::string& device,
+                                             const PageRequest&);
+  // Blocks the device, RID and PASIDs, for the time of its reset; what its group is on stays as it
+  // is. Mends a device that an earlier reset left blocked. Operators may reset what the host has.
+  // kFailedPrecondition DEVICE_NOT_CLAIMED
+  // kInternal           RESET_FAILED: the device stays blocked, and is unhealthy for that reason
+  absl::StatusOr<DeviceView> ResetDevice(const CallContext&, const std::string& device);
+  // Of one device, or of all when `device` is empty; of a device the RID's comes first.
   absl::StatusOr<Page<AttachmentView>> ListAttachments(const CallContext&,
                                                        const std::string& device,
                                                        const PageRequest&);
   absl::StatusOr<std::vector<ReservedRegionView>> ListReservedRegions(const CallContext&,
                                                                       const std::string& device);
-  absl::StatusOr<VtdHardware> GetHardwareInfo(const CallContext&, const std::string& device);
+  absl::StatusOr<HardwareView> GetHardwareInfo(const CallContext&, const std::string& device);
   // Operators only, for a group that the host has. What it can not have, and all for an untrusted
   // device, becomes kDma and the answer says why. Between kDma and kDmaFq the change is live: the
   // domain and what the host maps stay; kDma begins with a flush.

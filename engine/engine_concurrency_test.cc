@@ -37,7 +37,8 @@ class Client {
       case 3:
         return Note(engine_->DeleteIoas(context_, Ref(), ""));
       case 4:
-        return Note(engine_->CreateDomain(context_, Name(), Ref(), Device()).status());
+        return Note(
+            engine_->CreateDomain(context_, Name(), PagingDomainRequest{Ref(), Device()}).status());
       case 5:
         return Note(engine_->DeleteDomain(context_, Ref(), ""));
       case 6:

@@ -18,8 +18,8 @@ class EngineDevicesTest : public EngineTest {
   void SetUp() override {
     SetUpAlice();
     ASSERT_TRUE(engine_->CreateIoas(alice_, "other").ok());
-    ASSERT_TRUE(engine_->CreateDomain(alice_, "e", Ref("as"), "dev0").ok());
-    ASSERT_TRUE(engine_->CreateDomain(alice_, "f", Ref("other"), "dev0").ok());
+    ASSERT_TRUE(engine_->CreateDomain(alice_, "e", PagingDomainRequest{Ref("as"), "dev0"}).ok());
+    ASSERT_TRUE(engine_->CreateDomain(alice_, "f", PagingDomainRequest{Ref("other"), "dev0"}).ok());
     for (const char* const device : {"dev1", "dev4"}) {
       ASSERT_TRUE(engine_->ClaimDevice(alice_, device, "").ok());
     }

@@ -27,6 +27,7 @@ void FailNext(FakeBackend& backend) {
 struct Verb {
   const char* name;
   std::function<absl::Status(Engine&, const CallContext&)> call;
+  bool reaches_backend = true;
 };
 
 std::vector<Verb> EveryVerb() {
@@ -54,7 +55,11 @@ std::vector<Verb> EveryVerb() {
        [=](Engine& e, const CallContext& c) { return e.DeleteIoas(c, ref("spare"), ""); }},
       {"CreateDomain",
        [=](Engine& e, const CallContext& c) {
-         return e.CreateDomain(c, "more", ref("spare"), "dev0").status();
+         return e.CreateDomain(c, "more", PagingDomainRequest{ref("spare"), "dev0"}).status();
+       }},
+      {"CreateNestedDomain",
+       [=](Engine& e, const CallContext& c) {
+         return e.CreateDomain(c, "guest", NestedDomainRequest{ref("parent"), "dev0"}).status();
        }},
       {"DeleteDomain",
        [=](Engine& e, const CallContext& c) { return e.DeleteDomain(c, ref("spare"), ""); }},
@@ -79,6 +84,31 @@ std::vector<Verb> EveryVerb() {
        }},
       {"Detach",
        [](Engine& e, const CallContext& c) { return e.DetachDevice(c, "dev0").status(); }},
+      {"AttachPasid",
+       [=](Engine& e, const CallContext& c) {
+         return e.AttachDevice(c, "dev5", ref("blocked"), 9).status();
+       }},
+      {"ReplacePasid",
+       [=](Engine& e, const CallContext& c) {
+         return e.ReplaceAttachment(c, "dev5", ref("for-pasids"), 7).status();
+       }},
+      {"DetachPasid",
+       [](Engine& e, const CallContext& c) { return e.DetachDevice(c, "dev5", 7).status(); }},
+      {"AttachToIoas",
+       [=](Engine& e, const CallContext& c) {
+         return e.AttachDevice(c, "dev4", AttachTarget::OfIoas(ref("spare"))).status();
+       }},
+      {"Reset", [](Engine& e, const CallContext& c) { return e.ResetDevice(c, "dev4").status(); }},
+      {"AllocatePasid",
+       [](Engine& e, const CallContext& c) { return e.AllocatePasid(c, "dev5", {}).status(); },
+       /*reaches_backend=*/false},
+      {"ReservePasid",
+       [](Engine& e, const CallContext& c) {
+         return e.ReservePasid(c, "dev5", 8, "mine").status();
+       },
+       /*reaches_backend=*/false},
+      {"FreePasid", [](Engine& e, const CallContext& c) { return e.FreePasid(c, "dev5", 6); },
+       /*reaches_backend=*/false},
   };
 }
 
@@ -91,14 +121,25 @@ class EveryVerbTest : public EngineTest {
     ASSERT_TRUE(engine_->CreateIoas(alice_, "spare").ok());
     ASSERT_TRUE(engine_->CreateIoas(alice_, "other").ok());
     ASSERT_TRUE(engine_->ClaimDevice(alice_, "dev4", "").ok());
-    ASSERT_TRUE(engine_->CreateDomain(alice_, "spare", Ref("other"), "dev0").ok());
+    ASSERT_TRUE(
+        engine_->CreateDomain(alice_, "spare", PagingDomainRequest{Ref("other"), "dev0"}).ok());
+    PagingDomainRequest parent{Ref("other"), "dev0"};
+    parent.nest_parent = true;
+    ASSERT_TRUE(engine_->CreateDomain(alice_, "parent", parent).ok());
     ASSERT_TRUE(engine_->Map(alice_, Ref("as"), OneMap(0x5000, 0x1000)).ok());
     ASSERT_TRUE(engine_->AttachDevice(alice_, "dev0", Ref("d")).ok());
+    ASSERT_TRUE(engine_->ClaimDevice(alice_, "dev5", "").ok());
+    PagingDomainRequest for_pasids{Ref("other"), "dev5"};
+    for_pasids.pasid = true;
+    ASSERT_TRUE(engine_->CreateDomain(alice_, "for-pasids", for_pasids).ok());
+    ASSERT_TRUE(engine_->AttachDevice(alice_, "dev5", Ref("blocked"), 7).ok());
+    ASSERT_TRUE(engine_->ReservePasid(alice_, "dev5", 6, "").ok());
   }
 };
 
 TEST_F(EveryVerbTest, ARefusalOfTheBackendChangesNothing) {
   for (const Verb& verb : EveryVerb()) {
+    if (!verb.reaches_backend) continue;
     SCOPED_TRACE(verb.name);
     const std::string before = Everything();
     FailNext(backend_);
@@ -167,8 +208,10 @@ TEST_F(EngineFailureTest, AHalfBuiltDomainCanNotBeUsedAndLeavesNothing) {
   const std::string before = Everything();
   journal_.Hold();
   std::thread builder([&] {
-    EXPECT_EQ(Described(engine_->CreateDomain(alice_, "half", Ref("as"), "dev0").status()),
-              "UNAVAILABLE JOURNAL_FAILED");
+    EXPECT_EQ(
+        Described(
+            engine_->CreateDomain(alice_, "half", PagingDomainRequest{Ref("as"), "dev0"}).status()),
+        "UNAVAILABLE JOURNAL_FAILED");
   });
   while (journal_.held() == 0) std::this_thread::yield();
   EXPECT_EQ(Described(engine_->GetDomain(alice_, Ref("half")).status()),
@@ -182,7 +225,7 @@ TEST_F(EngineFailureTest, AHalfBuiltDomainCanNotBeUsedAndLeavesNothing) {
   builder.join();
   journal_.SetAnswer(absl::OkStatus());
   EXPECT_EQ(Everything(), before);
-  EXPECT_TRUE(engine_->CreateDomain(alice_, "half", Ref("as"), "dev0").ok());
+  EXPECT_TRUE(engine_->CreateDomain(alice_, "half", PagingDomainRequest{Ref("as"), "dev0"}).ok());
 }
 
 // One tenant's calls never wait in the lanes of another's device.
@@ -194,8 +237,9 @@ TEST_F(EngineFailureTest, AForeignDeviceIsRefusedWithoutWaiting) {
   std::thread busy_too(
       [&] { EXPECT_TRUE(engine_->Map(alice_, Ref("as"), OneMap(0x1000, 0x1000)).ok()); });
   while (journal_.held() == 0) std::this_thread::yield();
-  EXPECT_EQ(Described(engine_->CreateDomain(bob_, "d", Ref("as"), "dev0").status()),
-            "FAILED_PRECONDITION DEVICE_NOT_CLAIMED");
+  EXPECT_EQ(
+      Described(engine_->CreateDomain(bob_, "d", PagingDomainRequest{Ref("as"), "dev0"}).status()),
+      "FAILED_PRECONDITION DEVICE_NOT_CLAIMED");
   EXPECT_EQ(Described(engine_->AttachDevice(bob_, "dev0", Ref("blocked")).status()),
             "FAILED_PRECONDITION DEVICE_NOT_CLAIMED");
   EXPECT_EQ(Described(engine_->DetachDevice(bob_, "dev0").status()),
@@ -283,8 +327,9 @@ TEST_F(EngineFailureTest, ADeadlineThatHasPassedChangesNothing) {
 TEST_F(EngineFailureTest, ADeadlineThatPassesInTheQueueChangesNothing) {
   SetUpAlice();
   journal_.Hold();
-  std::thread first(
-      [&] { EXPECT_TRUE(engine_->CreateDomain(alice_, "d2", Ref("as"), "dev0").ok()); });
+  std::thread first([&] {
+    EXPECT_TRUE(engine_->CreateDomain(alice_, "d2", PagingDomainRequest{Ref("as"), "dev0"}).ok());
+  });
   while (journal_.held() == 0) std::this_thread::yield();
   CallContext hurried = alice_;
   hurried.deadline = absl::Now() + absl::Milliseconds(20);

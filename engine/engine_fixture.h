@@ -100,7 +100,7 @@ class EngineTest : public ::testing::Test {
     ASSERT_TRUE(engine_->CreateMemoryRegion(alice_, "ram", 1 << 30, std::nullopt).ok());
     ASSERT_TRUE(engine_->CreateIoas(alice_, "as").ok());
     ASSERT_TRUE(engine_->ClaimDevice(alice_, "dev0", "").ok());
-    ASSERT_TRUE(engine_->CreateDomain(alice_, "d", Ref("as"), "dev0").ok());
+    ASSERT_TRUE(engine_->CreateDomain(alice_, "d", PagingDomainRequest{Ref("as"), "dev0"}).ok());
   }
 
   // All that a client can see, all that the backend holds, and what owners are charged for.
@@ -132,6 +132,14 @@ class EngineTest : public ::testing::Test {
     const auto devices = engine_->ListDevices(operator_, page);
     for (const auto& d : devices->items) {
       all += d.spec.id + d.etag + d.claimed_by + d.domain + (d.attached ? "!" : "") + "\n";
+      const auto pasids = engine_->ListPasids(operator_, d.spec.id, page);
+      for (const PasidView& p : pasids->items) {
+        all += "pasid " + std::to_string(p.pasid) + p.owner + p.label + p.domain + "\n";
+      }
+    }
+    const auto attachments = engine_->ListAttachments(operator_, "", page);
+    for (const AttachmentView& a : attachments->items) {
+      all += a.device + std::to_string(a.pasid.value_or(0)) + a.domain + "\n";
     }
     return all + UsageOf(operator_);
   }

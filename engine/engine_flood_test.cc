@@ -149,7 +149,10 @@ TEST_F(EngineFloodTest, OnlyGrantsAreRefusedAtTheLimit) {
   const std::vector<std::function<absl::Status()>> grants = {
       [&] { return engine_->CreateIoas(alice_, "more").status(); },
       [&] { return engine_->CreateMemoryRegion(alice_, "more", 4096, std::nullopt).status(); },
-      [&] { return engine_->CreateDomain(alice_, "more", Ref("as"), "dev0").status(); },
+      [&] {
+        return engine_->CreateDomain(alice_, "more", PagingDomainRequest{Ref("as"), "dev0"})
+            .status();
+      },
       [&] { return engine_->ClaimDevice(alice_, "dev5", "").status(); },
       [&] { return engine_->AttachDevice(alice_, "dev0", Ref("d")).status(); },
       [&] { return engine_->CopyMappings(alice_, Ref("as"), {}).status(); },

@@ -78,7 +78,7 @@ TEST_F(EngineIoasOptionsTest, UnmapsAsTheModeSays) {
     SCOPED_TRACE(c.name);
     const std::string id = "space" + std::to_string(number++);
     Make(id, c.mode);
-    ASSERT_TRUE(engine_->CreateDomain(alice_, "", Ref(id), "dev0").ok());
+    ASSERT_TRUE(engine_->CreateDomain(alice_, "", PagingDomainRequest{Ref(id), "dev0"}).ok());
     Map(id, 0x10000, 4);
     Map(id, 0x20000, 4, 8 * kPage);
     EXPECT_EQ(Unmap(id, c.iova, c.pages), c.want);

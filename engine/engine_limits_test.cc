@@ -102,16 +102,19 @@ TEST_F(EngineLimitsTest, ObjectsOfEachKindAreLimited) {
   ASSERT_TRUE(engine_->CreateIoas(alice_, "i3").ok());
   ExpectRefused([&] { return engine_->CreateIoas(alice_, "i4").status(); },
                 "OBJECT_LIMIT max_ioas 3/3 +1 alice");
-  ASSERT_TRUE(engine_->CreateDomain(alice_, "d1", Ref("as"), "dev0").ok());
-  ASSERT_TRUE(engine_->CreateDomain(alice_, "d2", Ref("as"), "dev0").ok());
-  ExpectRefused([&] { return engine_->CreateDomain(alice_, "d3", Ref("i2"), "dev0").status(); },
-                "OBJECT_LIMIT max_domains 2/2 +1 alice");
+  ASSERT_TRUE(engine_->CreateDomain(alice_, "d1", PagingDomainRequest{Ref("as"), "dev0"}).ok());
+  ASSERT_TRUE(engine_->CreateDomain(alice_, "d2", PagingDomainRequest{Ref("as"), "dev0"}).ok());
+  ExpectRefused(
+      [&] {
+        return engine_->CreateDomain(alice_, "d3", PagingDomainRequest{Ref("i2"), "dev0"}).status();
+      },
+      "OBJECT_LIMIT max_domains 2/2 +1 alice");
 
   // What is deleted makes room.
   EXPECT_TRUE(engine_->DeleteMemoryRegion(alice_, Ref("r2"), "").ok());
   EXPECT_TRUE(engine_->CreateMemoryRegion(alice_, "r4", kPage, std::nullopt).ok());
   EXPECT_TRUE(engine_->DeleteDomain(alice_, Ref("d1"), "").ok());
-  EXPECT_TRUE(engine_->CreateDomain(alice_, "d3", Ref("i2"), "dev0").ok());
+  EXPECT_TRUE(engine_->CreateDomain(alice_, "d3", PagingDomainRequest{Ref("i2"), "dev0"}).ok());
   EXPECT_TRUE(engine_->DeleteIoas(alice_, Ref("i3"), "").ok());
   EXPECT_TRUE(engine_->CreateIoas(alice_, "i4").ok());
 }

@@ -109,7 +109,7 @@ TEST_F(EngineMappingViewsTest, RefusesACopyThatBreaksARule) {
     ExpectRefused(c.want,
                   [&] { return engine_->CopyMappings(alice_, Ref("to"), c.request).status(); });
   }
-  ASSERT_TRUE(engine_->CreateDomain(alice_, "d2", Ref("to"), "dev0").ok());
+  ASSERT_TRUE(engine_->CreateDomain(alice_, "d2", PagingDomainRequest{Ref("to"), "dev0"}).ok());
   ExpectRefused("INVALID_ARGUMENT MISALIGNED pieces[0].length #0", [&] {
     return engine_->CopyMappings(alice_, Ref("to"), Copy(0x1000, 0x800, 0x1000)).status();
   });

@@ -67,8 +67,9 @@ std::vector<Kind> Kinds() {
        }},
       {"domain", "domains-", "DOMAIN",
        [](E& e, const C& c, const std::string& id) {
-         return ObjectOf(
-             e.CreateDomain(c, id, {"0", std::nullopt}, c.principal == "bob" ? "dev1" : "dev0"));
+         return ObjectOf(e.CreateDomain(
+             c, id,
+             PagingDomainRequest{{"0", std::nullopt}, c.principal == "bob" ? "dev1" : "dev0"}));
        },
        [](E& e, const C& c, const ObjectRef& r) { return ObjectOf(e.GetDomain(c, r)); },
        [](E& e, const C& c, const P& p) { return ObjectsOf(e.ListDomains(c, p)); },
@@ -244,8 +245,8 @@ TEST_F(EngineObjectsTest, NamesTheReferrersOfWhatIsInUse) {
     ASSERT_TRUE(engine_->Map(alice_, Ref(ioas), OneMap(0x1000, 4096)).ok());
     ASSERT_TRUE(engine_->Map(alice_, Ref(ioas), OneMap(0x2000, 4096)).ok());
   }
-  ASSERT_TRUE(engine_->CreateDomain(alice_, "d", Ref("0"), "dev0").ok());
-  ASSERT_TRUE(engine_->CreateDomain(alice_, "e", Ref("0"), "dev0").ok());
+  ASSERT_TRUE(engine_->CreateDomain(alice_, "d", PagingDomainRequest{Ref("0"), "dev0"}).ok());
+  ASSERT_TRUE(engine_->CreateDomain(alice_, "e", PagingDomainRequest{Ref("0"), "dev0"}).ok());
   ASSERT_TRUE(engine_->AttachDevice(alice_, "dev0", Ref("d")).ok());
   const std::string before = Everything();
   const struct {
@@ -271,7 +272,7 @@ TEST_F(EngineObjectsTest, NamesTheReferrersOfWhatIsInUse) {
 TEST_F(EngineObjectsTest, ADomainClosesWhatItCanNotTranslateAndOpensItAgain) {
   const auto open = *engine_->ListIovaRanges(alice_, Ref("0"));
   for (const char* const id : {"d", "e"}) {
-    ASSERT_TRUE(engine_->CreateDomain(alice_, id, Ref("0"), "dev0").ok());
+    ASSERT_TRUE(engine_->CreateDomain(alice_, id, PagingDomainRequest{Ref("0"), "dev0"}).ok());
     EXPECT_EQ(engine_->GetIoas(alice_, Ref("0"))->alignment_bytes, 4096u);
   }
   ASSERT_TRUE(engine_->DeleteDomain(alice_, Ref("d"), "").ok());
@@ -332,7 +333,9 @@ TEST_F(EngineObjectsTest, RefusesDomainsThatCanNotBe) {
   };
   for (const auto& c : kCases) {
     const std::string before = Everything();
-    EXPECT_EQ(DescribedInFull(engine_->CreateDomain(alice_, c.id, Ref(c.ioas), c.device).status()),
+    EXPECT_EQ(DescribedInFull(
+                  engine_->CreateDomain(alice_, c.id, PagingDomainRequest{Ref(c.ioas), c.device})
+                      .status()),
               c.want);
     EXPECT_EQ(Everything(), before);
   }

@@ -75,7 +75,7 @@ std::vector<Call> EveryCall() {
        }},
       {"CreateDomain",
        [](E& e, const C& c, const O& o) {
-         return e.CreateDomain(c, "x", {"as", o}, "dev0").status();
+         return e.CreateDomain(c, "x", PagingDomainRequest{{"as", o}, "dev0"}).status();
        }},
       {"DeleteDomain",
        [](E& e, const C& c, const O& o) {
@@ -132,8 +132,10 @@ TEST_F(EngineOwnersTest, WhatSomebodyElseOwnsCanNotBeUsedEither) {
             "NOT_FOUND IOAS_NOT_FOUND");
   EXPECT_EQ(Described(engine_->AttachDevice(bob_, "dev1", Ref("d")).status()),
             "NOT_FOUND DOMAIN_NOT_FOUND");
-  EXPECT_EQ(Described(engine_->CreateDomain(bob_, "x", Ref("bobs"), "dev0").status()),
-            "FAILED_PRECONDITION DEVICE_NOT_CLAIMED");
+  EXPECT_EQ(
+      Described(
+          engine_->CreateDomain(bob_, "x", PagingDomainRequest{Ref("bobs"), "dev0"}).status()),
+      "FAILED_PRECONDITION DEVICE_NOT_CLAIMED");
 }
 
 TEST_F(EngineOwnersTest, OnlyAnOperatorMayAddressAnotherOwner) {

@@ -6,24 +6,10 @@
 #include "engine/base/errors.h"
 #include "engine/core.h"
 #include "engine/model/views.h"
+#include "engine/paging.h"
 
 namespace viommu {
 namespace {
-
-absl::Status UnknownPageToken() {
-  return Error(absl::StatusCode::kInvalidArgument, "UNKNOWN_PAGE_TOKEN",
-               "the page token is not one that this listing gave out")
-      .Errno("EINVAL")
-      .Field("page_token");
-}
-
-absl::Status CheckPageSize(const PageRequest& page) {
-  if (page.page_size >= 1 && page.page_size <= kMaxPageSize) return absl::OkStatus();
-  return Error(absl::StatusCode::kInvalidArgument, "INVALID_PAGE_SIZE",
-               absl::StrCat("page_size ", page.page_size, " is not from 1 to ", kMaxPageSize))
-      .Errno("EINVAL")
-      .Field("page_size");
-}
 
 // Pages over something with positions 0..count-1 (devices, units): the cursor is a position.
 template <typename T, typename F>
@@ -320,23 +306,6 @@ absl::StatusOr<Page<DeviceView>> Engine::ListDevices(const CallContext& context,
                                      });
 }
 
-absl::StatusOr<Page<AttachmentView>> Engine::ListAttachments(const CallContext& context,
-                                                             const std::string& device,
-                                                             const PageRequest& page) {
-  absl::MutexLock lock(&core_->pipeline.mutex());
-  const Model& model = core_->model;
-  if (!device.empty()) RETURN_IF_ERROR(core_->model.FindDevice(device).status());
-  return PageOfPositions<AttachmentView>(
-      model.devices.size(), page, [&](size_t i) -> std::optional<AttachmentView> {
-        const Device& candidate = model.devices[i];
-        if (!candidate.attachment.has_value()) return std::nullopt;
-        if (!device.empty() && candidate.spec.id != device) return std::nullopt;
-        const bool own = candidate.attachment->owner == context.principal;
-        if (!own && !context.is_operator) return std::nullopt;
-        return AttachmentOf(model, candidate, context.principal);
-      });
-}
-
 absl::StatusOr<std::vector<ReservedRegionView>> Engine::ListReservedRegions(const CallContext&,
                                                                             const std::string& id) {
   absl::MutexLock lock(&core_->pipeline.mutex());
@@ -352,10 +321,10 @@ absl::StatusOr<std::vector<ReservedRegionView>> Engine::ListReservedRegions(cons
   return views;
 }
 
-absl::StatusOr<VtdHardware> Engine::GetHardwareInfo(const CallContext&, const std::string& id) {
+absl::StatusOr<HardwareView> Engine::GetHardwareInfo(const CallContext&, const std::string& id) {
   absl::MutexLock lock(&core_->pipeline.mutex());
   ASSIGN_OR_RETURN(const Device* device, core_->model.FindDevice(id));
-  return core_->backend->DescribeHardware(device->index);
+  return HardwareOf(core_->model, *device);
 }
 
 EngineStats Engine::Stats() {
@@ -378,7 +347,7 @@ EngineStats Engine::Stats() {
   });
   for (const Device& device : model.devices) {
     stats.claimed_devices += device.present && model.GroupOf(device).claimed() ? 1 : 0;
-    stats.attached_devices += device.attachment.has_value() ? 1 : 0;
+    stats.attached_devices += device.attachments.empty() ? 0 : 1;
   }
   stats.flush_queues = FlushQueueStats(model);
   for (const DomainState from : kDomainStates) {

@@ -54,7 +54,7 @@ TEST_F(EngineRegionLossTest, UnmapsASuspendedAreaOnceOnly) {
   ASSERT_TRUE(engine_->ResizeMemoryRegion(alice_, Ref("ram"), kPage, "").ok());
   EXPECT_EQ(simulated_.State().find("0x11000"), std::string::npos);
   EXPECT_NE(simulated_.State().find("0x10000"), std::string::npos);
-  ASSERT_TRUE(engine_->CreateDomain(alice_, "late", Ref("as"), "dev0").ok());
+  ASSERT_TRUE(engine_->CreateDomain(alice_, "late", PagingDomainRequest{Ref("as"), "dev0"}).ok());
   UnmapBatch all;
   all.all = true;
   EXPECT_EQ(engine_->Unmap(alice_, Ref("as"), all)->unmapped_bytes, 2 * kPage);

@@ -277,7 +277,8 @@ TEST_F(MappingStreamTest, FinishesWhatWasSubmittedWhenItIsDropped) {
   journal_.Release();
   stream_.reset();
   EXPECT_EQ(Mapped(), 3u);
-  EXPECT_TRUE(engine_->CreateDomain(alice_, "d2", Ref("as"), "dev0").ok()) << "its lane is free";
+  EXPECT_TRUE(engine_->CreateDomain(alice_, "d2", PagingDomainRequest{Ref("as"), "dev0"}).ok())
+      << "its lane is free";
 }
 
 TEST_F(MappingStreamTest, WaitsWhileTooManyRepliesAreNotTaken) {
@@ -303,7 +304,7 @@ TEST_F(MappingStreamTest, LeavesNothingToASlowReaderThatCouldBeDone) {
   stream_->Submit(Mapping(2, 0x2000));
   // No reply was taken, yet nobody waits for the stream.
   EXPECT_TRUE(engine_->Translate(alice_, Ref("as"), 0x2000).ok());
-  EXPECT_TRUE(engine_->CreateDomain(alice_, "d2", Ref("as"), "dev0").ok());
+  EXPECT_TRUE(engine_->CreateDomain(alice_, "d2", PagingDomainRequest{Ref("as"), "dev0"}).ok());
 }
 
 }  // namespace

@@ -115,7 +115,7 @@ TEST_F(MappingStreamThreadsTest, AClientThatTakesNoRepliesHoldsUpNobody) {
   while (journal_.held() == 0) std::this_thread::yield();
   journal_.Release();
   // Nobody asks for the reply; an exclusive verb on the same Ioas gets its turn all the same.
-  EXPECT_TRUE(engine_->CreateDomain(alice_, "late", Ref("as"), "dev0").ok());
+  EXPECT_TRUE(engine_->CreateDomain(alice_, "late", PagingDomainRequest{Ref("as"), "dev0"}).ok());
   EXPECT_TRUE(engine_->Unmap(alice_, Ref("as"), OneUnmap(0x10000, 0x1000)).ok());
 }
 

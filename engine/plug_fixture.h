@@ -30,7 +30,11 @@ class NoSimulation : public Simulation {
   absl::StatusOr<PhysAddr> PhysicalAddress(Uid, uint64_t) override { return PhysAddr{0}; }
   absl::Status HostMap(DeviceIndex, const BackendMapping&) override { return absl::OkStatus(); }
   absl::Status HostUnmap(DeviceIndex, IovaRange) override { return absl::OkStatus(); }
-  std::vector<TableEntryDump> DumpTables(DeviceIndex, Iova) override { return {}; }
+  absl::Status HostUnmapDeferred(DeviceIndex, IovaRange) override { return absl::OkStatus(); }
+  absl::Status HostFlush(DeviceIndex) override { return absl::OkStatus(); }
+  std::vector<TableEntryDump> DumpTables(DeviceIndex, std::optional<uint32_t>, Iova) override {
+    return {};
+  }
 };
 
 class SimulatedBackend : public FakeBackend {

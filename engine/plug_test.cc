@@ -109,7 +109,7 @@ TEST_F(PlugDeviceTest, PutsItInAgainAsANewOneOfTheHost) {
 TEST_F(PlugDeviceTest, LeavesTheRestOfItsGroupWhereItIs) {
   SetUpAlice();
   ASSERT_TRUE(engine_->ClaimDevice(alice_, "dev1", "").ok());
-  ASSERT_TRUE(engine_->CreateDomain(alice_, "d2", Ref("as"), "dev1").ok());
+  ASSERT_TRUE(engine_->CreateDomain(alice_, "d2", PagingDomainRequest{Ref("as"), "dev1"}).ok());
   ASSERT_TRUE(engine_->AttachDevice(alice_, "dev1", Ref("d2")).ok());
   ASSERT_TRUE(engine_->AttachDevice(alice_, "dev2", Ref("d2")).ok());
   const size_t effects = simulated_.log().size();

@@ -4,6 +4,7 @@
 #define VIOMMU_ENGINE_SHOWN_USAGE_H_
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,20 @@ inline std::string UsageText(const std::vector<UsageView>& usage) {
     text += view.owner + " " + view.limit + " " + std::to_string(view.in_use) + "\n";
   }
   return text;
+}
+
+// The PASIDs that `owner` has taken, each once for the group that shares it.
+inline uint64_t OwnPasids(Engine& engine, const CallContext& owner) {
+  std::set<std::pair<std::string, uint32_t>> pasids;
+  const PageRequest all{kMaxPageSize, ""};
+  const auto devices = engine.ListDevices(owner, all);
+  for (const DeviceView& device : devices->items) {
+    const auto taken_ones = engine.ListPasids(owner, device.spec.id, all);
+    for (const PasidView& taken : taken_ones->items) {
+      if (taken.owner == owner.principal) pasids.emplace(device.spec.group, taken.pasid);
+    }
+  }
+  return pasids.size();
 }
 
 // UsageText of what `owner` must be charged for while it has neither a call under way nor an open
@@ -44,7 +59,8 @@ inline std::string ShownUsage(Engine& engine, const CallContext& owner) {
                                   {owner.principal, "max_domains", own_domains},
                                   {owner.principal, "max_mappings", mappings},
                                   {owner.principal, "max_mapped_bytes", mapped_bytes},
-                                  {owner.principal, "max_region_bytes_total", region_bytes}};
+                                  {owner.principal, "max_region_bytes_total", region_bytes},
+                                  {owner.principal, "max_pasids", OwnPasids(engine, owner)}};
   std::vector<UsageView> used;
   for (UsageView& view : usage) {
     if (view.in_use != 0) used.push_back(std::move(view));

@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/topology.h"
@@ -27,6 +28,7 @@ inline constexpr size_t kDefaultPageSize = 100;
 inline constexpr size_t kMaxInFlightBatches = 32;    // Per mapping stream.
 inline constexpr size_t kMaxAllowedRanges = 1024;    // Of one Ioas.
 inline constexpr size_t kRememberedRequests = 1024;  // request_ids kept per principal.
+inline constexpr size_t kMaxPasidLabelBytes = 63;
 inline constexpr uint64_t kMaxRegionBytes = uint64_t{1} << 44;
 inline constexpr uint64_t kMaxAccessBytes = uint64_t{1} << 20;  // One Dma, ReadMemory, WriteMemory.
 
@@ -46,6 +48,8 @@ struct OwnerLimits {
   uint64_t max_mapped_bytes = uint64_t{1} << 46;
   // Bytes of all memory regions together.
   uint64_t max_region_bytes_total = uint64_t{1} << 46;
+  // PASIDs of all devices that are reserved, allocated or attached: some hundred bytes each.
+  uint64_t max_pasids = uint64_t{1} << 16;
   // Grants (what gives or makes something) of one caller between their start and their answer. Each
   // holds a batch of up to 4 MiB, so this is a GiB; and a revoke waits behind no more than these.
   uint64_t max_operations_in_flight = 256;
@@ -79,6 +83,24 @@ struct CallContext {
 struct ObjectRef {
   std::string id;
   std::optional<std::string> owner;
+};
+
+// What a device is to be attached to: a domain, or an IO address space, of which the engine takes
+// or makes an auto domain.
+struct AttachTarget {
+  enum class Kind { kDomain, kIoas };
+
+  AttachTarget(ObjectRef domain) : ref(std::move(domain)) {}  // NOLINT: meant to be implicit.
+  AttachTarget(std::string id, std::optional<std::string> owner)
+      : ref{std::move(id), std::move(owner)} {}
+  static AttachTarget OfIoas(ObjectRef ioas) {
+    AttachTarget target(std::move(ioas));
+    target.kind = Kind::kIoas;
+    return target;
+  }
+
+  ObjectRef ref;
+  Kind kind = Kind::kDomain;
 };
 
 // A page of a listing. `cursor` is what the previous page returned; empty: from the start.
@@ -145,15 +167,20 @@ struct IoasView {
   std::vector<std::string> loaded_devices;  // Whose reserved regions were loaded explicitly.
 };
 
-enum class DomainKind { kPaging, kIdentity, kBlocked };
+enum class DomainKind { kPaging, kNested, kIdentity, kBlocked };
 
 struct DomainView {
   ObjectView object;  // The static domains have uid 0 and no owner.
   DomainKind kind = DomainKind::kPaging;
-  std::string ioas;    // Resource names; empty for the static ones.
+  std::string ioas;    // Resource names; empty for the static ones. Of kNested: its parent's.
   std::string device;  // The device it was made for.
+  bool pasid = false;  // May be used for PASIDs.
   DomainProperties properties;
+  std::vector<std::string> children;  // The kNested ones on it.
+  std::string parent;                 // Of kNested.
+  VtdStage1 stage1;                   // Of kNested.
   std::vector<std::string> attached_devices;
+  bool automatic = false;  // Made by an attachment to `ioas`; goes with the last one.
 };
 
 enum class DeviceOwnership { kHost, kClaimed };
@@ -176,7 +203,7 @@ struct DeviceView {
   DeviceOwnership ownership = DeviceOwnership::kHost;
   std::string claimed_by;  // Principal; shown to it and to operators only.
   std::string domain;      // Resource name of what requests without PASID meet now.
-  bool attached = false;
+  bool attached = false;   // Its requests without PASID.
   DefaultDomainType default_domain = DefaultDomainType::kDma;  // In force while kHost.
   std::string default_domain_fallback;  // Why it is not what was asked for; empty: it is.
   std::vector<DefaultDomainType> default_domain_types;  // What its group can have.
@@ -192,6 +219,24 @@ struct AttachmentView {
   std::string owner;
   uint64_t revision = 0;
   absl::Time create_time;
+  std::optional<uint32_t> pasid;  // None: of requests without PASID.
+};
+
+enum class PasidState {
+  kReserved,   // Its number was asked for.
+  kAllocated,  // The engine chose it.
+  kAttached,
+};
+
+// A PASID that is taken, of a device and of the whole group that shares its PASID entries.
+struct PasidView {
+  std::string device;  // Resource name.
+  uint32_t pasid = 0;
+  PasidState state = PasidState::kReserved;
+  std::string domain;  // Resource name; empty: not attached.
+  std::string owner;   // Principal.
+  std::string label;   // What the owner keeps it for, in its own words.
+  uint64_t revision = 0;
 };
 
 struct IommuView {
@@ -234,6 +279,70 @@ struct TranslationView {
 struct ReservedRegionView {
   ReservedRegion region;
   std::string source;  // The device that brings it.
+};
+
+// What the IOMMU of a device says about itself, and what of it can be used.
+struct HardwareView {
+  VtdHardware vtd;
+  // Nest parents can not hold mappings that are read only (IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17).
+  bool nest_parent_refuses_read_only = false;
+  bool nesting = false;
+  bool first_stage = false;
+  bool first_stage_5_level = false;
+  uint64_t first_stage_page_sizes = 0;  // Bit n set: leaves of 2^n bytes.
+  uint64_t second_stage_page_sizes = 0;
+  int pasid_bits = 0;  // Of what the device can issue and the unit knows.
+  bool ats = false;
+  bool supervisor_requests = false;
+  bool extended_accessed = false;
+  bool snoop_control = false;
+  bool pass_through = false;
+};
+
+// ---- Domains to be made ----
+
+// Over an Ioas (iommufd: IOMMU_HWPT_ALLOC on an IOAS).
+struct PagingDomainRequest {
+  ObjectRef ioas;
+  std::string device;
+  bool nest_parent = false;                   // NESTED domains may be made on it.
+  bool dirty_tracking = false;                // Refused as long as no backend has it.
+  bool pasid = false;                         // May be used for PASIDs.
+  std::optional<ObjectRef> fault_queue = {};  // Refused as long as there are none.
+};
+
+// A guest's first stage on SMMUv3: the guest's half of a stream table entry
+// (iommufd: struct iommu_hwpt_arm_smmuv3).
+struct ArmSmmuV3Stage1 {
+  uint64_t ste[2] = {};
+};
+
+// A guest's first stage on a nest parent (iommufd: IOMMU_HWPT_ALLOC on an HWPT).
+struct NestedDomainRequest {
+  ObjectRef parent;
+  std::string device;
+  std::variant<VtdStage1, ArmSmmuV3Stage1> stage1 = {};
+  bool pasid = false;
+  std::optional<ObjectRef> fault_queue = {};
+};
+
+using DomainRequest = std::variant<PagingDomainRequest, NestedDomainRequest>;
+
+// ---- Invalidation of a guest's first stage ----
+
+// A command of a guest to its virtual SMMUv3. No backend takes one yet.
+struct ArmSmmuV3Invalidation {
+  uint8_t opcode = 0;
+};
+
+// Commands of one architecture, in order. The default is a probe: nothing to invalidate.
+using InvalidationBatch =
+    std::variant<std::vector<VtdStage1Invalidation>, std::vector<ArmSmmuV3Invalidation>>;
+
+struct InvalidateAnswer {
+  uint64_t handled = 0;      // Commands of the batch that are done: the first ones.
+  absl::Status first_error;  // Why the next one is not; OK when all are done.
+  Uid domain = 0;            // Which domain the name meant.
 };
 
 // ---- Batches ----
@@ -348,6 +457,13 @@ struct WatchEvent {
   std::variant<SyncMark, MemoryRegionView, IoasView, DomainView, DeviceView, DeletedObject,
                MappingSummary>
       body;
+};
+
+// Which PASID to allocate, and what for.
+struct PasidRequest {
+  std::optional<uint32_t> min;  // None: 1.
+  std::optional<uint32_t> max;  // None: the highest that the group can use.
+  std::string label;            // At most kMaxPasidLabelBytes.
 };
 
 // ---- Fast path ----

@@ -107,7 +107,8 @@ BENCHMARK(BM_DeleteIoas)->Unit(benchmark::kMillisecond)->Iterations(5);
 
 void BM_CreateDomain(benchmark::State& state) {
   Run(state, [] {
-    return CreateDomainOperation(CallContext(), "d", {"as", std::nullopt}, "dev0");
+    return CreateDomainOperation(CallContext(), "d",
+                                 PagingDomainRequest{{"as", std::nullopt}, "dev0"});
   });
 }
 BENCHMARK(BM_CreateDomain)->Unit(benchmark::kMillisecond)->Iterations(5);

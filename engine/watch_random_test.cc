@@ -87,7 +87,7 @@ class WatchRandomTest : public PlugTest {
       case 3:
         return (void)engine_->DeleteIoas(who, id, "");
       case 4:
-        return (void)engine_->CreateDomain(who, id.id, other, device);
+        return (void)engine_->CreateDomain(who, id.id, PagingDomainRequest{other, device});
       case 5:
         return (void)engine_->DeleteDomain(who, id, "");
       case 6:

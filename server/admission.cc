@@ -12,8 +12,8 @@ namespace {
 
 constexpr absl::string_view kRevokes[] = {
     "DeleteDomain", "DeleteIoas",    "DeleteMemoryRegion", "DetachDevice",          "HostUnmap",
-    "Unmap",        "ReleaseDevice", "RevokeMemoryRegion", "UnloadReservedRegions",
-    "UnplugDevice",
+    "Unmap",        "ReleaseDevice", "RevokeMemoryRegion", "UnloadReservedRegions", "UnplugDevice",
+    "FreePasid",    "Invalidate",
 };
 
 // No call for so long: those that were on their way have arrived.

@@ -41,11 +41,13 @@ std::set<std::string> Series(prometheus::Registry& registry) {
 
 TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
   const std::set<std::string> revokes = {
-      "DeleteDomain", "DeleteIoas",    "DeleteMemoryRegion", "DetachDevice",          "HostUnmap",
-      "Unmap",        "ReleaseDevice", "RevokeMemoryRegion", "UnloadReservedRegions",
-    "UnplugDevice",
+      "DeleteDomain",  "DeleteIoas",         "DeleteMemoryRegion",
+      "DetachDevice",  "HostUnmap",          "Unmap",
+      "ReleaseDevice", "RevokeMemoryRegion", "UnloadReservedRegions",
+      "UnplugDevice",  "FreePasid",          "Invalidate",
   };
   const std::set<std::string> others = {
+      "AllocatePasid",
       "AttachDevice",
       "ClaimDevice",
       "CopyMappings",
@@ -72,6 +74,7 @@ TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
       "ListIovaRanges",
       "ListMappings",
       "ListMemoryRegions",
+      "ListPasids",
       "ListReservedRegions",
       "LoadReservedRegions",
       "Map",
@@ -79,6 +82,8 @@ TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
       "ReadMemory",
       "ReplaceAttachment",
       "ResizeMemoryRegion",
+      "ReservePasid",
+      "ResetDevice",
       "SetAllowedIovaRanges",
       "SetDefaultDomain",
       "SetDeviceHealth",

@@ -74,6 +74,7 @@ constexpr OwnerLimit kOwnerLimits[] = {
     {"owner_max_region_bytes_total", &OwnerLimits::max_region_bytes_total, uint64_t{1} << 62},
     {"owner_max_operations_in_flight", &OwnerLimits::max_operations_in_flight, 65536},
     {"owner_max_streams", &OwnerLimits::max_streams, 4096},
+    {"owner_max_pasids", &OwnerLimits::max_pasids, uint64_t{1} << 20},
 };
 
 // Reads a whole number of the field's width; false: the flag's value is none.

@@ -85,13 +85,14 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.owner_limits.max_region_bytes_total, uint64_t{1} << 46);
   EXPECT_EQ(config.owner_limits.max_operations_in_flight, 256u);
   EXPECT_EQ(config.owner_limits.max_streams, 64u);
+  EXPECT_EQ(config.owner_limits.max_pasids, 65536u);
 }
 
 TEST(ConfigTest, TakesEachLimitOfAnOwnerFromFileAndFlag) {
   const std::string path = WriteFile(R"(
     owner_max_memory_regions: 1 owner_max_ioas: 2 owner_max_domains: 3 owner_max_mappings: 4
     owner_max_mapped_bytes: 5 owner_max_region_bytes_total: 6 owner_max_operations_in_flight: 7
-    owner_max_streams: 8
+    owner_max_streams: 8 owner_max_pasids: 10
   )");
   const auto [config, problems] = Load({"--config", path, "--owner_max_streams=9"});
   EXPECT_THAT(problems, IsEmpty());
@@ -103,6 +104,7 @@ TEST(ConfigTest, TakesEachLimitOfAnOwnerFromFileAndFlag) {
   EXPECT_EQ(config.owner_limits.max_region_bytes_total, 6u);
   EXPECT_EQ(config.owner_limits.max_operations_in_flight, 7u);
   EXPECT_EQ(config.owner_limits.max_streams, 9u);
+  EXPECT_EQ(config.owner_limits.max_pasids, 10u);
 }
 
 TEST(ConfigTest, TakesTheStateFolderOfSystemd) {
@@ -231,6 +233,7 @@ TEST(ConfigTest, KeepsSettingsInTheirRange) {
       {"owner_max_region_bytes_total", {"1", "4611686018427387904"}, {"0", "4611686018427387905"}},
       {"owner_max_operations_in_flight", {"1", "65536"}, {"0", "65537"}},
       {"owner_max_streams", {"1", "4096"}, {"0", "4097"}},
+      {"owner_max_pasids", {"1", "1048576"}, {"0", "1048577"}},
       {"state_dir", {"a"}, {"", std::string(100, 'a')}},
   };
   for (const auto& c : kCases) {

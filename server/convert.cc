@@ -193,6 +193,18 @@ v1::DeviceOwnership ToProto(DeviceOwnership ownership) {
                                              : v1::DEVICE_OWNERSHIP_CLAIMED;
 }
 
+v1::PasidState ToProto(PasidState state) {
+  switch (state) {
+    case PasidState::kReserved:
+      return v1::PASID_STATE_RESERVED;
+    case PasidState::kAllocated:
+      return v1::PASID_STATE_ALLOCATED;
+    case PasidState::kAttached:
+      return v1::PASID_STATE_ATTACHED;
+  }
+  return v1::PASID_STATE_UNSPECIFIED;
+}
+
 v1::ReservedRegionType ToProto(ReservedRegionType type) {
   switch (type) {
     case ReservedRegionType::kDirect:

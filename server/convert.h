@@ -49,6 +49,7 @@ v1::DeviceHealthCause ToProto(HealthReason cause);
 v1::IoasMode ToProto(IoasMode mode);
 v1::ObjectState StateToProto(bool suspended);
 v1::DeviceOwnership ToProto(DeviceOwnership ownership);
+v1::PasidState ToProto(PasidState state);
 v1::ReservedRegionType ToProto(ReservedRegionType type);
 v1::IovaRange ToProto(const IovaRange& range);
 v1::Transition ToProto(const Transition& transition);

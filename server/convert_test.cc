@@ -62,16 +62,14 @@ TEST(ConvertTest, BoundsOneAccess) {
 }
 
 TEST(ConvertTest, TurnsEveryModeOfAnAddressSpaceBack) {
-  for (const IoasMode mode :
-       {IoasMode::kNative, IoasMode::kVfioType1, IoasMode::kVfioType1v2}) {
+  for (const IoasMode mode : {IoasMode::kNative, IoasMode::kVfioType1, IoasMode::kVfioType1v2}) {
     EXPECT_EQ(*ParseIoasMode("mode", ToProto(mode)), mode);
   }
   EXPECT_EQ(*ParseIoasMode("mode", v1::IOAS_MODE_UNSPECIFIED), IoasMode::kNative);
   EXPECT_EQ(ReasonOf(ParseIoasMode("mode", static_cast<v1::IoasMode>(99)).status()),
             "UNKNOWN_ENUM_VALUE");
-  const absl::Status nesting =
-      ParseIoasMode("mode", v1::IOAS_MODE_VFIO_TYPE1_NESTING).status();
-  EXPECT_EQ(ReasonOf(nesting), "MODE_NOT_SUPPORTED");
+  const absl::Status nesting = ParseIoasMode("mode", v1::IOAS_MODE_VFIO_TYPE1_NESTING).status();
+  EXPECT_EQ(DetailOf(nesting).value_or(ErrorDetail()).reason, "MODE_NOT_SUPPORTED");
   EXPECT_EQ(nesting.code(), absl::StatusCode::kUnimplemented);
   EXPECT_EQ(StateToProto(true), v1::OBJECT_STATE_SUSPENDED);
   EXPECT_EQ(StateToProto(false), v1::OBJECT_STATE_ACTIVE);

@@ -59,6 +59,7 @@ v1::OwnerLimits DescribeOwnerLimits(const OwnerLimits& limits) {
   out.set_max_region_bytes_total(limits.max_region_bytes_total);
   out.set_max_operations_in_flight(limits.max_operations_in_flight);
   out.set_max_streams(limits.max_streams);
+  out.set_max_pasids(limits.max_pasids);
   return out;
 }
 
@@ -81,6 +82,8 @@ v1::DomainType TypeOf(DomainKind kind) {
   switch (kind) {
     case DomainKind::kPaging:
       return v1::DOMAIN_TYPE_PAGING;
+    case DomainKind::kNested:
+      return v1::DOMAIN_TYPE_NESTED;
     case DomainKind::kIdentity:
       return v1::DOMAIN_TYPE_IDENTITY;
     case DomainKind::kBlocked:
@@ -98,6 +101,43 @@ v1::PagingDomain DescribePaging(const DomainView& view) {
   *out.mutable_aperture() = ToProto(view.properties.aperture);
   DescribePageSizes(view.properties.page_sizes, out.mutable_page_sizes_bytes());
   out.set_enforces_cache_coherency(view.properties.enforces_cache_coherency);
+  out.set_nest_parent(view.properties.nest_parent);
+  out.set_pasid(view.pasid);
+  out.set_supports_read_only(view.properties.read_only);
+  out.set_supports_write_only(view.properties.write_only);
+  for (const std::string& child : view.children) out.add_children(child);
+  return out;
+}
+
+v1::NestedDomain DescribeNested(const DomainView& view) {
+  v1::NestedDomain out;
+  out.set_parent(view.parent);
+  out.set_device(view.device);
+  out.set_pasid(view.pasid);
+  out.set_ioas(view.ioas);
+  out.set_format(view.properties.format);
+  v1::VtdStage1& stage1 = *out.mutable_vtd();
+  stage1.set_table_address(view.stage1.table_address);
+  stage1.set_address_width_bits(view.stage1.address_width_bits);
+  stage1.set_supervisor_requests(view.stage1.supervisor_requests);
+  stage1.set_write_protect(view.stage1.write_protect);
+  stage1.set_extended_accessed(view.stage1.extended_accessed);
+  return out;
+}
+
+v1::HardwareCapabilities DescribeCapabilities(const HardwareView& view) {
+  v1::HardwareCapabilities out;
+  out.set_nesting(view.nesting);
+  out.set_first_stage(view.first_stage);
+  out.set_first_stage_5_level(view.first_stage_5_level);
+  DescribePageSizes(view.first_stage_page_sizes, out.mutable_first_stage_page_sizes_bytes());
+  DescribePageSizes(view.second_stage_page_sizes, out.mutable_second_stage_page_sizes_bytes());
+  out.set_max_pasid_log2(view.pasid_bits);
+  out.set_ats(view.ats);
+  out.set_supervisor_requests(view.supervisor_requests);
+  out.set_extended_accessed(view.extended_accessed);
+  out.set_snoop_control(view.snoop_control);
+  out.set_pass_through(view.pass_through);
   return out;
 }
 
@@ -179,8 +219,21 @@ v1::Attachment Describe(const AttachmentView& view) {
   v1::Attachment out;
   out.set_device(view.device);
   out.set_domain(view.domain);
+  if (view.pasid.has_value()) out.set_pasid(*view.pasid);
   out.set_owner(view.owner);
   if (view.create_time != absl::Time()) *out.mutable_create_time() = ToProto(view.create_time);
+  out.set_revision(view.revision);
+  return out;
+}
+
+v1::Pasid Describe(const PasidView& view) {
+  v1::Pasid out;
+  out.set_device(view.device);
+  out.set_pasid(view.pasid);
+  out.set_state(ToProto(view.state));
+  out.set_domain(view.domain);
+  out.set_owner(view.owner);
+  out.set_label(view.label);
   out.set_revision(view.revision);
   return out;
 }
@@ -193,13 +246,16 @@ v1::ReservedRegion Describe(const ReservedRegionView& view) {
   return out;
 }
 
-v1::HardwareInfo Describe(const VtdHardware& hardware) {
+v1::HardwareInfo Describe(const HardwareView& view) {
   v1::HardwareInfo out;
-  auto* vtd = out.mutable_vtd();
-  vtd->set_capability(hardware.capability);
-  vtd->set_extended_capability(hardware.extended_capability);
-  vtd->set_text(
-      absl::StrCat("cap ", Hex(hardware.capability), ", ecap ", Hex(hardware.extended_capability)));
+  out.set_type(v1::HARDWARE_TYPE_VTD);
+  v1::VtdHardwareInfo& vtd = *out.mutable_vtd();
+  vtd.set_capability(view.vtd.capability);
+  vtd.set_extended_capability(view.vtd.extended_capability);
+  vtd.set_text(
+      absl::StrCat("cap ", Hex(view.vtd.capability), ", ecap ", Hex(view.vtd.extended_capability)));
+  vtd.set_nest_parent_refuses_read_only(view.nest_parent_refuses_read_only);
+  *out.mutable_capabilities() = DescribeCapabilities(view);
   return out;
 }
 
@@ -220,7 +276,9 @@ v1::Domain Describe(const DomainView& view, const CallContext& caller) {
   DescribeObject(NameKind::kDomain, view.object, caller, &out);
   out.set_type(TypeOf(view.kind));
   for (const std::string& device : view.attached_devices) out.add_attached_devices(device);
+  out.set_auto_(view.automatic);
   if (view.kind == DomainKind::kPaging) *out.mutable_paging() = DescribePaging(view);
+  if (view.kind == DomainKind::kNested) *out.mutable_nested() = DescribeNested(view);
   return out;
 }
 

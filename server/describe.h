@@ -22,8 +22,9 @@ v1::InvalidationQueue Describe(const QueueState& state);
 
 v1::Device Describe(const DeviceView& view);
 v1::Attachment Describe(const AttachmentView& view);
+v1::Pasid Describe(const PasidView& view);
 v1::ReservedRegion Describe(const ReservedRegionView& view);
-v1::HardwareInfo Describe(const VtdHardware& hardware);
+v1::HardwareInfo Describe(const HardwareView& view);
 
 v1::MemoryRegion Describe(const MemoryRegionView& view, const CallContext& caller);
 v1::Domain Describe(const DomainView& view, const CallContext& caller);

@@ -29,6 +29,16 @@ class DeviceService final : public v1::DeviceService::Service {
                                  v1::ReplaceAttachmentResponse* response) override;
   grpc::Status DetachDevice(grpc::ServerContext* context, const v1::DetachDeviceRequest* request,
                             v1::DetachDeviceResponse* response) override;
+  grpc::Status AllocatePasid(grpc::ServerContext* context, const v1::AllocatePasidRequest* request,
+                             v1::Pasid* response) override;
+  grpc::Status ReservePasid(grpc::ServerContext* context, const v1::ReservePasidRequest* request,
+                            v1::Pasid* response) override;
+  grpc::Status FreePasid(grpc::ServerContext* context, const v1::FreePasidRequest* request,
+                         google::protobuf::Empty* response) override;
+  grpc::Status ListPasids(grpc::ServerContext* context, const v1::ListPasidsRequest* request,
+                          v1::ListPasidsResponse* response) override;
+  grpc::Status ResetDevice(grpc::ServerContext* context, const v1::ResetDeviceRequest* request,
+                           v1::Device* response) override;
   grpc::Status ListAttachments(grpc::ServerContext* context,
                                const v1::ListAttachmentsRequest* request,
                                v1::ListAttachmentsResponse* response) override;

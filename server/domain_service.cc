@@ -1,5 +1,7 @@
 #include "server/domain_service.h"
 
+#include <algorithm>
+#include <optional>
 #include <string>
 
 #include "engine/base/status_macros.h"
@@ -9,6 +11,61 @@
 #include "server/request_check.h"
 
 namespace viommu {
+namespace {
+
+// The engine refuses every fault queue, whatever it is called.
+std::optional<ObjectRef> ParseFaultQueue(const std::string& name) {
+  if (name.empty()) return std::nullopt;
+  return ObjectRef{name, std::nullopt};
+}
+
+absl::StatusOr<PagingDomainRequest> ParsePaging(const v1::PagingDomain& paging) {
+  PagingDomainRequest out;
+  ASSIGN_OR_RETURN(out.ioas, ParseName(NameKind::kIoas, "domain.paging.ioas", paging.ioas()));
+  ASSIGN_OR_RETURN(out.device,
+                   ParseHostName(NameKind::kDevice, "domain.paging.device", paging.device()));
+  out.nest_parent = paging.nest_parent();
+  out.dirty_tracking = paging.dirty_tracking();
+  out.pasid = paging.pasid();
+  out.fault_queue = ParseFaultQueue(paging.fault_queue());
+  return out;
+}
+
+// Widths that the engine refuses stay what they are.
+VtdStage1 ParseStage1(const v1::VtdStage1& stage1) {
+  VtdStage1 out;
+  out.table_address = stage1.table_address();
+  out.address_width_bits = static_cast<int>(std::min(stage1.address_width_bits(), 64u));
+  out.supervisor_requests = stage1.supervisor_requests();
+  out.write_protect = stage1.write_protect();
+  out.extended_accessed = stage1.extended_accessed();
+  return out;
+}
+
+absl::StatusOr<NestedDomainRequest> ParseNested(const v1::NestedDomain& nested) {
+  NestedDomainRequest out;
+  ASSIGN_OR_RETURN(out.parent,
+                   ParseName(NameKind::kDomain, "domain.nested.parent", nested.parent()));
+  ASSIGN_OR_RETURN(out.device,
+                   ParseHostName(NameKind::kDevice, "domain.nested.device", nested.device()));
+  RETURN_IF_ERROR(Require(nested.has_vtd() || nested.has_arm_smmu_v3(), "domain.nested.stage1"));
+  if (nested.has_vtd()) {
+    out.stage1 = ParseStage1(nested.vtd());
+  } else {
+    out.stage1 = ArmSmmuV3Stage1{{nested.arm_smmu_v3().ste_0(), nested.arm_smmu_v3().ste_1()}};
+  }
+  out.pasid = nested.pasid();
+  out.fault_queue = ParseFaultQueue(nested.fault_queue());
+  return out;
+}
+
+absl::StatusOr<DomainRequest> ParseDomain(const v1::Domain& domain) {
+  RETURN_IF_ERROR(Require(domain.has_paging() || domain.has_nested(), "domain.paging"));
+  if (domain.has_nested()) return ParseNested(domain.nested());
+  return ParsePaging(domain.paging());
+}
+
+}  // namespace
 
 grpc::Status DomainService::CreateDomain(grpc::ServerContext* context,
                                          const v1::CreateDomainRequest* request,
@@ -16,13 +73,8 @@ grpc::Status DomainService::CreateDomain(grpc::ServerContext* context,
   return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     const std::string& id = request->domain_id();
     RETURN_IF_ERROR(CheckNewId("domain_id", id));
-    RETURN_IF_ERROR(Require(request->domain().has_paging(), "domain.paging"));
-    const v1::PagingDomain& paging = request->domain().paging();
-    ASSIGN_OR_RETURN(const ObjectRef ioas,
-                     ParseName(NameKind::kIoas, "domain.paging.ioas", paging.ioas()));
-    ASSIGN_OR_RETURN(const std::string device,
-                     ParseHostName(NameKind::kDevice, "domain.paging.device", paging.device()));
-    ASSIGN_OR_RETURN(const DomainView view, engine_.CreateDomain(call, id, ioas, device));
+    ASSIGN_OR_RETURN(const DomainRequest wanted, ParseDomain(request->domain()));
+    ASSIGN_OR_RETURN(const DomainView view, engine_.CreateDomain(call, id, wanted));
     *response = Describe(view, call);
     return absl::OkStatus();
   });

@@ -55,6 +55,7 @@ What one owner may have at a time
   --owner_max_region_bytes_total N       bytes of its memory regions        [2^46]
   --owner_max_operations_in_flight N     calls and batches under way         [256]
   --owner_max_streams N                  open mapping streams                 [64]
+  --owner_max_pasids N                   PASIDs of its devices             [65536]
 
 Other
   --log_level LEVEL           debug, info, warning or error                 [info]

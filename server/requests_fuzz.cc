@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/time/time.h"
 #include "engine/backend/soft/soft_backend.h"
 #include "engine/backend/soft/test_topology.h"
 #include "engine/base/env.h"
@@ -14,12 +15,14 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/status.h"
 #include "server/admission.h"
+#include "server/client_watchdog.h"
 #include "server/device_service.h"
 #include "server/domain_service.h"
 #include "server/host_service.h"
 #include "server/ioas_service.h"
 #include "server/memory_service.h"
 #include "server/simulation_service.h"
+#include "server/viommu_service.h"
 #include "tests/fuzz/bytes.h"
 #include "tests/fuzz/check.h"
 
@@ -74,6 +77,8 @@ class Daemon {
         return CallIoas(which / 8, request);
       case 5:
         return CallMemory(which / 8, request);
+      case 7:
+        return CallViommu(request);
       default:
         return CallSimulation(which / 8, request);
     }
@@ -96,7 +101,7 @@ class Daemon {
 
   void CallDevice(int which, const std::string& r) {
     DeviceService s(engine_.get(), &admission_);
-    switch (which % 11) {
+    switch (which % 16) {
       case 0:
         return Run(s, &DeviceService::GetDevice, r);
       case 1:
@@ -117,6 +122,16 @@ class Daemon {
         return Run(s, &DeviceService::ListReservedRegions, r);
       case 9:
         return Run(s, &DeviceService::GetHardwareInfo, r);
+      case 10:
+        return Run(s, &DeviceService::AllocatePasid, r);
+      case 11:
+        return Run(s, &DeviceService::ReservePasid, r);
+      case 12:
+        return Run(s, &DeviceService::FreePasid, r);
+      case 13:
+        return Run(s, &DeviceService::ListPasids, r);
+      case 14:
+        return Run(s, &DeviceService::ResetDevice, r);
       default:
         return Run(s, &DeviceService::SetDefaultDomain, r);
     }
@@ -200,6 +215,11 @@ class Daemon {
     }
   }
 
+  void CallViommu(const std::string& r) {
+    ViommuService s(engine_.get(), &admission_, &watchdog_);
+    Run(s, &ViommuService::Invalidate, r);
+  }
+
   void CallSimulation(int which, const std::string& r) {
     SimulationService s(engine_.get(), &admission_);
     switch (which % 11) {
@@ -232,6 +252,7 @@ class Daemon {
   MemoryJournal journal_;
   std::unique_ptr<Engine> engine_;
   Admission admission_{AdmissionLimits(), nullptr};
+  ClientWatchdog watchdog_{absl::Minutes(1)};
 };
 
 }  // namespace

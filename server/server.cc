@@ -26,6 +26,7 @@
 #include "server/memory_service.h"
 #include "server/simulation_service.h"
 #include "server/unique_fd.h"
+#include "server/viommu_service.h"
 #include "server/watch_service.h"
 
 namespace viommu {
@@ -119,19 +120,21 @@ struct Server::Services {
         mapping(engine, &admission, &watchdog, {options.max_stream_bytes_in_flight},
                 options.mapping_metrics),
         domain(engine, &admission),
+        viommu(engine, &admission, &watchdog),
         watch(engine, &admission, &watchdog),
         simulation(engine, &admission) {}
 
   std::vector<grpc::Service*> All() {
-    return {&host, &device, &memory, &ioas, &mapping, &domain, &watch, &simulation};
+    return {&host, &device, &memory, &ioas, &mapping, &domain, &viommu, &watch, &simulation};
   }
 
   // The names under which health is asked for.
   static std::vector<std::string> Names() {
-    return {v1::HostService::service_full_name(),    v1::DeviceService::service_full_name(),
-            v1::MemoryService::service_full_name(),  v1::IoasService::service_full_name(),
-            v1::MappingService::service_full_name(), v1::DomainService::service_full_name(),
-            v1::WatchService::service_full_name(),   v1::SimulationService::service_full_name()};
+    return {v1::HostService::service_full_name(),      v1::DeviceService::service_full_name(),
+            v1::MemoryService::service_full_name(),    v1::IoasService::service_full_name(),
+            v1::MappingService::service_full_name(),   v1::DomainService::service_full_name(),
+            v1::ViommuService::service_full_name(),    v1::WatchService::service_full_name(),
+            v1::SimulationService::service_full_name()};
   }
 
   Admission admission;
@@ -142,6 +145,7 @@ struct Server::Services {
   ClientWatchdog watchdog;
   MappingService mapping;
   DomainService domain;
+  ViommuService viommu;
   WatchService watch;
   SimulationService simulation;
 };

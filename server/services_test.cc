@@ -31,6 +31,7 @@ TEST_F(ServicesTest, ShowsHostAndLimits) {
   EXPECT_EQ(shown.max_region_bytes_total(), limits.max_region_bytes_total);
   EXPECT_EQ(shown.max_operations_in_flight(), limits.max_operations_in_flight);
   EXPECT_EQ(shown.max_streams(), limits.max_streams);
+  EXPECT_EQ(shown.max_pasids(), limits.max_pasids);
 
   v1::ListIommusResponse iommus;
   ASSERT_TRUE(

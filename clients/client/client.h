@@ -35,6 +35,7 @@
 #include "viommu/v1/mapping.grpc.pb.h"
 #include "viommu/v1/memory.grpc.pb.h"
 #include "viommu/v1/simulation.grpc.pb.h"
+#include "viommu/v1/viommu.grpc.pb.h"
 #include "viommu/v1/watch.grpc.pb.h"
 
 namespace viommu {
@@ -79,6 +80,7 @@ class Client {
   v1::MappingService::Stub& mapping() { return Of<v1::MappingService::Stub>(); }
   v1::DomainService::Stub& domain() { return Of<v1::DomainService::Stub>(); }
   v1::WatchService::Stub& watch() { return Of<v1::WatchService::Stub>(); }
+  v1::ViommuService::Stub& viommu() { return Of<v1::ViommuService::Stub>(); }
   v1::SimulationService::Stub& simulation() { return Of<v1::SimulationService::Stub>(); }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   const ClientOptions& options() const { return options_; }
@@ -119,9 +121,10 @@ class Client {
   static void SetDeadline(grpc::ClientContext* context, absl::Duration timeout);
 
  private:
-  using Stubs = std::tuple<v1::HostService::Stub, v1::DeviceService::Stub, v1::MemoryService::Stub,
-                           v1::IoasService::Stub, v1::MappingService::Stub, v1::DomainService::Stub,
-                           v1::WatchService::Stub, v1::SimulationService::Stub>;
+  using Stubs =
+      std::tuple<v1::HostService::Stub, v1::DeviceService::Stub, v1::MemoryService::Stub,
+                 v1::IoasService::Stub, v1::MappingService::Stub, v1::DomainService::Stub,
+                 v1::WatchService::Stub, v1::ViommuService::Stub, v1::SimulationService::Stub>;
 
   template <typename Stub>
   Stub& Of() {

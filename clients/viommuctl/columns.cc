@@ -147,14 +147,16 @@ Table FieldsOf(const v1::Ioas& ioas) {
 }
 
 Table::Cells Headings(const v1::Domain&) {
-  return {"DOMAIN", "TYPE", "IOAS", "FORMAT", "LEVELS", "DEVICES", "OWNER"};
+  return {"DOMAIN", "TYPE", "IOAS", "PARENT", "FORMAT", "LEVELS", "DEVICES", "OWNER"};
 }
 Table::Cells Cells(const v1::Domain& domain) {
   const v1::PagingDomain& paging = domain.paging();
+  const v1::NestedDomain& nested = domain.nested();
   return {ShortName(domain.name()),
           Word(domain.type()),
-          ShortName(paging.ioas()),
-          paging.format(),
+          ShortName(domain.has_nested() ? nested.ioas() : paging.ioas()),
+          ShortName(nested.parent()),
+          domain.has_nested() ? nested.format() : paging.format(),
           domain.has_paging() ? absl::StrCat(paging.levels()) : "",
           ShortNames(domain.attached_devices()),
           domain.owner()};
@@ -164,13 +166,32 @@ Table FieldsOf(const v1::Domain& domain) {
   fields.AddIdentity(domain).Add("type", Word(domain.type()));
   if (domain.has_paging()) {
     const v1::PagingDomain& paging = domain.paging();
-    fields.Add("ioas", ShortName(paging.ioas()))
+    fields.Add("auto", domain.auto_() ? "goes with its last attachment" : "")
+        .Add("ioas", ShortName(paging.ioas()))
         .Add("made for", ShortName(paging.device()))
         .Add("format", paging.format())
         .Add("levels", absl::StrCat(paging.levels()))
         .Add("aperture", Range(paging.aperture()))
         .Add("page sizes", Sizes(paging.page_sizes_bytes()))
-        .Add("enforces snooping", YesNo(paging.enforces_cache_coherency()));
+        .Add("enforces snooping", YesNo(paging.enforces_cache_coherency()))
+        .Add("nest parent", YesNo(paging.nest_parent()))
+        .Add("nested on it", ShortNames(paging.children()))
+        .Add("for PASIDs", YesNo(paging.pasid()))
+        .Add("read-only mappings", YesNo(paging.supports_read_only()))
+        .Add("write-only mappings", YesNo(paging.supports_write_only()));
+  }
+  if (domain.has_nested()) {
+    const v1::NestedDomain& nested = domain.nested();
+    fields.Add("parent", ShortName(nested.parent()))
+        .Add("ioas", ShortName(nested.ioas()))
+        .Add("made for", ShortName(nested.device()))
+        .Add("for PASIDs", YesNo(nested.pasid()))
+        .Add("format", nested.format())
+        .Add("guest's table", FormatAddress(nested.vtd().table_address()))
+        .Add("guest's address bits", absl::StrCat(nested.vtd().address_width_bits()))
+        .Add("supervisor requests", YesNo(nested.vtd().supervisor_requests()))
+        .Add("write protect", YesNo(nested.vtd().write_protect()))
+        .Add("extended accessed", YesNo(nested.vtd().extended_accessed()));
   }
   return fields.Take();
 }
@@ -265,10 +286,25 @@ Table FieldsOf(const v1::InvalidationQueue& queue) {
       .Take();
 }
 
-Table::Cells Headings(const v1::Attachment&) { return {"DEVICE", "DOMAIN", "OWNER", "SINCE"}; }
+Table::Cells Headings(const v1::Attachment&) {
+  return {"DEVICE", "PASID", "DOMAIN", "OWNER", "SINCE"};
+}
 Table::Cells Cells(const v1::Attachment& attachment) {
-  return {ShortName(attachment.device()), ShortName(attachment.domain()), attachment.owner(),
-          CreateTime(attachment)};
+  return {ShortName(attachment.device()),
+          attachment.has_pasid() ? absl::StrCat(attachment.pasid()) : "",
+          ShortName(attachment.domain()), attachment.owner(), CreateTime(attachment)};
+}
+
+Table::Cells Headings(const v1::Pasid&) {
+  return {"DEVICE", "PASID", "STATE", "DOMAIN", "OWNER", "LABEL"};
+}
+Table::Cells Cells(const v1::Pasid& pasid) {
+  return {ShortName(pasid.device()),
+          absl::StrCat(pasid.pasid()),
+          Word(v1::PasidState_Name(pasid.state()), "PASID_STATE_"),
+          ShortName(pasid.domain()),
+          pasid.owner(),
+          pasid.label()};
 }
 
 Table::Cells Headings(const v1::Mapping&) { return {"IOVA", "SIZE", "REGION", "OFFSET", "PERM"}; }

@@ -32,6 +32,8 @@ Table::Cells Headings(const v1::InvalidationQueue&);
 Table::Cells Cells(const v1::InvalidationQueue& queue);
 Table::Cells Headings(const v1::Attachment&);
 Table::Cells Cells(const v1::Attachment& attachment);
+Table::Cells Headings(const v1::Pasid&);
+Table::Cells Cells(const v1::Pasid& pasid);
 Table::Cells Headings(const v1::Mapping&);
 Table::Cells Cells(const v1::Mapping& mapping);
 Table::Cells Headings(const v1::IovaRange&);

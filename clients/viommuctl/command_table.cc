@@ -29,6 +29,12 @@ const Param kIova = {"iova", T::kAddress, "First IO virtual address. Default: on
 const Param kIovaRequired = {"iova", T::kAddress, "First IO virtual address.", kRequired};
 const Param kOffset = {"offset", T::kSize, "First byte of the region. Default: 0."};
 const Param kPermission = {"permission", T::kPermission, "What devices may do. Default: rw."};
+const Param kTarget = NameOf("DOMAIN", Kind::kDomain, "Domain. Not with --ioas.", kOptional);
+const Param kTargetIoas = NameOf(
+    "ioas", Kind::kIoas, "Attach to an auto domain of this IO address space instead.", kOptional);
+const Param kPasid = {"pasid", T::kCount, "PASID. Default: requests without PASID."};
+const Param kPasidArgument = {"PASID", T::kCount, "PASID.", kRequired};
+const Param kPasidLabel = {"label", T::kText, "What it is kept for."};
 const Param kTextToWrite = {"text", T::kText, "The bytes, as text."};
 const Param kHexToWrite = {"hex", T::kHexBytes, "The bytes, in hexadecimal."};
 
@@ -130,10 +136,18 @@ void AddObjectCommands(std::vector<Command>* to) {
        CreateIoas},
       {"create domain",
        {kNewId},
-       {NameOf("ioas", Kind::kIoas, "Whose mappings it shows."),
-        NameOf("device", Kind::kDevice, "Claimed device whose IOMMU fixes its format.")},
+       {NameOf("device", Kind::kDevice, "Claimed device whose IOMMU fixes its format."),
+        NameOf("ioas", Kind::kIoas, "Whose mappings it shows.", kOptional),
+        {"nest-parent", T::kSwitch, "With --ioas: nested domains may be made on it."},
+        NameOf("parent", Kind::kDomain, "Nest parent, instead of --ioas.", kOptional),
+        {"stage1-table", T::kAddress, "With --parent: address of the guest's root table."},
+        {"stage1-width", T::kNumber, "With --parent: bits of its addresses. Default: 48."},
+        {"stage1-supervisor", T::kSwitch, "With --parent: supervisor requests (SRE)."},
+        {"stage1-write-protect", T::kSwitch, "With --parent: which respect read-only pages (WPE)."},
+        {"stage1-extended-accessed", T::kSwitch, "With --parent: second accessed flag (EAFE)."},
+        {"pasid", T::kSwitch, "It may be used for PASIDs."}},
        kChanges,
-       "Make a domain over an IO address space.",
+       "Make a domain over an IO address space, or a nested one on a nest parent.",
        "create domain vm0 --ioas vm0 --device 0000:01:00.0",
        CreateDomain},
       {"delete region",
@@ -178,26 +192,63 @@ void AddDeviceCommands(std::vector<Command>* to) {
        "release 0000:01:00.0",
        Release},
       {"attach",
-       {kDevice, kDomain},
-       {},
+       {kDevice, kTarget},
+       {kTargetIoas, kPasid},
        kChanges,
-       "Attach a claimed device to a domain.",
+       "Attach a claimed device, or one PASID of it, to a domain.",
        "attach 0000:01:00.0 vm0",
        Attach},
       {"replace",
-       {kDevice, kDomain},
-       {},
+       {kDevice, kTarget},
+       {kTargetIoas, kPasid},
        kChanges,
-       "Move an attached device to another domain.",
+       "Move an attached device, or one PASID of it, to another domain.",
        "replace 0000:01:00.0 vm1",
        Replace},
       {"detach",
        {kDevice},
-       {},
+       {kPasid},
        kChanges,
-       "Detach a device; it is blocked then.",
+       "Detach a device, or one PASID of it; it is blocked then.",
        "detach 0000:01:00.0",
        Detach},
+      {"reset",
+       {kDevice},
+       {},
+       kChanges,
+       "Reset a device; it is blocked meanwhile.",
+       "reset 0000:01:00.0",
+       Reset},
+      {"pasids list",
+       {kDevice},
+       {},
+       kPaged,
+       "PASIDs of a device's group that are taken.",
+       "pasids list 0000:01:00.0",
+       ListPasids},
+      {"pasids allocate",
+       {kDevice},
+       {{"min", T::kCount, "Lowest that will do. Default: 1."},
+        {"max", T::kCount, "Highest that will do. Default: the highest there is."},
+        kPasidLabel},
+       kChanges,
+       "Take the lowest free PASID of a device's group.",
+       "pasids allocate 0000:01:00.0 --label queue0",
+       AllocatePasid},
+      {"pasids reserve",
+       {kDevice, kPasidArgument},
+       {kPasidLabel},
+       kChanges,
+       "Take one PASID of a device's group.",
+       "pasids reserve 0000:01:00.0 7 --label queue0",
+       ReservePasid},
+      {"pasids free",
+       {kDevice, kPasidArgument},
+       {},
+       kChanges,
+       "Give back a PASID that is not attached.",
+       "pasids free 0000:01:00.0 7",
+       FreePasid},
       {"set-default-domain",
        {kDevice,
         {"TYPE", T::kChoice, "What the host shall use.", kRequired, Kind::kNone,
@@ -309,6 +360,19 @@ void AddMappingCommands(std::vector<Command>* to) {
        UnloadRegions},
   };
   to->insert(to->end(), commands.begin(), commands.end());
+}
+
+void AddGuestCommands(std::vector<Command>* to) {
+  to->push_back({"invalidate",
+                 {kDomain},
+                 {{"address", T::kAddress, "First address of the guest."},
+                  {"size", T::kSize, "Bytes, a multiple of 4K."},
+                  {"all", T::kSwitch, "Everything, instead of --address and --size."},
+                  {"leaves-only", T::kSwitch, "What is cached of tables may stay."}},
+                 kPlain,
+                 "Drop what caches hold of a nested domain's first stage.",
+                 "invalidate guest --all",
+                 Invalidate});
 }
 
 void AddSimulationCommands(std::vector<Command>* to) {
@@ -464,6 +528,7 @@ std::vector<Command> AllCommands() {
   AddObjectCommands(&commands);
   AddDeviceCommands(&commands);
   AddMappingCommands(&commands);
+  AddGuestCommands(&commands);
   AddSimulationCommands(&commands);
   AddWatchingCommands(&commands);
   return commands;

@@ -50,9 +50,16 @@ absl::Status Release(Invocation& call);
 absl::Status Attach(Invocation& call);
 absl::Status Replace(Invocation& call);
 absl::Status Detach(Invocation& call);
+absl::Status Reset(Invocation& call);
 absl::Status SetDefaultDomain(Invocation& call);
 absl::Status ReservedRegions(Invocation& call);
 absl::Status HardwareInfo(Invocation& call);
+
+// pasid_commands.cc
+absl::Status ListPasids(Invocation& call);
+absl::Status AllocatePasid(Invocation& call);
+absl::Status ReservePasid(Invocation& call);
+absl::Status FreePasid(Invocation& call);
 
 // mapping_commands.cc
 absl::Status Map(Invocation& call);
@@ -65,6 +72,9 @@ absl::Status UnloadRegions(Invocation& call);
 absl::Status Mappings(Invocation& call);
 absl::Status IovaRanges(Invocation& call);
 absl::Status Translate(Invocation& call);
+
+// guest_commands.cc
+absl::Status Invalidate(Invocation& call);
 
 // simulation_commands.cc
 absl::Status DmaRead(Invocation& call);

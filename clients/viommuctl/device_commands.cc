@@ -17,6 +17,30 @@ std::string Told(const v1::Transition& transition) {
   return absl::StrCat("(not hitless: ", transition.reason(), ")");
 }
 
+// "devices/x", or "devices/x pasid 5".
+template <typename Request>
+std::string PlaceOf(const Request& request) {
+  if (!request.has_pasid()) return request.name();
+  return absl::StrCat(request.name(), " pasid ", request.pasid());
+}
+
+template <typename Response>
+std::string ToWhere(const Response& done) {
+  return absl::StrCat("to ", done.attachment().domain(), " ", Told(done.transition()));
+}
+
+// What is to be attached, and to what.
+template <typename Request>
+absl::Status FillPlace(const Invocation& call, Request* request) {
+  if (call.Has("DOMAIN") == call.Has("ioas")) {
+    return absl::InvalidArgumentError("say to what: either DOMAIN or --ioas");
+  }
+  request->set_name(call.Name("DEVICE"));
+  request->set_domain(call.Name(call.Has("ioas") ? "ioas" : "DOMAIN"));
+  if (call.Has("pasid")) request->set_pasid(call.Number("pasid"));
+  return absl::OkStatus();
+}
+
 std::string OthersOf(const v1::Device& device) {
   if (device.group_members_size() == 0) return "";
   return absl::StrCat("with its group ", device.group());
@@ -44,32 +68,40 @@ absl::Status Release(Invocation& call) {
 
 absl::Status Attach(Invocation& call) {
   v1::AttachDeviceRequest request;
-  request.set_name(call.Name("DEVICE"));
-  request.set_domain(call.Name("DOMAIN"));
+  absl::Status filled = FillPlace(call, &request);
+  if (!filled.ok()) return filled;
   const auto done = call.Call(&v1::DeviceService::Stub::AttachDevice, request);
   if (!done.ok()) return done.status();
-  call.Did(*done, request.name(), "attached",
-           absl::StrCat("to ", request.domain(), " ", Told(done->transition())));
+  call.Did(*done, PlaceOf(request), "attached", ToWhere(*done));
   return absl::OkStatus();
 }
 
 absl::Status Replace(Invocation& call) {
   v1::ReplaceAttachmentRequest request;
-  request.set_name(call.Name("DEVICE"));
-  request.set_domain(call.Name("DOMAIN"));
+  absl::Status filled = FillPlace(call, &request);
+  if (!filled.ok()) return filled;
   const auto done = call.Call(&v1::DeviceService::Stub::ReplaceAttachment, request);
   if (!done.ok()) return done.status();
-  call.Did(*done, request.name(), "moved",
-           absl::StrCat("to ", request.domain(), " ", Told(done->transition())));
+  call.Did(*done, PlaceOf(request), "moved", ToWhere(*done));
   return absl::OkStatus();
 }
 
 absl::Status Detach(Invocation& call) {
   v1::DetachDeviceRequest request;
   request.set_name(call.Name("DEVICE"));
+  if (call.Has("pasid")) request.set_pasid(call.Number("pasid"));
   const auto done = call.Call(&v1::DeviceService::Stub::DetachDevice, request);
   if (!done.ok()) return done.status();
-  call.Did(*done, request.name(), "detached", Told(done->transition()));
+  call.Did(*done, PlaceOf(request), "detached", Told(done->transition()));
+  return absl::OkStatus();
+}
+
+absl::Status Reset(Invocation& call) {
+  v1::ResetDeviceRequest request;
+  request.set_name(call.Name("DEVICE"));
+  const auto device = call.Call(&v1::DeviceService::Stub::ResetDevice, request);
+  if (!device.ok()) return device.status();
+  call.Did(*device, device->name(), "reset");
   return absl::OkStatus();
 }
 
@@ -109,10 +141,13 @@ absl::Status HardwareInfo(Invocation& call) {
   request.set_name(call.Name("DEVICE"));
   const auto info = call.Call(&v1::DeviceService::Stub::GetHardwareInfo, request);
   if (!info.ok()) return info.status();
-  Table table({"ARCHITECTURE", "CAP", "ECAP"});
+  Table table({"ARCHITECTURE", "CAP", "ECAP", "NESTING", "FIRST-STAGE", "PASID-BITS", "ATS"});
   if (info->has_vtd()) {
+    const v1::HardwareCapabilities& can = info->capabilities();
+    const auto yes_no = [](bool value) { return value ? "yes" : "no"; };
     table.Add({"vtd", FormatAddress(info->vtd().capability()),
-               FormatAddress(info->vtd().extended_capability())});
+               FormatAddress(info->vtd().extended_capability()), yes_no(can.nesting()),
+               yes_no(can.first_stage()), absl::StrCat(can.max_pasid_log2()), yes_no(can.ats())});
   }
   call.Show(*info, table);
   return absl::OkStatus();

@@ -23,6 +23,7 @@ constexpr absl::string_view kServices[] = {
     "viommu.v1.MappingService",
     "viommu.v1.MemoryService",
     "viommu.v1.SimulationService",
+    "viommu.v1.ViommuService",
     "viommu.v1.WatchService",
 };
 

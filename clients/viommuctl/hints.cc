@@ -27,6 +27,7 @@ constexpr Hint kHints[] = {
     {"DEVICE_CLAIMED",
      "viommuctl get device {object} shows who has it; viommuctl release {object} "
      "gives it back"},
+    {"DEVICE_IN_RESET", "try again: a reset ends by itself"},
     {"DEVICE_NOT_CLAIMED", "viommuctl claim {object}"},
     {"DEVICE_UNHEALTHY", "viommuctl describe device {object} says why"},
     {"DIRECT_REGION",
@@ -83,6 +84,14 @@ constexpr Hint kHints[] = {
     {"NOT_ATTACHED", "viommuctl attach {object} DOMAIN"},
     {"NOT_OPERATOR", "ask an operator of this host"},
     {"OBJECT_LIMIT", "delete one that is not needed, or raise --owner_{LIMIT} of viommud"},
+    {"PASIDS_EXHAUSTED", "viommuctl pasids list {DEVICE} shows which are taken"},
+    {"PASID_EXISTS", "viommuctl pasids list {DEVICE} shows which are taken"},
+    {"PASID_INCOMPATIBLE", "only domains that were made for PASIDs serve one, or stand beside one"},
+    {"PASID_LIMIT", "free one that is not needed, or raise --owner_max_pasids of viommud"},
+    {"PASID_NOT_FOUND", "viommuctl pasids list {DEVICE} shows which are taken"},
+    {"PASID_OUT_OF_RANGE", "viommuctl describe device {DEVICE} shows how many bits a PASID has"},
+    {"PASID_TAKEN", "viommuctl pasids list {DEVICE} shows which are taken, and by whom"},
+    {"PASID_UNAVAILABLE", "viommuctl describe device {object} shows its PASID bits"},
     {"PHYSICAL_MEMORY_EXHAUSTED", "viommuctl list regions shows what takes the memory"},
     {"REGION_BYTES_LIMIT",
      "viommuctl list regions shows what takes the memory; delete one, or raise "
@@ -90,6 +99,7 @@ constexpr Hint kHints[] = {
     {"REGION_READ_ONLY", "map it with --permission r"},
     {"REGION_SUSPENDED", "its memory is gone: viommuctl create region makes another"},
     {"REQUEST_ID_REUSED", "choose another --request-id, or leave it out"},
+    {"RESET_FAILED", "viommuctl reset {object} tries again"},
     {"SIMULATION_NOT_AVAILABLE",
      "only the backend \"soft\" has this; viommuctl get host shows "
      "which one runs"},

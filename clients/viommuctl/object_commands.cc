@@ -70,6 +70,40 @@ std::vector<std::string> Names(Invocation& call, Method<Stub, Request, Response>
   return names;
 }
 
+constexpr absl::string_view kStage1Flags[] = {"stage1-table", "stage1-width", "stage1-supervisor",
+                                              "stage1-write-protect", "stage1-extended-accessed"};
+constexpr int kUsualWidth = 48;
+
+absl::Status FillPaging(const Invocation& call, v1::Domain* domain) {
+  for (const absl::string_view flag : kStage1Flags) {
+    if (call.Has(flag))
+      return absl::InvalidArgumentError(absl::StrCat("--", flag, " goes with --parent"));
+  }
+  v1::PagingDomain& paging = *domain->mutable_paging();
+  paging.set_ioas(call.Name("ioas"));
+  paging.set_device(call.Name("device"));
+  paging.set_nest_parent(call.Has("nest-parent"));
+  paging.set_pasid(call.Has("pasid"));
+  return absl::OkStatus();
+}
+
+absl::Status FillNested(const Invocation& call, v1::Domain* domain) {
+  if (call.Has("nest-parent")) return absl::InvalidArgumentError("--nest-parent goes with --ioas");
+  if (!call.Has("stage1-table")) return absl::InvalidArgumentError("--parent needs --stage1-table");
+  v1::NestedDomain& nested = *domain->mutable_nested();
+  nested.set_parent(call.Name("parent"));
+  nested.set_device(call.Name("device"));
+  nested.set_pasid(call.Has("pasid"));
+  v1::VtdStage1& stage1 = *nested.mutable_vtd();
+  stage1.set_table_address(call.Address("stage1-table"));
+  stage1.set_address_width_bits(call.Has("stage1-width") ? call.Number("stage1-width")
+                                                         : kUsualWidth);
+  stage1.set_supervisor_requests(call.Has("stage1-supervisor"));
+  stage1.set_write_protect(call.Has("stage1-write-protect"));
+  stage1.set_extended_accessed(call.Has("stage1-extended-accessed"));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status GetRegion(Invocation& call) {
@@ -145,10 +179,14 @@ absl::Status CreateIoas(Invocation& call) {
 }
 
 absl::Status CreateDomain(Invocation& call) {
+  if (call.Has("ioas") == call.Has("parent")) {
+    return absl::InvalidArgumentError("say over what: --ioas or --parent");
+  }
   v1::CreateDomainRequest request;
   request.set_domain_id(call.Text("ID"));
-  request.mutable_domain()->mutable_paging()->set_ioas(call.Name("ioas"));
-  request.mutable_domain()->mutable_paging()->set_device(call.Name("device"));
+  absl::Status filled = call.Has("ioas") ? FillPaging(call, request.mutable_domain())
+                                         : FillNested(call, request.mutable_domain());
+  if (!filled.ok()) return filled;
   return Created(call, call.Call(&v1::DomainService::Stub::CreateDomain, request));
 }
 

@@ -52,6 +52,21 @@ struct CreateDomain {
   std::string id;
   uint64_t ioas;
   std::string device;
+  bool nest_parent;
+  bool pasid;
+};
+struct CreateNestedDomain {
+  uint64_t uid;
+  std::string id;
+  uint64_t parent;
+  std::string device;
+  bool pasid;
+  // The guest's first stage, of VT-d.
+  uint64_t table_address;
+  int address_width_bits;
+  bool supervisor_requests;
+  bool write_protect;
+  bool extended_accessed;
 };
 // Of an object of any kind.
 struct Destroy {
@@ -82,14 +97,35 @@ struct Claim {
 struct Release {
   std::string device;
 };
-// The domain that the device's requests without PASID meet from now on: a uid, or 0 for the static
-// one named.
+// The domain that the device's requests with a PASID, or (none) without one, meet from now on: a
+// uid, or 0 for the static one named. With it comes an auto domain that was made for it, and goes
+// (0: none) the auto domain that it left.
 struct Attach {
   std::string device;
   uint64_t domain;
   std::string static_domain;
+  std::optional<uint32_t> pasid;
+  std::optional<CreateDomain> made;
+  uint64_t destroyed = 0;
 };
 struct Detach {
+  std::string device;
+  std::optional<uint32_t> pasid = std::nullopt;
+  uint64_t destroyed = 0;  // The auto domain that goes with it; 0: none.
+};
+// A PASID that is kept, its number chosen by the engine or by the caller.
+struct TakePasid {
+  std::string device;
+  uint32_t pasid;
+  bool chosen_by_engine;
+  std::string label;
+};
+struct FreePasid {
+  std::string device;
+  uint32_t pasid;
+};
+// Orders it among the changes of its group; a finished reset leaves nothing to be restored.
+struct Reset {
   std::string device;
 };
 // The host mapped (or unmapped) a range for itself. Orders it among the changes of its group; it is
@@ -118,11 +154,12 @@ struct Plug {
 
 using LogicalOperation =
     std::variant<record::CreateMemoryRegion, record::CreateIoas, record::CreateDomain,
-                 record::Destroy, record::Map, record::Unmap, record::SetAllowedRanges,
-                 record::ResizeMemoryRegion, record::SetLargePages, record::LoadReservedRegions,
-                 record::UnloadReservedRegions, record::Claim, record::Release, record::Attach,
-                 record::Detach, record::SetDefaultDomain, record::HostMapping, record::SetHealth,
-                 record::Unplug, record::Plug>;
+                 record::CreateNestedDomain, record::Destroy, record::Map, record::Unmap,
+                 record::SetAllowedRanges, record::ResizeMemoryRegion, record::SetLargePages,
+                 record::LoadReservedRegions, record::UnloadReservedRegions, record::Claim,
+                 record::Release, record::Attach, record::Detach, record::SetDefaultDomain,
+                 record::HostMapping, record::SetHealth, record::Unplug, record::Plug,
+                 record::TakePasid, record::FreePasid, record::Reset>;
 
 struct Record {
   std::string principal;

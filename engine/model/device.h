@@ -16,11 +16,16 @@
 #include "engine/model/area.h"
 #include "engine/model/flush_queue.h"
 #include "engine/model/iova_space.h"
+#include "engine/model/ledger.h"
 #include "engine/types.h"
 
 namespace viommu {
 
-// (Device, RID) -> domain, as recorded. Several members of a group share their group's target.
+// Which requests of a device are meant: those with this PASID, or (none) those without, the RID's.
+using PasidOrRid = std::optional<uint32_t>;
+
+// (Device, RID or PASID) -> domain, as recorded. Several members of a group share their group's
+// target.
 struct Attachment {
   DomainTarget target;
   std::string owner;
@@ -37,12 +42,18 @@ struct Device {
   uint64_t generation = 1;
   uint64_t plug_revision = 0;  // Since when it is there; 0: from the start.
   uint64_t revision = 0;
-  std::optional<Attachment> attachment;
   bool present = true;     // Else it is unplugged: no verb finds it.
   bool held_back = false;  // Blocked for the hardware, whatever its group is on (Backend::Block).
+  absl::btree_map<PasidOrRid, Attachment> attachments;  // The RID's comes first.
   DeviceHealth health = DeviceHealth::kHealthy;
   HealthReason health_cause = HealthReason::kNone;
   std::string health_reason;
+
+  // Null: not attached there.
+  const Attachment* AttachmentAt(PasidOrRid pasid) const {
+    const auto it = attachments.find(pasid);
+    return it == attachments.end() ? nullptr : &it->second;
+  }
 
   std::string Etag() const { return absl::StrFormat("%x-%x", uid, generation); }
   std::string Name() const { return "devices/" + spec.id; }
@@ -57,22 +68,51 @@ struct HostMappings {
   size_t live() const { return areas.size() - queue.size(); }
 };
 
+// A PASID that is taken.
+struct PasidEntry {
+  enum class Kind {
+    kReserved,
+    kAllocated,
+    kImplicit,  // By being attached, and for as long.
+  };
+  Kind kind = Kind::kReserved;
+  std::string owner;  // Principal; it alone may attach the PASID.
+  std::string label;
+  Account* account = nullptr;  // Its owner's, which is charged.
+  uint64_t revision = 0;
+};
+
 // Who has a group and what it is on.
 struct GroupState {
   std::string claimed_by;  // Empty: the host.
-  DomainTarget target;     // In force while claimed.
+  // Where a member is attached; what is not here is BLOCKED while claimed.
+  absl::btree_map<PasidOrRid, DomainTarget> targets;
   DefaultDomainType default_domain = DefaultDomainType::kDma;
   std::string default_domain_fallback;
 };
 
-// Invariant: either the host has the group (claimed_by empty, no member attached) or a principal
-// has (every attached member on `target`, which is BLOCKED while none is).
+// Invariants: either the host has the group (claimed_by empty, no member attached, no PASID taken)
+// or a principal has. `targets` has an entry where, and only where, a member has an attachment, and
+// it is the target of that. Every attached PASID is in `pasids`.
 struct Group : GroupState {
   Uid uid = 0;
   std::vector<DeviceIndex> members;
   HostMappings host;
+  absl::btree_map<uint32_t, PasidEntry> pasids;  // The members share their PASID entries.
+  std::optional<DeviceIndex> resetting;          // A reset of this member is under way.
 
   bool claimed() const { return !claimed_by.empty(); }
+
+  // Null: no member is attached there.
+  const DomainTarget* AttachedAt(PasidOrRid pasid) const {
+    const auto it = targets.find(pasid);
+    return it == targets.end() ? nullptr : &it->second;
+  }
+  // What the hardware does there while claimed.
+  DomainTarget TargetAt(PasidOrRid pasid) const {
+    const DomainTarget* const attached = AttachedAt(pasid);
+    return attached == nullptr ? DomainTarget{} : *attached;
+  }
 };
 
 }  // namespace viommu

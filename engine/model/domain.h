@@ -34,6 +34,9 @@ class Domain : public Object {
   const Uid ioas;            // Whose mappings it shows, directly or below a guest's first stage.
   const DeviceIndex device;  // Fixed its format; it need not be attached.
   const DomainProperties properties;
+  // Made by an attachment to its Ioas; it goes with the last one. Never nest parent, never for
+  // PASIDs (iommufd: auto_domain).
+  bool automatic = false;
 };
 
 }  // namespace viommu

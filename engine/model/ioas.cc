@@ -25,6 +25,23 @@ absl::Status Misaligned(absl::string_view what, uint64_t value, uint64_t alignme
       .Meta("alignment", Hex(alignment));
 }
 
+// Whether the tables of a domain can hold a mapping that grants this.
+bool CanHold(const DomainProperties& properties, Permission permission) {
+  switch (permission) {
+    case Permission::kRead:
+      return properties.read_only;
+    case Permission::kWrite:
+      return properties.write_only;
+    case Permission::kReadWrite:
+      break;
+  }
+  return true;
+}
+
+absl::string_view InWords(Permission permission) {
+  return permission == Permission::kRead ? "read only" : "write only";
+}
+
 PlacedArea Placed(IntervalMap<Area>::const_iterator it) {
   return {IovaRange{it.first(), it.last()}, it.value()};
 }
@@ -89,7 +106,18 @@ absl::StatusOr<PlacedArea> Ioas::PlanAdd(const Addition& addition) {
   } else {
     ASSIGN_OR_RETURN(iova, space_.Allocate(areas_, addition.length_bytes, addition.offset_bytes));
   }
-  const PlacedArea placed{IovaRange{iova, iova + (addition.length_bytes - 1)},
+  const IovaRange range{iova, iova + (addition.length_bytes - 1)};
+  if (Refuses(addition.permission)) {
+    RETURN_IF_ERROR(space_.CheckFixed(areas_, range));
+    return Error(absl::StatusCode::kFailedPrecondition, "PERMISSION_UNAVAILABLE",
+                 absl::StrCat("a mapping that is ", InWords(addition.permission),
+                              " fits in no table of a domain of the address space"))
+        .Errno("EINVAL")
+        .Field("permission")
+        .Violation("map it for reading and writing, or remove the domains that can not hold it")
+        .ToStatus();
+  }
+  const PlacedArea placed{range,
                           Area(addition.region->uid(), addition.offset_bytes, addition.permission,
                                /*is_planned=*/true)};
   // Inserting finds an area in the way by itself; a check before would walk the tree twice.
@@ -260,6 +288,33 @@ std::optional<PlacedArea> Ioas::FirstOverlap(const IovaRange& range) const {
   const auto it = areas_.LowerBound(range.first);
   if (it == areas_.end() || it.first() > range.last) return std::nullopt;
   return Placed(it);
+}
+
+void Ioas::AddPermissionLimits(const DomainProperties& properties) {
+  for (const Permission p : {Permission::kRead, Permission::kWrite}) {
+    if (!CanHold(properties, p)) ++refusing_[static_cast<size_t>(p)];
+  }
+}
+
+void Ioas::RemovePermissionLimits(const DomainProperties& properties) {
+  for (const Permission p : {Permission::kRead, Permission::kWrite}) {
+    if (!CanHold(properties, p)) --refusing_[static_cast<size_t>(p)];
+  }
+}
+
+absl::Status Ioas::CheckPermissions(const DomainProperties& properties) const {
+  if (properties.read_only && properties.write_only) return absl::OkStatus();
+  for (auto it = areas_.begin(); it != areas_.end(); ++it) {
+    const Permission permission = it.value().permissions();
+    if (CanHold(properties, permission)) continue;
+    const std::string where = ToString(it.range());
+    return Error(absl::StatusCode::kFailedPrecondition, "PERMISSION_UNAVAILABLE",
+                 absl::StrCat("area ", where, " is ", InWords(permission),
+                              ", which the domain's tables can not hold"))
+        .Errno("EINVAL")
+        .Violation(absl::StrCat("unmap ", where));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Ioas::CheckAlignment(uint64_t alignment_bytes) const {

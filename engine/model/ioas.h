@@ -9,6 +9,8 @@
 #ifndef VIOMMU_ENGINE_MODEL_IOAS_H_
 #define VIOMMU_ENGINE_MODEL_IOAS_H_
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -116,6 +118,13 @@ class Ioas : public Object {
   bool large_pages() const { return large_pages_; }
   void SetLargePages(bool large_pages);
 
+  // What the tables of one domain can not hold, no mapping of the Ioas may be, until as often
+  // removed as it was added.
+  void AddPermissionLimits(const DomainProperties& properties);
+  void RemovePermissionLimits(const DomainProperties& properties);
+  // kFailedPrecondition PERMISSION_UNAVAILABLE: tables so can not hold an area.
+  absl::Status CheckPermissions(const DomainProperties& properties) const;
+
   IovaSpace& space() { return space_; }
   const IovaSpace& space() const { return space_; }
 
@@ -137,9 +146,12 @@ class Ioas : public Object {
   absl::Status CutOwn(const IovaRange& range, Cut* cut);
   absl::Status CutBorders(const IovaRange& range, Cut* cut);
 
+  bool Refuses(Permission p) const { return refusing_[static_cast<size_t>(p)] != 0; }
+
   IovaSpace space_;
-  IntervalMap<Area> areas_;    // The planned view.
-  IntervalMap<Area> revoked_;  // Committed, but planned to go.
+  std::array<uint32_t, 4> refusing_{};  // By Permission: domains that can not hold it.
+  IntervalMap<Area> areas_;             // The planned view.
+  IntervalMap<Area> revoked_;           // Committed, but planned to go.
   uint64_t mapping_count_ = 0;
   uint64_t mapped_bytes_ = 0;
   uint64_t suspended_count_ = 0;  // Of the committed areas.

@@ -29,6 +29,7 @@ constexpr Rule kRules[kResourceCount] = {
      "ENOMEM"},
     {&OwnerLimits::max_region_bytes_total, "max_region_bytes_total", "bytes of memory regions",
      "REGION_BYTES_LIMIT", "ENOMEM"},
+    {&OwnerLimits::max_pasids, "max_pasids", "PASIDs", "PASID_LIMIT", "ENOSPC"},
     {&OwnerLimits::max_operations_in_flight, "max_operations_in_flight", "operations under way",
      "IN_FLIGHT_LIMIT", "EAGAIN"},
     {&OwnerLimits::max_streams, "max_streams", "open mapping streams", "STREAM_LIMIT", "EMFILE"},

@@ -3,7 +3,7 @@
 // Usage is taken when a change is planned and given back when the plan is undone, or when a
 // revoke is committed: what is under way counts, so two plans can not pass a limit together.
 // Invariant: with nothing under way an owner's account is the sum of Object::Holds over its
-// objects, plus its streams.
+// objects, plus its PASIDs and its streams.
 #ifndef VIOMMU_ENGINE_MODEL_LEDGER_H_
 #define VIOMMU_ENGINE_MODEL_LEDGER_H_
 
@@ -31,10 +31,11 @@ enum class Resource {
   kMappings,
   kMappedBytes,
   kRegionBytes,
+  kPasids,
   kOperationsInFlight,
   kStreams,
 };
-inline constexpr size_t kResourceCount = 8;
+inline constexpr size_t kResourceCount = 9;
 
 // An amount of every resource.
 class Usage {
@@ -94,8 +95,8 @@ class Ledger {
 
   // What is answered when `requested` more of `resource` would pass the limit. kResourceExhausted,
   // with the metadata limit, limit_value, in_use, requested and owner; by resource:
-  //   OBJECT_LIMIT, MAPPING_LIMIT, MAPPED_BYTES_LIMIT, REGION_BYTES_LIMIT, IN_FLIGHT_LIMIT,
-  //   STREAM_LIMIT
+  //   OBJECT_LIMIT, MAPPING_LIMIT, MAPPED_BYTES_LIMIT, REGION_BYTES_LIMIT, PASID_LIMIT,
+  //   IN_FLIGHT_LIMIT, STREAM_LIMIT
   absl::Status Refusal(const Account& account, Resource resource, uint64_t requested) const;
 
   // Counts `status`, a final answer, when it is a Refusal; the same plan may be refused more often.

@@ -12,13 +12,14 @@
 namespace viommu {
 namespace {
 
-constexpr Resource kAll[] = {
-    Resource::kMemoryRegions,      Resource::kIoas,        Resource::kDomains,
-    Resource::kMappings,           Resource::kMappedBytes, Resource::kRegionBytes,
-    Resource::kOperationsInFlight, Resource::kStreams};
+constexpr Resource kAll[] = {Resource::kMemoryRegions, Resource::kIoas,
+                             Resource::kDomains,       Resource::kMappings,
+                             Resource::kMappedBytes,   Resource::kRegionBytes,
+                             Resource::kPasids,        Resource::kOperationsInFlight,
+                             Resource::kStreams};
 
 // Every limit another: 10, 20, ... in the order of Resource.
-OwnerLimits TenTwenty() { return {10, 20, 30, 40, 50, 60, 70, 80}; }
+OwnerLimits TenTwenty() { return {10, 20, 30, 40, 50, 60, 70, 80, 90}; }
 uint64_t LimitOf(Resource resource) { return 10 * (static_cast<uint64_t>(resource) + 1); }
 
 std::string Text(const std::vector<UsageView>& list) {
@@ -58,6 +59,7 @@ TEST(LedgerTest, SaysWhichLimitAndHowMuchOfIt) {
       {Resource::kMappings, "max_mappings", "MAPPING_LIMIT", "ENOMEM"},
       {Resource::kMappedBytes, "max_mapped_bytes", "MAPPED_BYTES_LIMIT", "ENOMEM"},
       {Resource::kRegionBytes, "max_region_bytes_total", "REGION_BYTES_LIMIT", "ENOMEM"},
+      {Resource::kPasids, "max_pasids", "PASID_LIMIT", "ENOSPC"},
       {Resource::kOperationsInFlight, "max_operations_in_flight", "IN_FLIGHT_LIMIT", "EAGAIN"},
       {Resource::kStreams, "max_streams", "STREAM_LIMIT", "EMFILE"},
   };

@@ -1,5 +1,6 @@
 #include "engine/model/model.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -95,6 +96,12 @@ absl::StatusOr<Device*> Model::FindSlot(absl::string_view id) {
   return DeviceNotFound(id);
 }
 
+const IommuSpec& Model::UnitOf(const Device& device) const {
+  const std::vector<IommuSpec>& units = backend_->topology().iommus;
+  return *std::find_if(units.begin(), units.end(),
+                       [&](const IommuSpec& unit) { return unit.id == device.spec.iommu; });
+}
+
 absl::Status Model::CheckEtag(const std::string& etag, const std::string& current,
                               absl::string_view name) {
   if (etag.empty() || etag == current) return absl::OkStatus();
@@ -122,7 +129,11 @@ DomainState Model::StateOf(const Group& group) const {
     return group.default_domain == DefaultDomainType::kIdentity ? DomainState::kHostIdentity
                                                                 : DomainState::kHostDma;
   }
-  switch (group.target.kind) {
+  return StateOf(group.TargetAt(std::nullopt));
+}
+
+DomainState Model::StateOf(const DomainTarget& target) {
+  switch (target.kind) {
     case DomainTarget::Kind::kBlocked:
       return DomainState::kBlocked;
     case DomainTarget::Kind::kIdentity:

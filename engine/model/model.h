@@ -67,6 +67,8 @@ class Model {
   absl::StatusOr<Device*> FindSlot(absl::string_view id);
   Group& GroupOf(const Device& device) { return groups[device.group]; }
   const Group& GroupOf(const Device& device) const { return groups[device.group]; }
+  // The unit that a device is behind.
+  const IommuSpec& UnitOf(const Device& device) const;
 
   // `id`, or when it is empty one that the engine makes up.
   std::string IdOrGenerated(const std::string& id, ObjectKind kind);
@@ -77,7 +79,10 @@ class Model {
 
   // Resource name of a domain target, as `principal` sees it.
   std::string TargetName(const DomainTarget& target, absl::string_view principal) const;
+  // Of the requests without PASID.
   DomainState StateOf(const Group& group) const;
+  // Of a group that is claimed, at one PASID or the RID.
+  static DomainState StateOf(const DomainTarget& target);
 
   // Takes the name for an object under construction and charges its owner with it.
   // kAlreadyExists <KIND>_EXISTS; kResourceExhausted: Ledger::Refusal

@@ -1,5 +1,9 @@
 #include "engine/model/views.h"
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "engine/model/default_domains.h"
 
@@ -9,6 +13,32 @@ namespace {
 ObjectView Common(const Object& object) {
   return {object.id(),   object.owner(),  object.uid(),
           object.Etag(), object.revision, object.create_time};
+}
+
+template <typename Condition>
+bool AnyAttachment(const Device& device, Condition condition) {
+  for (const auto& [pasid, attachment] : device.attachments) {
+    if (condition(attachment)) return true;
+  }
+  return false;
+}
+
+// Bit n: leaves of 2^n bytes. Those of 4 KiB are always there.
+uint64_t PageSizes(bool leaf_2m, bool leaf_1g) {
+  return uint64_t{1} << 12 | uint64_t{leaf_2m} << 21 | uint64_t{leaf_1g} << 30;
+}
+
+// The NESTED domains on a nest parent; those that are still being made refer to it too.
+std::vector<std::string> ChildrenOf(const Model& model, const Domain& domain,
+                                    absl::string_view principal) {
+  std::vector<std::string> children;
+  if (!domain.spec.nest_parent) return children;
+  for (const auto& [holder, count] : domain.referrers()) {
+    const Object* const child = model.objects.FindByUid(holder);  // Null: a device.
+    if (child == nullptr || child->state == Object::State::kReserved) continue;
+    children.push_back(child->NameFor(principal));
+  }
+  return children;
 }
 
 }  // namespace
@@ -48,14 +78,22 @@ IoasView ViewOf(const Model& model, const Ioas& ioas, absl::string_view principa
 DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view principal) {
   DomainView view;
   view.object = Common(domain);
-  view.kind = DomainKind::kPaging;
+  view.kind = domain.nested() ? DomainKind::kNested : DomainKind::kPaging;
   view.ioas = model.Get<Ioas>(domain.ioas)->NameFor(principal);
   view.device = model.devices[domain.device].Name();
+  view.pasid = domain.spec.pasid;
   view.properties = domain.properties;
+  view.automatic = domain.automatic;
+  view.children = ChildrenOf(model, domain, principal);
+  if (domain.nested()) {
+    view.parent = model.Get<Domain>(domain.spec.parent)->NameFor(principal);
+    view.stage1 = domain.spec.stage1;
+  }
   for (const Device& device : model.devices) {
-    if (device.attachment.has_value() && device.attachment->target.domain == domain.uid()) {
-      view.attached_devices.push_back(device.Name());
-    }
+    const bool attached = AnyAttachment(device, [&](const Attachment& attachment) {
+      return attachment.target.domain == domain.uid();
+    });
+    if (attached) view.attached_devices.push_back(device.Name());
   }
   return view;
 }
@@ -68,9 +106,11 @@ DomainView StaticDomainView(const Model& model, DomainTarget::Kind kind,
   view.object.etag = "static";
   view.kind = identity ? DomainKind::kIdentity : DomainKind::kBlocked;
   for (const Device& device : model.devices) {
-    if (!device.attachment.has_value() || device.attachment->target.kind != kind) continue;
-    if (!context.is_operator && device.attachment->owner != context.principal) continue;
-    view.attached_devices.push_back(device.Name());
+    const bool attached = AnyAttachment(device, [&](const Attachment& attachment) {
+      return attachment.target.kind == kind &&
+             (context.is_operator || attachment.owner == context.principal);
+    });
+    if (attached) view.attached_devices.push_back(device.Name());
   }
   return view;
 }
@@ -88,9 +128,9 @@ DeviceView ViewOf(const Model& model, const Device& device, const CallContext& c
   if (!group.claimed()) {
     view.domain = group.default_domain == DefaultDomainType::kIdentity ? "domains/identity" : "";
   } else if (may_know) {
-    view.domain = model.TargetName(group.target, context.principal);
+    view.domain = model.TargetName(group.TargetAt(std::nullopt), context.principal);
   }
-  view.attached = may_know && device.attachment.has_value();
+  view.attached = may_know && device.AttachmentAt(std::nullopt) != nullptr;
   view.default_domain = group.default_domain;
   view.default_domain_fallback = group.default_domain_fallback;
   view.default_domain_types = AvailableDefaultDomains(model, group);
@@ -104,16 +144,59 @@ DeviceView ViewOf(const Model& model, const Device& device, const CallContext& c
   return view;
 }
 
-AttachmentView AttachmentOf(const Model& model, const Device& device, absl::string_view principal) {
-  const Attachment& attachment = *device.attachment;
-  return {device.Name(), model.TargetName(attachment.target, principal), attachment.owner,
-          attachment.revision, attachment.create_time};
+AttachmentView AttachmentOf(const Model& model, const Device& device, PasidOrRid pasid,
+                            absl::string_view principal) {
+  const Attachment& attachment = device.attachments.at(pasid);
+  return {device.Name(),          model.TargetName(attachment.target, principal),
+          attachment.owner,       attachment.revision,
+          attachment.create_time, pasid};
+}
+
+PasidView PasidOf(const Model& model, const Device& device, uint32_t pasid,
+                  absl::string_view principal) {
+  const Group& group = model.GroupOf(device);
+  const PasidEntry& entry = group.pasids.at(pasid);
+  PasidView view{device.Name(), pasid,       PasidState::kReserved, "",
+                 entry.owner,   entry.label, entry.revision};
+  if (entry.kind == PasidEntry::Kind::kAllocated) view.state = PasidState::kAllocated;
+  if (const DomainTarget* const target = group.AttachedAt(pasid)) {
+    view.state = PasidState::kAttached;
+    view.domain = model.TargetName(*target, principal);
+  }
+  return view;
 }
 
 IommuView ViewOf(const Model& model, const IommuSpec& iommu) {
   IommuView view{iommu, {}};
   for (const Device& device : model.devices) {
     if (device.present && device.spec.iommu == iommu.id) view.devices.push_back(device.Name());
+  }
+  return view;
+}
+
+HardwareView HardwareOf(const Model& model, const Device& device) {
+  const IommuSpec& unit = model.UnitOf(device);
+  HardwareView view;
+  view.vtd = model.backend().DescribeHardware(device.index);
+  view.nesting = unit.nesting;
+  view.first_stage = unit.first_stage;
+  view.first_stage_5_level = unit.first_stage_levels_5;
+  if (unit.first_stage) {
+    view.first_stage_page_sizes = PageSizes(/*leaf_2m=*/true, unit.first_stage_leaf_1g);
+  }
+  view.second_stage_page_sizes = PageSizes(unit.leaf_2m, unit.leaf_1g);
+  view.pasid_bits = std::min(device.spec.pasid_bits, unit.pasid_bits);
+  view.ats = device.spec.ats && unit.device_tlb && !device.spec.untrusted;
+  view.supervisor_requests = unit.supervisor_requests;
+  view.extended_accessed = unit.extended_access;
+  view.snoop_control = unit.snoop_control;
+  view.pass_through = unit.pass_through;
+  if (view.nesting) {
+    DomainSpec parent;
+    parent.device = device.index;
+    parent.nest_parent = true;
+    const absl::StatusOr<DomainProperties> properties = model.backend().PlanDomain(parent);
+    view.nest_parent_refuses_read_only = properties.ok() && !properties->read_only;
   }
   return view;
 }

@@ -23,8 +23,14 @@ DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view pr
 DomainView StaticDomainView(const Model& model, DomainTarget::Kind kind,
                             const CallContext& context);
 DeviceView ViewOf(const Model& model, const Device& device, const CallContext& context);
-AttachmentView AttachmentOf(const Model& model, const Device& device, absl::string_view principal);
+// `device` is attached there.
+AttachmentView AttachmentOf(const Model& model, const Device& device, PasidOrRid pasid,
+                            absl::string_view principal);
+// `pasid` is taken in the group of `device`.
+PasidView PasidOf(const Model& model, const Device& device, uint32_t pasid,
+                  absl::string_view principal);
 IommuView ViewOf(const Model& model, const IommuSpec& iommu);
+HardwareView HardwareOf(const Model& model, const Device& device);
 MappingView ViewOf(const Model& model, const PlacedArea& area, absl::string_view principal);
 
 }  // namespace viommu

@@ -1,7 +1,7 @@
-// engine/operations/attach_operations.h -- Attach, Replace and Detach of a device's RID.
+// engine/operations/attach_operations.h -- Attach and Replace of a device's RID, or of one PASID.
 //
-// Hardware changes once for a group: with its first attachment, with every replacement, with its
-// last detachment. Errors: those of Engine::AttachDevice, ReplaceAttachment and DetachDevice.
+// Hardware changes once for a group: with its first attachment at the RID or PASID, with every
+// replacement. Errors: those of Engine::AttachDevice and ReplaceAttachment.
 #ifndef VIOMMU_ENGINE_OPERATIONS_ATTACH_OPERATIONS_H_
 #define VIOMMU_ENGINE_OPERATIONS_ATTACH_OPERATIONS_H_
 
@@ -9,17 +9,20 @@
 #include <string>
 #include <vector>
 
+#include "engine/operations/domain_making.h"
+#include "engine/operations/reserved_regions.h"
 #include "engine/pipeline/operation.h"
 
 namespace viommu {
 
-// What Attach and Replace share: they end with devices on a named target.
+// What both share: they end with devices on a named target, or on an auto domain of a named Ioas.
 class ToDomainOperation : public AnsweringOperation<AttachAnswer> {
  public:
-  ToDomainOperation(CallContext context, std::string device, ObjectRef domain)
+  ToDomainOperation(CallContext context, std::string device, AttachTarget target, PasidOrRid pasid)
       : AnsweringOperation(std::move(context)),
         device_id_(std::move(device)),
-        domain_ref_(std::move(domain)) {}
+        named_(std::move(target)),
+        pasid_(pasid) {}
 
   absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
   absl::Status Plan(Model& model) override;
@@ -29,27 +32,48 @@ class ToDomainOperation : public AnsweringOperation<AttachAnswer> {
   void Commit(Model& model) override;
 
  protected:
-  // Whether the verb fits the state; decides which members move and whether hardware changes.
+  // Whether the verb fits what is attached now; decides which members move.
   virtual absl::Status CheckVerb(const Model& model, const Device& device) = 0;
+  // Whether the target fits that; decides whether hardware changes.
+  virtual absl::Status CheckAgainstGroup(const Model& model, const Device& device) = 0;
 
+  PasidOrRid pasid() const { return pasid_; }
   const DomainTarget& target() const { return target_; }
 
   std::vector<DeviceIndex> moving_;  // Whose attachment is recorded anew.
+  bool joins_ = false;               // A member is attached, and `moving_` goes where it is.
   bool switches_hardware_ = true;
 
  private:
-  absl::StatusOr<DomainTarget> ResolveTarget(const Model& model, const Device& device) const;
+  // The target of the call, looked up: an Ioas, or a domain.
+  struct Named {
+    Ioas* ioas = nullptr;
+    DomainTarget domain;
+  };
+  absl::StatusOr<Named> Resolve(const Model& model, const Device& device) const;
+  // Sets target_, to a domain that is planned here when there is none to be taken.
+  absl::Status Choose(Model& model, const Device& device, const Named& named);
+  absl::Status ChooseAutoDomain(Model& model, const Device& device, Ioas& ioas);
   absl::Status CheckTarget(const Model& model, const Device& device) const;
-  absl::Status ReserveRegions(Model& model);
-  void UnreserveRegions(Model& model, Uid domain);
+  // Everything after the choice; what it reserves is taken back on an error, but for the choice.
+  absl::Status PlanMove(Model& model, const Device& device);
+  absl::Status TakePasid(Model& model, const Device& device);
+  void AddReferences(Model& model);
+  void AnswerAsPlanned(const Model& model, const Device& device);
+  void CommitAttachment(Model& model, Device& device);
 
   const std::string device_id_;
-  const ObjectRef domain_ref_;
+  const AttachTarget named_;
+  const PasidOrRid pasid_;
   DeviceIndex device_ = 0;
-  DomainTarget target_;
-  std::optional<Uid> old_domain_;  // PAGING domain that is left.
-  bool reserves_ = false;          // The Ioas gains the devices' reserved regions.
   std::vector<DeviceIndex> group_;
+  DomainTarget target_;
+  DomainTarget old_;            // What the group is on; BLOCKED when no member is attached.
+  bool was_attached_ = false;   // The moving ones leave `old_`.
+  RegionMove regions_;          // Of the RID.
+  DomainMaking made_;           // An auto domain that comes with it.
+  DomainLeaving left_;          // An auto domain that goes with it.
+  Account* charged_ = nullptr;  // With a PASID that is taken by being attached; null: with none.
 };
 
 class AttachOperation : public ToDomainOperation {
@@ -58,6 +82,7 @@ class AttachOperation : public ToDomainOperation {
 
  private:
   absl::Status CheckVerb(const Model& model, const Device& device) override;
+  absl::Status CheckAgainstGroup(const Model& model, const Device& device) override;
 };
 
 class ReplaceOperation : public ToDomainOperation {
@@ -67,30 +92,7 @@ class ReplaceOperation : public ToDomainOperation {
 
  private:
   absl::Status CheckVerb(const Model& model, const Device& device) override;
-};
-
-class DetachOperation : public AnsweringOperation<DetachAnswer> {
- public:
-  DetachOperation(CallContext context, std::string device)
-      : AnsweringOperation(std::move(context)), device_id_(std::move(device)) {}
-
-  absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
-  bool revokes() const override { return true; }
-  absl::Status Plan(Model& model) override;
-  bool nothing_to_do() const override { return !attached_; }
-  void Unplan(Model&) override {}
-  LogicalOperation Logical() const override { return record::Detach{device_id_}; }
-  absl::Status Apply(Backend& backend) override;
-  void Commit(Model& model) override;
-
- private:
-  absl::Status CheckMayDetach(const Model& model, const Device& device) const;
-
-  const std::string device_id_;
-  DeviceIndex device_ = 0;
-  bool attached_ = false;
-  bool last_ = false;  // No other member of the group stays attached.
-  std::vector<DeviceIndex> group_;
+  absl::Status CheckAgainstGroup(const Model& model, const Device& device) override;
 };
 
 }  // namespace viommu

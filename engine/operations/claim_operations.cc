@@ -7,6 +7,8 @@
 #include "engine/model/default_domains.h"
 #include "engine/model/views.h"
 #include "engine/operations/claims.h"
+#include "engine/operations/pasid_operations.h"
+#include "engine/operations/pasids.h"
 
 namespace viommu {
 namespace {
@@ -34,9 +36,13 @@ absl::Status CheckClaimable(const Model& model, const Group& group) {
 
 absl::Status CheckNothingAttached(const Model& model, const Group& group) {
   std::vector<std::string> attached;
+  std::string first;
   for (const DeviceIndex index : group.members) {
-    if (model.devices[index].attachment.has_value())
-      attached.push_back(model.devices[index].Name());
+    const Device& member = model.devices[index];
+    if (first.empty() && !member.attachments.empty()) first = member.Name();
+    for (const auto& [pasid, attachment] : member.attachments) {
+      attached.push_back(NameAt(member, pasid));
+    }
   }
   if (attached.empty()) return absl::OkStatus();
   Error error(absl::StatusCode::kFailedPrecondition, "STILL_ATTACHED",
@@ -44,7 +50,7 @@ absl::Status CheckNothingAttached(const Model& model, const Group& group) {
   for (const std::string& name : attached) {
     error.Violation(name);
   }
-  return std::move(error).Errno("EBUSY").Resource(attached.front());
+  return std::move(error).Errno("EBUSY").Resource(first);
 }
 
 }  // namespace
@@ -111,7 +117,7 @@ absl::Status ClaimOperation::Apply(Backend& backend) {
 
 void ClaimOperation::Change(GroupState& group) const {
   group.claimed_by = context().principal;
-  group.target = DomainTarget{};
+  group.targets.clear();
 }
 
 void ClaimOperation::Commit(Model& model) {
@@ -126,10 +132,7 @@ absl::Status ReleaseOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, Locate(model));
   const Group& group = model.GroupOf(*device);
   RETURN_IF_ERROR(Model::CheckEtag(etag_, device->Etag(), device->Name()));
-  // An operator may give back what anybody holds.
-  if (!context().is_operator || !group.claimed()) {
-    RETURN_IF_ERROR(CheckClaimed(model, *device, context().principal));
-  }
+  RETURN_IF_ERROR(CheckHeldFor(model, *device, context()));
   RETURN_IF_ERROR(CheckNothingAttached(model, group));
   type_ = group.default_domain;
   Foresee(model);
@@ -143,7 +146,10 @@ absl::Status ReleaseOperation::Apply(Backend& backend) {
 
 void ReleaseOperation::Change(GroupState& group) const { group.claimed_by.clear(); }
 
-void ReleaseOperation::Commit(Model& model) { CommitChange(model, transition_.hitless); }
+void ReleaseOperation::Commit(Model& model) {
+  FreeAllPasids(model, GroupIn(model));
+  CommitChange(model, transition_.hitless);
+}
 
 // ---- SetDefaultDomain ----
 

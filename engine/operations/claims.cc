@@ -17,6 +17,11 @@ absl::Status CheckClaimed(const Model& model, const Device& device, const std::s
                                  : absl::StrCat("claim ", device.Name(), " first"));
 }
 
+absl::Status CheckHeldFor(const Model& model, const Device& device, const CallContext& context) {
+  if (context.is_operator && model.GroupOf(device).claimed()) return absl::OkStatus();
+  return CheckClaimed(model, device, context.principal);
+}
+
 absl::Status CheckHostHas(const Model& model, const Device& device) {
   if (!model.GroupOf(device).claimed()) return absl::OkStatus();
   return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_CLAIMED",
@@ -35,6 +40,29 @@ absl::Status CheckNoHostMappings(const Model& model, const Device& device) {
       .Errno("EBUSY")
       .Resource(device.Name())
       .Violation(absl::StrCat("undo the ", count, " host mappings first"));
+}
+
+absl::Status CheckNotInReset(const Model& model, const Device& device) {
+  const std::optional<DeviceIndex> resetting = model.GroupOf(device).resetting;
+  if (!resetting.has_value()) return absl::OkStatus();
+  const std::string name = model.devices[*resetting].Name();
+  return Error(absl::StatusCode::kAborted, "DEVICE_IN_RESET",
+               absl::StrCat(name, " is being reset; try again when that is done"))
+      .Errno("EBUSY")
+      .Resource(name);
+}
+
+absl::Status CheckNotHeld(const Model& model, const Device& device) {
+  for (const DeviceIndex index : model.GroupOf(device).members) {
+    const Device& member = model.devices[index];
+    if (!member.present || !member.held_back) continue;
+    return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_UNHEALTHY",
+                 absl::StrCat(member.Name(), " is blocked since its reset failed"))
+        .Errno("ENODEV")
+        .Resource(member.Name())
+        .Violation(absl::StrCat("reset ", member.Name(), " again"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckIdentityAllowed(const Model& model, const Device& device,

@@ -13,11 +13,21 @@ namespace viommu {
 // told.
 absl::Status CheckClaimed(const Model& model, const Device& device, const std::string& principal);
 
+// The same for the caller; an operator may act on what anybody holds.
+absl::Status CheckHeldFor(const Model& model, const Device& device, const CallContext& context);
+
 // kFailedPrecondition DEVICE_CLAIMED: somebody holds it, so the host does not have it.
 absl::Status CheckHostHas(const Model& model, const Device& device);
 
 // kFailedPrecondition HOST_MAPPINGS: the host maps memory for the group.
 absl::Status CheckNoHostMappings(const Model& model, const Device& device);
+
+// kAborted DEVICE_IN_RESET: a reset of a member of the device's group is under way.
+absl::Status CheckNotInReset(const Model& model, const Device& device);
+
+// kFailedPrecondition DEVICE_UNHEALTHY: a member of the group is still blocked by a reset that
+// could not be finished.
+absl::Status CheckNotHeld(const Model& model, const Device& device);
 
 // R1. kPermissionDenied IDENTITY_NOT_ALLOWED: not an operator, or a member of the device's group
 // does not allow it or is untrusted. kUnimplemented IDENTITY_UNAVAILABLE: its unit has no

@@ -2,71 +2,57 @@
 
 #include <memory>
 
+#include "absl/strings/str_cat.h"
+#include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
 #include "engine/model/views.h"
 #include "engine/operations/claims.h"
+#include "engine/operations/domain_checks.h"
+#include "engine/operations/domain_making.h"
 
 namespace viommu {
-namespace {
-
-uint64_t SmallestPage(const DomainProperties& properties) {
-  return properties.page_sizes & -properties.page_sizes;
-}
-
-// The addresses that a domain can not translate are closed in its Ioas.
-absl::Status CloseRange(Ioas& ioas, const IovaRange& range, Uid domain) {
-  const std::optional<PlacedArea> area = ioas.FirstOverlap(range);
-  if (area.has_value()) {
-    return Error(absl::StatusCode::kFailedPrecondition, "IOVA_CONFLICT",
-                 absl::StrCat("area ", ToString(area->range),
-                              " lies outside the addresses that the domain can translate"))
-        .Errno("EADDRINUSE")
-        .Violation(absl::StrCat("unmap ", ToString(area->range)));
-  }
-  return ioas.space().Reserve(range, domain, "outside the aperture of a domain");
-}
-
-}  // namespace
 
 absl::StatusOr<std::vector<Uid>> CreateDomainOperation::Lanes(Model& model) {
-  ASSIGN_OR_RETURN(const Ioas* ioas, model.Find<Ioas>(context(), ioas_ref_));
-  ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
+  ASSIGN_OR_RETURN(const Device* device, model.FindDevice(request_.device));
+  ASSIGN_OR_RETURN(const Ioas* ioas, model.Find<Ioas>(context(), request_.ioas));
   // Before any lane is entered: nobody waits in another tenant's.
   RETURN_IF_ERROR(CheckClaimed(model, *device, ioas->owner()));
   return std::vector<Uid>{model.GroupOf(*device).uid, ioas->uid()};
 }
 
-absl::Status CreateDomainOperation::ReserveSpace(const DomainProperties& properties, Uid uid) {
-  RETURN_IF_ERROR(ioas_->CheckAlignment(SmallestPage(properties)));
-  const IovaRange& aperture = properties.aperture;
-  absl::Status closed;
-  if (aperture.first > 0) closed = CloseRange(*ioas_, IovaRange{0, aperture.first - 1}, uid);
-  if (closed.ok() && aperture.last < kMaxAddress) {
-    closed = CloseRange(*ioas_, IovaRange{aperture.last + 1, kMaxAddress}, uid);
+absl::Status CreateDomainOperation::CheckOptions(const Model& model, const Device& device) const {
+  if (request_.dirty_tracking) {
+    return Error(absl::StatusCode::kUnimplemented, "DIRTY_TRACKING_UNAVAILABLE",
+                 absl::StrCat("the backend \"", model.backend().name(),
+                              "\" does not track which pages are written"))
+        .Errno("EOPNOTSUPP")
+        .Field("domain.paging.dirty_tracking");
   }
-  if (!closed.ok()) {
-    ioas_->space().Unreserve(uid);
-    return closed;
+  if (request_.fault_queue.has_value()) {
+    if (!request_.nest_parent) return FaultQueueUnavailable("domain.paging.fault_queue");
+    return Error(absl::StatusCode::kUnimplemented, "FAULT_QUEUE_ON_NEST_PARENT",
+                 "a nest parent has no fault queue; the NESTED domains on it may")
+        .Errno("EOPNOTSUPP")
+        .Field("domain.paging.fault_queue");
   }
-  ioas_->space().AddAlignment(uid, SmallestPage(properties));
-  return absl::OkStatus();
+  if (!request_.nest_parent) return absl::OkStatus();
+  return CheckNesting(model, device, "domain.paging.nest_parent");
 }
 
 absl::Status CreateDomainOperation::Plan(Model& model) {
-  if (id_ == kIdentityDomain || id_ == kBlockedDomain) {
-    return Error(absl::StatusCode::kAlreadyExists, "DOMAIN_EXISTS",
-                 absl::StrCat("domains/", id_, " is a static domain"))
-        .Errno("EEXIST")
-        .Field("domain_id");
-  }
-  ASSIGN_OR_RETURN(ioas_, model.Find<Ioas>(context(), ioas_ref_));
-  ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
+  RETURN_IF_ERROR(CheckNotStatic(id_));
+  ASSIGN_OR_RETURN(const Device* device, model.FindDevice(request_.device));
+  ASSIGN_OR_RETURN(ioas_, model.Find<Ioas>(context(), request_.ioas));
   RETURN_IF_ERROR(CheckClaimed(model, *device, ioas_->owner()));
-  const DomainSpec spec{ioas_->uid(), device->index};
+  RETURN_IF_ERROR(CheckOptions(model, *device));
+  DomainSpec spec{ioas_->uid(), device->index};
+  spec.nest_parent = request_.nest_parent;
+  spec.pasid = request_.pasid;
   ASSIGN_OR_RETURN(const DomainProperties properties, model.backend().PlanDomain(spec));
   ASSIGN_OR_RETURN(domain_, model.Reserve(std::make_unique<Domain>(
                                 ioas_->owner(), model.IdOrGenerated(id_, ObjectKind::kDomain),
                                 model.objects.NextUid(), spec, ioas_->uid(), properties)));
-  absl::Status reserved = ReserveSpace(properties, domain_->uid());
+  absl::Status reserved = CloseForDomain(*ioas_, properties, domain_->uid());
   if (!reserved.ok()) {
     model.Discard(*domain_);
     return reserved;
@@ -80,13 +66,13 @@ absl::Status CreateDomainOperation::Plan(Model& model) {
 
 void CreateDomainOperation::Unplan(Model& model) {
   ioas_->DropReferences(domain_->uid(), 1);
-  ioas_->space().RemoveAlignment(domain_->uid());
-  ioas_->space().Unreserve(domain_->uid());
+  OpenForDomain(*ioas_, *domain_);
   model.Discard(*domain_);
 }
 
 LogicalOperation CreateDomainOperation::Logical() const {
-  return record::CreateDomain{domain_->uid(), domain_->id(), ioas_->uid(), device_id_};
+  return record::CreateDomain{domain_->uid(),  domain_->id(),        ioas_->uid(),
+                              request_.device, request_.nest_parent, request_.pasid};
 }
 
 absl::Status CreateDomainOperation::Apply(Backend& backend) {
@@ -100,12 +86,26 @@ void CreateDomainOperation::Commit(Model& model) {
   answer() = ViewOf(model, *domain_, context().principal);
 }
 
+// ---- Delete ----
+
+// What one refers to gets free. Of a NESTED one that is its parent, not the Ioas below: deleting
+// one does not wait behind the mappings there.
+std::vector<Uid> DeleteDomainOperation::OtherLanes(const Domain& domain) {
+  return {domain.nested() ? domain.spec.parent : domain.ioas};
+}
+
 void DeleteDomainOperation::DropWhatItHolds(Model& model) {
+  const Uid uid = object().uid();
+  if (object().nested()) {
+    Domain& parent = *model.Get<Domain>(object().spec.parent);
+    parent.DropReferences(uid, 1);
+    model.Touch(parent);
+    return;
+  }
   Ioas& ioas = *model.Get<Ioas>(object().ioas);
-  ioas.domains.erase(object().uid());
-  ioas.DropReferences(object().uid(), 1);
-  ioas.space().RemoveAlignment(object().uid());
-  ioas.space().Unreserve(object().uid());
+  ioas.domains.erase(uid);
+  ioas.DropReferences(uid, 1);
+  OpenForDomain(ioas, object());
   model.Touch(ioas);
 }
 

@@ -1,4 +1,4 @@
-// engine/operations/domain_operations.h -- Creating and destroying PAGING domains.
+// engine/operations/domain_operations.h -- Creating PAGING domains, and destroying domains.
 // Errors: those of Engine::CreateDomain and DeleteDomain.
 #ifndef VIOMMU_ENGINE_OPERATIONS_DOMAIN_OPERATIONS_H_
 #define VIOMMU_ENGINE_OPERATIONS_DOMAIN_OPERATIONS_H_
@@ -13,11 +13,8 @@ namespace viommu {
 
 class CreateDomainOperation : public AnsweringOperation<DomainView> {
  public:
-  CreateDomainOperation(CallContext context, std::string id, ObjectRef ioas, std::string device)
-      : AnsweringOperation(std::move(context)),
-        id_(std::move(id)),
-        ioas_ref_(std::move(ioas)),
-        device_id_(std::move(device)) {}
+  CreateDomainOperation(CallContext context, std::string id, PagingDomainRequest request)
+      : AnsweringOperation(std::move(context)), id_(std::move(id)), request_(std::move(request)) {}
 
   absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
   absl::Status Plan(Model& model) override;
@@ -27,11 +24,10 @@ class CreateDomainOperation : public AnsweringOperation<DomainView> {
   void Commit(Model& model) override;
 
  private:
-  absl::Status ReserveSpace(const DomainProperties& properties, Uid uid);
+  absl::Status CheckOptions(const Model& model, const Device& device) const;
 
   const std::string id_;
-  const ObjectRef ioas_ref_;
-  const std::string device_id_;
+  const PagingDomainRequest request_;
   Ioas* ioas_ = nullptr;
   Domain* domain_ = nullptr;
   std::vector<BackendMapping> existing_;  // What the Ioas maps; complete, as its lane is held.
@@ -43,7 +39,7 @@ class DeleteDomainOperation : public DeleteOperation<Domain> {
   absl::Status Apply(Backend& backend) override { return backend.DestroyDomain(object().uid()); }
 
  private:
-  std::vector<Uid> OtherLanes(const Domain& domain) override { return {domain.ioas}; }
+  std::vector<Uid> OtherLanes(const Domain& domain) override;
   void DropWhatItHolds(Model& model) override;
 };
 

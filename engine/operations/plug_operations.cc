@@ -7,6 +7,8 @@
 #include "engine/base/status_macros.h"
 #include "engine/model/views.h"
 #include "engine/operations/claims.h"
+#include "engine/operations/pasid_operations.h"
+#include "engine/operations/placement.h"
 
 namespace viommu {
 namespace {
@@ -29,13 +31,6 @@ bool AnyOther(const Model& model, const Device& device, Predicate is) {
   });
 }
 
-// They show who else is in their group.
-void TouchOthers(Model& model, const Device& device) {
-  for (const DeviceIndex index : model.GroupOf(device).members) {
-    if (index != device.index && model.devices[index].present) model.Touch(model.devices[index]);
-  }
-}
-
 }  // namespace
 
 // ---- Unplug ----
@@ -43,14 +38,11 @@ void TouchOthers(Model& model, const Device& device) {
 absl::StatusOr<std::vector<Uid>> UnplugOperation::Lanes(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
   RETURN_IF_ERROR(CheckOperator(context()));
-  const Group& group = model.GroupOf(*device);
-  std::vector<Uid> lanes{group.uid};
-  if (group.claimed() && group.target.kind == DomainTarget::Kind::kDomain) {
-    lanes.push_back(group.target.domain);
-    lanes.push_back(model.Get<Domain>(group.target.domain)->ioas);
-    std::sort(lanes.begin(), lanes.end());
+  std::vector<Uid> lanes{model.GroupOf(*device).uid};
+  for (const auto& [pasid, attachment] : device->attachments) {
+    AddLanes(model, attachment.target, &lanes);
   }
-  return lanes;
+  return SortedLanes(std::move(lanes));
 }
 
 absl::Status UnplugOperation::Plan(Model& model) {
@@ -59,16 +51,17 @@ absl::Status UnplugOperation::Plan(Model& model) {
   device_ = device->index;
   const Group& group = model.GroupOf(*device);
   group_ = group.members;
-  target_ = group.target;
   default_domain_ = group.default_domain;
   held_back_ = device->held_back;
   const bool last = !AnyOther(model, *device, [](const Device& other) { return other.present; });
   // Nobody could unmap them any more.
   if (last) RETURN_IF_ERROR(CheckNoHostMappings(model, *device));
   ends_claim_ = last && group.claimed();
-  last_attached_ =
-      device->attachment.has_value() &&
-      !AnyOther(model, *device, [](const Device& other) { return other.attachment.has_value(); });
+  leavings_.clear();
+  left_ = 0;
+  for (const auto& [pasid, attachment] : device->attachments) {
+    leavings_.emplace_back(model, *device, pasid);
+  }
   return absl::OkStatus();
 }
 
@@ -76,21 +69,26 @@ absl::Status UnplugOperation::Apply(Backend& backend) {
   // First of all: from here on nothing that happens to the group reaches memory through it.
   if (!held_back_) RETURN_IF_ERROR(backend.Block(device_));
   absl::Status left = Leave(backend);
-  if (!left.ok()) stuck_ = !Undo(backend).ok();
-  return left;
+  if (!left.ok()) {
+    stuck_ = !Undo(backend).ok();
+    return left;
+  }
+  for (Leaving& leaving : leavings_) leaving.Finish(backend);
+  return absl::OkStatus();
 }
 
 absl::Status UnplugOperation::Leave(Backend& backend) {
-  if (last_attached_) {
-    ASSIGN_OR_RETURN(transition_, backend.Switch(group_, std::nullopt, DomainTarget{}));
-    switched_ = true;
+  for (Leaving& leaving : leavings_) {
+    RETURN_IF_ERROR(leaving.Switch(backend));
+    ++left_;
   }
   if (!ends_claim_) return absl::OkStatus();
-  return backend.AssignDefault(group_, default_domain_).status();
+  ASSIGN_OR_RETURN(transition_, backend.AssignDefault(group_, default_domain_));
+  return absl::OkStatus();
 }
 
 absl::Status UnplugOperation::Undo(Backend& backend) {
-  if (switched_) RETURN_IF_ERROR(backend.Switch(group_, std::nullopt, target_).status());
+  for (; left_ > 0; --left_) RETURN_IF_ERROR(leavings_[left_ - 1].Undo(backend));
   if (held_back_) return absl::OkStatus();
   return backend.Unblock(device_);
 }
@@ -105,27 +103,18 @@ void UnplugOperation::Unplan(Model& model) {
   model.Bump(device);
 }
 
-void UnplugOperation::DropAttachment(Model& model, Device& device) const {
-  if (!device.attachment.has_value()) return;
-  device.attachment.reset();
-  if (target_.kind != DomainTarget::Kind::kDomain) return;
-  Domain& domain = *model.Get<Domain>(target_.domain);
-  domain.DropReferences(device.uid, 1);
-  model.Get<Ioas>(domain.ioas)->space().Unreserve(device.uid);
-  model.Touch(domain);
-}
-
 void UnplugOperation::Commit(Model& model) {
   Device& device = model.devices[device_];
   Group& group = model.GroupOf(device);
-  const DomainState from = model.StateOf(group);
-  DropAttachment(model, device);
-  if (last_attached_) group.target = DomainTarget{};
-  if (ends_claim_) group.claimed_by.clear();
-  const DomainState to = model.StateOf(group);
-  if (from != to) model.CountTransition(from, to, transition_.hitless);
+  for (Leaving& leaving : leavings_) leaving.Commit(model);
+  if (ends_claim_) {
+    FreeAllPasids(model, group);
+    const DomainState from = model.StateOf(group);
+    group.claimed_by.clear();
+    model.CountTransition(from, model.StateOf(group), transition_.hitless);
+  }
   model.Unplug(device, kUnplugged);
-  TouchOthers(model, device);
+  TouchOthers(model, group.members, {device_});
 }
 
 // ---- Plug ----
@@ -157,7 +146,7 @@ absl::Status PlugOperation::Plan(Model& model) {
 void PlugOperation::Commit(Model& model) {
   Device& device = model.devices[device_];
   model.Plug(device, uid_);
-  TouchOthers(model, device);
+  TouchOthers(model, model.GroupOf(device).members, {device_});
   answer() = ViewOf(model, device, context());
 }
 

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/operations/leaving.h"
 #include "engine/pipeline/operation.h"
 
 namespace viommu {
@@ -32,18 +33,16 @@ class UnplugOperation : public Operation {
   // With the device blocked: what becomes of its group.
   absl::Status Leave(Backend& backend);
   absl::Status Undo(Backend& backend);
-  void DropAttachment(Model& model, Device& device) const;
 
   const std::string device_id_;
   DeviceIndex device_ = 0;
   std::vector<DeviceIndex> group_;
-  DomainTarget target_;  // What the group is on.
+  std::vector<Leaving> leavings_;  // Of all that it is attached to.
+  size_t left_ = 0;                // Those that the hardware has done.
   DefaultDomainType default_domain_ = DefaultDomainType::kDma;
-  bool held_back_ = false;      // It is blocked since an attempt that failed half way.
-  bool last_attached_ = false;  // No other member stays attached.
-  bool ends_claim_ = false;     // No other member is left.
-  bool switched_ = false;       // The hardware's group left target_.
-  bool stuck_ = false;          // It could be neither taken out nor put back.
+  bool held_back_ = false;   // It is blocked since an attempt that failed half way.
+  bool ends_claim_ = false;  // No other member is left.
+  bool stuck_ = false;       // It could be neither taken out nor put back.
   Transition transition_;
 };
 

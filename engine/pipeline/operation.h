@@ -47,6 +47,8 @@ class Operation {
   // Takes back what Plan reserved. Later plans on the same lanes have been taken back before.
   virtual void Unplan(Model& model) = 0;
 
+  // Whether it changes what must survive a restart. Logical is asked for no other.
+  virtual bool journalled() const { return true; }
   virtual LogicalOperation Logical() const = 0;
 
   // Makes it real. On an error nothing has changed. No lock is held.

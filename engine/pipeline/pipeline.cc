@@ -176,12 +176,21 @@ void Pipeline::Depart(Flight& flight) {
   }
   flight.accepted = true;
   flight.completion = std::make_shared<Completion>();
+  if (operation.journalled()) {
+    Append(flight);
+  } else {
+    flight.completion->Set(absl::OkStatus());
+  }
+  Wake(flight.lanes);  // Those behind it may be planned now.
+}
+
+void Pipeline::Append(Flight& flight) {
+  const Operation& operation = *flight.operation;
   const CallContext& context = operation.context();
   flight.ticket = journal_->Append(
       Record{context.principal, context.request_id, context.request_digest,
              journal_->keeps_records() ? operation.Logical() : LogicalOperation{}},
       [completion = flight.completion](const absl::Status& status) { completion->Set(status); });
-  Wake(flight.lanes);  // Those behind it may be planned now.
 }
 
 absl::Status Pipeline::Apply(Flight& flight) {
@@ -205,11 +214,11 @@ void Pipeline::TakeBack(Flight& failed) {
     (*it)->planned = false;
     (*it)->retry_at_head = false;
     (*it)->completion = nullptr;
-    journal_->Abort((*it)->ticket);
+    if ((*it)->operation->journalled()) journal_->Abort((*it)->ticket);
   }
   failed.operation->Unplan(*model_);
   failed.planned = false;
-  journal_->Abort(failed.ticket);
+  if (failed.operation->journalled()) journal_->Abort(failed.ticket);
 }
 
 absl::Status Pipeline::Admit(Flight& flight) {

@@ -87,6 +87,7 @@ class Pipeline {
   PlanOutcome Fail(Flight& flight, absl::Status why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // After the plan: to the journal, or to the end when nothing is to be changed.
   void Depart(Flight& flight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Append(Flight& flight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Apply(Flight& flight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Undoes the plan of a flight that heads its lanes, and of all that may stand on it. They stay
   // in their lanes.

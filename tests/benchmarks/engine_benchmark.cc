@@ -76,7 +76,7 @@ class World {
     Require(engine_->CreateMemoryRegion(call, "ram", kRegionBytes, std::nullopt));
     Require(engine_->CreateIoas(call, "as"));
     Require(engine_->ClaimDevice(call, "dev0", ""));
-    Require(engine_->CreateDomain(call, "d", ioas_ref_, "dev0"));
+    Require(engine_->CreateDomain(call, "d", PagingDomainRequest{ioas_ref_, "dev0"}));
     Require(engine_->AttachDevice(call, "dev0", {"d", std::nullopt}));
   }
 

@@ -26,8 +26,8 @@ bool AllAligned(const Areas& areas, uint64_t alignment) {
 Answer ReferCreate(const Call& call, State& state) {
   Name ioas;
   size_t device = 0;
-  REFUSE_UNLESS(FindSpace(call, state, call[1], &ioas));
   REFUSE_UNLESS(FindDevice(state, call[2], &device));
+  REFUSE_UNLESS(FindSpace(call, state, call[1], &ioas));
   REFUSE_UNLESS(CheckClaimed(state, device, ioas.owner));
   // A domain belongs to whom its address space belongs to, whoever makes it.
   const Name name = call.Made(call[0], Sort::kDomain, ioas.owner);
@@ -53,8 +53,10 @@ Answer ReferCreate(const Call& call, State& state) {
 }
 
 Answer AskCreate(const Call& call, Engine& engine) {
-  const auto view = engine.CreateDomain(call.context, call.NewId(call[0], Sort::kDomain),
-                                        call.Ref(call[1], Sort::kIoas), Call::DeviceId(call[2]));
+  DomainRequest request;
+  request.ioas = call.Ref(call[1], Sort::kIoas);
+  request.device = Call::DeviceId(call[2]);
+  const auto view = engine.CreateDomain(call.context, call.NewId(call[0], Sort::kDomain), request);
   Answer answer = FromStatus(view.status());
   if (!view.ok()) return answer;
   answer.said = Sheet(call.in_words);

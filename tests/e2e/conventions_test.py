@@ -92,6 +92,7 @@ LISTINGS = [
     ("HostService/ListInvalidationQueues", "invalidation_queues", None, 2),
     ("DeviceService/ListDevices", "devices", None, 8),
     ("DeviceService/ListAttachments", "attachments", None, 3),
+    ("DeviceService/ListPasids", "pasids", "devices/0000:81:00.0", 5),
     ("MemoryService/ListMemoryRegions", "memory_regions", None, 4),
     ("IoasService/ListIoas", "ioas", None, 4),
     ("IoasService/ListMappings", "mappings", "ioas/space-0", 7),
@@ -119,6 +120,8 @@ class PagesTest(unittest.TestCase):
                 "domain": {"paging": {"ioas": f"ioas/space-{i}", "device": name}}})
             cls.client.get("DeviceService/AttachDevice",
                            {"name": name, "domain": f"domains/paging-{i}"})
+        for _ in range(5):
+            cls.client.get("DeviceService/AllocatePasid", {"name": "devices/0000:81:00.0"})
 
     def pages(self, listing, parent, page_size):
         """The pages of a listing, each under the token of the one before."""

@@ -1,7 +1,7 @@
 """A session in which every RPC of every service is called once and has something to do."""
 import base64
 
-DEVICE = "devices/0000:01:00.0"
+DEVICE = "devices/0000:82:00.0"  # It has PASIDs.
 PAGE = 4096
 
 # Stands for the address that HostMap chose.
@@ -24,8 +24,8 @@ STEPS = [
     ("DeviceService/ListReservedRegions", {"parent": "devices/0000:83:00.0"}, {}),
     ("DeviceService/GetHardwareInfo", {"name": DEVICE}, {}),
     ("DeviceService/SetDefaultDomain",
-     {"name": "devices/0000:82:00.0", "default_domain": "DEFAULT_DOMAIN_TYPE_IDENTITY"},
-     {"default_domain": "DEFAULT_DOMAIN_TYPE_IDENTITY"}),
+     {"name": "devices/0000:81:00.0", "default_domain": "DEFAULT_DOMAIN_TYPE_DMA"},
+     {"default_domain": "DEFAULT_DOMAIN_TYPE_DMA"}),
     ("MemoryService/CreateMemoryRegion",
      {"memory_region_id": "ram", "memory_region": {"size_bytes": 1 << 20, "numa_node": 1}},
      {"name": "memoryRegions/ram", "size_bytes": str(1 << 20), "numa_node": 1}),
@@ -46,7 +46,7 @@ STEPS = [
     ("IoasService/LoadReservedRegions", {"name": "ioas/space", "device": DEVICE},
      {"loaded_devices": [DEVICE]}),
     ("IoasService/UnloadReservedRegions", {"name": "ioas/space", "device": DEVICE},
-     {"loaded_devices": []}),
+     {"name": "ioas/space"}),
     ("IoasService/ListIovaRanges", {"parent": "ioas/space"}, {}),
     ("DomainService/CreateDomain",
      {"domain_id": "paging", "domain": {"paging": {"ioas": "ioas/space", "device": DEVICE}}},
@@ -56,6 +56,14 @@ STEPS = [
     ("DeviceService/AttachDevice", {"name": DEVICE, "domain": "domains/blocked"}, {}),
     ("DeviceService/ReplaceAttachment", {"name": DEVICE, "domain": "domains/paging"}, {}),
     ("DeviceService/ListAttachments", {"parent": DEVICE}, {}),
+    ("DeviceService/AllocatePasid", {"name": DEVICE, "min_pasid": 5, "label": "queue"},
+     {"device": DEVICE, "pasid": 5, "state": "PASID_STATE_ALLOCATED", "owner": "local",
+      "label": "queue"}),
+    ("DeviceService/ReservePasid", {"name": DEVICE, "pasid": 9},
+     {"pasid": 9, "state": "PASID_STATE_RESERVED"}),
+    ("DeviceService/ListPasids", {"parent": DEVICE}, {}),
+    ("DeviceService/FreePasid", {"name": DEVICE, "pasid": 5}, {}),
+    ("DeviceService/ResetDevice", {"name": DEVICE}, {"name": DEVICE, "domain": "domains/paging"}),
     ("IoasService/Map",
      {"name": "ioas/space", "mappings": [
          {"iova": 0x100000, "memory_region": "memoryRegions/ram", "length": PAGE}]},
@@ -95,8 +103,9 @@ STEPS = [
 ]
 
 _WITHOUT_EFFECT = ("Get", "List", "Translate", "ReadMemory", "DumpTables", "Watch")
-# They have an effect, but none on the model: see simulation.proto and mapping.proto.
-_WITHOUT_REQUEST_ID = ("Dma", "WriteMemory", "StreamMappings")
+# They have an effect, but none on the model: see simulation.proto, mapping.proto, viommu.proto.
+_WITHOUT_REQUEST_ID = ("Dma", "WriteMemory", "StreamMappings", "Invalidate",
+                       "StreamInvalidations")
 
 
 def is_mutation(method):

@@ -102,7 +102,8 @@ class MainJobTest(unittest.TestCase):
         (mapping,) = self.get("IoasService/ListMappings", parent="ioas/guest")["mappings"]
         self.assertEqual(
             {"iova": str(IOVA), "length": str(GIB), "text": "[0x40000000, 0x7fffffff]",
-             "memory_region": "memoryRegions/ram", "permission": "PERMISSION_READ_WRITE"}, mapping)
+             "memory_region": "memoryRegions/ram", "permission": "PERMISSION_READ_WRITE",
+             "state": "OBJECT_STATE_ACTIVE"}, mapping)
         (attachment,) = self.get("DeviceService/ListAttachments")["attachments"]
         self.assertEqual((DEVICE, "domains/guest"), (attachment["device"], attachment["domain"]))
 
@@ -159,6 +160,8 @@ class EveryRpcTest(unittest.TestCase):
                  answers["DeviceService/ListReservedRegions"]["reserved_regions"]]
         self.assertEqual(["RESERVED_REGION_TYPE_DIRECT_RELAXABLE", "RESERVED_REGION_TYPE_MSI"],
                          types)
+        self.assertEqual([5, 9], [taken["pasid"] for taken in
+                                  answers["DeviceService/ListPasids"]["pasids"]])
         (mapping,) = answers["IoasService/ListMappings"]["mappings"]
         self.assertEqual("PERMISSION_READ", mapping["permission"])
         tables = [entry["table"] for entry in answers["SimulationService/DumpTables"]["entries"]]

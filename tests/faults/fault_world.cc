@@ -114,7 +114,8 @@ FaultWorld::Verb FaultWorld::ObjectVerb() {
       const uint64_t device = Random(kDevices);
       return {absl::StrCat("create d", n, " over as", ioas, " for ", device), [=] {
                 return engine_
-                    ->CreateDomain(me_, absl::StrCat("d", n), Named("as", ioas), DeviceId(device))
+                    ->CreateDomain(me_, absl::StrCat("d", n),
+                                   PagingDomainRequest{Named("as", ioas), DeviceId(device)})
                     .status();
               }};
     }

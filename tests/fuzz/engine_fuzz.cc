@@ -66,7 +66,7 @@ class World {
     // Something to start from: the input may undo it.
     Expect(engine_->CreateIoas(me_, "as0").status());
     Expect(engine_->ClaimDevice(me_, "disk-a", "").status());
-    Expect(engine_->CreateDomain(me_, "d0", {"as0", {}}, "disk-a").status());
+    Expect(engine_->CreateDomain(me_, "d0", PagingDomainRequest{{"as0", {}}, "disk-a"}).status());
     Expect(engine_->AttachDevice(me_, "disk-a", {"d0", {}}).status());
   }
 
@@ -168,7 +168,7 @@ class World {
   void CreateDomain() {
     const std::string id = AnyDomain().id;
     const ObjectRef ioas = AnyIoas();
-    Judge(engine_->CreateDomain(me_, id, ioas, AnyDevice()).status());
+    Judge(engine_->CreateDomain(me_, id, PagingDomainRequest{ioas, AnyDevice()}).status());
   }
 
   void ClaimOrRelease() {

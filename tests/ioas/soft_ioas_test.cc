@@ -67,7 +67,7 @@ class SoftIoasTest : public ::testing::Test {
     ASSERT_TRUE(engine_->AttachDevice(alice_, "dev0", Ref(id)).ok());
   }
   void AddDomain(const std::string& id) {
-    const auto domain = engine_->CreateDomain(alice_, id, Ref(id), "dev0");
+    const auto domain = engine_->CreateDomain(alice_, id, PagingDomainRequest{Ref(id), "dev0"});
     ASSERT_TRUE(domain.ok()) << domain.status();
   }
   absl::Status Map(const std::string& ioas, Iova iova, uint64_t length, uint64_t offset = 0,
@@ -202,7 +202,7 @@ TEST_F(SoftIoasTest, TakesRevokedMemoryFromEveryDomainAndFromThoseToCome) {
   ASSERT_TRUE(engine_->ReplaceAttachment(alice_, "dev0", Ref("other")).ok());
   EXPECT_FALSE(Reaches(0x20000));
   ASSERT_TRUE(engine_->DetachDevice(alice_, "dev0").ok());
-  ASSERT_TRUE(engine_->CreateDomain(alice_, "new", Ref("as"), "dev0").ok());
+  ASSERT_TRUE(engine_->CreateDomain(alice_, "new", PagingDomainRequest{Ref("as"), "dev0"}).ok());
   ASSERT_TRUE(engine_->AttachDevice(alice_, "dev0", Ref("new")).ok());
   EXPECT_FALSE(Reaches(0x10000)) << "a new domain does not get it";
   EXPECT_EQ(Described(Map("as", 0x30000, kPage)), "FAILED_PRECONDITION REGION_SUSPENDED");
@@ -275,8 +275,10 @@ TEST_F(SoftIoasTest, KeepsPiecesOfASuspendedMappingOutOfTheTables) {
 TEST_F(SoftIoasTest, EnforcesCacheCoherencyAsTheDeviceOfTheDomainCan) {
   ASSERT_TRUE(engine_->CreateIoas(alice_, "as", {}).ok());
   ASSERT_TRUE(engine_->ClaimDevice(alice_, "dev1", "").ok());
-  const auto coherent = engine_->CreateDomain(alice_, "coherent", Ref("as"), "dev0");
-  const auto incoherent = engine_->CreateDomain(alice_, "incoherent", Ref("as"), "dev1");
+  const auto coherent =
+      engine_->CreateDomain(alice_, "coherent", PagingDomainRequest{Ref("as"), "dev0"});
+  const auto incoherent =
+      engine_->CreateDomain(alice_, "incoherent", PagingDomainRequest{Ref("as"), "dev1"});
   ASSERT_TRUE(coherent.ok() && incoherent.ok());
   EXPECT_TRUE(coherent->properties.enforces_cache_coherency);
   EXPECT_FALSE(incoherent->properties.enforces_cache_coherency);

@@ -58,7 +58,7 @@ class SoftLimitsTest : public ::testing::Test {
     ASSERT_TRUE(engine_->CreateMemoryRegion(alice_, "ram", 64 * kPage, std::nullopt).ok());
     ASSERT_TRUE(engine_->CreateIoas(alice_, "as").ok());
     ASSERT_TRUE(engine_->ClaimDevice(alice_, "dev0", "").ok());
-    ASSERT_TRUE(engine_->CreateDomain(alice_, "d", Ref("as"), "dev0").ok());
+    ASSERT_TRUE(engine_->CreateDomain(alice_, "d", PagingDomainRequest{Ref("as"), "dev0"}).ok());
   }
 
   uint64_t InUse(const std::string& owner, const std::string& limit) {
@@ -232,7 +232,8 @@ TEST_F(SoftLimitsTest, AnAccountIsTheSumOfWhatItsOwnerShows) {
         status = engine_->DeleteMemoryRegion(caller, Ref(name), "");
         break;
       case 4:
-        status = engine_->CreateDomain(caller, name, Ref("as"), "dev0").status();
+        status =
+            engine_->CreateDomain(caller, name, PagingDomainRequest{Ref("as"), "dev0"}).status();
         break;
       case 5:
         status = engine_->DeleteDomain(caller, Ref(name), "");

@@ -295,7 +295,8 @@ void World::DomainVerb() {
       [&] { return reference_->CreateDomain(domain, ioas, device); },
       [&] {
         return engine_
-            ->CreateDomain(me_, absl::StrCat("d", domain), Named("as", ioas), DeviceId(device))
+            ->CreateDomain(me_, absl::StrCat("d", domain),
+                           PagingDomainRequest{Named("as", ioas), DeviceId(device)})
             .status();
       });
 }

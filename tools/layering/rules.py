@@ -50,6 +50,7 @@ ALLOWED_IN_TESTS = {
     "engine/pagetable": ["engine/backend/soft/physical_memory.h"],
     "engine/entries": ["engine/backend/soft/physical_memory.h", "engine/pagetable"],
     "engine": ["engine/backend/fake"],
+    "engine/operations": ["engine/backend/fake"],
     "engine/pipeline": ["engine/backend/fake"],
     "server": ["engine/backend/fake", "engine/backend/soft", "engine/journal"],
 }

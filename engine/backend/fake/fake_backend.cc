@@ -120,7 +120,10 @@ absl::StatusOr<DomainProperties> FakeBackend::PlanDomain(const DomainSpec& spec)
         .Errno("EOPNOTSUPP");
   }
   properties.nest_parent = spec.nest_parent;
-  properties.read_only = !spec.nest_parent;  // As VT-d.
+  // As VT-d has it: read only is not for nest parents, and a domain for PASIDs is taken to be a
+  // first stage, whose writable pages can be read.
+  properties.read_only = !spec.nest_parent;
+  properties.write_only = !spec.pasid;
   if (spec.kind == DomainSpec::Kind::kNested) {
     properties.levels = spec.stage1.address_width_bits == 57 ? 5 : 4;
     properties.aperture = {0, (uint64_t{1} << (spec.stage1.address_width_bits - 1)) - 1};
@@ -340,6 +343,8 @@ Topology SmallTopology() {
   topology.iommus.resize(2);
   topology.iommus[0].id = "unit0";
   topology.iommus[0].numa_node = 0;
+  topology.iommus[0].first_stage = true;
+  topology.iommus[0].nesting = true;
   topology.iommus[1].id = "unit1";
   topology.devices = {SmallDevice(0, "unit0", "g0"), SmallDevice(1, "unit0", "g1"),
                       SmallDevice(2, "unit0", "g1"), SmallDevice(3, "unit0", "g3"),
@@ -349,6 +354,10 @@ Topology SmallTopology() {
   topology.devices[4].untrusted = true;
   topology.devices[4].default_domain = DefaultDomainType::kIdentity;
   topology.devices[5].allow_identity = true;
+  topology.devices[0].pasid_bits = 8;
+  topology.devices[1].pasid_bits = 6;
+  topology.devices[2].pasid_bits = 4;
+  topology.devices[5].pasid_bits = 20;
   return topology;
 }
 

@@ -122,7 +122,9 @@ class FakeBackend : public Backend {
 };
 
 // Two units, six devices: dev0 plain; dev1 and dev2 in one group; dev3 with a DIRECT region; dev4
-// untrusted; dev5 allows IDENTITY and sits behind the second unit. All have an MSI window.
+// untrusted; dev5 allows IDENTITY and sits behind the second unit, which alone can not nest. All
+// have an MSI window. PASIDs of dev0 have 8 bits, of dev1 6, of dev2 4, of dev5 20; the others have
+// none.
 Topology SmallTopology();
 
 }  // namespace viommu

@@ -1,0 +1,35 @@
+#include "engine/operations/domain_checks.h"
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/errors.h"
+#include "engine/model/views.h"
+
+namespace viommu {
+
+absl::Status CheckNotStatic(const std::string& id) {
+  if (id != kIdentityDomain && id != kBlockedDomain) return absl::OkStatus();
+  return Error(absl::StatusCode::kAlreadyExists, "DOMAIN_EXISTS",
+               absl::StrCat("domains/", id, " is a static domain"))
+      .Errno("EEXIST")
+      .Field("domain_id");
+}
+
+absl::Status CheckNesting(const Model& model, const Device& device, absl::string_view field) {
+  const IommuSpec& unit = model.UnitOf(device);
+  if (unit.nesting) return absl::OkStatus();
+  return Error(absl::StatusCode::kUnimplemented, "NESTING_UNAVAILABLE",
+               absl::StrCat("iommus/", unit.id, " of ", device.Name(),
+                            " can not put a first stage on a second"))
+      .Errno("EOPNOTSUPP")
+      .Field(field)
+      .Resource(device.Name());
+}
+
+absl::Status FaultQueueUnavailable(absl::string_view field) {
+  return Error(absl::StatusCode::kUnimplemented, "FAULT_QUEUE_UNAVAILABLE",
+               "there are no fault queues yet")
+      .Errno("EOPNOTSUPP")
+      .Field(field);
+}
+
+}  // namespace viommu

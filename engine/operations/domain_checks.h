@@ -1,0 +1,24 @@
+// engine/operations/domain_checks.h -- What may refuse a new domain of either kind.
+#ifndef VIOMMU_ENGINE_OPERATIONS_DOMAIN_CHECKS_H_
+#define VIOMMU_ENGINE_OPERATIONS_DOMAIN_CHECKS_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "engine/model/model.h"
+
+namespace viommu {
+
+// kAlreadyExists DOMAIN_EXISTS: the id is that of a static domain.
+absl::Status CheckNotStatic(const std::string& id);
+
+// kUnimplemented NESTING_UNAVAILABLE: the unit of the device can not nest.
+absl::Status CheckNesting(const Model& model, const Device& device, absl::string_view field);
+
+// kUnimplemented FAULT_QUEUE_UNAVAILABLE, always: there are no fault queues yet.
+absl::Status FaultQueueUnavailable(absl::string_view field);
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_OPERATIONS_DOMAIN_CHECKS_H_

@@ -1,0 +1,115 @@
+#include "engine/operations/invalidate_operation.h"
+
+#include <string>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
+#include "engine/model/views.h"
+
+namespace viommu {
+namespace {
+
+constexpr uint64_t kPageBytes = 4096;
+
+absl::Status NotNested(const std::string& name) {
+  return Error(absl::StatusCode::kFailedPrecondition, "NOT_NESTED",
+               absl::StrCat(name, " has no first stage of a guest"))
+      .Errno("EINVAL")
+      .Resource(name)
+      .Violation("name a NESTED domain");
+}
+
+absl::Status CheckSize(const InvalidationBatch& batch) {
+  const size_t size = std::visit([](const auto& commands) { return commands.size(); }, batch);
+  if (size <= kMaxBatchEntries) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument, "BATCH_TOO_LARGE",
+               absl::StrCat(size, " commands in one batch; at most ", kMaxBatchEntries))
+      .Errno("EINVAL")
+      .Field("commands");
+}
+
+absl::Status CheckCommand(const VtdStage1Invalidation& command) {
+  if (!IsAligned(command.address, kPageBytes)) {
+    return Error(absl::StatusCode::kInvalidArgument, "MISALIGNED",
+                 absl::StrCat("address ", Hex(command.address), " is not a multiple of ",
+                              Hex(kPageBytes)))
+        .Errno("EINVAL")
+        .Field("address")
+        .Meta("alignment", Hex(kPageBytes));
+  }
+  if (command.page_count == VtdStage1Invalidation::kAllPages) {
+    if (command.address == 0) return absl::OkStatus();
+    return Error(absl::StatusCode::kInvalidArgument, "ALL_PAGES_WITH_ADDRESS",
+                 absl::StrCat("all pages begin at address 0, not at ", Hex(command.address)))
+        .Errno("EINVAL")
+        .Field("address");
+  }
+  // Pages from the address to the end of the address space.
+  const uint64_t most = (kMaxAddress - command.address) / kPageBytes + 1;
+  if (command.page_count <= most) return absl::OkStatus();
+  return Error(absl::StatusCode::kOutOfRange, "ADDRESS_OVERFLOW",
+               absl::StrCat(command.page_count, " pages from ", Hex(command.address),
+                            " pass the end of the address space"))
+      .Errno("EOVERFLOW")
+      .Field("page_count");
+}
+
+}  // namespace
+
+absl::StatusOr<const Domain*> InvalidateOperation::FindNested(const Model& model) const {
+  if (!ref_.owner.has_value() && (ref_.id == kIdentityDomain || ref_.id == kBlockedDomain)) {
+    return NotNested(absl::StrCat("domains/", ref_.id));
+  }
+  ASSIGN_OR_RETURN(const Domain* domain, model.Find<Domain>(context(), ref_));
+  const std::string name = domain->NameFor(context().principal);
+  if (only_ != 0 && domain->uid() != only_) {
+    return Error(absl::StatusCode::kNotFound, "DOMAIN_NOT_FOUND",
+                 absl::StrCat("the ", name, " that the stream was opened for is gone"))
+        .Errno("ENOENT")
+        .Resource(name)
+        .ToStatus();
+  }
+  if (!domain->nested()) return NotNested(name);
+  return domain;
+}
+
+absl::StatusOr<std::vector<Uid>> InvalidateOperation::Lanes(Model& model) {
+  RETURN_IF_ERROR(CheckSize(batch_));
+  ASSIGN_OR_RETURN(const Domain* domain, FindNested(model));
+  return std::vector<Uid>{domain->uid()};
+}
+
+absl::Status InvalidateOperation::Plan(Model& model) {
+  ASSIGN_OR_RETURN(const Domain* domain, FindNested(model));
+  domain_ = domain->uid();
+  const auto* commands = std::get_if<std::vector<VtdStage1Invalidation>>(&batch_);
+  if (commands == nullptr) {
+    return Error(absl::StatusCode::kUnimplemented, "COMMANDS_UNAVAILABLE",
+                 absl::StrCat(domain->NameFor(context().principal),
+                              " is a first stage of Intel VT-d, the commands are not"))
+        .Errno("EOPNOTSUPP")
+        .Field("commands")
+        .ToStatus();
+  }
+  answer() = {0, absl::OkStatus(), domain_};
+  for (const VtdStage1Invalidation& command : *commands) {
+    const absl::Status checked = CheckCommand(command);
+    const uint64_t index = answer().handled;
+    if (!checked.ok()) {
+      answer().first_error =
+          AtIndex(checked, index, absl::StrCat("commands.vtd.invalidations[", index, "]"));
+      break;
+    }
+    ++answer().handled;
+  }
+  commands_ = absl::MakeConstSpan(*commands).first(answer().handled);
+  return absl::OkStatus();
+}
+
+absl::Status InvalidateOperation::Apply(Backend& backend) {
+  return backend.Invalidate(domain_, commands_);
+}
+
+}  // namespace viommu

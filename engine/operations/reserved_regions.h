@@ -1,0 +1,54 @@
+// engine/operations/reserved_regions.h -- Which of a device's reserved regions an Ioas stays clear
+// of, by what the device's RID is on.
+//
+// On a PAGING domain, also a nest parent used without a guest stage, the Ioas takes all of them
+// (iommufd-semantics.md section 7). On a NESTED domain the guest lays out its own addresses: the
+// parent's Ioas keeps only SW_MSI, whose pages the host maps there. The static domains and PASIDs
+// take none.
+#ifndef VIOMMU_ENGINE_OPERATIONS_RESERVED_REGIONS_H_
+#define VIOMMU_ENGINE_OPERATIONS_RESERVED_REGIONS_H_
+
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/model/model.h"
+
+namespace viommu {
+
+// What a RID on some target asks of an Ioas.
+struct RegionDemand {
+  enum class Scope { kNone, kSwMsi, kAll };  // Ascending.
+  Scope scope = Scope::kNone;
+  Uid ioas = 0;  // 0 with kNone.
+};
+
+RegionDemand RegionDemandOf(const Model& model, const DomainTarget& target);
+
+// The reserved regions of devices whose RID goes from one target to another, as a part of an
+// operation. Made anew, it moves nothing.
+class RegionMove {
+ public:
+  RegionMove() = default;
+  RegionMove(const RegionDemand& from, const RegionDemand& to, std::vector<DeviceIndex> devices)
+      : from_(from), to_(to), devices_(std::move(devices)) {}
+
+  // Closes what is asked for and not closed yet; all or nothing.
+  // kFailedPrecondition IOVA_CONFLICT: an area or an allowed range is in the way.
+  absl::Status Plan(Model& model);
+  void Unplan(Model& model);
+  // Opens what is not asked for any more.
+  void Commit(Model& model);
+
+ private:
+  bool SameIoas() const { return from_.ioas == to_.ioas; }
+  bool Grows() const;
+  absl::Status Close(Model& model, const Device& device);
+
+  RegionDemand from_;
+  RegionDemand to_;
+  std::vector<DeviceIndex> devices_;
+};
+
+}  // namespace viommu
+
+#endif  // VIOMMU_ENGINE_OPERATIONS_RESERVED_REGIONS_H_
