@@ -53,7 +53,7 @@ Answer ReferCreate(const Call& call, State& state) {
 }
 
 Answer AskCreate(const Call& call, Engine& engine) {
-  DomainRequest request;
+  PagingDomainRequest request;
   request.ioas = call.Ref(call[1], Sort::kIoas);
   request.device = Call::DeviceId(call[2]);
   const auto view = engine.CreateDomain(call.context, call.NewId(call[0], Sort::kDomain), request);
