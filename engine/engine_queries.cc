@@ -346,7 +346,7 @@ EngineStats Engine::Stats() {
     return true;
   });
   for (const Device& device : model.devices) {
-    stats.claimed_devices += model.GroupOf(device).claimed() ? 1 : 0;
+    stats.claimed_devices += device.present && model.GroupOf(device).claimed() ? 1 : 0;
     stats.attached_devices += device.attachments.empty() ? 0 : 1;
   }
   stats.flush_queues = FlushQueueStats(model);

@@ -133,6 +133,28 @@ TEST_F(PlugDeviceTest, LeavesTheRestOfItsGroupWhereItIs) {
   EXPECT_EQ(engine_->PlugDevice(operator_, "dev2")->ownership, DeviceOwnership::kHost);
 }
 
+TEST_F(PlugDeviceTest, CountsAmongTheClaimedOnlyWhatIsThere) {
+  ASSERT_TRUE(engine_->ClaimDevice(alice_, "dev1", "").ok());
+  EXPECT_EQ(engine_->Stats().claimed_devices, 2u);
+  ASSERT_TRUE(engine_->UnplugDevice(operator_, "dev2").ok());
+  EXPECT_EQ(engine_->Stats().claimed_devices, 1u);
+  ASSERT_TRUE(engine_->PlugDevice(operator_, "dev2").ok());
+  EXPECT_EQ(engine_->Stats().claimed_devices, 2u);
+}
+
+TEST_F(PlugDeviceTest, LeavesLoadedReservedRegionsToBeUnloaded) {
+  SetUpAlice();
+  const std::vector<IovaRange> usable = *engine_->ListIovaRanges(alice_, Ref("as"));
+  ASSERT_TRUE(engine_->LoadReservedRegions(alice_, Ref("as"), "dev5", "").ok());
+  ASSERT_TRUE(engine_->UnplugDevice(operator_, "dev5").ok());
+  ASSERT_TRUE(engine_->PlugDevice(operator_, "dev5").ok());
+  EXPECT_EQ(engine_->GetIoas(alice_, Ref("as"))->loaded_devices,
+            std::vector<std::string>{"devices/dev5"});
+  EXPECT_NE(*engine_->ListIovaRanges(alice_, Ref("as")), usable);
+  ASSERT_TRUE(engine_->UnloadReservedRegions(alice_, Ref("as"), "dev5", "").ok());
+  EXPECT_EQ(*engine_->ListIovaRanges(alice_, Ref("as")), usable);
+}
+
 TEST_F(PlugDeviceTest, IsForOperatorsAndKnowsItsTopology) {
   EXPECT_EQ(Described(engine_->UnplugDevice(alice_, "dev0")), "PERMISSION_DENIED NOT_OPERATOR");
   ASSERT_TRUE(engine_->UnplugDevice(operator_, "dev0").ok());

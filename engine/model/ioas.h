@@ -130,8 +130,9 @@ class Ioas : public Object {
 
   const IoasMode mode;
   uint64_t mapping_revision = 0;
-  absl::btree_set<Uid> domains;         // Committed ones.
-  absl::btree_set<Uid> loaded_devices;  // Whose reserved regions were loaded explicitly.
+  absl::btree_set<Uid> domains;  // Committed ones.
+  // Whose reserved regions were loaded explicitly; they stay when it is unplugged and come back.
+  absl::btree_set<DeviceIndex> loaded_devices;
 
  private:
   // Moves the areas of `range`, all of them committed and whole, to the revoked ones by taking the

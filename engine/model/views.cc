@@ -67,7 +67,7 @@ IoasView ViewOf(const Model& model, const Ioas& ioas, absl::string_view principa
   view.large_pages = ioas.large_pages();
   view.suspended_mapping_count = ioas.suspended_count();
   for (const Device& device : model.devices) {
-    if (ioas.loaded_devices.contains(device.uid)) view.loaded_devices.push_back(device.Name());
+    if (ioas.loaded_devices.contains(device.index)) view.loaded_devices.push_back(device.Name());
   }
   for (const Uid domain : ioas.domains) {
     view.domains.push_back(model.Get<Domain>(domain)->NameFor(principal));

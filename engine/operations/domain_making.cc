@@ -89,7 +89,8 @@ void DomainMaking::Unplan(Model& model) {
 }
 
 record::CreateDomain DomainMaking::Logical() const {
-  return {domain_->uid(), domain_->id(), ioas_->uid(), device_id_, false, false};
+  return {domain_->uid(), domain_->id(),         ioas_->uid(),
+          device_id_,     /*nest_parent=*/false, /*pasid=*/false};
 }
 
 absl::Status DomainMaking::Apply(Backend& backend) {

@@ -8,9 +8,10 @@
 namespace viommu {
 namespace {
 
-// Under which a device's loaded regions are reserved. Uids count up from 1: the highest bit keeps
-// them apart from what its attachments reserve, under the uid itself.
-uint64_t HolderOf(const Device& device) { return device.uid | (uint64_t{1} << 63); }
+// Under which a device's loaded regions are reserved: not its uid, which is another one when it has
+// been out. Uids count up from 1: the highest bit keeps this apart from them, under which
+// attachments reserve.
+uint64_t HolderOf(const Device& device) { return device.index | (uint64_t{1} << 63); }
 
 absl::Status ReserveOne(Ioas& ioas, const Device& device, const ReservedRegion& region) {
   const std::optional<PlacedArea> area = ioas.FirstOverlap(region.range);
@@ -36,13 +37,13 @@ absl::Status LoadedRegionsOperation::Load(const Device& device, Ioas& ioas) {
     ioas.space().Unreserve(HolderOf(device));
     return reserved;
   }
-  ioas.loaded_devices.insert(device.uid);
+  ioas.loaded_devices.insert(device.index);
   return absl::OkStatus();
 }
 
 void LoadedRegionsOperation::Unload(const Device& device, Ioas& ioas) {
   ioas.space().Unreserve(HolderOf(device));
-  ioas.loaded_devices.erase(device.uid);
+  ioas.loaded_devices.erase(device.index);
 }
 
 absl::StatusOr<std::vector<Uid>> LoadedRegionsOperation::Lanes(Model& model) {
@@ -56,7 +57,7 @@ absl::Status LoadedRegionsOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
   device_ = device->index;
   RETURN_IF_ERROR(Model::CheckEtag(etag_, ioas_->Etag(), ioas_->NameFor(context().principal)));
-  changes_ = IsWanted(ioas_->loaded_devices.contains(device->uid));
+  changes_ = IsWanted(ioas_->loaded_devices.contains(device->index));
   if (changes_) RETURN_IF_ERROR(Change(*device, *ioas_));
   answer() = ViewOf(model, *ioas_, context().principal);
   return absl::OkStatus();

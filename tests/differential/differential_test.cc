@@ -1,0 +1,99 @@
+// Random use of the whole object graph by three callers, against a naive reference.
+//
+// VIOMMU_TEST_SEED repeats a run; VIOMMU_STEPS makes it longer; VIOMMU_TRACE names a file with the
+// lines that a failure printed, and only they are replayed.
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "tests/differential/trace.h"
+
+namespace viommu::differential {
+namespace {
+
+constexpr uint64_t kSteps = 1'000'000;
+constexpr uint64_t kSoftSteps = 200'000;
+// Of one world. So many that request_ids are forgotten, and so few that a failure is soon repeated.
+constexpr uint64_t kStepsOfEpisode = 25'000;
+
+std::string FromEnvironment(const char* name) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? "" : text;
+}
+
+uint64_t NumberFromEnvironment(const char* name, uint64_t otherwise) {
+  const std::string text = FromEnvironment(name);
+  return text.empty() ? otherwise : std::stoull(text);
+}
+
+uint64_t Seed() {
+  static const uint64_t kSeed = NumberFromEnvironment(
+      "VIOMMU_TEST_SEED", std::chrono::system_clock::now().time_since_epoch().count());
+  return kSeed;
+}
+
+void RunAll(BackendKind backend, uint64_t steps, Tally* tally) {
+  std::cout << "seed: VIOMMU_TEST_SEED=" << Seed() << std::endl;
+  for (uint64_t episode = 0; steps > 0; ++episode) {
+    const uint64_t now = std::min(steps, kStepsOfEpisode);
+    steps -= now;
+    const Setting setting{backend, episode, WrongRule::kNone, false};
+    std::vector<Step> trace;
+    const auto difference = RunEpisode(setting, Seed() + episode, now, &trace, tally);
+    if (!difference.has_value()) continue;
+    FAIL() << "step " << tally->steps << ", repeat with VIOMMU_TEST_SEED=" << Seed()
+           << ", or put these lines into a file and name it in VIOMMU_TRACE:\n"
+           << Explain(setting, Shrink(setting, std::move(trace)));
+  }
+}
+
+void Report(const Tally& tally) {
+  std::cout << tally.steps << " steps: " << tally.done << " done, " << tally.refused << " refused";
+  for (const auto& [reason, count] : tally.reasons) std::cout << "\n  " << reason << " " << count;
+  std::cout << std::endl;
+}
+
+bool OnlyReplays() { return !FromEnvironment("VIOMMU_TRACE").empty(); }
+
+TEST(DifferentialTest, TheEngineAgreesWithTheReferenceOverTheFake) {
+  if (OnlyReplays()) GTEST_SKIP() << "only a trace is replayed";
+  Tally tally;
+  const uint64_t steps = NumberFromEnvironment("VIOMMU_STEPS", kSteps);
+  RunAll(BackendKind::kFake, steps, &tally);
+  Report(tally);
+  // A run that refused nearly everything would have proved nothing.
+  EXPECT_GT(tally.done, steps / 8);
+}
+
+TEST(DifferentialTest, TheEngineAgreesWithTheReferenceOverTheSoftBackend) {
+  if (OnlyReplays()) GTEST_SKIP() << "only a trace is replayed";
+  Tally tally;
+  const uint64_t share = kSteps / kSoftSteps;
+  const uint64_t steps =
+      std::max<uint64_t>(NumberFromEnvironment("VIOMMU_STEPS", kSteps) / share, 1);
+  RunAll(BackendKind::kSoft, steps, &tally);
+  Report(tally);
+  EXPECT_GT(tally.done, steps / 8);
+}
+
+TEST(DifferentialTest, ReplaysATraceThatIsNamed) {
+  if (!OnlyReplays()) GTEST_SKIP() << "VIOMMU_TRACE names no file";
+  std::ifstream file(FromEnvironment("VIOMMU_TRACE"));
+  ASSERT_TRUE(file.is_open());
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const auto script = Parse(text);
+  ASSERT_TRUE(script.ok()) << script.status();
+  Setting setting = script->setting;
+  setting.in_words = true;
+  const auto difference = Replay(setting, script->trace);
+  if (difference.has_value())
+    ADD_FAILURE() << "step " << difference->steps << ": " << difference->what;
+}
+
+}  // namespace
+}  // namespace viommu::differential

@@ -1,0 +1,270 @@
+#include "tests/differential/show.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tests/differential/verb.h"
+
+namespace viommu::differential {
+namespace {
+
+constexpr uint64_t kNoNode = 0xffff;
+
+void PutName(Sheet& sheet, const std::string& owner, const std::string& id) {
+  sheet.Put("owner", owner);
+  sheet.Put("id", id);
+}
+
+// In one order, whatever the order they come in.
+void PutSorted(Sheet& sheet, const char* field, std::vector<std::string> names) {
+  std::sort(names.begin(), names.end());
+  for (const std::string& name : names) sheet.Put(field, name);
+}
+
+std::string DeviceName(size_t device) { return absl::StrCat("devices/dev", device); }
+
+std::vector<std::string> DeviceNames(const std::vector<size_t>& devices) {
+  std::vector<std::string> names;
+  for (const size_t device : devices) names.push_back(DeviceName(device));
+  return names;
+}
+
+std::string TargetName(const Target& target, const std::string& viewer) {
+  switch (target.kind) {
+    case Target::Kind::kBlocked:
+      return "domains/blocked";
+    case Target::Kind::kIdentity:
+      return "domains/identity";
+    case Target::Kind::kDomain:
+      break;
+  }
+  return Shown("domains", target.domain, viewer);
+}
+
+void PutMapping(Sheet& sheet, const IovaRange& range, const std::string& region, uint64_t offset,
+                uint64_t permission, bool suspended) {
+  sheet.Put("first", range.first);
+  sheet.Put("last", range.last);
+  sheet.Put("region", region);
+  sheet.Put("offset", offset);
+  sheet.Put("permission", permission);
+  sheet.Put("suspended", suspended ? 1 : 0);
+}
+
+// What a group can have as its default domain: what it would get when it is asked for.
+std::vector<DefaultDomainType> AvailableTypes(const State& state, const Isolation& group) {
+  std::vector<DefaultDomainType> available;
+  for (const DefaultDomainType type :
+       {DefaultDomainType::kIdentity, DefaultDomainType::kDma, DefaultDomainType::kDmaFq}) {
+    Fallback fallback = Fallback::kNone;
+    bool may = state.DefaultFor(group, type, &fallback) == type;
+    for (const size_t member : group.members) {
+      const bool allows = state.hardware->topology.devices[member].allow_identity;
+      may = may && (type != DefaultDomainType::kIdentity || allows);
+    }
+    if (may) available.push_back(type);
+  }
+  return available;
+}
+
+void PutUsage(Sheet& sheet, const std::string& owner, const Used& used) {
+  const std::pair<const char*, uint64_t> limits[] = {
+      {"max_memory_regions", used.regions},    {"max_ioas", used.spaces},
+      {"max_domains", used.domains},           {"max_mappings", used.mappings},
+      {"max_mapped_bytes", used.mapped_bytes}, {"max_region_bytes_total", used.region_bytes}};
+  for (const auto& [limit, in_use] : limits) {
+    if (in_use == 0) continue;
+    sheet.Put("owner", owner);
+    sheet.Put(limit, in_use);
+  }
+}
+
+}  // namespace
+
+void Show(Sheet& sheet, const MemoryRegionView& view) {
+  PutName(sheet, view.object.owner, view.object.id);
+  sheet.Put("size", view.size_bytes);
+  sheet.Put("node", view.numa_node.value_or(kNoNode));
+  sheet.Put("mappings", view.mapping_count);
+  sheet.Put("read_only", view.read_only ? 1 : 0);
+  sheet.Put("suspended", view.suspended ? 1 : 0);
+}
+
+void ShowRegion(Sheet& sheet, const State& state, const Name& name) {
+  const Region& region = state.regions.at(name);
+  PutName(sheet, name.owner, name.id);
+  sheet.Put("size", region.size);
+  sheet.Put("node", region.numa_node.value_or(kNoNode));
+  sheet.Put("mappings", state.MappingsOf(name));
+  sheet.Put("read_only", region.read_only ? 1 : 0);
+  sheet.Put("suspended", region.suspended ? 1 : 0);
+}
+
+void Show(Sheet& sheet, const IoasView& view) {
+  PutName(sheet, view.object.owner, view.object.id);
+  sheet.Put("mappings", view.mapping_count);
+  sheet.Put("bytes", view.mapped_bytes);
+  sheet.Put("alignment", view.alignment_bytes);
+  Show(sheet, view.allowed_ranges);
+  PutSorted(sheet, "domain", view.domains);
+  sheet.Put("mode", static_cast<uint64_t>(view.mode));
+  sheet.Put("large_pages", view.large_pages ? 1 : 0);
+  sheet.Put("suspended", view.suspended_mapping_count);
+  PutSorted(sheet, "loaded", view.loaded_devices);
+}
+
+void ShowSpace(Sheet& sheet, const State& state, const Name& name, const std::string& viewer) {
+  const Space& space = state.spaces.at(name);
+  PutName(sheet, name.owner, name.id);
+  sheet.Put("mappings", space.areas.size());
+  uint64_t bytes = 0, suspended = 0;
+  for (const auto& [iova, area] : space.areas) {
+    bytes += area.range.size_bytes();
+    suspended += area.suspended ? 1 : 0;
+  }
+  sheet.Put("bytes", bytes);
+  sheet.Put("alignment", state.Alignment(name));
+  Show(sheet, space.allowed);
+  std::vector<std::string> domains;
+  for (const Name& domain : state.DomainsOver(name)) {
+    domains.push_back(Shown("domains", domain, viewer));
+  }
+  PutSorted(sheet, "domain", std::move(domains));
+  sheet.Put("mode", static_cast<uint64_t>(space.mode));
+  sheet.Put("large_pages", space.large_pages ? 1 : 0);
+  sheet.Put("suspended", suspended);
+  PutSorted(sheet, "loaded", DeviceNames({space.loaded.begin(), space.loaded.end()}));
+}
+
+void Show(Sheet& sheet, const std::vector<MappingView>& mappings) {
+  for (const MappingView& mapping : mappings) {
+    PutMapping(sheet, mapping.range, mapping.memory_region, mapping.offset_bytes,
+               static_cast<uint64_t>(mapping.permission), mapping.suspended);
+  }
+}
+
+void ShowMappings(Sheet& sheet, const State& state, const Name& name, const std::string& viewer) {
+  for (const auto& [iova, area] : state.spaces.at(name).areas) {
+    PutMapping(sheet, area.range, Shown("memoryRegions", area.region, viewer), area.offset,
+               area.permission, area.suspended);
+  }
+}
+
+void Show(Sheet& sheet, const std::vector<IovaRange>& ranges) {
+  for (const IovaRange& range : ranges) {
+    sheet.Put("from", range.first);
+    sheet.Put("to", range.last);
+  }
+}
+
+void Show(Sheet& sheet, const DomainView& view) {
+  PutName(sheet, view.object.owner, view.object.id);
+  sheet.Put("kind", static_cast<uint64_t>(view.kind));
+  sheet.Put("ioas", view.ioas);
+  sheet.Put("device", view.device);
+  sheet.Put("aperture", view.properties.aperture.last);
+  PutSorted(sheet, "attached", view.attached_devices);
+}
+
+void ShowDomain(Sheet& sheet, const State& state, const Name& name, const std::string& viewer) {
+  const PagingDomain& domain = state.domains.at(name);
+  PutName(sheet, name.owner, name.id);
+  sheet.Put("kind", static_cast<uint64_t>(DomainKind::kPaging));
+  sheet.Put("ioas", Shown("ioas", domain.ioas, viewer));
+  sheet.Put("device", DeviceName(domain.device));
+  sheet.Put("aperture", (uint64_t{1} << state.hardware->WidthBits(domain.device)) - 1);
+  PutSorted(sheet, "attached", DeviceNames(state.AttachedTo({Target::Kind::kDomain, name})));
+}
+
+void ShowStaticDomain(Sheet& sheet, const State& state, Target::Kind kind,
+                      const CallContext& viewer) {
+  const bool identity = kind == Target::Kind::kIdentity;
+  PutName(sheet, "", identity ? "identity" : "blocked");
+  sheet.Put("kind", static_cast<uint64_t>(identity ? DomainKind::kIdentity : DomainKind::kBlocked));
+  sheet.Put("ioas", "");
+  sheet.Put("device", "");
+  sheet.Put("aperture", 0);
+  std::vector<size_t> attached;
+  for (const size_t device : state.AttachedTo({kind, {}})) {
+    const bool own = state.GroupOf(device).claimed_by == viewer.principal;
+    if (own || viewer.is_operator) attached.push_back(device);
+  }
+  PutSorted(sheet, "attached", DeviceNames(attached));
+}
+
+void Show(Sheet& sheet, const DeviceView& view) {
+  sheet.Put("device", view.spec.id);
+  sheet.Put("claimed", view.ownership == DeviceOwnership::kClaimed ? 1 : 0);
+  sheet.Put("by", view.claimed_by);
+  sheet.Put("domain", view.domain);
+  sheet.Put("attached", view.attached ? 1 : 0);
+  sheet.Put("default", static_cast<uint64_t>(view.default_domain));
+  sheet.Put("fell_back", view.default_domain_fallback.empty() ? 0 : 1);
+  for (const DefaultDomainType type : view.default_domain_types) {
+    sheet.Put("type", static_cast<uint64_t>(type));
+  }
+  sheet.Put("healthy", view.health == DeviceHealth::kHealthy ? 1 : 0);
+  sheet.Put("health_reason", view.health_reason);
+  PutSorted(sheet, "member", view.group_members);
+}
+
+void ShowDevice(Sheet& sheet, const State& state, size_t device, const CallContext& viewer) {
+  const Function& function = state.devices[device];
+  const Isolation& group = state.GroupOf(device);
+  const bool claimed = !group.claimed_by.empty();
+  const bool may_know = viewer.is_operator || group.claimed_by == viewer.principal;
+  sheet.Put("device", absl::StrCat("dev", device));
+  sheet.Put("claimed", claimed ? 1 : 0);
+  sheet.Put("by", may_know ? group.claimed_by : "");
+  std::string domain;
+  if (claimed && may_know) domain = TargetName(group.target, viewer.principal);
+  const bool identity = group.default_domain == DefaultDomainType::kIdentity;
+  if (!claimed && identity) domain = "domains/identity";
+  sheet.Put("domain", domain);
+  sheet.Put("attached", may_know && function.attached ? 1 : 0);
+  sheet.Put("default", static_cast<uint64_t>(group.default_domain));
+  sheet.Put("fell_back", group.fallback == Fallback::kNone ? 0 : 1);
+  for (const DefaultDomainType type : AvailableTypes(state, group)) {
+    sheet.Put("type", static_cast<uint64_t>(type));
+  }
+  sheet.Put("healthy", function.healthy ? 1 : 0);
+  sheet.Put("health_reason", function.health_reason);
+  std::vector<size_t> others;
+  for (const size_t member : group.members) {
+    if (member != device && state.devices[member].present) others.push_back(member);
+  }
+  PutSorted(sheet, "member", DeviceNames(others));
+}
+
+void Show(Sheet& sheet, const AttachmentView& view) {
+  sheet.Put("device", view.device);
+  sheet.Put("domain", view.domain);
+  sheet.Put("owner", view.owner);
+}
+
+void ShowAttachment(Sheet& sheet, const State& state, size_t device, const std::string& viewer) {
+  sheet.Put("device", DeviceName(device));
+  sheet.Put("domain", TargetName(state.GroupOf(device).target, viewer));
+  sheet.Put("owner", state.GroupOf(device).claimed_by);
+}
+
+void Show(Sheet& sheet, const std::vector<UsageView>& usage) {
+  for (const UsageView& view : usage) {
+    sheet.Put("owner", view.owner);
+    sheet.Put(view.limit, view.in_use);
+  }
+}
+
+void ShowUsage(Sheet& sheet, const State& state, const CallContext& viewer) {
+  // Ascending by owner; the host has no name.
+  if (viewer.is_operator) PutUsage(sheet, "", state.UsedByHost());
+  for (int i = 0; i < kCallers; ++i) {
+    const std::string owner = PrincipalOf(static_cast<Caller>(i));
+    if (viewer.is_operator || owner == viewer.principal) {
+      PutUsage(sheet, owner, state.UsedBy(owner));
+    }
+  }
+}
+
+}  // namespace viommu::differential

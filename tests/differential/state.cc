@@ -1,0 +1,240 @@
+#include "tests/differential/state.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace viommu::differential {
+namespace {
+
+constexpr uint64_t kPageBytes = 4096;
+constexpr uint64_t kLargestAlignment = uint64_t{2} << 20;
+
+// A group asks for IDENTITY when a member does; it gets it when all may have it (R1).
+DefaultDomainType Asked(const Topology& topology, const std::vector<size_t>& members) {
+  for (const size_t member : members) {
+    const DefaultDomainType asked = topology.devices[member].default_domain;
+    if (asked == DefaultDomainType::kIdentity) return asked;
+  }
+  return DefaultDomainType::kDma;
+}
+
+}  // namespace
+
+State::State(const Hardware* hardware, const OwnerLimits& limits, WrongRule wrong)
+    : hardware(hardware), limits(limits), wrong(wrong) {
+  std::map<std::string, size_t> by_name;
+  for (const DeviceSpec& spec : hardware->topology.devices) {
+    const auto [it, added] = by_name.try_emplace(spec.group, groups.size());
+    if (added) {
+      groups.emplace_back();
+      groups.back().name = spec.group;
+    }
+    groups[it->second].members.push_back(devices.size());
+    Function device;
+    device.group = it->second;
+    devices.push_back(device);
+  }
+  for (Isolation& group : groups) {
+    const DefaultDomainType asked = Asked(hardware->topology, group.members);
+    group.default_domain = DefaultFor(group, asked, &group.fallback);
+  }
+}
+
+DefaultDomainType State::DefaultFor(const Isolation& group, DefaultDomainType asked,
+                                    Fallback* fallback) const {
+  *fallback = Fallback::kNone;
+  if (asked == DefaultDomainType::kDma) return asked;
+  const bool identity = asked == DefaultDomainType::kIdentity;
+  for (const size_t member : group.members) {
+    const bool has = identity ? hardware->HasPassThrough(member) : hardware->DefersFlushes(member);
+    if (has) continue;
+    *fallback = identity ? Fallback::kNoPassThrough : Fallback::kNoDeferredFlush;
+  }
+  for (const size_t member : group.members) {
+    if (hardware->topology.devices[member].untrusted) *fallback = Fallback::kUntrusted;
+  }
+  return *fallback == Fallback::kNone ? asked : DefaultDomainType::kDma;
+}
+
+std::optional<Name> State::PagingDomainOf(const Isolation& group) const {
+  if (group.claimed_by.empty() || group.target.kind != Target::Kind::kDomain) return std::nullopt;
+  return group.target.domain;
+}
+
+std::vector<size_t> State::AttachedTo(const Target& target) const {
+  std::vector<size_t> attached;
+  for (size_t device = 0; device < devices.size(); ++device) {
+    if (devices[device].attached && GroupOf(device).target == target) attached.push_back(device);
+  }
+  return attached;
+}
+
+std::vector<Name> State::DomainsOver(const Name& ioas) const {
+  std::vector<Name> over;
+  for (const auto& [name, domain] : domains) {
+    if (domain.ioas == ioas) over.push_back(name);
+  }
+  return over;
+}
+
+std::vector<IovaRange> State::Reserved(const Name& ioas) const {
+  std::vector<IovaRange> reserved;
+  for (const size_t device : spaces.at(ioas).loaded) {
+    for (const IovaRange& range : EnforcedRegions(hardware->topology.devices[device])) {
+      reserved.push_back(range);
+    }
+  }
+  for (const auto& [name, domain] : domains) {
+    if (domain.ioas != ioas) continue;
+    reserved.push_back({uint64_t{1} << hardware->WidthBits(domain.device), kMaxAddress});
+    for (const size_t device : AttachedTo({Target::Kind::kDomain, name})) {
+      for (const IovaRange& range : EnforcedRegions(hardware->topology.devices[device])) {
+        reserved.push_back(range);
+      }
+    }
+  }
+  return reserved;
+}
+
+std::vector<IovaRange> State::Usable(const Name& ioas) const {
+  // The holes: cut everything at each reserved range.
+  std::vector<IovaRange> holes{{0, kMaxAddress}};
+  for (const IovaRange& reserved : Reserved(ioas)) {
+    std::vector<IovaRange> left;
+    for (const IovaRange& hole : holes) {
+      if (!hole.Overlaps(reserved)) {
+        left.push_back(hole);
+        continue;
+      }
+      if (hole.first < reserved.first) left.push_back({hole.first, reserved.first - 1});
+      if (hole.last > reserved.last) left.push_back({reserved.last + 1, hole.last});
+    }
+    holes = left;
+  }
+  return holes;
+}
+
+uint64_t State::Alignment(const Name& ioas) const {
+  // The smallest page of each domain over it, which is 4 KiB in all formats here; the same without
+  // large pages (3.10).
+  return DomainsOver(ioas).empty() && spaces.at(ioas).large_pages ? 1 : kPageBytes;
+}
+
+uint64_t State::MappingsOf(const Name& region) const {
+  uint64_t count = 0;
+  const auto add = [&](const Areas& areas) {
+    for (const auto& [iova, area] : areas) count += area.region == region ? 1 : 0;
+  };
+  for (const auto& [name, space] : spaces) add(space.areas);
+  for (const Isolation& group : groups) {
+    add(group.host_areas);
+    add(group.waiting);
+  }
+  return count;
+}
+
+Used State::UsedBy(const std::string& owner) const {
+  Used used;
+  for (const auto& [name, region] : regions) {
+    if (name.owner != owner) continue;
+    ++used.regions;
+    used.region_bytes += region.capacity;
+  }
+  for (const auto& [name, space] : spaces) {
+    if (name.owner != owner) continue;
+    ++used.spaces;
+    used.mappings += space.areas.size();
+    for (const auto& [iova, area] : space.areas) used.mapped_bytes += area.range.size_bytes();
+  }
+  for (const auto& [name, domain] : domains) used.domains += name.owner == owner ? 1 : 0;
+  return used;
+}
+
+Used State::UsedByHost() const {
+  Used used;
+  for (const Isolation& group : groups) {
+    used.mappings += group.host_areas.size();
+    for (const auto& [iova, area] : group.host_areas) used.mapped_bytes += area.range.size_bytes();
+  }
+  return used;
+}
+
+void State::ChangeSpace(const Name& name) {
+  spaces[name].version = NextVersion();
+  touched.spaces.push_back(name);
+}
+
+void State::ChangeDomain(const Name& name) {
+  domains[name].version = NextVersion();
+  touched.domains.push_back(name);
+}
+
+void State::ChangeDevice(size_t device) {
+  devices[device].version = NextVersion();
+  touched.devices.push_back(device);
+}
+
+void State::Flush(Isolation& group) {
+  for (const auto& [iova, area] : group.waiting) touched.regions.push_back(area.region);
+  group.waiting.clear();
+}
+
+std::vector<IovaRange> EnforcedRegions(const DeviceSpec& device) {
+  std::vector<IovaRange> ranges;
+  for (const ReservedRegion& region : device.reserved_regions) {
+    if (region.type != ReservedRegionType::kDirectRelaxable) ranges.push_back(region.range);
+  }
+  return ranges;
+}
+
+bool Meets(const Areas& areas, const IovaRange& range) {
+  return std::any_of(areas.begin(), areas.end(),
+                     [&](const auto& entry) { return entry.second.range.Overlaps(range); });
+}
+
+bool Meets(const std::vector<IovaRange>& ranges, const IovaRange& range) {
+  return std::any_of(ranges.begin(), ranges.end(),
+                     [&](const IovaRange& other) { return other.Overlaps(range); });
+}
+
+std::optional<Iova> Choose(const Areas& areas, const std::vector<IovaRange>& reserved,
+                           const std::vector<IovaRange>& allowed, uint64_t size, uint64_t source) {
+  uint64_t alignment = 1;
+  while (alignment < size) alignment *= 2;
+  if (source != 0) alignment = std::min(alignment, source & -source);
+  alignment = std::min(alignment, kLargestAlignment);
+  // The low bits within a page are those of the source.
+  const uint64_t in_page = source % kPageBytes;
+  if (in_page != 0) alignment = kPageBytes;
+
+  constexpr IovaRange kChoosable{kPageBytes, kMaxAddress - kPageBytes};
+  std::vector<IovaRange> windows = allowed;
+  if (allowed.empty()) windows = {kChoosable};
+  std::optional<Iova> best;
+  for (const IovaRange& window : windows) {
+    if (!window.Overlaps(kChoosable)) continue;
+    const IovaRange clipped{std::max(window.first, kChoosable.first),
+                            std::min(window.last, kChoosable.last)};
+    // The lowest fit begins where the window does, or behind something that is taken.
+    std::vector<Iova> starts{clipped.first};
+    for (const auto& [iova, area] : areas) {
+      if (area.range.last != kMaxAddress) starts.push_back(area.range.last + 1);
+    }
+    for (const IovaRange& range : reserved) {
+      if (range.last != kMaxAddress) starts.push_back(range.last + 1);
+    }
+    for (const Iova start : starts) {
+      if (start < clipped.first || start > clipped.last) continue;
+      Iova iova = (start & -alignment) | in_page;
+      if (iova < start && iova > kMaxAddress - alignment) continue;
+      if (iova < start) iova += alignment;
+      if (iova > clipped.last || clipped.last - iova < size - 1) continue;
+      if (best.has_value() && iova >= *best) continue;
+      const IovaRange range{iova, iova + (size - 1)};
+      if (!Meets(areas, range) && !Meets(reserved, range)) best = iova;
+    }
+  }
+  return best;
+}
+
+}  // namespace viommu::differential

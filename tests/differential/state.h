@@ -1,0 +1,182 @@
+// tests/differential/state.h -- Everything that the host has, as naively as it can be said.
+//
+// What can be derived is derived, each time, by looking at everything: what is reserved in an
+// address space, who refers to what, what an owner uses. Says nothing of how the engine does it.
+#ifndef VIOMMU_TESTS_DIFFERENTIAL_STATE_H_
+#define VIOMMU_TESTS_DIFFERENTIAL_STATE_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/base/address.h"
+#include "engine/types.h"
+#include "tests/differential/answer.h"
+#include "tests/differential/machine.h"
+#include "tests/differential/step.h"
+
+namespace viommu::differential {
+
+// Rules that are wrong on purpose, for testing what finds them and what shrinks a trace to them.
+enum class WrongRule { kNone, kUnmapCutsAreas, kDeleteForgetsHostMappings, kReplaceIgnoresRegions };
+
+struct Name {
+  std::string owner;
+  std::string id;
+
+  friend bool operator==(const Name& a, const Name& b) {
+    return a.id == b.id && a.owner == b.owner;
+  }
+  friend bool operator!=(const Name& a, const Name& b) { return !(a == b); }
+  friend bool operator<(const Name& a, const Name& b) {
+    return a.owner != b.owner ? a.owner < b.owner : a.id < b.id;
+  }
+};
+
+// A `version` is another one after every change that an etag tells.
+struct Region {
+  uint64_t capacity = 0;  // It was made with.
+  uint64_t size = 0;      // Of it, what can be mapped.
+  std::optional<int32_t> numa_node;
+  bool read_only = false;
+  bool suspended = false;  // Revoked.
+  uint64_t physical = 0;   // Where the machine put it.
+  uint64_t version = 0;
+};
+
+struct Mapped {
+  IovaRange range;
+  Name region;
+  uint64_t offset = 0;
+  uint64_t permission = 3;
+  bool suspended = false;  // Its memory went.
+};
+using Areas = std::map<Iova, Mapped>;
+
+struct Space {
+  Areas areas;
+  std::vector<IovaRange> allowed;  // Ascending.
+  IoasMode mode = IoasMode::kNative;
+  bool large_pages = true;
+  std::set<size_t> loaded;  // Devices whose reserved regions are loaded.
+  uint64_t version = 0;
+  uint64_t mapping_version = 0;  // Another one after every batch that changed something.
+};
+
+struct PagingDomain {
+  Name ioas;
+  size_t device = 0;  // It was made for.
+  uint64_t version = 0;
+};
+
+struct Target {
+  enum class Kind { kBlocked, kIdentity, kDomain };
+  Kind kind = Kind::kBlocked;
+  Name domain;
+
+  friend bool operator==(const Target& a, const Target& b) {
+    return a.kind == b.kind && a.domain == b.domain;
+  }
+};
+
+struct Function {  // A device.
+  size_t group = 0;
+  bool present = true;  // Plugged in.
+  bool attached = false;
+  bool healthy = true;
+  std::string health_reason;
+  uint64_t version = 0;
+};
+
+// Why a group's default domain is not what was asked for.
+enum class Fallback { kNone, kUntrusted, kNoPassThrough, kNoDeferredFlush };
+
+struct Isolation {  // A group.
+  std::string name;
+  std::vector<size_t> members;
+  std::string claimed_by;  // Empty: the host has it.
+  Target target;           // Of a claimed one.
+  DefaultDomainType default_domain = DefaultDomainType::kDma;
+  Fallback fallback = Fallback::kNone;
+  Areas host_areas;
+  Areas waiting;  // Unmapped by the host, for a flush: their addresses are not free yet.
+};
+
+// What one owner uses, in the order of OwnerLimits.
+struct Used {
+  uint64_t regions = 0, spaces = 0, domains = 0, mappings = 0, mapped_bytes = 0, region_bytes = 0;
+};
+
+// What a step may have changed, so that it is compared.
+struct Touched {
+  std::vector<Name> regions, spaces, domains;
+  std::vector<size_t> devices;
+};
+
+// Plain value: a copy is what would be.
+class State {
+ public:
+  // `hardware` outlives it and all its copies.
+  State(const Hardware* hardware, const OwnerLimits& limits, WrongRule wrong);
+
+  std::map<Name, Region> regions;
+  std::map<Name, Space> spaces;
+  std::map<Name, PagingDomain> domains;
+  std::vector<Function> devices;
+  std::vector<Isolation> groups;
+
+  const Hardware* hardware;
+  OwnerLimits limits;
+  WrongRule wrong = WrongRule::kNone;
+
+  Touched touched;
+  bool changed = false;  // Something was committed.
+
+  // ---- Derived ----
+  Isolation& GroupOf(size_t device) { return groups[devices[device].group]; }
+  const Isolation& GroupOf(size_t device) const { return groups[devices[device].group]; }
+  // The domain that attached members of a group are on, if it is a paging one.
+  std::optional<Name> PagingDomainOf(const Isolation& group) const;
+  std::vector<size_t> AttachedTo(const Target& target) const;
+  std::vector<Name> DomainsOver(const Name& ioas) const;
+  std::vector<IovaRange> Reserved(const Name& ioas) const;
+  std::vector<IovaRange> Usable(const Name& ioas) const;
+  uint64_t Alignment(const Name& ioas) const;
+  // Areas that map a region, those of the host too.
+  uint64_t MappingsOf(const Name& region) const;
+  Used UsedBy(const std::string& owner) const;
+  Used UsedByHost() const;
+  // What a group gets when `asked` is asked for, and why if it is another.
+  DefaultDomainType DefaultFor(const Isolation& group, DefaultDomainType asked,
+                               Fallback* fallback) const;
+
+  // ---- Changing ----
+  uint64_t NextVersion() { return ++clock_; }
+  void ChangeSpace(const Name& name);  // And its etag.
+  void ChangeDomain(const Name& name);
+  void ChangeDevice(size_t device);
+  // Frees what waits for a flush of the group.
+  void Flush(Isolation& group);
+
+ private:
+  uint64_t clock_ = 0;
+};
+
+// The enforced reserved regions of a device (iommufd-semantics.md section 7): all but those that
+// may be relaxed.
+std::vector<IovaRange> EnforcedRegions(const DeviceSpec& device);
+
+bool Meets(const Areas& areas, const IovaRange& range);
+bool Meets(const std::vector<IovaRange>& ranges, const IovaRange& range);
+
+// Where a mapping of `size` bytes would go by iommufd-semantics.md 3.6; nullopt: nowhere.
+std::optional<Iova> Choose(const Areas& areas, const std::vector<IovaRange>& reserved,
+                           const std::vector<IovaRange>& allowed, uint64_t size, uint64_t source);
+
+}  // namespace viommu::differential
+
+#endif  // VIOMMU_TESTS_DIFFERENTIAL_STATE_H_

@@ -1,0 +1,132 @@
+// tests/differential/verb.h -- A verb of the engine as both sides know it.
+//
+// Each kind of object has a file of its own with its verbs; verbs.h lists them. To add a verb:
+// say its syntax, invent its arguments, and say what it does to the State and how to ask the engine
+// for it. To add a kind: also show it (show.h), so that it is compared.
+#ifndef VIOMMU_TESTS_DIFFERENTIAL_VERB_H_
+#define VIOMMU_TESTS_DIFFERENTIAL_VERB_H_
+
+#include <cstdint>
+#include <iterator>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/types.h"
+#include "tests/differential/answer.h"
+#include "tests/differential/state.h"
+#include "tests/differential/step.h"
+
+namespace viommu::differential {
+
+// Repeatable chance.
+class Dice {
+ public:
+  explicit Dice(uint64_t seed) : random_(seed) {}
+  uint64_t Below(uint64_t limit) { return random_() % limit; }
+  bool OneIn(uint64_t n) { return Below(n) == 0; }
+  template <typename T>
+  auto& Any(T& container) {
+    return *std::next(std::begin(container), static_cast<ptrdiff_t>(Below(std::size(container))));
+  }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+// A step with what it stands in.
+struct Call {
+  const Step& step;
+  CallContext context;
+  std::string latest;   // Id that the engine made up last.
+  std::string made_up;  // For the reference: the one that it made up for this call.
+  bool in_words = false;
+
+  uint64_t operator[](size_t i) const { return step.arguments[i]; }
+  // The argument as a name, and as the name of a device.
+  ObjectRef Ref(uint64_t argument, Sort sort) const;
+  // The id of an object to be made, for the engine, and as it came out.
+  std::string NewId(uint64_t argument, Sort sort) const { return Ref(argument, sort).id; }
+  Name Made(uint64_t argument, Sort sort, const std::string& owner) const;
+  // For Answer::made_up: `id`, if the engine made it up.
+  std::string MadeUp(uint64_t argument, const std::string& id) const {
+    return Naming::Of(argument).id == kMadeUpId ? id : "";
+  }
+  static std::string DeviceId(uint64_t argument);
+};
+
+struct Verb {
+  Syntax syntax;
+  unsigned weight;  // How often it is chosen.
+  std::vector<uint64_t> (*invent)(Dice&, const State&, Caller);
+  Answer (*refer)(const Call&, State&);  // Changes nothing when it refuses.
+  Answer (*ask)(const Call&, Engine&);
+  // What is refused before the request_id and the deadline are looked at; may be null.
+  Answer (*at_the_door)(const Call&) = nullptr;
+};
+
+// ---- What an etag argument says ----
+inline constexpr uint64_t kNoEtag = 0;
+inline constexpr uint64_t kCurrentEtag = 1;
+inline constexpr uint64_t kOldEtag = 2;
+uint64_t InventEtag(Dice& dice);
+std::string EtagOf(uint64_t argument, const std::string& current);
+
+// ---- Inventing names ----
+// Mostly of an object that is there and the caller's own; sometimes another owner's, or none's.
+uint64_t InventName(Dice& dice, const State& state, Caller caller, Sort sort);
+// One for a new object: nobody else's can be made.
+uint64_t InventNewName(Dice& dice);
+uint64_t InventDevice(Dice& dice, const State& state);
+// Mostly one that the caller has claimed.
+uint64_t InventHeldDevice(Dice& dice, const State& state, Caller caller);
+
+// An IO virtual address for an Ioas: mostly of a few pages, often beside or in an area, sometimes
+// at the ends of apertures, of the interrupt window, of everything.
+uint64_t InventIova(Dice& dice, const Areas& areas);
+// Mostly of a few pages, sometimes no whole ones, seldom senseless.
+uint64_t InventLength(Dice& dice);
+uint64_t InventOffset(Dice& dice);
+uint64_t InventPermission(Dice& dice);
+// The areas of the Ioas that a name means to the caller; none if there is none.
+const Areas& AreasOf(const State& state, Caller caller, uint64_t ioas);
+
+// ---- Looking up, in the reference ----
+// kPermissionDenied NOT_OPERATOR: somebody else's is named by one who is no operator, whether it is
+// there or not; kNotFound <prefix>_NOT_FOUND.
+template <typename T>
+Answer Find(const Call& call, uint64_t argument, Sort sort, const char* prefix,
+            const std::map<Name, T>& objects, Name* found) {
+  const ObjectRef ref = call.Ref(argument, sort);
+  const std::string& me = call.context.principal;
+  if (ref.owner.has_value() && *ref.owner != me && !call.context.is_operator) {
+    return Forbidden("NOT_OPERATOR");
+  }
+  *found = {ref.owner.value_or(me), ref.id};
+  if (objects.count(*found) == 0) return Missing(std::string(prefix) + "_NOT_FOUND");
+  return {};
+}
+Answer FindRegion(const Call& call, const State& state, uint64_t argument, Name* found);
+Answer FindSpace(const Call& call, const State& state, uint64_t argument, Name* found);
+Answer FindDomain(const Call& call, const State& state, uint64_t argument, Name* found);
+Answer FindDevice(const State& state, uint64_t argument, size_t* found);
+// kFailedPrecondition DEVICE_NOT_CLAIMED
+Answer CheckClaimed(const State& state, size_t device, const std::string& principal);
+
+// An area of a region appeared or went: it is shown with the number of them.
+void TouchMapping(State& state, const Name& ioas, const Name& region);
+
+// "ioas/as1" for its owner, "owners/alice/ioas/as1" for an operator.
+std::string Shown(const char* collection, const Name& name, const std::string& viewer);
+
+}  // namespace viommu::differential
+
+// Passes a refusal up.
+#define REFUSE_UNLESS(expression)                           \
+  do {                                                      \
+    ::viommu::differential::Answer refusal_ = (expression); \
+    if (!refusal_.ok()) return refusal_;                    \
+  } while (false)
+
+#endif  // VIOMMU_TESTS_DIFFERENTIAL_VERB_H_
