@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
@@ -14,7 +13,6 @@
 #include "server/names.h"
 #include "server/request_check.h"
 #include "server/status.h"
-#include "server/transport.h"
 
 namespace viommu {
 namespace {
@@ -37,10 +35,6 @@ InvalidationBatch ParseCommands(const v1::InvalidationCommands& commands) {
 
 absl::Status Refusal(absl::string_view reason, absl::string_view message) {
   return Error(absl::StatusCode::kInvalidArgument, reason, message).Errno("EINVAL");
-}
-
-Transport TransportOf(const grpc::ServerContext& context) {
-  return absl::StartsWith(context.peer(), "unix:") ? Transport::kUnix : Transport::kTcp;
 }
 
 // One open stream: the domain that it is about, and the last batch that it had.
