@@ -51,6 +51,7 @@ absl::StatusOr<Page<AttachmentView>> Engine::ListAttachments(const CallContext& 
   }
   absl::MutexLock lock(&core_->pipeline.mutex());
   const Model& model = core_->model;
+  if (after.has_value() && after->first >= model.devices.size()) return UnknownPageToken();
   if (!device.empty()) RETURN_IF_ERROR(core_->model.FindDevice(device).status());
   Page<AttachmentView> result;
   Place last;

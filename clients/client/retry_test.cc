@@ -184,6 +184,7 @@ TEST(RepeatableTest, KnowsEveryMethod) {
                                         "ListIovaRanges",
                                         "GetDomain",
                                         "ListDomains",
+                                        "ListPasids",
                                         "ReadMemory",
                                         "DumpTables"};
   int with_request_id = 0;

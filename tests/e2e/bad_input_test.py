@@ -146,7 +146,7 @@ MALFORMED_NAMES = [
                    domain={"paging": {"ioas": "ioas/space", "device": ATTACHED}}),
     malformed_name("a new id", "MemoryService/CreateMemoryRegion", "memory_region_id", "ram/1",
                    memory_region={"size_bytes": PAGE}),
-    malformed_name("of the domain", "DeviceService/AttachDevice", "domain", "ioas/space",
+    malformed_name("of the domain", "DeviceService/AttachDevice", "domain", "memoryRegions/ram",
                    name=DETACHED),
     map_case("of the memory region", "INVALID_ARGUMENT", "MALFORMED_NAME", "memory_region",
              "ram", memory_region="ram"),

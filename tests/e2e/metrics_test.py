@@ -102,6 +102,11 @@ MOVED_BY_THE_JOB = [
 ]
 
 
+# Of the RPCs that are streams.
+_TYPES = {"StreamMappings": "bidi_stream", "StreamInvalidations": "bidi_stream",
+          "Watch": "server_stream"}
+
+
 class MetricsTest(unittest.TestCase):
     def setUp(self):
         self.daemon = self.enterContext(daemon.Daemon(metrics=True))
@@ -114,7 +119,7 @@ class MetricsTest(unittest.TestCase):
             if service.startswith("viommu."):
                 for symbol in self.client.listing(service):
                     method = symbol.rpartition(".")[2]
-                    yield service, method, "bidi_stream" if method.startswith("Stream") else "unary"
+                    yield service, method, _TYPES.get(method, "unary")
         yield from BUILT_IN
 
     def test_the_series_of_every_rpc_are_there_at_0_from_the_start(self):

@@ -179,7 +179,8 @@ class EveryRpcTest(unittest.TestCase):
         self.assertEqual(
             ["grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"] +
             [f"viommu.v1.{name}Service" for name in
-             ("Device", "Domain", "Host", "Ioas", "Mapping", "Memory", "Simulation")],
+             ("Device", "Domain", "Host", "Ioas", "Mapping", "Memory", "Simulation", "Viommu",
+              "Watch")],
             sorted(self.client.listing()))
 
 
