@@ -97,7 +97,9 @@ absl::Status CheckPasidCompatible(const Model& model, const Device& device, Pasi
 }
 
 absl::Status AutoDomainsServeNoPasids(const Device& device) {
-  return Incompatible(device, "the domains that an attachment makes for itself serve no PASIDs",
+  return Incompatible(device,
+                      absl::StrCat("a domain that the attachment of ", device.Name(),
+                                   " makes for itself serves no PASIDs"),
                       "make a domain for PASIDs, and attach to that");
 }
 
