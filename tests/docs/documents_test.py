@@ -1,5 +1,6 @@
 """Every command that the documents show works and prints what they show."""
 import os
+import re
 import shlex
 import unittest
 
@@ -11,6 +12,7 @@ from tools import case_report
 _ROOT = os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"])
 _DOCUMENTS = ("README.md", "docs/API.md", "docs/TOUR.md", "docs/VMM_LAYOUT.md")
 _RUN = "./dev run"
+_RPC = re.compile(r"\b([A-Z]\w*Service)[/.]([A-Z]\w*)")
 # A reader of the tour has built this.
 _VIOMMUCTL_FOLDER = os.path.join(_ROOT, "clients", "viommuctl")
 
@@ -29,13 +31,27 @@ class DocumentsTest(unittest.TestCase):
         self._replay("docs/VMM_LAYOUT.md")
 
     def test_every_document_with_a_session_is_replayed(self):
-        with_sessions = []
+        with_sessions = [path for path in self._documents()
+                         if console.commands(self._text(path))]
+        self.assertEqual(sorted(with_sessions), sorted(_DOCUMENTS))
+
+    def test_every_rpc_that_a_document_names_is_served(self):
+        named = {(service, method, path) for path in self._documents()
+                 for service, method in _RPC.findall(self._text(path))}
+        with daemon.Daemon("--unix_socket=viommud.sock") as server:
+            client = grpcurl.Client(server)
+            served = {service: client.listing(service) for service in client.listing()}
+        self.assertGreater(len({method for _, method, _ in named}), 30)
+        for service, method, path in sorted(named):
+            with self.subTest(document=path, rpc=f"{service}/{method}"):
+                full = f"viommu.v1.{service}"
+                self.assertIn(f"{full}.{method}", served.get(full, []))
+
+    def _documents(self):
         for folder, _, names in os.walk(_ROOT):
             for name in names:
-                path = os.path.relpath(os.path.join(folder, name), _ROOT)
-                if name.endswith(".md") and console.commands(self._text(path)):
-                    with_sessions.append(path)
-        self.assertEqual(sorted(with_sessions), sorted(_DOCUMENTS))
+                if name.endswith(".md"):
+                    yield os.path.relpath(os.path.join(folder, name), _ROOT)
 
     def _replay(self, document):
         commands = console.commands(self._text(document))
