@@ -40,7 +40,7 @@ TEST(TopologyTest, ReadsEveryFileInDeployTopologies) {
     EXPECT_FALSE(topology.devices.empty());
     ++files;
   }
-  EXPECT_GE(files, 2);
+  EXPECT_GE(files, 3);
 }
 
 TEST(TopologyTest, BuiltInTopologyHasADeviceForEveryRule) {

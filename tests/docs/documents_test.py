@@ -1,5 +1,7 @@
 """Every command that the documents show works and prints what they show."""
 import os
+import re
+import shlex
 import unittest
 
 from tests.docs import console
@@ -8,7 +10,9 @@ from tests.e2e import grpcurl
 from tools import case_report
 
 _ROOT = os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"])
-_DOCUMENTS = ("README.md", "docs/TOUR.md")
+_DOCUMENTS = ("README.md", "docs/API.md", "docs/TOUR.md", "docs/VMM_LAYOUT.md")
+_RUN = "./dev run"
+_RPC = re.compile(r"\b([A-Z]\w*Service)[/.]([A-Z]\w*)")
 # A reader of the tour has built this.
 _VIOMMUCTL_FOLDER = os.path.join(_ROOT, "clients", "viommuctl")
 
@@ -20,14 +24,34 @@ class DocumentsTest(unittest.TestCase):
     def test_tour_prints_what_it_shows(self):
         self._replay("docs/TOUR.md")
 
+    def test_api_sessions_print_what_they_show(self):
+        self._replay("docs/API.md")
+
+    def test_layout_of_a_guest_prints_what_it_shows(self):
+        self._replay("docs/VMM_LAYOUT.md")
+
     def test_every_document_with_a_session_is_replayed(self):
-        with_sessions = []
+        with_sessions = [path for path in self._documents()
+                         if console.commands(self._text(path))]
+        self.assertEqual(sorted(with_sessions), sorted(_DOCUMENTS))
+
+    def test_every_rpc_that_a_document_names_is_served(self):
+        named = {(service, method, path) for path in self._documents()
+                 for service, method in _RPC.findall(self._text(path))}
+        with daemon.Daemon("--unix_socket=viommud.sock") as server:
+            client = grpcurl.Client(server)
+            served = {service: client.listing(service) for service in client.listing()}
+        self.assertGreater(len({method for _, method, _ in named}), 30)
+        for service, method, path in sorted(named):
+            with self.subTest(document=path, rpc=f"{service}/{method}"):
+                full = f"viommu.v1.{service}"
+                self.assertIn(f"{full}.{method}", served.get(full, []))
+
+    def _documents(self):
         for folder, _, names in os.walk(_ROOT):
             for name in names:
-                path = os.path.relpath(os.path.join(folder, name), _ROOT)
-                if name.endswith(".md") and console.commands(self._text(path)):
-                    with_sessions.append(path)
-        self.assertEqual(sorted(with_sessions), sorted(_DOCUMENTS))
+                if name.endswith(".md"):
+                    yield os.path.relpath(os.path.join(folder, name), _ROOT)
 
     def _replay(self, document):
         commands = console.commands(self._text(document))
@@ -35,7 +59,9 @@ class DocumentsTest(unittest.TestCase):
         folder = daemon.new_folder()
         # A document's reader stands in the checkout, where ./dev run keeps its state.
         os.mkdir(os.path.join(folder, ".state"))
-        with daemon.Daemon("--unix_socket=.state/viommud.sock", folder=folder):
+        os.symlink(os.path.join(_ROOT, "deploy"), os.path.join(folder, "deploy"))
+        with daemon.Daemon("--unix_socket=.state/viommud.sock", *_run_flags(commands),
+                           folder=folder):
             # ./dev run puts grpcurl where the document's first line looks for it.
             os.makedirs(os.path.join(folder, ".tools", "bin"))
             os.symlink(grpcurl.binary(), os.path.join(folder, ".tools", "bin", "grpcurl"))
@@ -55,6 +81,14 @@ class DocumentsTest(unittest.TestCase):
     def _text(self, path):
         with open(os.path.join(_ROOT, path), encoding="utf-8") as file:
             return file.read()
+
+
+def _run_flags(commands):
+    """The flags with which the document's reader starts the daemon."""
+    for command in commands:
+        if command.text.startswith(_RUN):
+            return shlex.split(command.text[len(_RUN):])
+    return []
 
 
 class ConsoleTest(unittest.TestCase):
