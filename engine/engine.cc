@@ -18,6 +18,7 @@
 #include "engine/operations/pasid_operations.h"
 #include "engine/operations/reserved_region_operations.h"
 #include "engine/operations/reset_operation.h"
+#include "engine/operations/sva_domain_operations.h"
 
 namespace viommu {
 namespace {
@@ -151,6 +152,10 @@ absl::StatusOr<DomainView> Engine::CreateDomain(const CallContext& context, cons
                                                 const DomainRequest& request) {
   if (const auto* nested = std::get_if<NestedDomainRequest>(&request)) {
     CreateNestedDomainOperation operation(context, id, *nested);
+    return core_->Execute(operation);
+  }
+  if (const auto* sva = std::get_if<SvaDomainRequest>(&request)) {
+    CreateSvaDomainOperation operation(context, id, *sva);
     return core_->Execute(operation);
   }
   CreateDomainOperation operation(context, id, std::get<PagingDomainRequest>(request));

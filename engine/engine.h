@@ -182,7 +182,8 @@ class Engine {
 
   // ---- Domains ----
   // PAGING over an Ioas, filled at once with what the Ioas maps; or NESTED on a nest parent, whose
-  // owner it gets.
+  // owner it gets; or SVA of a process's address space, which it then shows under the one PASID
+  // that the process has on all devices.
   // kNotFound           also of the Ioas and the parent
   // kAlreadyExists      DOMAIN_EXISTS; the ids "identity" and "blocked" are the static domains'
   // kFailedPrecondition DEVICE_NOT_CLAIMED; of PAGING IOVA_CONFLICT: an area or allowed range lies
@@ -193,6 +194,10 @@ class Engine {
   // kInvalidArgument    of NESTED MISALIGNED: the table address; INVALID_ADDRESS_WIDTH: neither 48
   //                     nor 57; WRITE_PROTECT_WITHOUT_SUPERVISOR
   // kOutOfRange         of NESTED TABLE_OUT_OF_RANGE: the table is beyond the parent's aperture
+  // kFailedPrecondition PROCESS_ADDRESS_SPACE: PAGING over a process; of SVA NOT_A_PROCESS
+  // kOutOfRange         of SVA PASID_OUT_OF_RANGE: the device can not issue the process's PASID
+  // kResourceExhausted  of SVA PASIDS_EXHAUSTED
+  // kUnimplemented      of SVA SVA_UNAVAILABLE, PASID_UNAVAILABLE: the unit or the device can not
   // kUnimplemented      DIRTY_TRACKING_UNAVAILABLE; FAULT_QUEUE_ON_NEST_PARENT;
   //                     FAULT_QUEUE_UNAVAILABLE; NESTING_UNAVAILABLE, and of NESTED
   //                     STAGE1_UNAVAILABLE: the device's unit has no such first stage

@@ -124,6 +124,9 @@ enum class IoasMode {
   kVfioType1,    // Mappings are cut at the ends of the range; there are no large pages.
   kVfioType1v2,  // Whole mappings go.
   // In the last two a range in which nothing is mapped is done with no bytes.
+  // The address space of a simulated process: Map and Unmap are what it maps for itself. Only SVA
+  // domains show it.
+  kProcess,
 };
 
 struct IoasOptions {
@@ -167,7 +170,7 @@ struct IoasView {
   std::vector<std::string> loaded_devices;  // Whose reserved regions were loaded explicitly.
 };
 
-enum class DomainKind { kPaging, kNested, kIdentity, kBlocked };
+enum class DomainKind { kPaging, kNested, kSva, kIdentity, kBlocked };
 
 struct DomainView {
   ObjectView object;  // The static domains have uid 0 and no owner.
@@ -179,6 +182,7 @@ struct DomainView {
   std::vector<std::string> children;  // The kNested ones on it.
   std::string parent;                 // Of kNested.
   VtdStage1 stage1;                   // Of kNested.
+  std::optional<uint32_t> sva_pasid;  // Of kSva: the one of its process.
   std::vector<std::string> attached_devices;
   bool automatic = false;  // Made by an attachment to `ioas`; goes with the last one.
 };
@@ -326,7 +330,13 @@ struct NestedDomainRequest {
   std::optional<ObjectRef> fault_queue = {};
 };
 
-using DomainRequest = std::variant<PagingDomainRequest, NestedDomainRequest>;
+// Of a process's address space (kernel: IOMMU_DOMAIN_SVA, iommu_sva_domain_alloc).
+struct SvaDomainRequest {
+  ObjectRef process;  // An Ioas of mode kProcess.
+  std::string device;
+};
+
+using DomainRequest = std::variant<PagingDomainRequest, NestedDomainRequest, SvaDomainRequest>;
 
 // ---- Invalidation of a guest's first stage ----
 

@@ -102,6 +102,8 @@ absl::StatusOr<IoasMode> ParseIoasMode(absl::string_view field, v1::IoasMode mod
       return IoasMode::kVfioType1;
     case v1::IOAS_MODE_VFIO_TYPE1V2:
       return IoasMode::kVfioType1v2;
+    case v1::IOAS_MODE_PROCESS:
+      return IoasMode::kProcess;
     case v1::IOAS_MODE_VFIO_TYPE1_NESTING:
       return Error(absl::StatusCode::kUnimplemented, "MODE_NOT_SUPPORTED",
                    absl::StrCat(field,
@@ -180,6 +182,8 @@ v1::IoasMode ToProto(IoasMode mode) {
       return v1::IOAS_MODE_VFIO_TYPE1;
     case IoasMode::kVfioType1v2:
       return v1::IOAS_MODE_VFIO_TYPE1V2;
+    case IoasMode::kProcess:
+      return v1::IOAS_MODE_PROCESS;
   }
   return v1::IOAS_MODE_UNSPECIFIED;
 }

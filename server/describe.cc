@@ -84,12 +84,25 @@ v1::DomainType TypeOf(DomainKind kind) {
       return v1::DOMAIN_TYPE_PAGING;
     case DomainKind::kNested:
       return v1::DOMAIN_TYPE_NESTED;
+    case DomainKind::kSva:
+      return v1::DOMAIN_TYPE_SVA;
     case DomainKind::kIdentity:
       return v1::DOMAIN_TYPE_IDENTITY;
     case DomainKind::kBlocked:
       return v1::DOMAIN_TYPE_BLOCKED;
   }
   return v1::DOMAIN_TYPE_UNSPECIFIED;
+}
+
+v1::SvaDomain DescribeSva(const DomainView& view) {
+  v1::SvaDomain out;
+  out.set_process(view.ioas);
+  out.set_device(view.device);
+  out.set_pasid(view.sva_pasid.value_or(0));
+  out.set_format(view.properties.format);
+  out.set_levels(view.properties.levels);
+  *out.mutable_aperture() = ToProto(view.properties.aperture);
+  return out;
 }
 
 v1::PagingDomain DescribePaging(const DomainView& view) {
@@ -279,6 +292,7 @@ v1::Domain Describe(const DomainView& view, const CallContext& caller) {
   out.set_auto_(view.automatic);
   if (view.kind == DomainKind::kPaging) *out.mutable_paging() = DescribePaging(view);
   if (view.kind == DomainKind::kNested) *out.mutable_nested() = DescribeNested(view);
+  if (view.kind == DomainKind::kSva) *out.mutable_sva() = DescribeSva(view);
   return out;
 }
 

@@ -59,8 +59,16 @@ absl::StatusOr<NestedDomainRequest> ParseNested(const v1::NestedDomain& nested) 
   return out;
 }
 
+absl::StatusOr<SvaDomainRequest> ParseSva(const v1::SvaDomain& sva) {
+  SvaDomainRequest out;
+  ASSIGN_OR_RETURN(out.process, ParseName(NameKind::kIoas, "domain.sva.process", sva.process()));
+  ASSIGN_OR_RETURN(out.device, ParseHostName(NameKind::kDevice, "domain.sva.device", sva.device()));
+  return out;
+}
+
 absl::StatusOr<DomainRequest> ParseDomain(const v1::Domain& domain) {
-  RETURN_IF_ERROR(Require(domain.has_paging() || domain.has_nested(), "domain.paging"));
+  RETURN_IF_ERROR(Require(domain.kind_case() != v1::Domain::KIND_NOT_SET, "domain.paging"));
+  if (domain.has_sva()) return ParseSva(domain.sva());
   if (domain.has_nested()) return ParseNested(domain.nested());
   return ParsePaging(domain.paging());
 }

@@ -57,6 +57,7 @@ v1::IoasMode ModeCalled(absl::string_view word) {
   if (word == "native") return v1::IOAS_MODE_NATIVE;
   if (word == "vfio-type1") return v1::IOAS_MODE_VFIO_TYPE1;
   if (word == "vfio-type1v2") return v1::IOAS_MODE_VFIO_TYPE1V2;
+  if (word == "process") return v1::IOAS_MODE_PROCESS;
   return v1::IOAS_MODE_UNSPECIFIED;
 }
 
@@ -179,13 +180,19 @@ absl::Status CreateIoas(Invocation& call) {
 }
 
 absl::Status CreateDomain(Invocation& call) {
-  if (call.Has("ioas") == call.Has("parent")) {
-    return absl::InvalidArgumentError("say over what: --ioas or --parent");
+  if (int{call.Has("ioas")} + int{call.Has("parent")} + int{call.Has("process")} != 1) {
+    return absl::InvalidArgumentError("say over what: --ioas, --parent or --process");
   }
   v1::CreateDomainRequest request;
   request.set_domain_id(call.Text("ID"));
-  absl::Status filled = call.Has("ioas") ? FillPaging(call, request.mutable_domain())
-                                         : FillNested(call, request.mutable_domain());
+  absl::Status filled;
+  if (call.Has("process")) {
+    request.mutable_domain()->mutable_sva()->set_process(call.Name("process"));
+    request.mutable_domain()->mutable_sva()->set_device(call.Name("device"));
+  } else {
+    filled = call.Has("ioas") ? FillPaging(call, request.mutable_domain())
+                              : FillNested(call, request.mutable_domain());
+  }
   if (!filled.ok()) return filled;
   return Created(call, call.Call(&v1::DomainService::Stub::CreateDomain, request));
 }

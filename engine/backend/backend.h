@@ -62,8 +62,9 @@ struct DomainSpec {
   enum class Kind {
     kPaging,  // Translates what an Ioas maps.
     kNested,  // A guest's first stage on a nest parent.
+    kSva,     // A process's address space, which `ioas` maps (IOMMU_DOMAIN_SVA).
   };
-  Uid ioas = 0;  // kPaging.
+  Uid ioas = 0;  // kPaging, kSva.
   DeviceIndex device = 0;
   Kind kind = Kind::kPaging;
   // kPaging (iommufd: IOMMU_HWPT_ALLOC_*).
@@ -84,6 +85,7 @@ struct DomainProperties {
   // What the format can say beside read and write together (iommufd-semantics.md section 20).
   bool read_only = true;   // A mapping that can be read only.
   bool write_only = true;  // A mapping that can be written only.
+  bool sva = false;        // Made of a process: cached under its PASID, and an id shared by all.
   bool nest_parent = false;
   // Of a kNested domain, for CheckCompatible: the guest's stage and what it rests on. Null for any
   // other.

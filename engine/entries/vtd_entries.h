@@ -73,6 +73,7 @@ enum class PasidType : uint8_t {
 
 inline constexpr uint16_t kUnusedDomainId = 0;       // vtd/iommu.h: reserved by caching mode.
 inline constexpr uint16_t kPassThroughDomainId = 1;  // vtd/pasid.h: FLPT_DEFAULT_DID.
+inline constexpr uint16_t kSharedDomainId = 1;       // The same, of SVA entries.
 inline constexpr uint16_t kFirstPagingDomainId = 2;
 
 // AW of a table of `levels` levels, 3..5 (39, 48, 57 bits).

@@ -68,6 +68,13 @@ struct CreateNestedDomain {
   bool write_protect;
   bool extended_accessed;
 };
+struct CreateSvaDomain {
+  uint64_t uid;
+  std::string id;
+  uint64_t process;  // Its Ioas.
+  std::string device;
+  uint32_t pasid;  // Of the process, for all its domains.
+};
 // Of an object of any kind.
 struct Destroy {
   uint64_t uid;
@@ -154,7 +161,7 @@ struct Plug {
 
 using LogicalOperation =
     std::variant<record::CreateMemoryRegion, record::CreateIoas, record::CreateDomain,
-                 record::CreateNestedDomain, record::Destroy, record::Map, record::Unmap,
+                 record::CreateNestedDomain, record::CreateSvaDomain, record::Destroy, record::Map, record::Unmap,
                  record::SetAllowedRanges, record::ResizeMemoryRegion, record::SetLargePages,
                  record::LoadReservedRegions, record::UnloadReservedRegions, record::Claim,
                  record::Release, record::Attach, record::Detach, record::SetDefaultDomain,

@@ -26,6 +26,7 @@ class Domain : public Object {
         device(spec.device),
         properties(std::move(properties)) {}
 
+  bool sva() const { return spec.kind == DomainSpec::Kind::kSva; }
   bool nested() const { return spec.kind == DomainSpec::Kind::kNested; }
 
   Usage Holds() const override { return Usage(Resource::kDomains, 1); }

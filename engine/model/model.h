@@ -26,6 +26,7 @@
 #include "engine/model/ledger.h"
 #include "engine/model/memory_region.h"
 #include "engine/model/object_table.h"
+#include "engine/model/process_pasids.h"
 #include "engine/types.h"
 
 namespace viommu {
@@ -117,8 +118,9 @@ class Model {
   Ledger ledger;
   std::vector<Device> devices;  // By DeviceIndex.
   std::vector<Group> groups;
-  uint64_t revision = 0;  // Of the last committed change.
-  ChangeFeed feed;        // What changed last, for those who watch.
+  ProcessPasids process_pasids;  // Of those that SVA domains show.
+  uint64_t revision = 0;         // Of the last committed change.
+  ChangeFeed feed;               // What changed last, for those who watch.
   // [hitless? 1 : 0] by (from, to).
   absl::btree_map<std::pair<DomainState, DomainState>, uint64_t> transitions[2];
 

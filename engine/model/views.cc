@@ -78,12 +78,15 @@ IoasView ViewOf(const Model& model, const Ioas& ioas, absl::string_view principa
 DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view principal) {
   DomainView view;
   view.object = Common(domain);
-  view.kind = domain.nested() ? DomainKind::kNested : DomainKind::kPaging;
+  view.kind = domain.nested() ? DomainKind::kNested
+              : domain.sva()  ? DomainKind::kSva
+                              : DomainKind::kPaging;
   view.ioas = model.Get<Ioas>(domain.ioas)->NameFor(principal);
   view.device = model.devices[domain.device].Name();
   view.pasid = domain.spec.pasid;
   view.properties = domain.properties;
   view.automatic = domain.automatic;
+  if (domain.sva()) view.sva_pasid = model.process_pasids.Of(domain.ioas);
   view.children = ChildrenOf(model, domain, principal);
   if (domain.nested()) {
     view.parent = model.Get<Domain>(domain.spec.parent)->NameFor(principal);

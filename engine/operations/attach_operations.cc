@@ -5,6 +5,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/model/views.h"
 #include "engine/operations/claims.h"
+#include "engine/operations/domain_checks.h"
 #include "engine/operations/pasids.h"
 #include "engine/operations/placement.h"
 
@@ -86,6 +87,7 @@ absl::StatusOr<std::vector<Uid>> ToDomainOperation::Lanes(Model& model) {
 absl::Status ToDomainOperation::ChooseAutoDomain(Model& model, const Device& device, Ioas& ioas) {
   RETURN_IF_ERROR(CheckClaimed(model, device, ioas.owner()));
   if (pasid_.has_value()) return AutoDomainsServeNoPasids(device);
+  RETURN_IF_ERROR(CheckNotProcess(ioas, context().principal));
   if (joins_) {
     if (!IsAutoDomainOf(model, ioas, old_)) {
       return GroupMismatch(model, device, pasid_, context().principal);
@@ -121,6 +123,7 @@ absl::Status ToDomainOperation::CheckTarget(const Model& model, const Device& de
       RETURN_IF_ERROR(CheckPasidIsOf(device, *pasid_, taken->second, context().principal));
     }
   }
+  RETURN_IF_ERROR(CheckProcessPasid(model, device, pasid_, target_, context().principal));
   RETURN_IF_ERROR(CheckPasidCompatible(model, device, pasid_, target_, context().principal));
   if (target_.kind != DomainTarget::Kind::kDomain) return absl::OkStatus();
   const Domain& domain = *model.Get<Domain>(target_.domain);

@@ -25,6 +25,16 @@ absl::Status CheckNesting(const Model& model, const Device& device, absl::string
       .Resource(device.Name());
 }
 
+absl::Status CheckNotProcess(const Ioas& ioas, absl::string_view principal) {
+  if (ioas.mode != IoasMode::kProcess) return absl::OkStatus();
+  const std::string name = ioas.NameFor(principal);
+  return Error(absl::StatusCode::kFailedPrecondition, "PROCESS_ADDRESS_SPACE",
+               absl::StrCat(name, " is the address space of a process"))
+      .Errno("EINVAL")
+      .Resource(name)
+      .Violation("make an SVA domain of it");
+}
+
 absl::Status FaultQueueUnavailable(absl::string_view field) {
   return Error(absl::StatusCode::kUnimplemented, "FAULT_QUEUE_UNAVAILABLE",
                "there are no fault queues yet")

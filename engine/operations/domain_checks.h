@@ -16,6 +16,9 @@ absl::Status CheckNotStatic(const std::string& id);
 // kUnimplemented NESTING_UNAVAILABLE: the unit of the device can not nest.
 absl::Status CheckNesting(const Model& model, const Device& device, absl::string_view field);
 
+// kFailedPrecondition PROCESS_ADDRESS_SPACE: only SVA domains show it.
+absl::Status CheckNotProcess(const Ioas& ioas, absl::string_view principal);
+
 // kUnimplemented FAULT_QUEUE_UNAVAILABLE, always: there are no fault queues yet.
 absl::Status FaultQueueUnavailable(absl::string_view field);
 

@@ -44,6 +44,7 @@ absl::Status CreateDomainOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(request_.device));
   ASSIGN_OR_RETURN(ioas_, model.Find<Ioas>(context(), request_.ioas));
   RETURN_IF_ERROR(CheckClaimed(model, *device, ioas_->owner()));
+  RETURN_IF_ERROR(CheckNotProcess(*ioas_, context().principal));
   RETURN_IF_ERROR(CheckOptions(model, *device));
   DomainSpec spec{ioas_->uid(), device->index};
   spec.nest_parent = request_.nest_parent;
@@ -103,6 +104,7 @@ void DeleteDomainOperation::DropWhatItHolds(Model& model) {
     return;
   }
   Ioas& ioas = *model.Get<Ioas>(object().ioas);
+  if (object().sva()) model.process_pasids.GiveBack(ioas.uid());
   ioas.domains.erase(uid);
   ioas.DropReferences(uid, 1);
   OpenForDomain(ioas, object());

@@ -88,9 +88,7 @@ absl::StatusOr<uint32_t> TakePasidOperation::Choose(const Model& model,
   if (first > last) return RangeInvalid(first, last);
   const Group& group = model.GroupOf(device);
   uint32_t free = first;
-  for (auto it = group.pasids.lower_bound(first); it != group.pasids.end(); ++it, ++free) {
-    if (it->first != free) break;
-  }
+  while (free <= last && (group.pasids.contains(free) || model.process_pasids.Has(free))) ++free;
   if (free <= last) return free;
   return reserves_ ? PasidExists(device, first) : PasidsExhausted(device, first, last);
 }

@@ -96,6 +96,31 @@ absl::Status CheckPasidCompatible(const Model& model, const Device& device, Pasi
                       absl::StrCat("replace ", name, " by a domain that was made for PASIDs"));
 }
 
+absl::Status CheckProcessPasid(const Model& model, const Device& device, PasidOrRid pasid,
+                               const DomainTarget& target, absl::string_view principal) {
+  if (target.kind == DomainTarget::Kind::kDomain) {
+    const Domain& domain = *model.Get<Domain>(target.domain);
+    if (domain.sva()) {
+      const uint32_t own = *model.process_pasids.Of(domain.ioas);
+      if (pasid == own) return absl::OkStatus();
+      return Error(absl::StatusCode::kFailedPrecondition, "SVA_PASID",
+                   absl::StrCat(domain.NameFor(principal), " serves PASID ", own,
+                                ", that of its process, and nothing else"))
+          .Errno("EINVAL")
+          .Field("pasid")
+          .Resource(device.Name())
+          .Violation(absl::StrCat("attach it at PASID ", own));
+    }
+  }
+  if (!pasid.has_value() || !model.process_pasids.Has(*pasid)) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "PASID_TAKEN",
+               absl::StrCat("PASID ", *pasid, " is that of a process"))
+      .Errno("EBUSY")
+      .Field("pasid")
+      .Resource(device.Name())
+      .Violation("take another PASID");
+}
+
 absl::Status AutoDomainsServeNoPasids(const Device& device) {
   return Incompatible(device,
                       absl::StrCat("a domain that the attachment of ", device.Name(),

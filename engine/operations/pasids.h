@@ -34,6 +34,12 @@ bool ServesPasids(const Model& model, const DomainTarget& target);
 absl::Status CheckPasidCompatible(const Model& model, const Device& device, PasidOrRid pasid,
                                   const DomainTarget& target, absl::string_view principal);
 
+// Whether an SVA domain serves the PASID of its process and no other, and that PASID no other
+// domain. kFailedPrecondition SVA_PASID: the domain's PASID is another, or none is given;
+// PASID_TAKEN: it is a process's.
+absl::Status CheckProcessPasid(const Model& model, const Device& device, PasidOrRid pasid,
+                               const DomainTarget& target, absl::string_view principal);
+
 // The same, refused because the target is an auto domain, which serves no PASIDs.
 absl::Status AutoDomainsServeNoPasids(const Device& device);
 

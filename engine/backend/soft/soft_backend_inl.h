@@ -90,6 +90,7 @@ template <typename Store>
 absl::StatusOr<DomainProperties> SoftBackendT<Store>::PlanDomain(const DomainSpec& spec) const {
   const IommuSpec& unit = machine_->unit_of(spec.device).spec();
   if (spec.kind == DomainSpec::Kind::kPaging) return vtd::PlanPaging(unit, spec);
+  if (spec.kind == DomainSpec::Kind::kSva) return vtd::PlanSva(unit);
   ASSIGN_OR_RETURN(const auto parent, FindParent(spec.parent));
   return vtd::PlanNested(unit, spec.stage1, parent->properties());
 }

@@ -166,6 +166,11 @@ bool SoftDomain::HasChildren() const {
   return !children_.empty();
 }
 
+std::optional<uint16_t> SoftDomain::SharedDomainId() const {
+  if (!properties_.sva) return std::nullopt;
+  return vtd::kSharedDomainId;
+}
+
 vtd::PasidEntry SoftDomain::EntryFor(const VtdUnit& unit, uint16_t domain_id) const {
   if (properties_.format == vtd::kFirstStageFormat) {
     vtd::FirstStageFields fields;

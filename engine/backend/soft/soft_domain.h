@@ -120,6 +120,7 @@ class SoftDomain final : public UnitDomain {
   // Drops what units cache of the ranges, and all that children make of the domain.
   absl::Status FlushLocked(absl::Span<const IovaRange> ranges, bool leaves_only)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<uint16_t> SharedDomainId() const override;
   vtd::PasidEntry EntryFor(const VtdUnit& unit, uint16_t domain_id) const override;
 
   const DomainProperties properties_;

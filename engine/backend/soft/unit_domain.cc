@@ -21,7 +21,12 @@ absl::StatusOr<vtd::PasidEntry> UnitDomain::EnterUnit(VtdUnit* unit, uint32_t pa
     ++use.groups[pasid];
     return EntryFor(*unit, use.domain_id);
   }
-  ASSIGN_OR_RETURN(const uint16_t domain_id, unit->TakeDomainId());
+  uint16_t domain_id = 0;
+  if (const auto shared = SharedDomainId()) {
+    domain_id = *shared;
+  } else {
+    ASSIGN_OR_RETURN(domain_id, unit->TakeDomainId());
+  }
   units_.push_back({unit, domain_id, {{pasid, 1}}});
   return EntryFor(*unit, domain_id);
 }
@@ -39,10 +44,14 @@ std::optional<uint16_t> UnitDomain::DropGroup(VtdUnit* unit, uint32_t pasid) {
   return domain_id;
 }
 
+void UnitDomain::GiveBackId(VtdUnit* unit, uint16_t domain_id) const {
+  if (!SharedDomainId().has_value()) unit->ReturnDomainId(domain_id);
+}
+
 void UnitDomain::LeaveUnit(VtdUnit* unit, uint32_t pasid) {
   absl::MutexLock lock(&uses_mutex_);
   const std::optional<uint16_t> domain_id = DropGroup(unit, pasid);
-  if (domain_id.has_value()) unit->ReturnDomainId(*domain_id);
+  if (domain_id.has_value()) GiveBackId(unit, *domain_id);
 }
 
 void UnitDomain::AbandonUnit(VtdUnit* unit, uint32_t pasid) {
@@ -64,7 +73,7 @@ absl::Status UnitDomain::FlushAbandonedLocked() {
     const absl::Status status = use.unit->FlushDomain(use.domain_id);
     result.Update(status);
     if (status.ok()) {
-      use.unit->ReturnDomainId(use.domain_id);
+      GiveBackId(use.unit, use.domain_id);
     } else {
       left.push_back(std::move(use));
     }
@@ -97,7 +106,7 @@ vtd::PasidEntry UnitDomain::PreviewEntry(const VtdUnit* unit) const {
     if (use.unit == unit) return EntryFor(*unit, use.domain_id);
   }
   // No entry of another domain has that id, as none has the one to come.
-  return EntryFor(*unit, vtd::kUnusedDomainId);
+  return EntryFor(*unit, SharedDomainId().value_or(vtd::kUnusedDomainId));
 }
 
 }  // namespace viommu

@@ -58,6 +58,9 @@ class UnitDomain {
 
   UnitDomain() = default;
 
+  // The domain id that it shares with others like it, which then differ by PASID; none: it takes
+  // one of its own on each unit. Pure, and of what never changes.
+  virtual std::optional<uint16_t> SharedDomainId() const { return std::nullopt; }
   // Pure, and of what never changes.
   virtual vtd::PasidEntry EntryFor(const VtdUnit& unit, uint16_t domain_id) const = 0;
 
@@ -71,6 +74,8 @@ class UnitDomain {
   void Adopt(std::vector<UnitUse> abandoned) ABSL_LOCKS_EXCLUDED(uses_mutex_);
 
  private:
+  // A shared id stays taken for ever.
+  void GiveBackId(VtdUnit* unit, uint16_t domain_id) const;
   absl::Status FlushAbandonedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(uses_mutex_);
   // Drops one group; answers the domain id if nothing uses it any more.
   std::optional<uint16_t> DropGroup(VtdUnit* unit, uint32_t pasid)

@@ -188,6 +188,13 @@ absl::StatusOr<DomainProperties> PlanPaging(const IommuSpec& unit, const DomainS
   return properties;
 }
 
+absl::StatusOr<DomainProperties> PlanSva(const IommuSpec& unit) {
+  if (!unit.first_stage) return Unavailable(unit, "SVA_UNAVAILABLE", "a first stage");
+  ASSIGN_OR_RETURN(DomainProperties properties, PlanFirstStage(unit));
+  properties.sva = true;
+  return properties;
+}
+
 absl::StatusOr<DomainProperties> PlanNested(const IommuSpec& unit, const VtdStage1& stage1,
                                             const DomainProperties& parent) {
   if (!unit.nesting) return Unavailable(unit, "NESTING_UNAVAILABLE", "nested translation");

@@ -57,6 +57,10 @@ absl::Status CheckSecondStage(const IommuSpec& spec, const DomainProperties& pro
 // kFailedPrecondition: the unit walks no table.
 absl::StatusOr<DomainProperties> PlanPaging(const IommuSpec& unit, const DomainSpec& spec);
 
+// A process's address space: x86-64 tables, as processors walk them.
+// kUnimplemented, SVA_UNAVAILABLE: the unit has no first stage.
+absl::StatusOr<DomainProperties> PlanSva(const IommuSpec& unit);
+
 // A guest's stage on a nest parent, for this unit.
 // kUnimplemented, NESTING_UNAVAILABLE: the unit has no nesting.
 // kFailedPrecondition: NOT_A_NEST_PARENT; as CheckDomain.
