@@ -282,7 +282,7 @@ TEST_F(EngineManyDoorbellsTest, RefusesOneMoreThanAnOwnerMayHave) {
   ExpectRefused("OUT_OF_RANGE DOORBELLS_EXHAUSTED", [&] { return Attach(last, "d"); });
   ExpectRefused("OUT_OF_RANGE DOORBELLS_EXHAUSTED", [&] { return AttachToIoas(last, "other"); });
   const auto refused = engine_->AttachDevice(alice_, last, Ref("d")).status();
-  EXPECT_EQ(DetailOf(refused)->metadata.at("errno"), "EOVERFLOW");
+  EXPECT_EQ(DetailOf(refused)->errno_name, "EOVERFLOW");
   // dev0's would be one more as well; those that are there can be had again.
   ExpectRefused("OUT_OF_RANGE DOORBELLS_EXHAUSTED", [&] { return Attach("dev0", "d"); });
   EXPECT_EQ(Replace("many0", "q"), "OK");

@@ -1,5 +1,6 @@
 #include "engine/model/doorbell_table.h"
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
@@ -24,7 +25,7 @@ class DoorbellTableTest : public ::testing::Test {
     if (taken.ok()) return static_cast<int64_t>((*taken - window.first) / kPage);
     EXPECT_EQ(taken.status().code(), absl::StatusCode::kOutOfRange);
     EXPECT_EQ(DetailOf(taken.status())->reason, "DOORBELLS_EXHAUSTED");
-    EXPECT_EQ(DetailOf(taken.status())->metadata.at("errno"), "EOVERFLOW");
+    EXPECT_EQ(DetailOf(taken.status())->errno_name, "EOVERFLOW");
     return -1;
   }
   void GiveBack(uint64_t page, const std::string& owner = "alice") {

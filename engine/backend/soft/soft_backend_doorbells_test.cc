@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "engine/backend/soft/stages_world.h"
 #include "engine/backend/soft/test_topology.h"
 #include "gtest/gtest.h"
