@@ -69,7 +69,9 @@ class FakeEnv : public Env {
 
 class EngineTest : public ::testing::Test {
  protected:
-  explicit EngineTest(const OwnerLimits& limits = OwnerLimits()) {
+  explicit EngineTest(const OwnerLimits& limits = OwnerLimits(),
+                      Topology topology = SmallTopology())
+      : backend_(std::move(topology)) {
     auto engine = Engine::Create({"test", limits}, &backend_, &journal_, &env_);
     EXPECT_TRUE(engine.ok()) << engine.status();
     engine_ = *std::move(engine);
@@ -139,7 +141,8 @@ class EngineTest : public ::testing::Test {
     }
     const auto attachments = engine_->ListAttachments(operator_, "", page);
     for (const AttachmentView& a : attachments->items) {
-      all += a.device + std::to_string(a.pasid.value_or(0)) + a.domain + "\n";
+      all += a.device + std::to_string(a.pasid.value_or(0)) + a.domain +
+             Hex(a.msi_iova.value_or(0)) + "\n";
     }
     return all + UsageOf(operator_);
   }
@@ -153,7 +156,7 @@ class EngineTest : public ::testing::Test {
     return all;
   }
 
-  FakeBackend backend_{SmallTopology()};
+  FakeBackend backend_;
   FakeJournal journal_;
   FakeEnv env_;
   std::unique_ptr<Engine> engine_;

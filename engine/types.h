@@ -29,6 +29,7 @@ inline constexpr size_t kMaxInFlightBatches = 32;    // Per mapping stream.
 inline constexpr size_t kMaxAllowedRanges = 1024;    // Of one Ioas.
 inline constexpr size_t kRememberedRequests = 1024;  // request_ids kept per principal.
 inline constexpr size_t kMaxPasidLabelBytes = 63;
+inline constexpr size_t kMaxDoorbellPages = 64;  // Of one owner's domains.
 inline constexpr uint64_t kMaxRegionBytes = uint64_t{1} << 44;
 inline constexpr uint64_t kMaxAccessBytes = uint64_t{1} << 20;  // One Dma, ReadMemory, WriteMemory.
 
@@ -224,6 +225,8 @@ struct AttachmentView {
   uint64_t revision = 0;
   absl::Time create_time;
   std::optional<uint32_t> pasid;  // None: of requests without PASID.
+  // Where the device writes its interrupts; none: they are not mapped there.
+  std::optional<Iova> msi_iova = {};
 };
 
 enum class PasidState {

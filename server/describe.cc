@@ -236,6 +236,7 @@ v1::Attachment Describe(const AttachmentView& view) {
   out.set_owner(view.owner);
   if (view.create_time != absl::Time()) *out.mutable_create_time() = ToProto(view.create_time);
   out.set_revision(view.revision);
+  if (view.msi_iova.has_value()) out.set_msi_iova(*view.msi_iova);
   return out;
 }
 

@@ -148,6 +148,7 @@ DeviceSpec Converter::Device(const pb::Device& in, const std::string& path) {
   out.pasid_bits = in.pasid_bits();
   out.ats = in.ats();
   out.pri = in.pri();
+  if (in.has_msi_doorbell()) out.msi_doorbell = PhysAddr{in.msi_doorbell()};
   for (int i = 0; i < in.reserved_regions_size(); ++i) {
     out.reserved_regions.push_back(
         Region(in.reserved_regions(i), absl::StrCat(path, ".reserved_regions[", i, "]")));

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -86,6 +87,7 @@ TEST(TopologyTest, CarriesEveryFieldOver) {
     }
     devices {
       id: "eth" pci_address: "0001:02:03.4" iommu: "u" group: "g" numa_node: 2 pasid_bits: 9
+      msi_doorbell: 0x10000000
       ats: true pri: true
       reserved_regions { first: 0x1000 last: 0x1fff type: RESERVED_REGION_TYPE_DIRECT_RELAXABLE }
       reserved_regions { first: 0x2000 last: 0x2fff type: RESERVED_REGION_TYPE_RESERVED }
@@ -131,6 +133,8 @@ TEST(TopologyTest, CarriesEveryFieldOver) {
   EXPECT_EQ(eth.reserved_regions[0].type, ReservedRegionType::kDirectRelaxable);
   EXPECT_EQ(eth.reserved_regions[1].type, ReservedRegionType::kReserved);
   EXPECT_EQ(eth.reserved_regions[2].type, ReservedRegionType::kSwMsi);
+  EXPECT_EQ(eth.msi_doorbell, PhysAddr{0x10000000});
+  EXPECT_EQ(topology.devices.at(1).msi_doorbell, std::nullopt);
   const DeviceSpec& disk = topology.devices.at(1);
   EXPECT_EQ(disk.pci_address, "") << "a platform device";
   EXPECT_EQ(disk.group, "disk") << "alone in its group";
@@ -179,6 +183,10 @@ TEST(TopologyTest, NamesFileLineAndFieldOfAProblem) {
        "iommus { id: \"a\" vtd {} }\ndevices { id: \"d\" iommu: \"a\"\n"
        "  reserved_regions { first: 2 last: 1 type: RESERVED_REGION_TYPE_MSI } }",
        "t.textproto:3:", "reserved_regions[0]"},
+      {"doorbell without a window",
+       "iommus { id: \"a\" vtd {} }\ndevices { id: \"d\" iommu: \"a\"\n"
+       "  msi_doorbell: 0x1000 }",
+       "t.textproto:3:3: devices[0].msi_doorbell: ", "SW_MSI"},
   };
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.name);

@@ -287,12 +287,15 @@ Table FieldsOf(const v1::InvalidationQueue& queue) {
 }
 
 Table::Cells Headings(const v1::Attachment&) {
-  return {"DEVICE", "PASID", "DOMAIN", "OWNER", "SINCE"};
+  return {"DEVICE", "PASID", "DOMAIN", "OWNER", "SINCE", "MSI AT"};
 }
 Table::Cells Cells(const v1::Attachment& attachment) {
   return {ShortName(attachment.device()),
           attachment.has_pasid() ? absl::StrCat(attachment.pasid()) : "",
-          ShortName(attachment.domain()), attachment.owner(), CreateTime(attachment)};
+          ShortName(attachment.domain()),
+          attachment.owner(),
+          CreateTime(attachment),
+          attachment.has_msi_iova() ? FormatAddress(attachment.msi_iova()) : ""};
 }
 
 Table::Cells Headings(const v1::Pasid&) {

@@ -257,6 +257,15 @@ class Backend {
   // of them (R4).
   virtual absl::Status Unmap(Uid ioas, absl::Span<const IovaRange> areas) = 0;
 
+  // Maps one page of a kPaging domain, for reading and writing, to an interrupt doorbell of the
+  // topology, beside what its Ioas maps and untouched by Map and Unmap; it goes with the domain.
+  // One that is mapped there already is no error. kResourceExhausted: no table memory.
+  virtual absl::Status MapDoorbell(Uid domain, Iova iova, PhysAddr doorbell) = 0;
+  // Takes that back; when it returns no cache of any device holds a translation of it (R4).
+  // kInternal: a flush failed: it is not mapped any more, but caches may still hold it until
+  //   anything else is unmapped from the domain.
+  virtual absl::Status UnmapDoorbell(Uid domain, Iova iova) = 0;
+
   // Puts what all members of a group send with `pasid`, or (none) without PASID, on `target`, all
   // or none (R2). A PASID on kBlocked is one that is not attached.
   // kResourceExhausted: no hardware domain id left, or no table memory.

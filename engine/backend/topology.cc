@@ -11,6 +11,9 @@ namespace viommu {
 namespace {
 
 constexpr size_t kMaxIdBytes = 63;
+constexpr uint64_t kPageBytes = 4096;
+constexpr IovaRange kInterruptWindow{0xfee00000,
+                                     0xfeefffff};  // No memory answers there (VT-d 3.14).
 
 // [a-z0-9]([a-z0-9:._-]{0,61}[a-z0-9])?
 bool IsId(const std::string& text) {
@@ -116,6 +119,66 @@ class Validator {
       Add(absl::StrCat(path, ".reserved_regions[", i, "].range"),
           absl::StrCat(ToString(range), " ends before it begins"));
     }
+    if (spec.msi_doorbell.has_value()) {
+      CheckDoorbellPage(path + ".msi_doorbell", spec.msi_doorbell->value);
+      CheckDoorbellWindow(path, spec);
+    }
+  }
+
+  void CheckDoorbellPage(const std::string& path, uint64_t address) {
+    if (!IsAligned(address, kPageBytes)) {
+      return Add(path, absl::StrCat(Hex(address), " is not a multiple of 4096"));
+    }
+    for (const IommuSpec& unit : topology_.iommus) {
+      const int bits = unit.host_address_width_bits;
+      if (bits > 63 || address >> bits == 0) continue;
+      return Add(path, absl::StrCat(Hex(address), " is wider than the ", bits,
+                                    " address bits of iommu \"", unit.id, "\""));
+    }
+    const IovaRange page{address, address + (kPageBytes - 1)};
+    if (page.Overlaps(kInterruptWindow)) {
+      return Add(path, absl::StrCat(Hex(address), " is in the interrupt window ",
+                                    ToString(kInterruptWindow)));
+    }
+    for (const DeviceSpec& device : topology_.devices) CheckClearOfDirect(path, page, device);
+  }
+
+  void CheckClearOfDirect(const std::string& path, const IovaRange& page,
+                          const DeviceSpec& device) {
+    for (const ReservedRegion& region : device.reserved_regions) {
+      if (region.type != ReservedRegionType::kDirect &&
+          region.type != ReservedRegionType::kDirectRelaxable) {
+        continue;
+      }
+      // Memory is there in whole pages.
+      const IovaRange pages{region.range.first & ~(kPageBytes - 1),
+                            region.range.last | (kPageBytes - 1)};
+      if (!pages.Overlaps(page)) continue;
+      Add(path, absl::StrCat(Hex(page.first), " is in the DIRECT region ", ToString(region.range),
+                             " of \"", device.id, "\""));
+    }
+  }
+
+  void CheckDoorbellWindow(const std::string& path, const DeviceSpec& spec) {
+    int windows = 0;
+    for (size_t i = 0; i < spec.reserved_regions.size(); ++i) {
+      const ReservedRegion& region = spec.reserved_regions[i];
+      if (region.type == ReservedRegionType::kMsi) {
+        Add(path + ".msi_doorbell", "the device has an MSI region, and interrupts are not mapped");
+      }
+      if (region.type != ReservedRegionType::kSwMsi) continue;
+      ++windows;
+      if (IsAligned(region.range.first, kPageBytes) &&
+          IsAligned(region.range.size_bytes(), kPageBytes)) {
+        continue;
+      }
+      Add(absl::StrCat(path, ".reserved_regions[", i, "].range"),
+          absl::StrCat(ToString(region.range),
+                       " is not whole pages, in which doorbells are mapped"));
+    }
+    if (windows == 1) return;
+    Add(path + ".msi_doorbell",
+        absl::StrCat("needs one SW_MSI region of the device; there are ", windows));
   }
 
   void CheckPlace(const std::string& path, const DeviceSpec& spec) {
@@ -172,6 +235,13 @@ std::optional<PciAddress> ParsePciAddress(const std::string& text) {
   }
   return PciAddress{static_cast<uint16_t>(segment), static_cast<uint8_t>(bus),
                     static_cast<uint8_t>(device), static_cast<uint8_t>(function)};
+}
+
+std::optional<IovaRange> DoorbellWindow(const DeviceSpec& device) {
+  for (const ReservedRegion& region : device.reserved_regions) {
+    if (region.type == ReservedRegionType::kSwMsi) return region.range;
+  }
+  return std::nullopt;
 }
 
 std::vector<TopologyProblem> Validate(const Topology& topology) {

@@ -77,7 +77,13 @@ struct DeviceSpec {
   bool ats = false;    // Address Translation Services (device TLB).
   bool pri = false;    // Page Request Interface.
   std::vector<ReservedRegion> reserved_regions;
+  // The page to which it writes its interrupts, where that is memory like any other to the unit:
+  // mapped in the device's SW_MSI region. Functions may share one.
+  std::optional<PhysAddr> msi_doorbell = {};
 };
+
+// Where doorbells of the device are mapped: its SW_MSI region; nullopt when it has none.
+std::optional<IovaRange> DoorbellWindow(const DeviceSpec& device);
 
 // "ssss:bb:dd.f" in hexadecimal: segment, bus, device (below 32), function (below 8).
 struct PciAddress {
@@ -108,7 +114,9 @@ struct TopologyProblem {
 // [a-z0-9]([a-z0-9:._-]{0,61}[a-z0-9])? and be unique; names must resolve; PCI addresses be unique
 // per unit and within segment, bus, slot and function limits; numbers lie in the ranges above;
 // members of a group share one unit; a unit walks tables of some depth, a MGAW above 48 bits needs
-// levels_5, and what belongs to a first stage needs first_stage; reserved regions are not empty;
+// levels_5, and what belongs to a first stage needs first_stage; reserved regions are not empty; a
+// doorbell is a page of its own, of an address that every unit can name, outside of DIRECT regions
+// and of the interrupt window, and its device has one SW_MSI region, of whole pages, and no MSI;
 // IDENTITY by default needs allow_identity, a unit with pass-through and a trusted device;
 // dirty_tracking is not available yet.
 std::vector<TopologyProblem> Validate(const Topology& topology);

@@ -1,6 +1,8 @@
 #include "engine/backend/topology.h"
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +24,13 @@ Topology Good() {
     d.group = "g" + std::to_string(i);
   }
   return t;
+}
+
+constexpr uint64_t kDoorbell = 0x10000000;
+
+void GiveDoorbell(DeviceSpec* device, uint64_t address) {
+  device->msi_doorbell = PhysAddr{address};
+  device->reserved_regions = {{{0x8000000, 0x80fffff}, ReservedRegionType::kSwMsi}};
 }
 
 TEST(TopologyTest, AcceptsAGoodOne) {
@@ -129,6 +138,54 @@ TEST(TopologyTest, NamesEachProblemAndItsPlace) {
          t->devices[0].reserved_regions = {{{2, 1}}};
        },
        "devices[0].reserved_regions[0].range"},
+      {"doorbell in the middle of a page",
+       [](Topology* t) { GiveDoorbell(&t->devices[0], kDoorbell + 8); }, "devices[0].msi_doorbell"},
+      {"doorbell that one unit can not name",
+       [](Topology* t) {
+         GiveDoorbell(&t->devices[0], uint64_t{1} << 40);
+         t->iommus[1].host_address_width_bits = 40;
+       },
+       "devices[0].msi_doorbell"},
+      {"first page of the interrupt window",
+       [](Topology* t) { GiveDoorbell(&t->devices[0], 0xfee00000); }, "devices[0].msi_doorbell"},
+      {"last page of the interrupt window",
+       [](Topology* t) { GiveDoorbell(&t->devices[0], 0xfeeff000); }, "devices[0].msi_doorbell"},
+      {"doorbell in a page of another device's DIRECT region",
+       [](Topology* t) {
+         GiveDoorbell(&t->devices[0], kDoorbell);
+         t->devices[1].reserved_regions = {
+             {{kDoorbell + 0xff0, kDoorbell + 0xfff}, ReservedRegionType::kDirectRelaxable}};
+       },
+       "devices[0].msi_doorbell"},
+      {"doorbell without a window",
+       [](Topology* t) { t->devices[0].msi_doorbell = PhysAddr{kDoorbell}; },
+       "devices[0].msi_doorbell"},
+      {"doorbell with two windows",
+       [](Topology* t) {
+         GiveDoorbell(&t->devices[0], kDoorbell);
+         t->devices[0].reserved_regions.push_back(
+             {{0x9000000, 0x9000fff}, ReservedRegionType::kSwMsi});
+       },
+       "devices[0].msi_doorbell"},
+      {"doorbell beside a window of the hardware",
+       [](Topology* t) {
+         GiveDoorbell(&t->devices[0], kDoorbell);
+         t->devices[0].reserved_regions.push_back(
+             {{0xfee00000, 0xfeefffff}, ReservedRegionType::kMsi});
+       },
+       "devices[0].msi_doorbell"},
+      {"window that begins in a page",
+       [](Topology* t) {
+         GiveDoorbell(&t->devices[0], kDoorbell);
+         t->devices[0].reserved_regions[0].range = {0x8000800, 0x8001fff};
+       },
+       "devices[0].reserved_regions[0].range"},
+      {"window that ends in a page",
+       [](Topology* t) {
+         GiveDoorbell(&t->devices[0], kDoorbell);
+         t->devices[0].reserved_regions[0].range.last = 0x80007ff;
+       },
+       "devices[0].reserved_regions[0].range"},
   };
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.name);
@@ -139,6 +196,20 @@ TEST(TopologyTest, NamesEachProblemAndItsPlace) {
     EXPECT_EQ(problems[0].path, c.path);
     EXPECT_FALSE(problems[0].message.empty());
   }
+}
+
+TEST(TopologyTest, AcceptsDoorbellsBesideWhatTheyMustNotMeet) {
+  for (const uint64_t address : {uint64_t{0}, uint64_t{0xfedff000}, uint64_t{0xfef00000},
+                                 (uint64_t{1} << 40) - 0x1000, kDoorbell}) {
+    SCOPED_TRACE(address);
+    Topology t = Good();
+    t.iommus[0].host_address_width_bits = t.iommus[1].host_address_width_bits = 40;
+    GiveDoorbell(&t.devices[0], address);
+    GiveDoorbell(&t.devices[1], address);  // They share it.
+    EXPECT_EQ(DoorbellWindow(t.devices[0]), t.devices[0].reserved_regions[0].range);
+    EXPECT_TRUE(Validate(t).empty());
+  }
+  EXPECT_EQ(DoorbellWindow(Good().devices[0]), std::nullopt);
 }
 
 TEST(TopologyTest, ReportsAllProblemsAtOnce) {

@@ -104,9 +104,15 @@ struct Claim {
 struct Release {
   std::string device;
 };
+// A page of a domain that leads to an interrupt doorbell from now on, for as long as the domain is.
+struct Doorbell {
+  uint64_t domain;
+  Iova iova;
+  uint64_t address;
+};
 // The domain that the device's requests with a PASID, or (none) without one, meet from now on: a
 // uid, or 0 for the static one named. With it comes an auto domain that was made for it, and goes
-// (0: none) the auto domain that it left.
+// (0: none) the auto domain that it left; `doorbells` are those that were not mapped there before.
 struct Attach {
   std::string device;
   uint64_t domain;
@@ -114,6 +120,7 @@ struct Attach {
   std::optional<uint32_t> pasid;
   std::optional<CreateDomain> made;
   uint64_t destroyed = 0;
+  std::vector<Doorbell> doorbells = {};
 };
 struct Detach {
   std::string device;

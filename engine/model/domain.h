@@ -3,9 +3,11 @@
 #ifndef VIOMMU_ENGINE_MODEL_DOMAIN_H_
 #define VIOMMU_ENGINE_MODEL_DOMAIN_H_
 
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "absl/container/btree_map.h"
 #include "engine/backend/backend.h"
 #include "engine/model/object.h"
 
@@ -31,6 +33,14 @@ class Domain : public Object {
 
   Usage Holds() const override { return Usage(Resource::kDomains, 1); }
 
+  // Where in `window` the domain maps `doorbell`.
+  std::optional<Iova> DoorbellIn(const IovaRange& window, PhysAddr doorbell) const {
+    for (const auto& [iova, mapped] : doorbells) {
+      if (mapped == doorbell && window.Contains(iova)) return iova;
+    }
+    return std::nullopt;
+  }
+
   const DomainSpec spec;
   const Uid ioas;            // Whose mappings it shows, directly or below a guest's first stage.
   const DeviceIndex device;  // Fixed its format; it need not be attached.
@@ -38,6 +48,9 @@ class Domain : public Object {
   // Made by an attachment to its Ioas; it goes with the last one. Never nest parent, never for
   // PASIDs (iommufd: auto_domain).
   bool automatic = false;
+  // Of a PAGING one: pages that lead to interrupt doorbells, by their IOVA. They came with
+  // attachments, also of NESTED domains on it, and go with the domain.
+  absl::btree_map<Iova, PhysAddr> doorbells;
 };
 
 }  // namespace viommu

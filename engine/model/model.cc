@@ -161,6 +161,12 @@ absl::Status Model::ReserveObject(std::unique_ptr<Object> object) {
   return account.status();
 }
 
+Domain* Model::PagingDomainOf(const DomainTarget& target) const {
+  if (target.kind != DomainTarget::Kind::kDomain) return nullptr;
+  Domain* const domain = Get<Domain>(target.domain);
+  return domain->nested() ? Get<Domain>(domain->spec.parent) : domain;
+}
+
 void Model::Discard(Object& object) {
   if (object.exists()) {
     feed.Record(Change{

@@ -22,6 +22,7 @@
 #include "engine/model/change_feed.h"
 #include "engine/model/device.h"
 #include "engine/model/domain.h"
+#include "engine/model/doorbell_table.h"
 #include "engine/model/ioas.h"
 #include "engine/model/ledger.h"
 #include "engine/model/memory_region.h"
@@ -78,6 +79,10 @@ class Model {
   static absl::Status CheckEtag(const std::string& etag, const std::string& current,
                                 absl::string_view name);
 
+  // Whose tables hold what the host maps for requests on `target`: its domain, or that one's nest
+  // parent. Null for the static ones.
+  Domain* PagingDomainOf(const DomainTarget& target) const;
+
   // Resource name of a domain target, as `principal` sees it.
   std::string TargetName(const DomainTarget& target, absl::string_view principal) const;
   // Of the requests without PASID.
@@ -116,6 +121,7 @@ class Model {
 
   ObjectTable objects;
   Ledger ledger;
+  DoorbellTable doorbells;
   std::vector<Device> devices;  // By DeviceIndex.
   std::vector<Group> groups;
   ProcessPasids process_pasids;  // Of those that SVA domains show.

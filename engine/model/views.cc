@@ -147,12 +147,26 @@ DeviceView ViewOf(const Model& model, const Device& device, const CallContext& c
   return view;
 }
 
+std::optional<Iova> MsiIovaOf(const Model& model, const Device& device, PasidOrRid pasid,
+                              const DomainTarget& target) {
+  const std::optional<IovaRange> window = DoorbellWindow(device.spec);
+  const Domain* const domain = model.PagingDomainOf(target);
+  if (pasid.has_value() || !window || !device.spec.msi_doorbell || domain == nullptr) {
+    return std::nullopt;
+  }
+  return domain->DoorbellIn(*window, *device.spec.msi_doorbell);
+}
+
 AttachmentView AttachmentOf(const Model& model, const Device& device, PasidOrRid pasid,
                             absl::string_view principal) {
   const Attachment& attachment = device.attachments.at(pasid);
-  return {device.Name(),          model.TargetName(attachment.target, principal),
-          attachment.owner,       attachment.revision,
-          attachment.create_time, pasid};
+  return {device.Name(),
+          model.TargetName(attachment.target, principal),
+          attachment.owner,
+          attachment.revision,
+          attachment.create_time,
+          pasid,
+          MsiIovaOf(model, device, pasid, attachment.target)};
 }
 
 PasidView PasidOf(const Model& model, const Device& device, uint32_t pasid,

@@ -4,6 +4,7 @@
 #ifndef VIOMMU_ENGINE_MODEL_VIEWS_H_
 #define VIOMMU_ENGINE_MODEL_VIEWS_H_
 
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -23,6 +24,10 @@ DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view pr
 DomainView StaticDomainView(const Model& model, DomainTarget::Kind kind,
                             const CallContext& context);
 DeviceView ViewOf(const Model& model, const Device& device, const CallContext& context);
+// Where a device whose requests meet `target` writes its interrupts: with a PASID it writes none,
+// and on a static domain they are not mapped.
+std::optional<Iova> MsiIovaOf(const Model& model, const Device& device, PasidOrRid pasid,
+                              const DomainTarget& target);
 // `device` is attached there.
 AttachmentView AttachmentOf(const Model& model, const Device& device, PasidOrRid pasid,
                             absl::string_view principal);

@@ -137,6 +137,15 @@ absl::Status ToDomainOperation::TakePasid(Model& model, const Device& device) {
   return absl::OkStatus();
 }
 
+absl::Status ToDomainOperation::PlanRegions(Model& model) {
+  const RegionDemand from = was_attached_ ? RegionDemandOf(model, old_) : RegionDemand{};
+  regions_ = RegionMove(from, RegionDemandOf(model, target_), moving_);
+  RETURN_IF_ERROR(regions_.Plan(model));
+  absl::Status placed = doorbells_.Plan(model, target_, moving_);
+  if (!placed.ok()) regions_.Unplan(model);
+  return placed;
+}
+
 void ToDomainOperation::AddReferences(Model& model) {
   if (target_.kind != DomainTarget::Kind::kDomain) return;
   for (const DeviceIndex index : moving_) {
@@ -152,9 +161,7 @@ absl::Status ToDomainOperation::PlanMove(Model& model, const Device& device) {
   if (pasid_.has_value()) {
     RETURN_IF_ERROR(TakePasid(model, device));
   } else {
-    const RegionDemand from = was_attached_ ? RegionDemandOf(model, old_) : RegionDemand{};
-    regions_ = RegionMove(from, RegionDemandOf(model, target_), moving_);
-    RETURN_IF_ERROR(regions_.Plan(model));
+    RETURN_IF_ERROR(PlanRegions(model));
   }
   if (was_attached_) left_.Plan(model, old_, moving_.size());
   AddReferences(model);
@@ -163,9 +170,13 @@ absl::Status ToDomainOperation::PlanMove(Model& model, const Device& device) {
 
 void ToDomainOperation::AnswerAsPlanned(const Model& model, const Device& device) {
   const Attachment* const now = device.AttachmentAt(pasid_);
-  answer().attachment = {
-      device.Name(),   model.TargetName(target_, context().principal),   context().principal,
-      device.revision, now == nullptr ? absl::Time() : now->create_time, pasid_};
+  answer().attachment = {device.Name(),
+                         model.TargetName(target_, context().principal),
+                         context().principal,
+                         device.revision,
+                         now == nullptr ? absl::Time() : now->create_time,
+                         pasid_,
+                         MsiIovaOf(model, device, pasid_, target_)};
   if (switches_hardware_) {
     answer().transition = model.backend().PlanSwitch(group_, pasid_, target_);
   }
@@ -184,6 +195,7 @@ absl::Status ToDomainOperation::Plan(Model& model) {
   joins_ = false;
   switches_hardware_ = true;
   regions_ = RegionMove();
+  doorbells_ = DoorbellPlacing();
   left_ = DomainLeaving();
   charged_ = nullptr;
   RETURN_IF_ERROR(CheckVerb(model, *device));
@@ -198,6 +210,7 @@ absl::Status ToDomainOperation::Plan(Model& model) {
 }
 
 void ToDomainOperation::Unplan(Model& model) {
+  doorbells_.Unplan(model);
   regions_.Unplan(model);
   if (charged_ != nullptr) model.ledger.GiveBack(*charged_, Usage(Resource::kPasids, 1));
   if (target_.kind == DomainTarget::Kind::kDomain) {
@@ -215,14 +228,21 @@ LogicalOperation ToDomainOperation::Logical() const {
     logical.static_domain = kIdentityDomain.data();
   }
   if (made_.planned()) logical.made = made_.Logical();
+  logical.doorbells = doorbells_.Logical();
   return logical;
 }
 
 absl::Status ToDomainOperation::Apply(Backend& backend) {
   RETURN_IF_ERROR(made_.Apply(backend));
+  absl::Status mapped = doorbells_.Apply(backend);
+  if (!mapped.ok()) {
+    made_.Undo(backend);
+    return mapped;
+  }
   if (switches_hardware_) {
     absl::StatusOr<Transition> switched = backend.Switch(group_, pasid_, target_);
     if (!switched.ok()) {
+      doorbells_.Undo(backend);
       made_.Undo(backend);
       return switched.status();
     }

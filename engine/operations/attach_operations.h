@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/operations/domain_making.h"
+#include "engine/operations/doorbells.h"
 #include "engine/operations/reserved_regions.h"
 #include "engine/pipeline/operation.h"
 
@@ -58,6 +59,8 @@ class ToDomainOperation : public AnsweringOperation<AttachAnswer> {
   // Everything after the choice; what it reserves is taken back on an error, but for the choice.
   absl::Status PlanMove(Model& model, const Device& device);
   absl::Status TakePasid(Model& model, const Device& device);
+  // What a RID brings to the Ioas and the tables that it goes to.
+  absl::Status PlanRegions(Model& model);
   void AddReferences(Model& model);
   void AnswerAsPlanned(const Model& model, const Device& device);
   void CommitAttachment(Model& model, Device& device);
@@ -71,6 +74,7 @@ class ToDomainOperation : public AnsweringOperation<AttachAnswer> {
   DomainTarget old_;            // What the group is on; BLOCKED when no member is attached.
   bool was_attached_ = false;   // The moving ones leave `old_`.
   RegionMove regions_;          // Of the RID.
+  DoorbellPlacing doorbells_;   // Of the RID.
   DomainMaking made_;           // An auto domain that comes with it.
   DomainLeaving left_;          // An auto domain that goes with it.
   Account* charged_ = nullptr;  // With a PASID that is taken by being attached; null: with none.

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
+#include "engine/operations/doorbells.h"
 
 namespace viommu {
 namespace {
@@ -27,6 +28,7 @@ absl::Status CloseRange(Ioas& ioas, const IovaRange& range, Uid domain) {
 
 void Forget(Model& model, Ioas& ioas, Domain& domain) {
   OpenForDomain(ioas, domain);
+  DropDoorbells(model, domain);
   ioas.DropReferences(domain.uid(), 1);
   model.Discard(domain);
 }

@@ -9,6 +9,7 @@
 #include "engine/operations/claims.h"
 #include "engine/operations/domain_checks.h"
 #include "engine/operations/domain_making.h"
+#include "engine/operations/doorbells.h"
 
 namespace viommu {
 
@@ -108,6 +109,7 @@ void DeleteDomainOperation::DropWhatItHolds(Model& model) {
   ioas.domains.erase(uid);
   ioas.DropReferences(uid, 1);
   OpenForDomain(ioas, object());
+  DropDoorbells(model, object());
   model.Touch(ioas);
 }
 

@@ -115,6 +115,12 @@ class FaultyBackend : public Backend {
   absl::Status Unmap(Uid ioas, absl::Span<const IovaRange> areas) override {
     return Point([&] { return real_.Unmap(ioas, areas); });
   }
+  absl::Status MapDoorbell(Uid domain, Iova iova, PhysAddr doorbell) override {
+    return Point([&] { return real_.MapDoorbell(domain, iova, doorbell); });
+  }
+  absl::Status UnmapDoorbell(Uid domain, Iova iova) override {
+    return Point([&] { return real_.UnmapDoorbell(domain, iova); });
+  }
   absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
                                     std::optional<uint32_t> pasid,
                                     const DomainTarget& target) override {

@@ -1,5 +1,6 @@
 #include "engine/backend/fake/fake_backend.h"
 
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -67,6 +68,9 @@ std::string FakeBackend::State() const {
       absl::StrAppend(&state, "domain ", uid, " ", domain.ioas, "\n");
     } else {
       absl::StrAppend(&state, "domain ", uid, " nested on ", domain.parent, "\n");
+    }
+    for (const auto& [iova, doorbell] : domain.doorbells) {
+      absl::StrAppend(&state, "  doorbell ", Hex(iova), " -> ", Hex(doorbell.value), "\n");
     }
   }
   for (const auto& [device, where] : places_) {
@@ -224,18 +228,30 @@ absl::Status FakeBackend::DestroyDomain(Uid uid) {
   return absl::OkStatus();
 }
 
+bool FakeBackend::MeetsArea(Uid ioas, const IovaRange& range) const {
+  const auto found = ioas_.find(ioas);
+  if (found == ioas_.end()) return false;
+  const std::map<Iova, BackendMapping>& areas = found->second.areas;
+  const auto next = areas.upper_bound(range.last);
+  return next != areas.begin() && std::prev(next)->second.range().last >= range.first;
+}
+
+bool FakeBackend::MeetsDoorbell(Uid ioas, const IovaRange& range) const {
+  for (const auto& [uid, domain] : domains_) {
+    if (domain.ioas != ioas) continue;
+    for (const auto& [iova, doorbell] : domain.doorbells) {
+      if (range.Overlaps({iova, iova + 0xfff})) return true;
+    }
+  }
+  return false;
+}
+
 absl::Status FakeBackend::Map(Uid uid, absl::Span<const BackendMapping> mappings) {
   RETURN_IF_ERROR(Ask("Map"));
   absl::MutexLock lock(&mutex_);
   std::map<Iova, BackendMapping>& areas = ioas_[uid].areas;
   for (const BackendMapping& mapping : mappings) {
-    const Iova last = mapping.iova + (mapping.size_bytes - 1);
-    auto next = areas.upper_bound(last);
-    bool is_free = true;
-    if (next != areas.begin()) {
-      --next;
-      is_free = next->second.iova + (next->second.size_bytes - 1) < mapping.iova;
-    }
+    const bool is_free = !MeetsArea(uid, mapping.range()) && !MeetsDoorbell(uid, mapping.range());
     Note(absl::StrCat("Map ", uid, " ", Hex(mapping.iova), "+", Hex(mapping.size_bytes)),
          is_free && regions_.count(mapping.region) == 1);
     areas[mapping.iova] = mapping;
@@ -250,6 +266,26 @@ absl::Status FakeBackend::Unmap(Uid uid, absl::Span<const IovaRange> ranges) {
     const bool cut = Cut(&ioas_[uid], range);
     Note(absl::StrCat("Unmap ", uid, " ", ToString(range)), cut);
   }
+  return absl::OkStatus();
+}
+
+absl::Status FakeBackend::MapDoorbell(Uid uid, Iova iova, PhysAddr doorbell) {
+  RETURN_IF_ERROR(Ask("MapDoorbell"));
+  absl::MutexLock lock(&mutex_);
+  const auto it = domains_.find(uid);
+  const bool known = it != domains_.end() && it->second.parent == 0;
+  const bool holds = known && !MeetsArea(it->second.ioas, {iova, iova + 0xfff}) &&
+                     it->second.doorbells.try_emplace(iova, doorbell).first->second == doorbell;
+  Note(absl::StrCat("MapDoorbell ", uid, " ", Hex(iova), " -> ", Hex(doorbell.value)), holds);
+  return absl::OkStatus();
+}
+
+absl::Status FakeBackend::UnmapDoorbell(Uid uid, Iova iova) {
+  RETURN_IF_ERROR(Ask("UnmapDoorbell"));
+  absl::MutexLock lock(&mutex_);
+  const auto it = domains_.find(uid);
+  Note(absl::StrCat("UnmapDoorbell ", uid, " ", Hex(iova)),
+       it != domains_.end() && it->second.doorbells.erase(iova) == 1);
   return absl::OkStatus();
 }
 

@@ -69,6 +69,8 @@ class FakeBackend : public Backend {
   absl::Status DestroyDomain(Uid uid) override;
   absl::Status Map(Uid ioas, absl::Span<const BackendMapping> mappings) override;
   absl::Status Unmap(Uid ioas, absl::Span<const IovaRange> areas) override;
+  absl::Status MapDoorbell(Uid domain, Iova iova, PhysAddr doorbell) override;
+  absl::Status UnmapDoorbell(Uid domain, Iova iova) override;
   absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
                                     std::optional<uint32_t> pasid,
                                     const DomainTarget& target) override;
@@ -96,6 +98,7 @@ class FakeBackend : public Backend {
   struct Domain {
     Uid ioas = 0;    // Of a paging one.
     Uid parent = 0;  // Of a nested one.
+    std::map<Iova, PhysAddr> doorbells = {};
   };
   using PasidKey = std::pair<DeviceIndex, uint32_t>;
 
@@ -105,6 +108,9 @@ class FakeBackend : public Backend {
   void Note(const std::string& line, bool holds) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Place(absl::Span<const DeviceIndex> group, const std::string& where)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // An area of the Ioas, or a doorbell in a domain of it, is mapped there.
+  bool MeetsArea(Uid ioas, const IovaRange& range) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MeetsDoorbell(Uid ioas, const IovaRange& range) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // No device, PASID or nested domain refers to the domain.
   bool Unused(Uid domain) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -85,6 +85,8 @@ class SoftBackendT final : public Backend, private Simulation {
   absl::Status DestroyDomain(Uid uid) override;
   absl::Status Map(Uid ioas, absl::Span<const BackendMapping> mappings) override;
   absl::Status Unmap(Uid ioas, absl::Span<const IovaRange> areas) override;
+  absl::Status MapDoorbell(Uid domain, Iova iova, PhysAddr doorbell) override;
+  absl::Status UnmapDoorbell(Uid domain, Iova iova) override;
   absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
                                     std::optional<uint32_t> pasid,
                                     const DomainTarget& target) override;

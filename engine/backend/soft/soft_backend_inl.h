@@ -262,6 +262,19 @@ absl::Status SoftBackendT<Store>::Unmap(Uid ioas, absl::Span<const IovaRange> ar
   return found->Unmap(areas);
 }
 
+template <typename Store>
+absl::Status SoftBackendT<Store>::MapDoorbell(Uid domain, Iova iova, PhysAddr doorbell) {
+  ASSIGN_OR_RETURN(const auto found, FindParent(domain));
+  return found->MapDoorbell(iova, doorbell);
+}
+
+template <typename Store>
+absl::Status SoftBackendT<Store>::UnmapDoorbell(Uid domain, Iova iova) {
+  ASSIGN_OR_RETURN(const auto found, FindParent(domain));
+  const IovaRange page{iova, iova + (TableArena::kPageBytes - 1)};
+  return found->Unmap(absl::MakeConstSpan(&page, 1));
+}
+
 // Attaching.
 
 template <typename Store>

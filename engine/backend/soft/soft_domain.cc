@@ -151,6 +151,13 @@ absl::Status SoftDomain::FlushLocked(absl::Span<const IovaRange> ranges, bool le
   return result;
 }
 
+absl::Status SoftDomain::MapDoorbell(Iova iova, PhysAddr doorbell) {
+  absl::MutexLock lock(&mutex_);
+  const auto known = table_.Translate(iova);
+  if (known.has_value() && known->address == doorbell) return absl::OkStatus();
+  return table_.Map(iova, doorbell, TableArena::kPageBytes, AccessOf(Permission::kReadWrite));
+}
+
 void SoftDomain::AddChild(Child* child) {
   absl::MutexLock lock(&mutex_);
   children_.insert(child);

@@ -97,6 +97,10 @@ class SoftDomain final : public UnitDomain {
   // kInternal: a flush failed.
   absl::Status FlushAll() ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Maps the page at `iova` to a doorbell; it may be there already.
+  // As PageTable::Map.
+  absl::Status MapDoorbell(Iova iova, PhysAddr doorbell) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // `child` is nested on the domain from here on, until it is removed.
   void AddChild(Child* child) ABSL_LOCKS_EXCLUDED(mutex_);
   void RemoveChild(Child* child) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -1,6 +1,7 @@
 #include "engine/backend/soft/soft_memory.h"
 
 #include <algorithm>
+#include <set>
 #include <vector>
 
 #include "absl/numeric/bits.h"
@@ -63,6 +64,7 @@ absl::StatusOr<std::unique_ptr<SoftMemory>> SoftMemory::Create(const Topology& t
   std::unique_ptr<SoftMemory> memory(new SoftMemory(NarrowestWidth(topology)));
   // First, because only they cannot give way.
   RETURN_IF_ERROR(memory->AddDirectRegions(topology));
+  RETURN_IF_ERROR(memory->AddDoorbells(topology));
   ASSIGN_OR_RETURN(const auto window, memory->physical_.AddWindow(arena_bytes, kPageBytes));
   memory->arena_ = std::make_unique<TableArena>(window.data, window.base, window.size_bytes);
   return memory;
@@ -73,6 +75,17 @@ absl::Status SoftMemory::AddDirectRegions(const Topology& topology) {
   for (const DeviceSpec& device : topology.devices) devices.push_back(&device);
   for (const IovaRange& range : DirectRanges(devices)) {
     RETURN_IF_ERROR(physical_.AddWindowAt(PhysAddr{range.first}, range.size_bytes()).status());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SoftMemory::AddDoorbells(const Topology& topology) {
+  std::set<PhysAddr> doorbells;
+  for (const DeviceSpec& device : topology.devices) {
+    if (device.msi_doorbell.has_value()) doorbells.insert(*device.msi_doorbell);
+  }
+  for (const PhysAddr doorbell : doorbells) {
+    RETURN_IF_ERROR(physical_.AddWindowAt(doorbell, kPageBytes).status());
   }
   return absl::OkStatus();
 }

@@ -1,5 +1,6 @@
 // engine/backend/soft/soft_memory.h -- Who has which part of the simulated physical memory: the
-// tables, the MemoryRegions, and the places that firmware reserved for DIRECT regions.
+// tables, the MemoryRegions, the places that firmware reserved for DIRECT regions, and the
+// interrupt doorbells of devices.
 //
 // The arena of the tables lies at 4 GiB, the regions behind it: away from the low memory in which
 // DIRECT regions usually lie, and from the interrupt window at 0xfee00000, which no memory may use.
@@ -30,8 +31,9 @@ namespace viommu {
 class SoftMemory {
  public:
   // Physical addresses have as many bits as the narrowest unit takes.
-  // kInvalidArgument: a DIRECT region is wider than that, or the arena's size is no multiple of
-  //   4 KiB.
+  // kInvalidArgument: a DIRECT region or a doorbell is wider than that, or the arena's size is no
+  //   multiple of 4 KiB.
+  // kAlreadyExists: a doorbell lies in a DIRECT region.
   // kResourceExhausted: no place for the arena.
   static absl::StatusOr<std::unique_ptr<SoftMemory>> Create(const Topology& topology,
                                                             uint64_t arena_bytes);
@@ -75,6 +77,7 @@ class SoftMemory {
   }
   explicit SoftMemory(int address_width_bits);
   absl::Status AddDirectRegions(const Topology& topology);
+  absl::Status AddDoorbells(const Topology& topology);
 
   PhysicalMemory physical_;
   std::unique_ptr<TableArena> arena_;

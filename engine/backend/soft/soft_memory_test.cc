@@ -130,5 +130,25 @@ TEST(SoftMemoryTest, BacksDirectRegionsWhereTheyAre) {
             absl::StatusCode::kInvalidArgument);
 }
 
+TEST(SoftMemoryTest, HasAPageForEveryDoorbellAndKeepsOtherMemoryAway) {
+  Topology topology = WithRegions({}, 36);
+  topology.devices.resize(3);
+  topology.devices[0].msi_doorbell = topology.devices[2].msi_doorbell = PhysAddr{4 * kGiB};
+  topology.devices[1].msi_doorbell = PhysAddr{0x1000'0000};
+  const auto made = SoftMemory::Create(topology, 16 * kPage);
+  ASSERT_TRUE(made.ok()) << made.status();
+  PhysicalMemory& physical = (*made)->physical();
+  for (const PhysAddr doorbell : {PhysAddr{4 * kGiB}, PhysAddr{0x1000'0000}}) {
+    EXPECT_EQ(physical.Load64(doorbell), 0u);
+    EXPECT_EQ(physical.Load64(doorbell + (kPage - 8)), 0u);
+  }
+  EXPECT_FALSE(physical.Load64(PhysAddr{0x1000'0000 + kPage}).has_value());
+  EXPECT_FALSE(physical.Load64(PhysAddr{0x1000'0000 - 8}).has_value());
+  EXPECT_EQ((*made)->arena().AllocateZeroed()->value, 4 * kGiB + kPage);
+  topology.devices[1].msi_doorbell = PhysAddr{64 * kGiB};
+  EXPECT_EQ(SoftMemory::Create(topology, kPage).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 }  // namespace
 }  // namespace viommu
