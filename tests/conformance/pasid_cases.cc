@@ -145,7 +145,7 @@ std::vector<Case> Replacing() {
                DeleteDomain("d")),
       Accepted("5.4/2", "the domain that the PASID is on changes nothing", one + Steps{Remember()},
                ReplacePasid("trusted", 5, "d"), {NothingChanged()}),
-      Accepted("5.4/2", "even when a whole group is on it", pair + Steps{Remember()},
+      Accepted("5.4/2", "even when the PASID of a whole group is on it", pair + Steps{Remember()},
                ReplacePasid("stream.a", 5, "d"), {NothingChanged()}),
   };
 }
