@@ -175,6 +175,24 @@ TEST_F(EngineDevicesTest, RefusesReplacements) {
   }
 }
 
+TEST_F(EngineDevicesTest, TellsOfAMappingInTheWayBeforeAUnitThatCanNotUseTheDomain) {
+  ASSERT_TRUE(engine_->ClaimDevice(alice_, "dev5", "").ok());
+  ASSERT_TRUE(engine_->Map(alice_, Ref("as"), OneMap(0xfee00000, 0x1000)).ok());
+  const std::string conflict = "FAILED_PRECONDITION IOVA_CONFLICT";
+  ExpectRefused(conflict.c_str(), [&] { return Attach("dev5", "d"); });
+  ASSERT_EQ(Attach("dev5", "blocked"), "OK");
+  ExpectRefused(conflict.c_str(), [&] { return Replace("dev5", "d"); });
+  // But only to the owner of the address space.
+  ExpectRefused("FAILED_PRECONDITION DEVICE_NOT_CLAIMED", [&] {
+    return Described(engine_->ReplaceAttachment(operator_, "dev5", {"d", "alice"}).status());
+  });
+  UnmapBatch all;
+  all.all = true;
+  ASSERT_TRUE(engine_->Unmap(alice_, Ref("as"), all).ok());
+  ExpectRefused("FAILED_PRECONDITION INCOMPATIBLE_DOMAIN", [&] { return Replace("dev5", "d"); });
+  EXPECT_FALSE(MsiReserved("as")) << "what was reserved for it is free again";
+}
+
 TEST_F(EngineDevicesTest, OnlyAnOperatorPutsATrustedDeviceOnIdentity) {
   CallContext& root = operator_;
   ASSERT_TRUE(engine_->ClaimDevice(root, "dev5", "").ok());

@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/backend/fake/fake_host_backend.h"
+#include "engine/base/errors.h"
 #include "engine/engine_fixture.h"
 #include "gtest/gtest.h"
 
@@ -57,6 +58,15 @@ class EngineFlushQueueTest : public ::testing::Test {
   absl::Status Unmap(Iova iova, uint64_t pages = 1) {
     return engine_->HostUnmap(operator_, "dev5", iova, pages * kPage);
   }
+  // As code and reason, with the field.
+  std::string Refusal(uint64_t offset, uint64_t length) {
+    const absl::Status status = engine_
+                                    ->HostMap(operator_, "dev5", {"ram", std::nullopt}, offset,
+                                              length, Permission::kReadWrite)
+                                    .status();
+    const auto detail = DetailOf(status);
+    return detail.has_value() ? detail->reason + " " + detail->field : status.ToString();
+  }
   uint64_t Waiting() { return engine_->Stats().flush_queues.waiting; }
   uint64_t Flushes(const std::string& cause) {
     for (const auto& [name, count] : engine_->Stats().flush_queues.flushes) {
@@ -87,6 +97,13 @@ class EngineFlushQueueTest : public ::testing::Test {
   std::unique_ptr<Engine> engine_;
   CallContext operator_;
 };
+
+TEST_F(EngineFlushQueueTest, RefusesLengthsThatTheHostCanNotMap) {
+  EXPECT_EQ(Refusal(0, 0), "INVALID_LENGTH length");
+  EXPECT_EQ(Refusal(1, 0), "INVALID_LENGTH length") << "told before the alignment";
+  EXPECT_EQ(Refusal(0, kPage + 1), "MISALIGNED length");
+  EXPECT_EQ(Refusal(1, kPage), "MISALIGNED length");
+}
 
 TEST_F(EngineFlushQueueTest, AnUnmapReturnsBeforeItIsFlushedAndItsPlaceIsNotReused) {
   const Iova first = Map();

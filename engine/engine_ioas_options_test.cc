@@ -309,7 +309,7 @@ TEST_F(EngineIoasOptionsTest, MapsReadOnlyMemoryForReadingOnly) {
   batch.entries[0].permission = Permission::kRead;
   ASSERT_TRUE(engine_->Map(alice_, Ref("as"), batch).ok());
   const CopyRequest copy{Ref("as"), 0x10000, kPage, 0x20000, Permission::kWrite};
-  ExpectRefused("PERMISSION_DENIED REGION_READ_ONLY pieces[0].permission #0",
+  ExpectRefused("PERMISSION_DENIED REGION_READ_ONLY permission",
                 [&] { return engine_->CopyMappings(alice_, Ref("as"), copy).status(); });
   batch.entries[0].permission = Permission::kWrite;
   ExpectRefused("ALREADY_EXISTS IOVA_OCCUPIED mappings[0].iova #0",

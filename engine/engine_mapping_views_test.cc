@@ -76,7 +76,7 @@ TEST_F(EngineMappingViewsTest, CopiesWithinOneAddressSpace) {
   ASSERT_TRUE(engine_->CopyMappings(alice_, Ref("as"), Copy(0x1000, 2 * kPage, 0x5000)).ok());
   EXPECT_EQ(engine_->Translate(alice_, Ref("as"), 0x5000)->offset_bytes, 0x8000u);
   EXPECT_EQ(engine_->GetMemoryRegion(alice_, Ref("ram"))->mapping_count, 4u);
-  ExpectRefused("ALREADY_EXISTS IOVA_OCCUPIED pieces[0].iova #0", [&] {
+  ExpectRefused("ALREADY_EXISTS IOVA_OCCUPIED iova", [&] {
     return engine_->CopyMappings(alice_, Ref("as"), Copy(0x1000, 2 * kPage, 0x2000)).status();
   });
 }
@@ -99,8 +99,7 @@ TEST_F(EngineMappingViewsTest, RefusesACopyThatBreaksARule) {
       {"ends in a hole", Copy(0x3000, 2 * kPage, 0), "NOT_FOUND IOVA_NOT_COVERED source_iova"},
       {"over a hole", Copy(0x1000, 0x9000, 0), "NOT_FOUND IOVA_NOT_COVERED source_iova"},
       {"all hole", Copy(0x100000, kPage, 0), "NOT_FOUND IOVA_NOT_COVERED source_iova"},
-      {"occupied", Copy(0x1000, 3 * kPage, 0x4e000),
-       "ALREADY_EXISTS IOVA_OCCUPIED pieces[1].iova #1"},
+      {"occupied", Copy(0x1000, 3 * kPage, 0x4e000), "ALREADY_EXISTS IOVA_OCCUPIED iova"},
       {"no permission", no_permission, "INVALID_ARGUMENT INVALID_PERMISSION permission"},
       {"no source", no_source, "NOT_FOUND IOAS_NOT_FOUND"},
   };
@@ -110,9 +109,20 @@ TEST_F(EngineMappingViewsTest, RefusesACopyThatBreaksARule) {
                   [&] { return engine_->CopyMappings(alice_, Ref("to"), c.request).status(); });
   }
   ASSERT_TRUE(engine_->CreateDomain(alice_, "d2", PagingDomainRequest{Ref("to"), "dev0"}).ok());
-  ExpectRefused("INVALID_ARGUMENT MISALIGNED pieces[0].length #0", [&] {
-    return engine_->CopyMappings(alice_, Ref("to"), Copy(0x1000, 0x800, 0x1000)).status();
-  });
+  const auto refuses = [&](const char* want, const CopyRequest& request) {
+    ExpectRefused(want, [&] { return engine_->CopyMappings(alice_, Ref("to"), request).status(); });
+  };
+  refuses("INVALID_ARGUMENT MISALIGNED length", Copy(0x1000, 0x800, 0x1000));
+  refuses("INVALID_ARGUMENT MISALIGNED iova", Copy(0x1000, kPage, 0x1800));
+  refuses("INVALID_ARGUMENT MISALIGNED source_iova", Copy(0x1800, kPage, 0x1000));
+  CopyRequest anywhere = Copy(0x1800, kPage, 0);
+  anywhere.iova = std::nullopt;
+  refuses("INVALID_ARGUMENT MISALIGNED source_iova", anywhere);
+  // What else the error says stays with it.
+  const auto detail =
+      DetailOf(engine_->CopyMappings(alice_, Ref("to"), Copy(0x1800, kPage, 0x1000)).status());
+  EXPECT_EQ(detail->errno_name, "EINVAL");
+  EXPECT_EQ(detail->metadata.at("alignment"), "0x1000");
 }
 
 TEST_F(EngineMappingViewsTest, TranslatesEveryByteOfAnAreaAndNoOther) {

@@ -42,6 +42,23 @@ absl::string_view InWords(Permission permission) {
   return permission == Permission::kRead ? "read only" : "write only";
 }
 
+// What iommufd judges once the place is found: iopt_insert_area, iopt_area_fill_domains.
+absl::Status CheckContent(const Ioas::Addition& addition, uint64_t alignment, bool is_refused) {
+  if (addition.region->read_only && CanWrite(addition.permission)) {
+    return addition.region->ReadOnlyError();
+  }
+  if (!IsAligned(addition.offset_bytes, alignment)) {
+    return Misaligned("offset", addition.offset_bytes, alignment);
+  }
+  if (!is_refused) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "PERMISSION_UNAVAILABLE",
+               absl::StrCat("a mapping that is ", InWords(addition.permission),
+                            " fits in no table of a domain of the address space"))
+      .Errno("EINVAL")
+      .Field("permission")
+      .Violation("map it for reading and writing, or remove the domains that can not hold it");
+}
+
 PlacedArea Placed(IntervalMap<Area>::const_iterator it) {
   return {IovaRange{it.first(), it.last()}, it.value()};
 }
@@ -91,9 +108,6 @@ absl::Status Ioas::CheckSource(const Addition& addition) const {
   if (!IsAligned(addition.length_bytes, alignment)) {
     return Misaligned("length", addition.length_bytes, alignment);
   }
-  if (!IsAligned(addition.offset_bytes, alignment)) {
-    return Misaligned("offset", addition.offset_bytes, alignment);
-  }
   return absl::OkStatus();
 }
 
@@ -106,25 +120,16 @@ absl::StatusOr<PlacedArea> Ioas::PlanAdd(const Addition& addition) {
   } else {
     ASSIGN_OR_RETURN(iova, space_.Allocate(areas_, addition.length_bytes, addition.offset_bytes));
   }
-  const IovaRange range{iova, iova + (addition.length_bytes - 1)};
-  if (Refuses(addition.permission)) {
-    RETURN_IF_ERROR(space_.CheckFixed(areas_, range));
-    return Error(absl::StatusCode::kFailedPrecondition, "PERMISSION_UNAVAILABLE",
-                 absl::StrCat("a mapping that is ", InWords(addition.permission),
-                              " fits in no table of a domain of the address space"))
-        .Errno("EINVAL")
-        .Field("permission")
-        .Violation("map it for reading and writing, or remove the domains that can not hold it")
-        .ToStatus();
-  }
-  const PlacedArea placed{range,
+  const PlacedArea placed{IovaRange{iova, iova + (addition.length_bytes - 1)},
                           Area(addition.region->uid(), addition.offset_bytes, addition.permission,
                                /*is_planned=*/true)};
   // Inserting finds an area in the way by itself; a check before would walk the tree twice.
   if (!areas_.Insert(placed.range, placed.area)) return space_.CheckFixed(areas_, placed.range);
-  if (addition.region->read_only && CanWrite(addition.permission)) {
+  absl::Status content =
+      CheckContent(addition, space_.alignment_bytes(), Refuses(addition.permission));
+  if (!content.ok()) {
     areas_.Erase(iova);
-    return addition.region->ReadOnlyError();
+    return content;
   }
   return placed;
 }

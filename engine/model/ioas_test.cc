@@ -294,6 +294,22 @@ TEST_F(IoasTest, RefusesAdditionsThatItsRulesExclude) {
   EXPECT_EQ(Seen(), Iovas{0x10000});
 }
 
+TEST_F(IoasTest, JudgesAPlaceBeforeTheOffset) {
+  ioas_.space().AddAlignment(99, 0x1000);
+  ASSERT_TRUE(ioas_.space().Reserve({0x80000, 0x80fff}, 99, "window").ok());
+  Committed(0x10000);
+  const auto refusal = [&](Iova iova) {
+    const absl::Status status = ioas_.PlanAdd(At(iova, 0x1000, 0x800)).status();
+    return DetailOf(status)->reason + " " + DetailOf(status)->field;
+  };
+  EXPECT_EQ(refusal(0x1800), "MISALIGNED iova");
+  EXPECT_EQ(refusal(0x80000), "IOVA_RESERVED iova");
+  EXPECT_EQ(refusal(0x10000), "IOVA_OCCUPIED iova");
+  EXPECT_EQ(refusal(0x1000), "MISALIGNED offset");
+  EXPECT_EQ(Seen(), Iovas{0x10000});
+  EXPECT_TRUE(ioas_.PlanAdd(At(0x1000, 0x1000)).ok()) << "nothing was left there";
+}
+
 TEST_F(IoasTest, ChoosesAPlaceThatNoPlanTook) {
   const PlacedArea first = *ioas_.PlanAdd(At(std::nullopt, 0x1000));
   const PlacedArea second = *ioas_.PlanAdd(At(std::nullopt, 0x1000));

@@ -125,25 +125,26 @@ absl::Status ToDomainOperation::CheckTarget(const Model& model, const Device& de
   }
   RETURN_IF_ERROR(CheckProcessPasid(model, device, pasid_, target_, context().principal));
   RETURN_IF_ERROR(CheckPasidCompatible(model, device, pasid_, target_, context().principal));
-  if (target_.kind != DomainTarget::Kind::kDomain) return absl::OkStatus();
-  const Domain& domain = *model.Get<Domain>(target_.domain);
-  RETURN_IF_ERROR(CheckClaimed(model, device, domain.owner()));
-  return CheckGroupCompatible(model, group_, domain);
+  if (target_.kind == DomainTarget::Kind::kDomain) {
+    RETURN_IF_ERROR(CheckGroupCompatible(model, group_, *model.Get<Domain>(target_.domain)));
+  }
+  return CheckNotHeld(model, device);
 }
 
-absl::Status ToDomainOperation::TakePasid(Model& model, const Device& device) {
-  if (model.GroupOf(device).pasids.contains(*pasid_)) return absl::OkStatus();
-  ASSIGN_OR_RETURN(charged_, model.ledger.Take(context().principal, Usage(Resource::kPasids, 1)));
-  return absl::OkStatus();
-}
-
-absl::Status ToDomainOperation::PlanRegions(Model& model) {
+absl::Status ToDomainOperation::CloseRegions(Model& model) {
+  if (pasid_.has_value()) return absl::OkStatus();
   const RegionDemand from = was_attached_ ? RegionDemandOf(model, old_) : RegionDemand{};
   regions_ = RegionMove(from, RegionDemandOf(model, target_), moving_);
   RETURN_IF_ERROR(regions_.Plan(model));
   absl::Status placed = doorbells_.Plan(model, target_, moving_);
   if (!placed.ok()) regions_.Unplan(model);
   return placed;
+}
+
+absl::Status ToDomainOperation::TakePasid(Model& model, const Device& device) {
+  if (model.GroupOf(device).pasids.contains(*pasid_)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(charged_, model.ledger.Take(context().principal, Usage(Resource::kPasids, 1)));
+  return absl::OkStatus();
 }
 
 void ToDomainOperation::AddReferences(Model& model) {
@@ -156,12 +157,17 @@ void ToDomainOperation::AddReferences(Model& model) {
 absl::Status ToDomainOperation::PlanMove(Model& model, const Device& device) {
   RETURN_IF_ERROR(CheckAgainstGroup(model, device));
   if (moving_.empty()) return absl::OkStatus();
-  RETURN_IF_ERROR(CheckTarget(model, device));
-  RETURN_IF_ERROR(CheckNotHeld(model, device));
-  if (pasid_.has_value()) {
-    RETURN_IF_ERROR(TakePasid(model, device));
-  } else {
-    RETURN_IF_ERROR(PlanRegions(model));
+  if (target_.kind == DomainTarget::Kind::kDomain) {
+    // First of all: what an address space maps is told only to its owner.
+    RETURN_IF_ERROR(CheckClaimed(model, device, model.Get<Domain>(target_.domain)->owner()));
+  }
+  RETURN_IF_ERROR(CloseRegions(model));
+  absl::Status usable = CheckTarget(model, device);
+  if (usable.ok() && pasid_.has_value()) usable = TakePasid(model, device);
+  if (!usable.ok()) {
+    doorbells_.Unplan(model);
+    regions_.Unplan(model);
+    return usable;
   }
   if (was_attached_) left_.Plan(model, old_, moving_.size());
   AddReferences(model);

@@ -56,11 +56,12 @@ class ToDomainOperation : public AnsweringOperation<AttachAnswer> {
   absl::Status Choose(Model& model, const Device& device, const Named& named);
   absl::Status ChooseAutoDomain(Model& model, const Device& device, Ioas& ioas);
   absl::Status CheckTarget(const Model& model, const Device& device) const;
+  // What a RID brings to the Ioas and the tables that it goes to; before CheckTarget, as iommufd
+  // does.
+  absl::Status CloseRegions(Model& model);
   // Everything after the choice; what it reserves is taken back on an error, but for the choice.
   absl::Status PlanMove(Model& model, const Device& device);
   absl::Status TakePasid(Model& model, const Device& device);
-  // What a RID brings to the Ioas and the tables that it goes to.
-  absl::Status PlanRegions(Model& model);
   void AddReferences(Model& model);
   void AnswerAsPlanned(const Model& model, const Device& device);
   void CommitAttachment(Model& model, Device& device);

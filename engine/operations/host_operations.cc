@@ -39,12 +39,15 @@ absl::StatusOr<std::vector<Uid>> HostMapOperation::Lanes(Model& model) {
 }
 
 absl::Status HostMapOperation::CheckSource(uint64_t region_bytes) const {
-  if (source_.length_bytes == 0 ||
-      !IsAligned(source_.length_bytes | source_.offset_bytes, kPageBytes)) {
+  if (source_.length_bytes == 0) {
+    return Error(absl::StatusCode::kInvalidArgument, "INVALID_LENGTH", "length is 0")
+        .Errno("EINVAL")
+        .Field("length");
+  }
+  if (!IsAligned(source_.length_bytes | source_.offset_bytes, kPageBytes)) {
     return Error(absl::StatusCode::kInvalidArgument, "MISALIGNED",
                  absl::StrCat("offset ", Hex(source_.offset_bytes), " and length ",
-                              Hex(source_.length_bytes),
-                              " must be multiples of 0x1000, the length not 0"))
+                              Hex(source_.length_bytes), " must be multiples of 0x1000"))
         .Errno("EINVAL")
         .Field("length");
   }

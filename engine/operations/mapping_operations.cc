@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 #include "absl/container/btree_map.h"
 #include "absl/strings/str_cat.h"
@@ -115,6 +116,19 @@ class AreaBudget {
   uint64_t wanted_bytes_ = 0;
 };
 
+// `status` about the field `to`, if it was about `from`: for a request that calls it so.
+absl::Status RenameField(const absl::Status& status, absl::string_view from, absl::string_view to) {
+  const std::optional<ErrorDetail> detail = DetailOf(status);
+  if (!detail.has_value() || detail->field != from) return status;
+  Error error(status.code(), detail->reason, status.message());
+  for (const std::string& violation : detail->violations) error.Violation(violation);
+  for (const auto& [key, value] : detail->metadata) {
+    Error more = std::move(error).Meta(key, value);
+    error = std::move(more);
+  }
+  return std::move(error).Errno(detail->errno_name).Field(to).Resource(detail->resource);
+}
+
 std::string EntryField(absl::string_view field, size_t index) {
   return absl::StrCat(field, "[", index, "]");
 }
@@ -139,7 +153,7 @@ absl::Status AddAreasOperation::PlanAll(Model& model, Ioas& ioas,
     }
     const size_t index = budget.entries();
     for (auto it = areas.rbegin(); it != areas.rend(); ++it) ioas.UndoAdd(it->iova);
-    return AtIndex(refusal, index, EntryField(field, index));
+    return field.empty() ? refusal : AtIndex(refusal, index, EntryField(field, index));
   }
   ioas_ = &ioas;
   areas_ = std::move(areas);
@@ -277,7 +291,7 @@ absl::StatusOr<std::vector<Ioas::Addition>> CopyMappingsOperation::SourcePieces(
   source.VisitCommitted(range, [&](const PlacedArea& area) {
     if (area.range.first > next || pieces.size() == kMaxBatchEntries) return false;
     if (area.area.suspended) {
-      refusal = NotInForce(area);
+      refusal = RenameField(NotInForce(area), "iova", "source_iova");
       return false;
     }
     const Iova last = std::min(area.range.last, range.last);
@@ -298,6 +312,12 @@ absl::StatusOr<std::vector<Ioas::Addition>> CopyMappingsOperation::SourcePieces(
 }
 
 absl::Status CopyMappingsOperation::Plan(Model& model) {
+  // What is wrong with what was found in the source is wrong with where it was looked for.
+  const absl::Status planned = RenameField(PlanPieces(model), "offset", "source_iova");
+  return RenameField(planned, "memory_region", "source_iova");
+}
+
+absl::Status CopyMappingsOperation::PlanPieces(Model& model) {
   ASSIGN_OR_RETURN(const Ioas* source, model.Find<Ioas>(context(), request_.source));
   ASSIGN_OR_RETURN(Ioas * destination, model.Find<Ioas>(context(), ref_));
   RETURN_IF_ERROR(CheckPermission(request_.permission));
@@ -315,7 +335,7 @@ absl::Status CopyMappingsOperation::Plan(Model& model) {
     piece.iova = iova;
     iova += piece.length_bytes;
   }
-  return PlanAll(model, *destination, pieces, "pieces");
+  return PlanAll(model, *destination, pieces, "");
 }
 
 // ---- Unmap ----

@@ -23,7 +23,8 @@ class AddAreasOperation : public AnsweringOperation<MapAnswer> {
   void Commit(Model& model) override;
 
  protected:
-  // Reserves every addition or none; the error names the failing one as `field`[i].
+  // Reserves every addition or none; the error names the failing one as `field`[i], unless that is
+  // empty: the additions are no entries of the request.
   absl::Status PlanAll(Model& model, Ioas& ioas, absl::Span<const Ioas::Addition> additions,
                        absl::string_view field);
 
@@ -77,6 +78,7 @@ class CopyMappingsOperation : public AddAreasOperation {
   absl::Status Plan(Model& model) override;
 
  private:
+  absl::Status PlanPieces(Model& model);
   absl::StatusOr<std::vector<Ioas::Addition>> SourcePieces(const Model& model,
                                                            const Ioas& source) const;
 

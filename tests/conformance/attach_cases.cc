@@ -1,6 +1,7 @@
 // tests/conformance/attach_cases.cc -- Attach, replace and detach of requests without PASID.
 #include "absl/strings/str_cat.h"
 #include "tests/conformance/cases.h"
+#include "tests/conformance/pasid_verbs.h"
 #include "tests/conformance/verbs.h"
 
 namespace viommu::conformance {
@@ -49,6 +50,13 @@ std::vector<Case> Attaching() {
       Row("5.3/3", "a member of a group brings its own reserved regions",
           Attached("pair.a") + Steps{Map("a", {At(kPairRegion)})}, Attach("pair.b", "d"),
           Conflict().Blames("0x200000")),
+      Row("5.3/3", "a mapping in the way is told before a unit that can not use the domain",
+          DomainFor("narrow") + Steps{Claim("plain"), Map("a", {At(0xfee00000)})},
+          Attach("plain", "d"), Conflict().Blames("0xfee00000")),
+      Row("5.3/3", "a mapping in the way is told before a PASID",
+          Steps{NewRegion("r"), NewIoas("a"), Claim("nested"), NewDomain("d", "a", "nested"),
+                AttachPasid("nested", 5, "blocked"), Map("a", {At(0xfee00000)})},
+          Attach("nested", "d"), Conflict().Blames("0xfee00000")),
       {"5.3/4",
        "a member of a group joins its mate",
        Attached("pair.a") + Steps{Map("a", {At(0x10000)})},
@@ -98,6 +106,29 @@ std::vector<Case> Replacing() {
           Attached("plain") +
               Steps{NewIoas("b"), NewDomain("e", "b", "plain"), Map("b", {At(0xfee00000)})},
           Replace("plain", "e"), Conflict().Blames("0xfee00000")),
+      Row("5.4/3",
+          "a mapping in the way of moving is told before a unit that can not use the domain",
+          Attached("plain") + Steps{NewIoas("b"), Claim("narrow"), NewDomain("e", "b", "narrow"),
+                                    Map("b", {At(0xfee00000)})},
+          Replace("plain", "e"), Conflict().Blames("0xfee00000")),
+      {"5.4/2",
+       "the domain that it is on changes nothing",
+       Two() + Steps{Remember()},
+       Replace("plain", "d"),
+       {},
+       {NothingChanged()}},
+      {"5.4/2",
+       "even when a whole group is on it",
+       Two("pair.a") + Steps{Attach("pair.b", "d"), Remember()},
+       Replace("pair.b", "d"),
+       {},
+       {NothingChanged()}},
+      {"5.4/2",
+       "nor when it is blocked",
+       {Claim("plain"), Attach("plain", "blocked"), Remember()},
+       Replace("plain", "blocked"),
+       {},
+       {NothingChanged()}},
       Row("5.4/3", "a mapping where only the mate reserves",
           Two("pair.a") + Steps{Attach("pair.b", "d"), Map("b", {At(kPairRegion)})},
           Replace("pair.a", "e"), Conflict().Blames("0x200000")),

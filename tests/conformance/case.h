@@ -71,6 +71,17 @@ struct Case {
   std::vector<Step> checks = {};        // What holds once it is accepted.
 };
 
+inline Case Refused(std::string section, std::string name, std::vector<Step> set_up, Step call,
+                    Refusal refusal) {
+  return {std::move(section), std::move(name),    std::move(set_up),
+          std::move(call),    std::move(refusal), {}};
+}
+inline Case Accepted(std::string section, std::string name, std::vector<Step> set_up, Step call,
+                     std::vector<Step> checks = {}) {
+  return {std::move(section), std::move(name), std::move(set_up),
+          std::move(call),    std::nullopt,    std::move(checks)};
+}
+
 }  // namespace viommu::conformance
 
 #endif  // VIOMMU_TESTS_CONFORMANCE_CASE_H_

@@ -20,12 +20,19 @@ std::vector<Case> ReservedCases();  // 7, 8.
 std::vector<Case> HostCases();      // 13, 15.
 std::vector<Case> OptionCases();    // 3.8, 3.9, 14.
 std::vector<Case> MemoryCases();    // 3.5, 7: memory that goes, regions that are loaded.
+std::vector<Case> StageCases();     // 4.3, 4.9, 20: flags of PAGING domains, what stages can hold.
+std::vector<Case> NestedCases();    // 4.2, 4.4, 4.7, 7: NESTED domains.
+std::vector<Case> AutoCases();      // 4.6.
+std::vector<Case> PasidCases();     // 5.3-5.6 for PASIDs.
+std::vector<Case> PasidTableCases();  // 5.6: which PASIDs are taken.
+std::vector<Case> GuestCases();       // 5.9, 10: invalidation, resets; watches.
 
 inline std::vector<Case> AllCases() {
   std::vector<Case> all;
   for (auto* const cases :
        {CommonCases, IoasCases, MapCases, CopyCases, UnmapCases, DomainCases, ClaimCases,
-        AttachCases, ReservedCases, HostCases, OptionCases, MemoryCases}) {
+        AttachCases, ReservedCases, HostCases, OptionCases, MemoryCases, StageCases, NestedCases,
+        AutoCases, PasidCases, PasidTableCases, GuestCases}) {
     for (Case& row : cases()) all.push_back(std::move(row));
   }
   return all;

@@ -21,6 +21,7 @@ struct Sight {
   v1::ListDomainsResponse domains;
   std::vector<v1::ListMappingsResponse> mappings;  // Of each Ioas.
   std::vector<v1::ListIovaRangesResponse> ranges;  // The same.
+  std::vector<v1::ListPasidsResponse> pasids;      // Of each device that is claimed.
 };
 
 template <typename Stub, typename Request, typename Response>
@@ -48,6 +49,14 @@ absl::Status LookInto(World& world, const v1::Ioas& ioas, Sight* sight) {
   return absl::OkStatus();
 }
 
+absl::Status LookInto(World& world, const v1::Device& device, Sight* sight) {
+  if (device.ownership() != v1::DEVICE_OWNERSHIP_CLAIMED) return absl::OkStatus();
+  v1::ListPasidsRequest pasids;
+  pasids.set_parent(device.name());
+  return List(world, &v1::DeviceService::Stub::ListPasids, &sight->pasids.emplace_back(),
+              std::move(pasids));
+}
+
 absl::StatusOr<Sight> Look(World& world) {
   Sight sight;
   auto host = world.Call(&v1::HostService::Stub::GetHost, v1::GetHostRequest());
@@ -59,6 +68,9 @@ absl::StatusOr<Sight> Look(World& world) {
   status.Update(List(world, &v1::IoasService::Stub::ListIoas, &sight.ioas));
   status.Update(List(world, &v1::DomainService::Stub::ListDomains, &sight.domains));
   for (const v1::Ioas& ioas : sight.ioas.ioas()) status.Update(LookInto(world, ioas, &sight));
+  for (const v1::Device& device : sight.devices.devices()) {
+    status.Update(LookInto(world, device, &sight));
+  }
   if (!status.ok()) return status;
   return sight;
 }
@@ -82,21 +94,38 @@ std::vector<uint64_t> Probes(const Sight& sight) {
   return probes;
 }
 
-absl::Status Probe(World& world, const Sight& sight, std::vector<std::string>* lines) {
-  for (const v1::Device& device : sight.devices.devices()) {
-    if (device.ownership() != v1::DEVICE_OWNERSHIP_CLAIMED) continue;
-    for (const uint64_t iova : Probes(sight)) {
-      v1::DmaRequest request;
-      request.set_name(device.name());
-      request.set_iova(iova);
-      request.set_read_length(1);
-      auto response = world.Call(&v1::SimulationService::Stub::Dma, std::move(request));
-      if (!response.ok()) return response.status();
-      lines->push_back(
-          absl::StrCat(device.name(), " at ", iova, " reads ", response->ShortDebugString()));
-    }
+// What requests with and without PASID of a device read at all the addresses.
+absl::Status ProbeOne(World& world, const v1::DmaRequest& from, const std::vector<uint64_t>& iovas,
+                      std::vector<std::string>* lines) {
+  for (const uint64_t iova : iovas) {
+    v1::DmaRequest request = from;
+    request.set_iova(iova);
+    request.set_read_length(1);
+    auto response = world.Call(&v1::SimulationService::Stub::Dma, std::move(request));
+    if (!response.ok()) return response.status();
+    lines->push_back(absl::StrCat(from.name(), from.has_pasid() ? " pasid " : "",
+                                  from.has_pasid() ? absl::StrCat(from.pasid()) : "", " at ", iova,
+                                  " reads ", response->ShortDebugString()));
   }
   return absl::OkStatus();
+}
+
+absl::Status Probe(World& world, const Sight& sight, std::vector<std::string>* lines) {
+  const std::vector<uint64_t> iovas = Probes(sight);
+  absl::Status status;
+  v1::DmaRequest from;
+  for (const v1::Device& device : sight.devices.devices()) {
+    if (device.ownership() != v1::DEVICE_OWNERSHIP_CLAIMED) continue;
+    from.set_name(device.name());
+    status.Update(ProbeOne(world, from, iovas, lines));
+  }
+  for (const v1::Attachment& attachment : sight.attachments.attachments()) {
+    if (!attachment.has_pasid()) continue;
+    from.set_name(attachment.device());
+    from.set_pasid(attachment.pasid());
+    status.Update(ProbeOne(world, from, iovas, lines));
+  }
+  return status;
 }
 
 }  // namespace
@@ -109,6 +138,7 @@ absl::StatusOr<std::vector<std::string>> TakeSnapshot(World& world) {
   Append("attachment", sight->attachments.attachments(), &lines);
   Append("region", sight->regions.memory_regions(), &lines);
   Append("domain", sight->domains.domains(), &lines);
+  for (const auto& listed : sight->pasids) Append("pasid", listed.pasids(), &lines);
   for (size_t i = 0; i < sight->mappings.size(); ++i) {
     const v1::Ioas& ioas = sight->ioas.ioas(static_cast<int>(i));
     lines.push_back(absl::StrCat("ioas: ", ioas.ShortDebugString()));

@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "tests/conformance/requests.h"
 #include "tests/conformance/snapshot.h"
 
 namespace viommu::conformance {
@@ -17,14 +18,6 @@ using Domains = v1::DomainService::Stub;
 using IoasStub = v1::IoasService::Stub;
 using Memory = v1::MemoryService::Stub;
 using Simulations = v1::SimulationService::Stub;
-
-// A request about one object.
-template <typename Request>
-Request Named(std::string name) {
-  Request request;
-  request.set_name(std::move(name));
-  return request;
-}
 
 absl::Status DoDeleteRegion(World& world, const std::string& id) {
   return world
@@ -82,12 +75,6 @@ absl::Status WritePattern(World& world, const std::string& id, uint64_t size_byt
   for (size_t i = 0; i < pattern.size(); ++i) pattern[i] = static_cast<char>(i / kPage + 1);
   request.set_data(std::move(pattern));
   return world.Call(&Simulations::WriteMemory, std::move(request)).status();
-}
-
-std::string Hex(uint64_t value) { return absl::StrCat("0x", absl::Hex(value)); }
-
-absl::Status Expect(bool holds, const std::string& otherwise) {
-  return holds ? absl::OkStatus() : absl::FailedPreconditionError(otherwise);
 }
 
 absl::StatusOr<v1::DmaResponse> Dma(World& world, const std::string& device, uint64_t iova,
@@ -254,6 +241,10 @@ Step SendNewDomain(const std::string& id, v1::Domain domain) {
       request.mutable_domain()->mutable_paging()->set_device(
           world.Device(domain.paging().device()));
     }
+    if (domain.has_nested()) {
+      request.mutable_domain()->mutable_nested()->set_device(
+          world.Device(domain.nested().device()));
+    }
     absl::Status made = world.Call(&Domains::CreateDomain, std::move(request)).status();
     if (made.ok()) world.OnUndo([&world, id] { return DoDeleteDomain(world, id); });
     return made;
@@ -309,11 +300,11 @@ Step Detach(const std::string& device) {
   return [=](World& world) { return DoDetach(world, device); };
 }
 
-Step HardwareInfo(const std::string& device) {
+Step HardwareInfo(const std::string& device, v1::HardwareType type) {
   return [=](World& world) {
-    return world
-        .Call(&Devices::GetHardwareInfo, Named<v1::GetHardwareInfoRequest>(world.Device(device)))
-        .status();
+    auto request = Named<v1::GetHardwareInfoRequest>(world.Device(device));
+    request.set_type(type);
+    return world.Call(&Devices::GetHardwareInfo, std::move(request)).status();
   };
 }
 
@@ -471,6 +462,16 @@ Step FaultsAtWrite(const std::string& device, uint64_t iova) {
   return ExpectFault(device, iova, /*write=*/true);
 }
 
+Step Writes(const std::string& device, uint64_t iova) {
+  return [=](World& world) -> absl::Status {
+    if (!world.simulated()) return absl::OkStatus();
+    const auto response = Dma(world, device, iova, /*write=*/true);
+    if (!response.ok()) return response.status();
+    return Expect(response->bytes_done() == 1 && !response->has_fault(),
+                  absl::StrCat(device, " at ", Hex(iova), ": ", response->ShortDebugString()));
+  };
+}
+
 Step DeviceSays(const std::string& device, const std::string& text) {
   return [=](World& world) -> absl::Status {
     const auto response =
@@ -486,6 +487,15 @@ Step DomainSays(const std::string& domain, const std::string& text) {
         world.Call(&Domains::GetDomain, Named<v1::GetDomainRequest>(World::Domain(domain)));
     if (!response.ok()) return response.status();
     return AnswerSays(text)(world);
+  };
+}
+
+Step DomainLacks(const std::string& domain, const std::string& text) {
+  return [=](World& world) -> absl::Status {
+    const auto response =
+        world.Call(&Domains::GetDomain, Named<v1::GetDomainRequest>(World::Domain(domain)));
+    if (!response.ok()) return response.status();
+    return AnswerLacks(text)(world);
   };
 }
 

@@ -91,7 +91,7 @@ Step Release(const std::string& device);
 Step Attach(const std::string& device, const std::string& domain);
 Step Replace(const std::string& device, const std::string& domain);
 Step Detach(const std::string& device);
-Step HardwareInfo(const std::string& device);
+Step HardwareInfo(const std::string& device, v1::HardwareType type = v1::HARDWARE_TYPE_UNSPECIFIED);
 Step ReservedRegions(const std::string& device);
 Step SetDefault(const std::string& device, v1::DefaultDomainType type);
 
@@ -124,9 +124,11 @@ Step HasAlignment(const std::string& ioas, uint64_t bytes);
 Step Reads(const std::string& device, uint64_t iova, int byte);
 Step Faults(const std::string& device, uint64_t iova);
 Step FaultsAtWrite(const std::string& device, uint64_t iova);
+Step Writes(const std::string& device, uint64_t iova);
 // Text of the device, from GetDevice, has `text` in it.
 Step DeviceSays(const std::string& device, const std::string& text);
 Step DomainSays(const std::string& domain, const std::string& text);
+Step DomainLacks(const std::string& domain, const std::string& text);
 // Keeps what can be seen of everything, and compares with it later.
 Step Remember();
 Step NothingChanged();

@@ -52,6 +52,9 @@ class World {
   // ---- Calls ----
   // Whether mutations only check, from now on.
   void set_validate_only(bool value) { validate_only_ = value; }
+  bool validate_only() const { return validate_only_; }
+  // For streams, which Call can not do.
+  Client& client() const { return *target_->client; }
 
   template <typename Stub, typename Request, typename Response>
   absl::StatusOr<Response> Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
@@ -69,6 +72,10 @@ class World {
 
   // The addresses that the last Map, CopyMappings or HostMap answered.
   std::vector<uint64_t> iovas;
+  // Names of the domains that attaching to an address space answered, in order.
+  std::vector<std::string> picked;
+  // What the last Invalidate answered.
+  v1::InvalidateResponse invalidated;
   // The snapshot that a case keeps for later.
   std::vector<std::string> seen;
 

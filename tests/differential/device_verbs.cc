@@ -145,10 +145,15 @@ Answer ResolveTarget(const Call& call, const State& state, size_t* device, Targe
   return CheckClaimed(state, *device, call.context.principal);
 }
 
-// A domain serves its owner's devices, and those of a group all or none.
+// A domain serves its owner's devices.
+Answer CheckOwner(const State& state, size_t device, const Target& target) {
+  if (target.kind != Target::Kind::kDomain) return {};
+  return CheckClaimed(state, device, target.domain.owner);
+}
+
+// Those of a group can use it all or none.
 Answer CheckUsable(const State& state, size_t device, const Target& target) {
   if (target.kind != Target::Kind::kDomain) return {};
-  REFUSE_UNLESS(CheckClaimed(state, device, target.domain.owner));
   for (const size_t member : MembersOf(state, device)) {
     if (!state.hardware->Compatible(member, state.domains.at(target.domain).device)) {
       return Precondition("INCOMPATIBLE_DOMAIN");
@@ -201,8 +206,9 @@ Answer ReferAttach(const Call& call, State& state) {
   if (state.devices[device].attached) return Precondition("ALREADY_ATTACHED");
   const bool joins = !AttachedMembers(state, device).empty();
   if (joins && !(group.target == target)) return Precondition("GROUP_MISMATCH");
-  REFUSE_UNLESS(CheckUsable(state, device, target));
+  REFUSE_UNLESS(CheckOwner(state, device, target));
   REFUSE_UNLESS(CheckRegions(state, {device}, target));
+  REFUSE_UNLESS(CheckUsable(state, device, target));
   state.devices[device].attached = true;
   group.target = target;
   // Who joins changes nothing for the others.
@@ -225,13 +231,14 @@ Answer ReferReplace(const Call& call, State& state) {
   Isolation& group = state.GroupOf(device);
   if (!state.devices[device].attached) return Precondition("NOT_ATTACHED");
   if (group.target == target) return ShowingAttachment(call, state, device);
-  REFUSE_UNLESS(CheckUsable(state, device, target));
+  REFUSE_UNLESS(CheckOwner(state, device, target));
   const std::optional<Name> old = state.PagingDomainOf(group);
   const bool same_space = old.has_value() && target.kind == Target::Kind::kDomain &&
                           state.domains[*old].ioas == state.domains[target.domain].ioas;
   if (!same_space && state.wrong != WrongRule::kReplaceIgnoresRegions) {
     REFUSE_UNLESS(CheckRegions(state, AttachedMembers(state, device), target));
   }
+  REFUSE_UNLESS(CheckUsable(state, device, target));
   const Target left = std::exchange(group.target, target);
   ChangeMembers(state, device);
   ChangeTarget(state, left);

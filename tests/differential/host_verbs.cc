@@ -37,7 +37,8 @@ Answer ReferMap(const Call& call, State& state) {
   Name name;
   REFUSE_UNLESS(FindRegion(call, state, call[1], &name));
   if (state.regions.at(name).suspended) return Precondition("REGION_SUSPENDED");
-  if (length == 0 || length % kPageBytes != 0 || offset % kPageBytes != 0) {
+  if (length == 0) return Invalid("INVALID_LENGTH");
+  if (length % kPageBytes != 0 || offset % kPageBytes != 0) {
     return Invalid("MISALIGNED");
   }
   const Region& region = state.regions.at(name);

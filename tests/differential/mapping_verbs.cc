@@ -27,7 +27,7 @@ Answer CheckWritable(const Region& region, uint64_t permission) {
 }
 
 // iommufd-semantics.md 3.5 and 3.6 with the deviations of engine/DESIGN.md: lengths of 0 and the
-// source's bounds are looked at first, then everything's alignment, then the place.
+// source's bounds are looked at first, then the place, then the source's own properties.
 Answer Place(const State& state, const Name& ioas, const Areas& areas, const Addition& addition,
              Iova* place) {
   if (addition.length == 0) return Invalid("INVALID_LENGTH");
@@ -41,11 +41,10 @@ Answer Place(const State& state, const Name& ioas, const Areas& areas, const Add
     return Beyond("SOURCE_OUT_OF_BOUNDS");
   }
   const uint64_t alignment = state.Alignment(ioas);
-  if (addition.length % alignment != 0 || addition.offset % alignment != 0) {
-    return Invalid("MISALIGNED");
-  }
+  if (addition.length % alignment != 0) return Invalid("MISALIGNED");
   const std::vector<IovaRange> reserved = state.Reserved(ioas);
   if (!addition.iova.has_value()) {
+    if (addition.offset % alignment != 0) return Invalid("MISALIGNED");
     const std::optional<Iova> chosen =
         Choose(areas, reserved, state.spaces.at(ioas).allowed, addition.length, addition.offset);
     if (!chosen.has_value()) return Exhausted("IOVA_EXHAUSTED");
@@ -57,7 +56,8 @@ Answer Place(const State& state, const Name& ioas, const Areas& areas, const Add
   if (Meets(reserved, range)) return Invalid("IOVA_RESERVED");
   if (Meets(areas, range)) return Exists("IOVA_OCCUPIED");
   *place = range.first;
-  return CheckWritable(region, addition.permission);
+  REFUSE_UNLESS(CheckWritable(region, addition.permission));
+  return addition.offset % alignment == 0 ? Answer() : Invalid("MISALIGNED");
 }
 
 // All of them or none; the owner of the address space pays.
@@ -218,7 +218,9 @@ Answer ReferCopy(const Call& call, State& state) {
     piece.iova = iova;
     iova += piece.length;
   }
-  return AddAll(call, state, to, pieces);
+  Answer answer = AddAll(call, state, to, pieces);
+  answer.index.reset();  // Pieces are no entries of the request.
+  return answer;
 }
 
 Answer AskCopy(const Call& call, Engine& engine) {
