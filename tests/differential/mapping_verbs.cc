@@ -21,9 +21,12 @@ bool Wraps(Iova iova, uint64_t length) { return iova > kMaxAddress - (length - 1
 
 bool ValidPermission(uint64_t permission) { return permission >= 1 && permission <= 3; }
 
-Answer CheckWritable(const Region& region, uint64_t permission) {
-  const bool writes = (permission & 2) != 0;
-  return region.read_only && writes ? Forbidden("REGION_READ_ONLY") : Answer();
+// At last: what the memory allows (3.5 step 10), then what the tables can hold (step 11).
+Answer CheckPermission(const State& state, const Name& ioas, const Addition& addition) {
+  const bool writes = (addition.permission & 2) != 0;
+  if (state.regions.at(addition.region).read_only && writes) return Forbidden("REGION_READ_ONLY");
+  const bool held = state.Holds(ioas, addition.permission);
+  return held ? Answer() : Precondition("PERMISSION_UNAVAILABLE");
 }
 
 // iommufd-semantics.md 3.5 and 3.6 with the deviations of engine/DESIGN.md: lengths of 0 and the
@@ -50,14 +53,14 @@ Answer Place(const State& state, const Name& ioas, const Areas& areas, const Add
         Choose(areas, reserved, state.spaces.at(ioas).allowed, addition.length, addition.offset);
     if (!chosen.has_value()) return Exhausted("IOVA_EXHAUSTED");
     *place = *chosen;
-    return CheckWritable(region, addition.permission);
+    return CheckPermission(state, ioas, addition);
   }
   if (*addition.iova % alignment != 0) return Invalid("MISALIGNED");
   const IovaRange range{*addition.iova, *addition.iova + (addition.length - 1)};
   if (Meets(reserved, range)) return Invalid("IOVA_RESERVED");
   if (Meets(areas, range)) return Exists("IOVA_OCCUPIED");
   *place = range.first;
-  return CheckWritable(region, addition.permission);
+  return CheckPermission(state, ioas, addition);
 }
 
 // All of them or none; the owner of the address space pays.

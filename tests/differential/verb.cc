@@ -10,8 +10,9 @@ constexpr uint64_t kPageBytes = 4096;
 
 // Where something begins or ends: nothing, the reserved regions of the devices, the interrupt
 // window, the apertures, everything.
-constexpr Iova kEdges[] = {0,          0x20000,       0x24000,       0x30000,      0xfee00000,
-                           0xfef00000, Iova{1} << 39, Iova{1} << 48, ~Iova{0xfff}, ~Iova{0x1fff}};
+constexpr Iova kEdges[] = {0,          0x20000,       0x24000,       0x30000,       0xfee00000,
+                           0xfef00000, Iova{1} << 39, Iova{1} << 47, Iova{1} << 48, Iova{1} << 56,
+                           0x28000,    0x2c000,       ~Iova{0xfff},  ~Iova{0x1fff}};
 
 }  // namespace
 
@@ -62,6 +63,11 @@ uint64_t InventNewName(Dice& dice) { return dice.OneIn(20) ? kMadeUpId : dice.Be
 
 uint64_t InventDevice(Dice& dice, const State& state) {
   return dice.OneIn(50) ? 99 : dice.Below(state.devices.size());
+}
+
+uint64_t InventPasid(Dice& dice) {
+  if (dice.OneIn(12)) return dice.Below(2) * 0xfffff;
+  return 1 + dice.Below(dice.OneIn(8) ? 8 : 2);
 }
 
 uint64_t InventIova(Dice& dice, const Areas& areas) {

@@ -79,6 +79,8 @@ uint64_t InventName(Dice& dice, const State& state, Caller caller, Sort sort);
 // One for a new object: nobody else's can be made.
 uint64_t InventNewName(Dice& dice);
 uint64_t InventDevice(Dice& dice, const State& state);
+// One of the few that there are, sometimes none that there can be.
+uint64_t InventPasid(Dice& dice);
 // Mostly one that the caller has claimed.
 uint64_t InventHeldDevice(Dice& dice, const State& state, Caller caller);
 

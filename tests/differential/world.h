@@ -73,6 +73,8 @@ class World {
   void CompareSpace(const Name& name);
   void CompareDomain(const Name& name);
   void CompareDevice(size_t device);
+  // Where the device is attached and which PASIDs of its group are taken, as `viewer` sees it.
+  void PutPlaces(size_t device, const CallContext& viewer, Sheet& engine, Sheet& reference);
   void CompareListings(const CallContext& viewer);
   void CompareNumbers();
   void CompareSheets(const std::string& what, const Sheet& engine, const Sheet& reference);
