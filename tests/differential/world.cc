@@ -316,9 +316,10 @@ void World::CompareListings(const CallContext& viewer) {
     Show(engine, device);
   }
   for (size_t device = 0; device < state_.devices.size(); ++device) {
-    if (!state_.devices[device].present) continue;
-    ShowDevice(reference, state_, device, viewer);
-    PutPlaces(device, viewer, engine, reference);
+    if (state_.devices[device].present) ShowDevice(reference, state_, device, viewer);
+  }
+  for (size_t device = 0; device < state_.devices.size(); ++device) {
+    if (state_.devices[device].present) PutPlaces(device, viewer, engine, reference);
   }
   for (const auto& attachment : ReadAll<AttachmentView>(
            [&](const PageRequest& page) { return engine_->ListAttachments(viewer, "", page); })) {
