@@ -42,6 +42,15 @@ absl::string_view InWords(Permission permission) {
   return permission == Permission::kRead ? "read only" : "write only";
 }
 
+absl::Status PermissionUnavailable(Permission permission) {
+  return Error(absl::StatusCode::kFailedPrecondition, "PERMISSION_UNAVAILABLE",
+               absl::StrCat("a mapping that is ", InWords(permission),
+                            " fits in no table of a domain of the address space"))
+      .Errno("EINVAL")
+      .Field("permission")
+      .Violation("map it for reading and writing, or remove the domains that can not hold it");
+}
+
 PlacedArea Placed(IntervalMap<Area>::const_iterator it) {
   return {IovaRange{it.first(), it.last()}, it.value()};
 }
@@ -107,16 +116,6 @@ absl::StatusOr<PlacedArea> Ioas::PlanAdd(const Addition& addition) {
     ASSIGN_OR_RETURN(iova, space_.Allocate(areas_, addition.length_bytes, addition.offset_bytes));
   }
   const IovaRange range{iova, iova + (addition.length_bytes - 1)};
-  if (Refuses(addition.permission)) {
-    RETURN_IF_ERROR(space_.CheckFixed(areas_, range));
-    return Error(absl::StatusCode::kFailedPrecondition, "PERMISSION_UNAVAILABLE",
-                 absl::StrCat("a mapping that is ", InWords(addition.permission),
-                              " fits in no table of a domain of the address space"))
-        .Errno("EINVAL")
-        .Field("permission")
-        .Violation("map it for reading and writing, or remove the domains that can not hold it")
-        .ToStatus();
-  }
   const PlacedArea placed{range,
                           Area(addition.region->uid(), addition.offset_bytes, addition.permission,
                                /*is_planned=*/true)};
@@ -125,6 +124,11 @@ absl::StatusOr<PlacedArea> Ioas::PlanAdd(const Addition& addition) {
   if (addition.region->read_only && CanWrite(addition.permission)) {
     areas_.Erase(iova);
     return addition.region->ReadOnlyError();
+  }
+  // The tables come last (iommufd-semantics.md 3.5, step 11).
+  if (Refuses(addition.permission)) {
+    areas_.Erase(iova);
+    return PermissionUnavailable(addition.permission);
   }
   return placed;
 }
@@ -306,7 +310,8 @@ absl::Status Ioas::CheckPermissions(const DomainProperties& properties) const {
   if (properties.read_only && properties.write_only) return absl::OkStatus();
   for (auto it = areas_.begin(); it != areas_.end(); ++it) {
     const Permission permission = it.value().permissions();
-    if (CanHold(properties, permission)) continue;
+    // What is suspended does not come into the tables.
+    if (it.value().suspended != 0 || CanHold(properties, permission)) continue;
     const std::string where = ToString(it.range());
     return Error(absl::StatusCode::kFailedPrecondition, "PERMISSION_UNAVAILABLE",
                  absl::StrCat("area ", where, " is ", InWords(permission),
