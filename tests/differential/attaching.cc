@@ -30,7 +30,8 @@ void Leave(State& state, size_t device, Spot at) {
     group.targets.erase(at);
     if (!at.has_value()) {
       ChangeMembers(state, device);
-    } else if (group.pasids.at(*at).how == Taken::How::kByAttaching) {
+    } else if (group.pasids.at(*at).how == Taken::How::kByAttaching &&
+               state.wrong != WrongRule::kDetachKeepsPasids) {
       group.pasids.erase(*at);
     }
   }

@@ -54,6 +54,7 @@ void RunAll(BackendKind backend, uint64_t steps, Tally* tally) {
 
 void Report(const Tally& tally) {
   std::cout << tally.steps << " steps: " << tally.done << " done, " << tally.refused << " refused";
+  for (const auto& [verb, count] : tally.verbs) std::cout << "\n  " << verb << " " << count;
   for (const auto& [reason, count] : tally.reasons) std::cout << "\n  " << reason << " " << count;
   std::cout << std::endl;
 }

@@ -98,6 +98,7 @@ Answer ReferDelete(const Call& call, State& state) {
     in_use.in_the_way.push_back("devices/" + Call::DeviceId(device));
   }
   for (const Name& child : state.DomainsOn(name)) {
+    if (state.wrong == WrongRule::kDeleteForgetsChildren) break;
     in_use.in_the_way.push_back(Shown("domains", child, call.context.principal));
   }
   if (!in_use.in_the_way.empty()) return Ordered(std::move(in_use));

@@ -40,7 +40,7 @@ Answer AddPaging(State& state, const Name& name, const Domain& domain) {
 }
 
 void DropIfUnused(State& state, const Target& target) {
-  if (target.kind != Target::Kind::kDomain) return;
+  if (target.kind != Target::Kind::kDomain || state.wrong == WrongRule::kAutoDomainsStay) return;
   const Domain& domain = state.domains.at(target.domain);
   if (!domain.automatic || !state.AttachedTo(target).empty()) return;
   const Name ioas = domain.ioas;

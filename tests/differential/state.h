@@ -22,7 +22,15 @@
 namespace viommu::differential {
 
 // Rules that are wrong on purpose, for testing what finds them and what shrinks a trace to them.
-enum class WrongRule { kNone, kUnmapCutsAreas, kDeleteForgetsHostMappings, kReplaceIgnoresRegions };
+enum class WrongRule {
+  kNone,
+  kUnmapCutsAreas,
+  kDeleteForgetsHostMappings,
+  kReplaceIgnoresRegions,
+  kDeleteForgetsChildren,
+  kAutoDomainsStay,
+  kDetachKeepsPasids,
+};
 
 struct Name {
   std::string owner;

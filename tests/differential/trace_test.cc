@@ -83,8 +83,15 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"DeleteForgetsHostMappings", WrongRule::kDeleteForgetsHostMappings, "delete_region",
              3},
         // An Ioas with an area or an allowed range where the device reserves, a domain, the claim,
-        // the attachment to something else; the replacement.
-        Case{"ReplaceIgnoresRegions", WrongRule::kReplaceIgnoresRegions, "replace", 7}),
+        // the attachment to something else, which may need a claim, an Ioas and a domain of its own;
+        // the replacement.
+        Case{"ReplaceIgnoresRegions", WrongRule::kReplaceIgnoresRegions, "replace", 9},
+        // An Ioas, the claim, a nest parent, a domain on it; the deletion.
+        Case{"DeleteForgetsChildren", WrongRule::kDeleteForgetsChildren, "delete_domain", 5},
+        // An Ioas, the claim, the attachment; the end of it.
+        Case{"AutoDomainsStay", WrongRule::kAutoDomainsStay, "detach", 4},
+        // The claim, the attachment; the end of it.
+        Case{"DetachKeepsPasids", WrongRule::kDetachKeepsPasids, "detach_pasid", 3}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(TraceTest, ExplainsInWordsWhatBothSidesSay) {

@@ -115,6 +115,7 @@ std::string World::Do(const Step& step) {
     return trouble_;
   }
   ++(engine.ok() ? done_ : refused_);
+  if (engine.ok()) ++verbs_[verb.syntax.name];
   if (!engine.ok()) ++reasons_[engine.reason];
   if (state_.changed && !engine.made_up.empty()) latest_ = engine.made_up;
   const uint64_t revision = engine_->GetHost().revision;

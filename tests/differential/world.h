@@ -56,6 +56,8 @@ class World {
   uint64_t refused() const { return refused_; }
   // How often each reason was given.
   const std::map<std::string, uint64_t>& reasons() const { return reasons_; }
+  // How often each verb was done.
+  const std::map<std::string, uint64_t>& verbs() const { return verbs_; }
 
  private:
   enum class Kind { kRegion, kSpace, kMappings, kDomain, kDevice };
@@ -104,6 +106,7 @@ class World {
   uint64_t done_ = 0;
   uint64_t refused_ = 0;
   std::map<std::string, uint64_t> reasons_;
+  std::map<std::string, uint64_t> verbs_;
 };
 
 }  // namespace viommu::differential
