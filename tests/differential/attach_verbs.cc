@@ -19,13 +19,17 @@ Spot AtOf(const Step& step) {
 
 bool NamesIoas(const Step& step) { return step.syntax->fixed.back().sort == Sort::kIoas; }
 
-uint64_t InventDomain(Dice& dice, const State& state, Caller caller) {
+bool IsAny(const Domain&) { return true; }
+bool IsForPasids(const Domain& domain) { return domain.making.pasid; }
+
+uint64_t InventTarget(Dice& dice, const State& state, Caller caller, bool (*fits)(const Domain&)) {
   if (dice.OneIn(6)) return dice.OneIn(2) ? kIdentityId : kBlockedId;
-  return InventName(dice, state, caller, Sort::kDomain);
+  return InventDomain(dice, state, caller, fits);
 }
 
 std::vector<uint64_t> InventTo(Dice& dice, const State& state, Caller caller) {
-  return {InventHeldDevice(dice, state, caller), InventDomain(dice, state, caller)};
+  const uint64_t domain = InventTarget(dice, state, caller, IsAny);
+  return {InventUser(dice, state, caller, domain), domain};
 }
 
 std::vector<uint64_t> InventToIoas(Dice& dice, const State& state, Caller caller) {
@@ -33,8 +37,8 @@ std::vector<uint64_t> InventToIoas(Dice& dice, const State& state, Caller caller
 }
 
 std::vector<uint64_t> InventPasidTo(Dice& dice, const State& state, Caller caller) {
-  return {InventHeldDevice(dice, state, caller), InventPasid(dice),
-          InventDomain(dice, state, caller)};
+  const uint64_t domain = InventTarget(dice, state, caller, IsForPasids);
+  return {InventUser(dice, state, caller, domain), InventPasid(dice), domain};
 }
 
 std::vector<uint64_t> InventPasidToIoas(Dice& dice, const State& state, Caller caller) {

@@ -36,7 +36,13 @@ std::string CurrentEtag(const Call& call, Engine& engine) {
 // ---- claim, release (5.1, 5.2) ----
 
 std::vector<uint64_t> InventClaim(Dice& dice, const State& state, Caller) {
-  return {InventDevice(dice, state), InventEtag(dice)};
+  std::vector<uint64_t> free;
+  for (size_t device = 0; device < state.devices.size(); ++device) {
+    const bool claimed = !state.GroupOf(device).claimed_by.empty();
+    if (state.devices[device].present && !claimed) free.push_back(device);
+  }
+  if (free.empty() || dice.OneIn(6)) return {InventDevice(dice, state), InventEtag(dice)};
+  return {dice.Any(free), InventEtag(dice)};
 }
 
 std::vector<uint64_t> InventRelease(Dice& dice, const State& state, Caller caller) {
@@ -254,7 +260,7 @@ absl::Span<const Verb> DeviceVerbs() {
        InventRelease,
        ReferRelease,
        AskRelease},
-      {{"reset", {{"device", Sort::kDevice}}, {}}, 3, InventHeld, ReferReset, AskReset},
+      {{"reset", {{"device", Sort::kDevice}}, {}}, 2, InventHeld, ReferReset, AskReset},
       {{"set_default", {{"device", Sort::kDevice}, {"type"}}, {}},
        3,
        InventDefault,
@@ -265,7 +271,7 @@ absl::Span<const Verb> DeviceVerbs() {
        InventHealth,
        ReferHealth,
        AskHealth},
-      {{"unplug", {{"device", Sort::kDevice}}, {}}, 3, InventHeld, ReferUnplug, AskUnplug},
+      {{"unplug", {{"device", Sort::kDevice}}, {}}, 1, InventHeld, ReferUnplug, AskUnplug},
       {{"plug", {{"device", Sort::kDevice}}, {}}, 4, InventPlug, ReferPlug, AskPlug},
   };
   return *kVerbs;

@@ -20,8 +20,8 @@ std::vector<uint64_t> InventCreate(Dice& dice, const State& state, Caller caller
   for (const uint64_t often : {kNestParent, kPasid}) options |= dice.OneIn(2) ? often : 0;
   for (const uint64_t seldom : {kDirtyTracking, kFaultQueue})
     options |= dice.OneIn(40) ? seldom : 0;
-  return {id, InventName(dice, state, caller, Sort::kIoas), InventHeldDevice(dice, state, caller),
-          options};
+  const uint64_t ioas = InventName(dice, state, caller, Sort::kIoas);
+  return {id, ioas, InventUser(dice, state, caller, ioas), options};
 }
 
 Answer CheckOptions(const Hardware& hardware, size_t device, uint64_t options) {

@@ -17,8 +17,11 @@ enum NestedAt { kDomain, kParent, kDevice, kOptions, kWidth, kTable };
 constexpr uint64_t kPasid = 1, kFaultQueue = 2, kSmmu = 4, kSupervisor = 8, kWriteProtect = 16,
                    kExtended = 32;
 
+bool IsNestParent(const Domain& domain) { return domain.making.nest_parent; }
+bool IsNested(const Domain& domain) { return domain.parent.has_value(); }
+
 std::vector<uint64_t> InventCreate(Dice& dice, const State& state, Caller caller) {
-  uint64_t parent = InventName(dice, state, caller, Sort::kDomain);
+  uint64_t parent = InventDomain(dice, state, caller, IsNestParent);
   if (dice.OneIn(40)) parent = dice.OneIn(2) ? kIdentityId : kBlockedId;
   uint64_t options = dice.Below(2) * kPasid;
   for (const uint64_t seldom : {kFaultQueue, kSmmu}) options |= dice.OneIn(30) ? seldom : 0;
@@ -31,7 +34,7 @@ std::vector<uint64_t> InventCreate(Dice& dice, const State& state, Caller caller
   if (dice.OneIn(30)) table += Iova{1} << (47 + dice.Below(17));
   uint64_t id = InventNewName(dice);
   if (dice.OneIn(60)) id = dice.OneIn(2) ? kIdentityId : kBlockedId;
-  return {id, parent, InventHeldDevice(dice, state, caller), options, width, table};
+  return {id, parent, InventUser(dice, state, caller, parent), options, width, table};
 }
 
 VtdStage1 Stage1Of(const Call& call) {
@@ -122,7 +125,7 @@ Answer AskCreate(const Call& call, Engine& engine) {
 constexpr uint64_t kAllPages = ~uint64_t{0};
 
 std::vector<uint64_t> InventInvalidate(Dice& dice, const State& state, Caller caller) {
-  uint64_t domain = InventName(dice, state, caller, Sort::kDomain);
+  uint64_t domain = InventDomain(dice, state, caller, IsNested);
   if (dice.OneIn(30)) domain = dice.OneIn(2) ? kIdentityId : kBlockedId;
   std::vector<uint64_t> arguments{domain, dice.OneIn(30) ? 1u : 0u};
   for (uint64_t entries = dice.Below(4); entries > 0; --entries) {
@@ -206,7 +209,7 @@ absl::Span<const Verb> NestedVerbs() {
          {"width"},
          {"table"}},
         {}},
-       9,
+       12,
        InventCreate,
        ReferCreate,
        AskCreate},

@@ -83,8 +83,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"DeleteForgetsHostMappings", WrongRule::kDeleteForgetsHostMappings, "delete_region",
              3},
         // An Ioas with an area or an allowed range where the device reserves, a domain, the claim,
-        // the attachment to something else, which may need a claim, an Ioas and a domain of its own;
-        // the replacement.
+        // the attachment to something else, which may need a claim, an Ioas and a domain of its
+        // own; the replacement.
         Case{"ReplaceIgnoresRegions", WrongRule::kReplaceIgnoresRegions, "replace", 9},
         // An Ioas, the claim, a nest parent, a domain on it; the deletion.
         Case{"DeleteForgetsChildren", WrongRule::kDeleteForgetsChildren, "delete_domain", 5},
