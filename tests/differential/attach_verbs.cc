@@ -319,7 +319,7 @@ absl::Span<const Verb> AttachVerbs() {
   static const auto* const kVerbs = new std::vector<Verb>{
       {{"attach", {device, domain}, {}}, 10, InventTo, ReferAttach, AskAttach},
       {{"replace", {device, domain}, {}}, 10, InventTo, ReferReplace, AskReplace},
-      {{"detach", {device}, {}}, 3, InventDetach, ReferDetach, AskDetach},
+      {{"detach", {device}, {}}, 5, InventDetach, ReferDetach, AskDetach},
       {{"attach_auto", {device, ioas}, {}}, 6, InventToIoas, ReferAttach, AskAttach},
       {{"replace_auto", {device, ioas}, {}}, 5, InventToIoas, ReferReplace, AskReplace},
       {{"attach_pasid", {device, pasid, domain}, {}}, 7, InventPasidTo, ReferAttach, AskAttach},

@@ -39,7 +39,8 @@ std::vector<uint64_t> InventClaim(Dice& dice, const State& state, Caller) {
   std::vector<uint64_t> free;
   for (size_t device = 0; device < state.devices.size(); ++device) {
     const bool claimed = !state.GroupOf(device).claimed_by.empty();
-    if (state.devices[device].present && !claimed) free.push_back(device);
+    const Function& function = state.devices[device];
+    if (function.present && function.healthy && !claimed) free.push_back(device);
   }
   if (free.empty() || dice.OneIn(6)) return {InventDevice(dice, state), InventEtag(dice)};
   return {dice.Any(free), InventEtag(dice)};

@@ -133,7 +133,7 @@ absl::Span<const Verb> DomainVerbs() {
        ReferCreate,
        AskCreate},
       {{"delete_domain", {{"domain", Sort::kDomain}, {"etag"}}, {}},
-       4,
+       6,
        InventDelete,
        ReferDelete,
        AskDelete,

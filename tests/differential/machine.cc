@@ -107,7 +107,7 @@ OwnerLimits MachineLimits(uint64_t variant) {
   OwnerLimits limits;
   limits.max_memory_regions = 2 + variant % 3;
   limits.max_ioas = 2 + variant / 3 % 3;
-  limits.max_domains = 3 + variant / 9 % 3;
+  limits.max_domains = 4 + variant / 9 % 3;
   limits.max_mappings = variant % 2 == 0 ? 12 : 30;
   limits.max_mapped_bytes = variant % 5 == 0 ? 0x40000 : 0x800000;
   limits.max_region_bytes_total = variant % 4 == 0 ? 0x500000 : 0x1000000;

@@ -53,8 +53,9 @@ uint64_t InventName(Dice& dice, const State& state, Caller caller, Sort sort) {
   Naming naming;
   // An operator works for others half the time; a tenant seldom tries to.
   if (dice.OneIn(caller == Caller::kRoot ? 2 : 16)) naming.owner = 1 + dice.Below(kCallers);
-  naming.id = dice.OneIn(40) ? kLatestId : dice.Below(kIds);
-  if (dice.OneIn(10)) return naming.argument();
+  naming.id = dice.OneIn(10) ? kLatestId : dice.Below(kIds);
+  // What has a name that was made up can be named only while it is the latest.
+  if (naming.id == kLatestId || dice.OneIn(10)) return naming.argument();
   const std::string owner = OwnerOf(naming, caller);
   std::vector<uint64_t> there;
   for (uint64_t id = 0; id < kIds; ++id) {
@@ -82,7 +83,7 @@ uint64_t InventDomain(Dice& dice, const State& state, Caller caller, bool (*fits
   return dice.Any(fitting);
 }
 
-uint64_t InventNewName(Dice& dice) { return dice.OneIn(20) ? kMadeUpId : dice.Below(kIds); }
+uint64_t InventNewName(Dice& dice) { return dice.OneIn(40) ? kMadeUpId : dice.Below(kIds); }
 
 uint64_t InventDevice(Dice& dice, const State& state) {
   return dice.OneIn(50) ? 99 : dice.Below(state.devices.size());
