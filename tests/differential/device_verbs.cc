@@ -1,6 +1,5 @@
 #include "tests/differential/device_verbs.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "tests/differential/attaching.h"
