@@ -180,6 +180,34 @@ TEST_F(NestedDomainsTest, RefusesPermissionsThatADomainCanNotHold) {
   EXPECT_TRUE(engine_->Map(alice_, Ref("as"), MapFor(Permission::kRead, 0x8000)).ok());
 }
 
+TEST_F(NestedDomainsTest, LooksAtTheMemoryBeforeTheTables) {
+  PagingDomainRequest pasid{Ref("as"), "dev0"};
+  pasid.pasid = true;  // Holds nothing that is only written.
+  ASSERT_TRUE(engine_->CreateDomain(alice_, "p", pasid).ok());
+  ASSERT_TRUE(engine_->CreateMemoryRegion(alice_, "rom", 0x1000, {}, /*read_only=*/true).ok());
+  MapBatch batch = MapFor(Permission::kWrite, 0x1000);
+  EXPECT_EQ(Described(engine_->Map(alice_, Ref("as"), batch).status()),
+            "FAILED_PRECONDITION PERMISSION_UNAVAILABLE");
+  batch.regions = {Ref("rom")};
+  EXPECT_EQ(Described(engine_->Map(alice_, Ref("as"), batch).status()),
+            "PERMISSION_DENIED REGION_READ_ONLY");
+  EXPECT_TRUE(engine_->Map(alice_, Ref("as"), OneMap(0x1000, 0x1000)).ok()) << "nothing is left";
+}
+
+TEST_F(NestedDomainsTest, LooksAtTheApertureBeforeThePermissions) {
+  ASSERT_TRUE(engine_->CreateIoas(alice_, "wide").ok());
+  ASSERT_TRUE(engine_->Map(alice_, Ref("wide"), MapFor(Permission::kRead, 0x1000)).ok());
+  ASSERT_TRUE(engine_->Map(alice_, Ref("wide"), OneMap(Iova{1} << 50, 0x1000)).ok());
+  PagingDomainRequest request = Parent();
+  request.ioas = Ref("wide");
+  EXPECT_EQ(Described(engine_->CreateDomain(alice_, "x", request).status()),
+            "FAILED_PRECONDITION IOVA_CONFLICT");
+  ASSERT_TRUE(engine_->Unmap(alice_, Ref("wide"), OneUnmap(Iova{1} << 50, 0x1000)).ok());
+  EXPECT_EQ(Described(engine_->CreateDomain(alice_, "x", request).status()),
+            "FAILED_PRECONDITION PERMISSION_UNAVAILABLE");
+  EXPECT_EQ(engine_->ListIovaRanges(alice_, Ref("wide"))->size(), 1u) << "nothing stays reserved";
+}
+
 TEST_F(NestedDomainsTest, InvalidatesUpToTheFirstCommandThatIsWrong) {
   constexpr uint64_t kAll = VtdStage1Invalidation::kAllPages;
   const struct {

@@ -74,6 +74,18 @@ TEST_F(EngineRegionLossTest, SuspendsTheSameAreaOnceOnly) {
   ASSERT_TRUE(engine_->DeleteMemoryRegion(alice_, Ref("ram"), "").ok());
 }
 
+TEST_F(EngineRegionLossTest, AsksNewTablesNothingForWhatIsSuspended) {
+  MapBatch reads = OneMap(0x12000, kPage, kPage);
+  reads.entries[0].permission = Permission::kRead;
+  ASSERT_TRUE(engine_->Map(alice_, Ref("as"), reads).ok());
+  PagingDomainRequest parent{Ref("as"), "dev0"};
+  parent.nest_parent = true;  // Holds nothing that is only read.
+  EXPECT_EQ(Described(engine_->CreateDomain(alice_, "parent", parent).status()),
+            "FAILED_PRECONDITION PERMISSION_UNAVAILABLE");
+  ASSERT_TRUE(engine_->ResizeMemoryRegion(alice_, Ref("ram"), kPage, "").ok());
+  EXPECT_TRUE(engine_->CreateDomain(alice_, "parent", parent).ok());
+}
+
 TEST_F(EngineRegionLossTest, KeepsAllAsItWasWhenTheUnmapFails) {
   const std::string before = All();
   simulated_.SetHook(RefuseNth("Unmap", 1));

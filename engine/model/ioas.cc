@@ -311,7 +311,8 @@ absl::Status Ioas::CheckPermissions(const DomainProperties& properties) const {
   if (properties.read_only && properties.write_only) return absl::OkStatus();
   for (auto it = areas_.begin(); it != areas_.end(); ++it) {
     const Permission permission = it.value().permissions();
-    if (CanHold(properties, permission)) continue;
+    // What is suspended does not come into the tables.
+    if (it.value().suspended != 0 || CanHold(properties, permission)) continue;
     const std::string where = ToString(it.range());
     return Error(absl::StatusCode::kFailedPrecondition, "PERMISSION_UNAVAILABLE",
                  absl::StrCat("area ", where, " is ", InWords(permission),

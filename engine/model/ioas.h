@@ -122,7 +122,7 @@ class Ioas : public Object {
   // removed as it was added.
   void AddPermissionLimits(const DomainProperties& properties);
   void RemovePermissionLimits(const DomainProperties& properties);
-  // kFailedPrecondition PERMISSION_UNAVAILABLE: tables so can not hold an area.
+  // kFailedPrecondition PERMISSION_UNAVAILABLE: tables so can not hold an area that is in force.
   absl::Status CheckPermissions(const DomainProperties& properties) const;
 
   IovaSpace& space() { return space_; }

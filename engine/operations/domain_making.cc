@@ -37,13 +37,14 @@ void Forget(Model& model, Ioas& ioas, Domain& domain) {
 
 absl::Status CloseForDomain(Ioas& ioas, const DomainProperties& properties, Uid domain) {
   RETURN_IF_ERROR(ioas.CheckAlignment(SmallestPage(properties)));
-  RETURN_IF_ERROR(ioas.CheckPermissions(properties));
   const IovaRange& aperture = properties.aperture;
   absl::Status closed;
   if (aperture.first > 0) closed = CloseRange(ioas, IovaRange{0, aperture.first - 1}, domain);
   if (closed.ok() && aperture.last < kMaxAddress) {
     closed = CloseRange(ioas, IovaRange{aperture.last + 1, kMaxAddress}, domain);
   }
+  // Only then are the areas put into the tables (iommufd-semantics.md 3.13).
+  if (closed.ok()) closed = ioas.CheckPermissions(properties);
   if (!closed.ok()) {
     ioas.space().Unreserve(domain);
     return closed;

@@ -1,8 +1,8 @@
 #include "tests/differential/device_verbs.h"
 
-#include <algorithm>
 #include <utility>
 
+#include "tests/differential/attaching.h"
 #include "tests/differential/show.h"
 
 namespace viommu::differential {
@@ -10,18 +10,6 @@ namespace {
 
 const std::vector<size_t>& MembersOf(const State& state, size_t device) {
   return state.GroupOf(device).members;
-}
-
-std::vector<size_t> AttachedMembers(const State& state, size_t device) {
-  std::vector<size_t> attached;
-  for (const size_t member : MembersOf(state, device)) {
-    if (state.devices[member].attached) attached.push_back(member);
-  }
-  return attached;
-}
-
-void ChangeMembers(State& state, size_t device) {
-  for (const size_t member : MembersOf(state, device)) state.ChangeDevice(member);
 }
 
 Answer ShowingDevice(const Call& call, const State& state, size_t device) {
@@ -39,19 +27,6 @@ Answer ToldDevice(const Call& call, const absl::StatusOr<DeviceView>& view) {
   return answer;
 }
 
-// R1: only an operator, and only when every member of the group may have it and could.
-Answer CheckIdentity(const Call& call, const State& state, size_t device) {
-  if (!call.context.is_operator) return Forbidden("IDENTITY_NOT_ALLOWED");
-  for (const size_t member : MembersOf(state, device)) {
-    const DeviceSpec& spec = state.hardware->topology.devices[member];
-    if (spec.untrusted || !spec.allow_identity) return Forbidden("IDENTITY_NOT_ALLOWED");
-  }
-  for (const size_t member : MembersOf(state, device)) {
-    if (!state.hardware->HasPassThrough(member)) return Unimplemented("IDENTITY_UNAVAILABLE");
-  }
-  return {};
-}
-
 std::string CurrentEtag(const Call& call, Engine& engine) {
   const auto now = engine.GetDevice(call.context, Call::DeviceId(call[0]));
   return EtagOf(call[1], now.ok() ? now->etag : "gone");
@@ -60,7 +35,14 @@ std::string CurrentEtag(const Call& call, Engine& engine) {
 // ---- claim, release (5.1, 5.2) ----
 
 std::vector<uint64_t> InventClaim(Dice& dice, const State& state, Caller) {
-  return {InventDevice(dice, state), InventEtag(dice)};
+  std::vector<uint64_t> free;
+  for (size_t device = 0; device < state.devices.size(); ++device) {
+    const bool claimed = !state.GroupOf(device).claimed_by.empty();
+    const Function& function = state.devices[device];
+    if (function.present && function.healthy && !claimed) free.push_back(device);
+  }
+  if (free.empty() || dice.OneIn(6)) return {InventDevice(dice, state), InventEtag(dice)};
+  return {dice.Any(free), InventEtag(dice)};
 }
 
 std::vector<uint64_t> InventRelease(Dice& dice, const State& state, Caller caller) {
@@ -88,7 +70,6 @@ Answer ReferClaim(const Call& call, State& state) {
   if (!group.host_areas.empty()) return Precondition("HOST_MAPPINGS");
   state.Flush(group);
   group.claimed_by = call.context.principal;
-  group.target = Target();
   ChangeMembers(state, device);
   state.changed = true;
   return ShowingDevice(call, state, device);
@@ -104,16 +85,16 @@ Answer ReferRelease(const Call& call, State& state) {
   REFUSE_UNLESS(FindDevice(state, call[0], &device));
   if (call[1] == kOldEtag) return Aborted("ETAG_MISMATCH");
   Isolation& group = state.GroupOf(device);
-  // An operator may give back what anybody holds.
-  const bool held = !group.claimed_by.empty();
-  const bool may = call.context.is_operator || group.claimed_by == call.context.principal;
-  if (!held || !may) return Precondition("DEVICE_NOT_CLAIMED");
+  REFUSE_UNLESS(CheckHeld(call, state, device));
   Answer attached = Precondition("STILL_ATTACHED");
-  for (const size_t member : AttachedMembers(state, device)) {
-    attached.in_the_way.push_back("devices/" + Call::DeviceId(member));
+  for (const size_t member : group.members) {
+    for (const Spot at : state.devices[member].attached) {
+      attached.in_the_way.push_back(NameAt(member, at));
+    }
   }
   if (!attached.in_the_way.empty()) return Ordered(std::move(attached));
   group.claimed_by.clear();
+  group.pasids.clear();
   ChangeMembers(state, device);
   state.changed = true;
   return ShowingDevice(call, state, device);
@@ -124,161 +105,26 @@ Answer AskRelease(const Call& call, Engine& engine) {
   return ToldDevice(call, engine.ReleaseDevice(call.context, Call::DeviceId(call[0]), etag));
 }
 
-// ---- attach, replace (5.3, 5.4) ----
+// ---- reset (5.9) ----
 
-std::vector<uint64_t> InventTo(Dice& dice, const State& state, Caller caller) {
-  uint64_t domain = InventName(dice, state, caller, Sort::kDomain);
-  if (dice.OneIn(6)) domain = dice.OneIn(2) ? kIdentityId : kBlockedId;
-  return {InventHeldDevice(dice, state, caller), domain};
-}
-
-// What is the same for both: who may put the device where.
-Answer ResolveTarget(const Call& call, const State& state, size_t* device, Target* target) {
-  REFUSE_UNLESS(FindDevice(state, call[0], device));
-  if (call[1] == kIdentityId) {
-    REFUSE_UNLESS(CheckIdentity(call, state, *device));
-    target->kind = Target::Kind::kIdentity;
-  } else if (call[1] != kBlockedId) {
-    REFUSE_UNLESS(FindDomain(call, state, call[1], &target->domain));
-    target->kind = Target::Kind::kDomain;
-  }
-  return CheckClaimed(state, *device, call.context.principal);
-}
-
-// A domain serves its owner's devices.
-Answer CheckOwner(const State& state, size_t device, const Target& target) {
-  if (target.kind != Target::Kind::kDomain) return {};
-  return CheckClaimed(state, device, target.domain.owner);
-}
-
-// Those of a group can use it all or none.
-Answer CheckUsable(const State& state, size_t device, const Target& target) {
-  if (target.kind != Target::Kind::kDomain) return {};
-  for (const size_t member : MembersOf(state, device)) {
-    if (!state.hardware->Compatible(member, state.domains.at(target.domain).device)) {
-      return Precondition("INCOMPATIBLE_DOMAIN");
-    }
-  }
-  return {};
-}
-
-// What the devices reserve must be free in the address space (section 7).
-Answer CheckRegions(const State& state, const std::vector<size_t>& devices, const Target& target) {
-  if (target.kind != Target::Kind::kDomain) return {};
-  const Space& space = state.spaces.at(state.domains.at(target.domain).ioas);
-  for (const size_t device : devices) {
-    for (const IovaRange& range : EnforcedRegions(state.hardware->topology.devices[device])) {
-      if (Meets(space.areas, range) || Meets(space.allowed, range)) {
-        return Precondition("IOVA_CONFLICT");
-      }
-    }
-  }
-  return {};
-}
-
-// A domain shows who is attached, its address space what is reserved.
-void ChangeTarget(State& state, const Target& target) {
-  if (target.kind != Target::Kind::kDomain) return;
-  state.ChangeDomain(target.domain);
-  state.touched.spaces.push_back(state.domains[target.domain].ioas);
-}
-
-Answer ShowingAttachment(const Call& call, const State& state, size_t device) {
-  Answer answer;
-  answer.said = Sheet(call.in_words);
-  ShowAttachment(answer.said, state, device, call.context.principal);
-  return answer;
-}
-
-Answer ToldAttachment(const Call& call, const absl::StatusOr<AttachAnswer>& told) {
-  Answer answer = FromStatus(told.status());
-  if (!told.ok()) return answer;
-  answer.said = Sheet(call.in_words);
-  Show(answer.said, told->attachment);
-  return answer;
-}
-
-Answer ReferAttach(const Call& call, State& state) {
-  size_t device = 0;
-  Target target;
-  REFUSE_UNLESS(ResolveTarget(call, state, &device, &target));
-  Isolation& group = state.GroupOf(device);
-  if (state.devices[device].attached) return Precondition("ALREADY_ATTACHED");
-  const bool joins = !AttachedMembers(state, device).empty();
-  if (joins && !(group.target == target)) return Precondition("GROUP_MISMATCH");
-  REFUSE_UNLESS(CheckOwner(state, device, target));
-  REFUSE_UNLESS(CheckRegions(state, {device}, target));
-  REFUSE_UNLESS(CheckUsable(state, device, target));
-  state.devices[device].attached = true;
-  group.target = target;
-  // Who joins changes nothing for the others.
-  if (joins) state.ChangeDevice(device);
-  if (!joins) ChangeMembers(state, device);
-  ChangeTarget(state, target);
-  state.changed = true;
-  return ShowingAttachment(call, state, device);
-}
-
-Answer AskAttach(const Call& call, Engine& engine) {
-  return ToldAttachment(call, engine.AttachDevice(call.context, Call::DeviceId(call[0]),
-                                                  call.Ref(call[1], Sort::kDomain)));
-}
-
-Answer ReferReplace(const Call& call, State& state) {
-  size_t device = 0;
-  Target target;
-  REFUSE_UNLESS(ResolveTarget(call, state, &device, &target));
-  Isolation& group = state.GroupOf(device);
-  if (!state.devices[device].attached) return Precondition("NOT_ATTACHED");
-  if (group.target == target) return ShowingAttachment(call, state, device);
-  REFUSE_UNLESS(CheckOwner(state, device, target));
-  const std::optional<Name> old = state.PagingDomainOf(group);
-  const bool same_space = old.has_value() && target.kind == Target::Kind::kDomain &&
-                          state.domains[*old].ioas == state.domains[target.domain].ioas;
-  if (!same_space && state.wrong != WrongRule::kReplaceIgnoresRegions) {
-    REFUSE_UNLESS(CheckRegions(state, AttachedMembers(state, device), target));
-  }
-  REFUSE_UNLESS(CheckUsable(state, device, target));
-  const Target left = std::exchange(group.target, target);
-  ChangeMembers(state, device);
-  ChangeTarget(state, left);
-  ChangeTarget(state, target);
-  state.changed = true;
-  return ShowingAttachment(call, state, device);
-}
-
-Answer AskReplace(const Call& call, Engine& engine) {
-  return ToldAttachment(call, engine.ReplaceAttachment(call.context, Call::DeviceId(call[0]),
-                                                       call.Ref(call[1], Sort::kDomain)));
-}
-
-// ---- detach (5.5) ----
-
-std::vector<uint64_t> InventDetach(Dice& dice, const State& state, Caller caller) {
+std::vector<uint64_t> InventHeld(Dice& dice, const State& state, Caller caller) {
   return {InventHeldDevice(dice, state, caller)};
 }
 
-Answer ReferDetach(const Call& call, State& state) {
+Answer ReferReset(const Call& call, State& state) {
   size_t device = 0;
   REFUSE_UNLESS(FindDevice(state, call[0], &device));
-  Isolation& group = state.GroupOf(device);
-  // An operator may take a device off whoever holds it.
-  if (!call.context.is_operator || group.claimed_by.empty()) {
+  // An operator may reset what the host has.
+  if (!call.context.is_operator) {
     REFUSE_UNLESS(CheckClaimed(state, device, call.context.principal));
   }
-  if (!state.devices[device].attached) return {};
-  state.devices[device].attached = false;
-  ChangeTarget(state, group.target);
   state.ChangeDevice(device);
   state.changed = true;
-  if (!AttachedMembers(state, device).empty()) return {};
-  group.target = Target();
-  ChangeMembers(state, device);
-  return {};
+  return ShowingDevice(call, state, device);
 }
 
-Answer AskDetach(const Call& call, Engine& engine) {
-  return FromStatus(engine.DetachDevice(call.context, Call::DeviceId(call[0])).status());
+Answer AskReset(const Call& call, Engine& engine) {
+  return ToldDevice(call, engine.ResetDevice(call.context, Call::DeviceId(call[0])));
 }
 
 // ---- set_default (section 15) ----
@@ -360,12 +206,12 @@ Answer ReferUnplug(const Call& call, State& state) {
     last = last && (member == device || !state.devices[member].present);
   }
   if (last && !group.host_areas.empty()) return Precondition("HOST_MAPPINGS");
-  if (function.attached) {
-    function.attached = false;
-    ChangeTarget(state, group.target);
-    if (AttachedMembers(state, device).empty()) group.target = Target();
+  const std::set<Spot> attached = function.attached;
+  for (const Spot at : attached) Leave(state, device, at);
+  if (last) {
+    group.claimed_by.clear();
+    group.pasids.clear();
   }
-  if (last) group.claimed_by.clear();
   function.present = false;
   function.healthy = true;
   function.health_reason.clear();
@@ -414,17 +260,7 @@ absl::Span<const Verb> DeviceVerbs() {
        InventRelease,
        ReferRelease,
        AskRelease},
-      {{"attach", {{"device", Sort::kDevice}, {"domain", Sort::kDomain}}, {}},
-       10,
-       InventTo,
-       ReferAttach,
-       AskAttach},
-      {{"replace", {{"device", Sort::kDevice}, {"domain", Sort::kDomain}}, {}},
-       10,
-       InventTo,
-       ReferReplace,
-       AskReplace},
-      {{"detach", {{"device", Sort::kDevice}}, {}}, 3, InventDetach, ReferDetach, AskDetach},
+      {{"reset", {{"device", Sort::kDevice}}, {}}, 2, InventHeld, ReferReset, AskReset},
       {{"set_default", {{"device", Sort::kDevice}, {"type"}}, {}},
        3,
        InventDefault,
@@ -435,7 +271,7 @@ absl::Span<const Verb> DeviceVerbs() {
        InventHealth,
        ReferHealth,
        AskHealth},
-      {{"unplug", {{"device", Sort::kDevice}}, {}}, 3, InventDetach, ReferUnplug, AskUnplug},
+      {{"unplug", {{"device", Sort::kDevice}}, {}}, 1, InventHeld, ReferUnplug, AskUnplug},
       {{"plug", {{"device", Sort::kDevice}}, {}}, 4, InventPlug, ReferPlug, AskPlug},
   };
   return *kVerbs;

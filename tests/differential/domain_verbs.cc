@@ -1,5 +1,8 @@
 #include "tests/differential/domain_verbs.h"
 
+#include <utility>
+
+#include "tests/differential/making.h"
 #include "tests/differential/show.h"
 
 namespace viommu::differential {
@@ -7,20 +10,28 @@ namespace {
 
 // ---- create_domain (iommufd-semantics.md 4.2, 4.3, 3.13) ----
 
+// Options.
+constexpr uint64_t kNestParent = 1, kPasid = 2, kDirtyTracking = 4, kFaultQueue = 8;
+
 std::vector<uint64_t> InventCreate(Dice& dice, const State& state, Caller caller) {
   uint64_t id = InventNewName(dice);
   if (dice.OneIn(60)) id = dice.OneIn(2) ? kIdentityId : kBlockedId;
-  return {id, InventName(dice, state, caller, Sort::kIoas), InventHeldDevice(dice, state, caller)};
+  uint64_t options = 0;
+  for (const uint64_t often : {kNestParent, kPasid}) options |= dice.OneIn(2) ? often : 0;
+  for (const uint64_t seldom : {kDirtyTracking, kFaultQueue})
+    options |= dice.OneIn(40) ? seldom : 0;
+  const uint64_t ioas = InventName(dice, state, caller, Sort::kIoas);
+  return {id, ioas, InventUser(dice, state, caller, ioas), options};
 }
 
-bool AllAligned(const Areas& areas, uint64_t alignment) {
-  for (const auto& [iova, area] : areas) {
-    if (iova % alignment != 0 || area.range.size_bytes() % alignment != 0 ||
-        area.offset % alignment != 0) {
-      return false;
-    }
+Answer CheckOptions(const Hardware& hardware, size_t device, uint64_t options) {
+  const bool nest_parent = (options & kNestParent) != 0;
+  if ((options & kDirtyTracking) != 0) return Unimplemented("DIRTY_TRACKING_UNAVAILABLE");
+  if ((options & kFaultQueue) != 0) {
+    return Unimplemented(nest_parent ? "FAULT_QUEUE_ON_NEST_PARENT" : "FAULT_QUEUE_UNAVAILABLE");
   }
-  return true;
+  const bool lacks = nest_parent && !hardware.UnitOf(device).nesting;
+  return lacks ? Unimplemented("NESTING_UNAVAILABLE") : Answer();
 }
 
 Answer ReferCreate(const Call& call, State& state) {
@@ -32,17 +43,13 @@ Answer ReferCreate(const Call& call, State& state) {
   // A domain belongs to whom its address space belongs to, whoever makes it.
   const Name name = call.Made(call[0], Sort::kDomain, ioas.owner);
   if (name.id == "identity" || name.id == "blocked") return Exists("DOMAIN_EXISTS");
-  if (state.domains.count(name) != 0) return Exists("DOMAIN_EXISTS");
-  if (state.UsedBy(ioas.owner).domains + 1 > state.limits.max_domains) {
-    return Exhausted("OBJECT_LIMIT");
-  }
-  const Space& space = state.spaces.at(ioas);
-  const IovaRange outside{uint64_t{1} << state.hardware->WidthBits(device), kMaxAddress};
-  if (!AllAligned(space.areas, 0x1000) || Meets(space.areas, outside) ||
-      Meets(space.allowed, outside)) {
-    return Precondition("IOVA_CONFLICT");
-  }
-  state.domains[name] = {ioas, device, 0};
+  REFUSE_UNLESS(CheckOptions(*state.hardware, device, call[3]));
+  Domain made;
+  made.ioas = ioas;
+  made.making.device = device;
+  made.making.nest_parent = (call[3] & kNestParent) != 0;
+  made.making.pasid = (call[3] & kPasid) != 0;
+  REFUSE_UNLESS(AddPaging(state, name, made));
   state.ChangeDomain(name);
   state.ChangeSpace(ioas);
   state.changed = true;
@@ -56,6 +63,10 @@ Answer AskCreate(const Call& call, Engine& engine) {
   PagingDomainRequest request;
   request.ioas = call.Ref(call[1], Sort::kIoas);
   request.device = Call::DeviceId(call[2]);
+  request.nest_parent = (call[3] & kNestParent) != 0;
+  request.pasid = (call[3] & kPasid) != 0;
+  request.dirty_tracking = (call[3] & kDirtyTracking) != 0;
+  if ((call[3] & kFaultQueue) != 0) request.fault_queue = ObjectRef{"queue", {}};
   const auto view = engine.CreateDomain(call.context, call.NewId(call[0], Sort::kDomain), request);
   Answer answer = FromStatus(view.status());
   if (!view.ok()) return answer;
@@ -86,11 +97,19 @@ Answer ReferDelete(const Call& call, State& state) {
   for (const size_t device : state.AttachedTo({Target::Kind::kDomain, name})) {
     in_use.in_the_way.push_back("devices/" + Call::DeviceId(device));
   }
+  for (const Name& child : state.DomainsOn(name)) {
+    if (state.wrong == WrongRule::kDeleteForgetsChildren) break;
+    in_use.in_the_way.push_back(Shown("domains", child, call.context.principal));
+  }
   if (!in_use.in_the_way.empty()) return Ordered(std::move(in_use));
-  const Name ioas = state.domains[name].ioas;
+  const Domain gone = state.domains[name];
   state.domains.erase(name);
   state.touched.domains.push_back(name);
-  state.ChangeSpace(ioas);
+  if (gone.parent.has_value()) {
+    state.ChangeDomain(*gone.parent);
+  } else {
+    state.ChangeSpace(gone.ioas);
+  }
   state.changed = true;
   return {};
 }
@@ -107,14 +126,14 @@ Answer AskDelete(const Call& call, Engine& engine) {
 absl::Span<const Verb> DomainVerbs() {
   static const auto* const kVerbs = new std::vector<Verb>{
       {{"create_domain",
-        {{"domain", Sort::kDomain}, {"ioas", Sort::kIoas}, {"device", Sort::kDevice}},
+        {{"domain", Sort::kDomain}, {"ioas", Sort::kIoas}, {"device", Sort::kDevice}, {"options"}},
         {}},
-       9,
+       11,
        InventCreate,
        ReferCreate,
        AskCreate},
       {{"delete_domain", {{"domain", Sort::kDomain}, {"etag"}}, {}},
-       4,
+       6,
        InventDelete,
        ReferDelete,
        AskDelete,

@@ -19,7 +19,7 @@ std::vector<uint64_t> InventMap(Dice& dice, const State& state, Caller caller) {
 std::vector<IovaRange> ReservedForHost(const State& state, const Isolation& group) {
   std::vector<IovaRange> reserved;
   for (const size_t member : group.members) {
-    reserved.push_back({uint64_t{1} << state.hardware->WidthBits(member), kMaxAddress});
+    reserved.push_back({uint64_t{1} << state.hardware->WidthBits({member}), kMaxAddress});
     for (const ReservedRegion& region : state.hardware->topology.devices[member].reserved_regions) {
       reserved.push_back(region.range);
     }

@@ -50,6 +50,11 @@ DeviceSpec MakeDevice(int number, const std::string& iommu, const std::string& g
   return device;
 }
 
+// Paging tables that the processor could walk as well.
+bool IsFirstStage(const IommuSpec& unit, const Making& making) {
+  return unit.first_stage && !making.nest_parent;
+}
+
 }  // namespace
 
 Topology MachineTopology(BackendKind kind) {
@@ -59,6 +64,12 @@ Topology MachineTopology(BackendKind kind) {
     topology.iommus[i].id = "unit" + std::to_string(i);
   }
   topology.iommus[0].numa_node = 0;
+  topology.iommus[0].first_stage = topology.iommus[0].nesting = true;
+  topology.iommus[0].supervisor_requests = true;
+  topology.iommus[1].first_stage = topology.iommus[1].nesting = true;
+  topology.iommus[1].first_stage_levels_5 = true;
+  topology.iommus[1].extended_access = true;
+  topology.iommus[1].pasid_bits = 2;
   topology.iommus[2].levels_3 = true;
   topology.iommus[2].levels_4 = false;
   topology.iommus[2].guest_address_width_bits = 39;
@@ -77,6 +88,14 @@ Topology MachineTopology(BackendKind kind) {
   devices[5].allow_identity = true;
   devices[6].reserved_regions.push_back({{0x30000, 0x33fff}, ReservedRegionType::kDirectRelaxable});
   devices[7].allow_identity = true;
+  devices[0].pasid_bits = devices[5].pasid_bits = devices[7].pasid_bits = 2;
+  devices[1].pasid_bits = 6;
+  devices[2].pasid_bits = 1;
+  devices[6].pasid_bits = 20;
+  devices[8].pasid_bits = 4;
+  for (const size_t device : {5, 9}) {
+    devices[device].reserved_regions.push_back({{0x28000, 0x2bfff}, ReservedRegionType::kSwMsi});
+  }
   for (const size_t device : {8, 9}) {
     devices[device].allow_identity = true;
     devices[device].default_domain = DefaultDomainType::kIdentity;
@@ -88,10 +107,11 @@ OwnerLimits MachineLimits(uint64_t variant) {
   OwnerLimits limits;
   limits.max_memory_regions = 2 + variant % 3;
   limits.max_ioas = 2 + variant / 3 % 3;
-  limits.max_domains = 2 + variant / 9 % 3;
+  limits.max_domains = 4 + variant / 9 % 3;
   limits.max_mappings = variant % 2 == 0 ? 12 : 30;
   limits.max_mapped_bytes = variant % 5 == 0 ? 0x40000 : 0x800000;
   limits.max_region_bytes_total = variant % 4 == 0 ? 0x500000 : 0x1000000;
+  limits.max_pasids = 2 + variant % 3;
   limits.max_operations_in_flight = 1;
   limits.max_streams = 1;
   return limits;
@@ -111,16 +131,49 @@ const IommuSpec& Hardware::UnitOf(size_t device) const {
   });
 }
 
-int Hardware::WidthBits(size_t device) const {
-  if (kind == BackendKind::kFake) return 48;
-  return UnitOf(device).guest_address_width_bits;
+int Hardware::WidthBits(const Making& making) const {
+  constexpr int kFakeBits = 48;
+  // Half of the addresses of a first stage are a process's, the lower ones.
+  if (making.stage1.has_value()) return making.stage1->address_width_bits - 1;
+  if (kind == BackendKind::kFake) return kFakeBits;
+  const IommuSpec& unit = UnitOf(making.device);
+  if (IsFirstStage(unit, making)) return unit.first_stage_levels_5 ? 56 : 47;
+  return unit.guest_address_width_bits;
 }
 
-bool Hardware::Compatible(size_t device, size_t maker) const {
-  // The fake has a format for each unit. The soft one has tables of so many levels, which a unit
-  // walks or does not.
-  if (kind == BackendKind::kFake) return UnitOf(device).id == UnitOf(maker).id;
-  return UnitOf(device).levels_4 == UnitOf(maker).levels_4;
+bool Hardware::Holds(const Making& making, uint64_t permission) const {
+  // A nest parent can not hold what is only read (erratum 772415), a first stage nothing that is
+  // only written. The fake takes what is made for PASIDs for a first stage.
+  if (permission == 1) return !making.nest_parent;
+  if (permission != 2) return true;
+  if (kind == BackendKind::kFake) return !making.pasid;
+  return !IsFirstStage(UnitOf(making.device), making);
+}
+
+bool Hardware::Compatible(size_t device, const Making& making) const {
+  const IommuSpec& unit = UnitOf(device);
+  const IommuSpec& maker = UnitOf(making.device);
+  // The fake has a format for each unit.
+  if (kind == BackendKind::kFake) return unit.id == maker.id;
+  if (making.stage1.has_value()) {
+    const VtdStage1& stage1 = *making.stage1;
+    return unit.nesting && (stage1.address_width_bits == 48 || unit.first_stage_levels_5) &&
+           (!stage1.supervisor_requests || unit.supervisor_requests) &&
+           (!stage1.extended_accessed || unit.extended_access);
+  }
+  // The soft one has tables of so many levels, which a unit walks or does not.
+  if (IsFirstStage(maker, making)) {
+    return unit.first_stage && (unit.first_stage_levels_5 || !maker.first_stage_levels_5);
+  }
+  return unit.levels_4 == maker.levels_4 && (unit.nesting || !making.nest_parent);
+}
+
+uint32_t Hardware::HighestPasid(const std::vector<size_t>& devices) const {
+  int bits = 20;
+  for (const size_t device : devices) {
+    bits = std::min({bits, topology.devices[device].pasid_bits, UnitOf(device).pasid_bits});
+  }
+  return (uint32_t{1} << bits) - 1;
 }
 
 bool Hardware::HasPassThrough(size_t device) const { return UnitOf(device).pass_through; }

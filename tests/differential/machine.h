@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "engine/backend/backend.h"
 #include "engine/backend/topology.h"
@@ -16,9 +18,12 @@ enum class BackendKind { kFake, kSoft };
 // Three units and ten devices: dev0 plain; dev1 and dev2 of one group, dev2 with a RESERVED range;
 // dev3 with a DIRECT one; dev4 untrusted and asking for IDENTITY; dev5 may have IDENTITY; dev6 has
 // a DIRECT_RELAXABLE range; dev7 may have IDENTITY behind a unit without pass-through; dev8 and
-// dev9 of one group that has IDENTITY by default. unit1's tables are as wide as unit0's, unit2's
-// are not; it can not defer flushes either. The soft backend takes no topology in which an
-// untrusted device asks for IDENTITY.
+// dev9 of one group that has IDENTITY by default; dev5 and dev9 have a SW_MSI window. unit0 and
+// unit1 nest; unit1's first stage may have 5 levels, but no supervisor requests, which unit0 has.
+// unit2 has a second stage only, of 3 levels, and can not defer flushes either. PASIDs are few, so
+// that they are used up: of dev0, dev5 and dev7 2 bits of them, of the others less or none; dev6's
+// are bounded by its unit. The soft backend takes no topology in which an untrusted device asks for
+// IDENTITY.
 Topology MachineTopology(BackendKind kind);
 
 // Small, so that they are met; `variant` chooses which are the smallest.
@@ -30,20 +35,30 @@ std::unique_ptr<Backend> MakeBackend(BackendKind kind, const Topology& topology)
 // Small, so that it is filled.
 inline constexpr uint32_t kFlushQueueEntries = 4;
 
+// How a domain is made, as far as its tables depend on it.
+struct Making {
+  size_t device = 0;
+  bool nest_parent = false;
+  bool pasid = false;
+  std::optional<VtdStage1> stage1 = {};  // Of a NESTED one.
+};
+
 // What the reference has to know of a backend, in its own words.
 struct Hardware {
   BackendKind kind = BackendKind::kFake;
   Topology topology;
 
-  // Of the IO virtual addresses that a domain made for a device translates.
-  int WidthBits(size_t device) const;
-  // Whether `device` can use a domain made for `maker`.
-  bool Compatible(size_t device, size_t maker) const;
+  const IommuSpec& UnitOf(size_t device) const;
+  // Of the IO virtual addresses that a domain translates.
+  int WidthBits(const Making& making) const;
+  // Whether its tables can say that something is only read (1), only written (2).
+  bool Holds(const Making& making, uint64_t permission) const;
+  // Whether `device` can use a domain that was made so.
+  bool Compatible(size_t device, const Making& making) const;
+  // The highest that all of these devices issue and their units know; 0: one issues none.
+  uint32_t HighestPasid(const std::vector<size_t>& devices) const;
   bool HasPassThrough(size_t device) const;
   bool DefersFlushes(size_t device) const;
-
- private:
-  const IommuSpec& UnitOf(size_t device) const;
 };
 
 }  // namespace viommu::differential

@@ -21,9 +21,15 @@ bool Wraps(Iova iova, uint64_t length) { return iova > kMaxAddress - (length - 1
 
 bool ValidPermission(uint64_t permission) { return permission >= 1 && permission <= 3; }
 
-Answer CheckWritable(const Region& region, uint64_t permission) {
+// At last: what the memory allows (3.5 step 10), then what the tables can hold (step 11).
+Answer CheckWritable(const Region& region, int permission) {
   const bool writes = (permission & 2) != 0;
   return region.read_only && writes ? Forbidden("REGION_READ_ONLY") : Answer();
+}
+
+// The tables come last (3.5, step 11).
+Answer CheckHeld(const State& state, const Name& ioas, int permission) {
+  return state.Holds(ioas, permission) ? Answer() : Precondition("PERMISSION_UNAVAILABLE");
 }
 
 // iommufd-semantics.md 3.5 and 3.6 with the deviations of engine/DESIGN.md: lengths of 0 and the
@@ -49,7 +55,8 @@ Answer Place(const State& state, const Name& ioas, const Areas& areas, const Add
         Choose(areas, reserved, state.spaces.at(ioas).allowed, addition.length, addition.offset);
     if (!chosen.has_value()) return Exhausted("IOVA_EXHAUSTED");
     *place = *chosen;
-    return CheckWritable(region, addition.permission);
+    REFUSE_UNLESS(CheckWritable(region, addition.permission));
+    return CheckHeld(state, ioas, addition.permission);
   }
   if (*addition.iova % alignment != 0) return Invalid("MISALIGNED");
   const IovaRange range{*addition.iova, *addition.iova + (addition.length - 1)};
@@ -57,7 +64,8 @@ Answer Place(const State& state, const Name& ioas, const Areas& areas, const Add
   if (Meets(areas, range)) return Exists("IOVA_OCCUPIED");
   *place = range.first;
   REFUSE_UNLESS(CheckWritable(region, addition.permission));
-  return addition.offset % alignment == 0 ? Answer() : Invalid("MISALIGNED");
+  if (addition.offset % alignment != 0) return Invalid("MISALIGNED");
+  return CheckHeld(state, ioas, addition.permission);
 }
 
 // All of them or none; the owner of the address space pays.

@@ -52,6 +52,24 @@ void PutMapping(Sheet& sheet, const IovaRange& range, const std::string& region,
   sheet.Put("suspended", suspended ? 1 : 0);
 }
 
+void PutHolds(Sheet& sheet, bool read_only, bool write_only) {
+  sheet.Put("read_only", read_only ? 1 : 0);
+  sheet.Put("write_only", write_only ? 1 : 0);
+}
+
+void PutStage1(Sheet& sheet, const VtdStage1& stage1) {
+  sheet.Put("table", stage1.table_address);
+  sheet.Put("width", static_cast<uint64_t>(stage1.address_width_bits));
+  sheet.Put("supervisor", stage1.supervisor_requests ? 1 : 0);
+  sheet.Put("write_protect", stage1.write_protect ? 1 : 0);
+  sheet.Put("extended", stage1.extended_accessed ? 1 : 0);
+}
+
+void PutAt(Sheet& sheet, Spot at) {
+  sheet.Put("has_pasid", at.has_value() ? 1 : 0);
+  sheet.Put("pasid", at.value_or(0));
+}
+
 // What a group can have as its default domain: what it would get when it is asked for.
 std::vector<DefaultDomainType> AvailableTypes(const State& state, const Isolation& group) {
   std::vector<DefaultDomainType> available;
@@ -69,10 +87,13 @@ std::vector<DefaultDomainType> AvailableTypes(const State& state, const Isolatio
 }
 
 void PutUsage(Sheet& sheet, const std::string& owner, const Used& used) {
-  const std::pair<const char*, uint64_t> limits[] = {
-      {"max_memory_regions", used.regions},    {"max_ioas", used.spaces},
-      {"max_domains", used.domains},           {"max_mappings", used.mappings},
-      {"max_mapped_bytes", used.mapped_bytes}, {"max_region_bytes_total", used.region_bytes}};
+  const std::pair<const char*, uint64_t> limits[] = {{"max_memory_regions", used.regions},
+                                                     {"max_ioas", used.spaces},
+                                                     {"max_domains", used.domains},
+                                                     {"max_mappings", used.mappings},
+                                                     {"max_mapped_bytes", used.mapped_bytes},
+                                                     {"max_region_bytes_total", used.region_bytes},
+                                                     {"max_pasids", used.pasids}};
   for (const auto& [limit, in_use] : limits) {
     if (in_use == 0) continue;
     sheet.Put("owner", owner);
@@ -163,17 +184,38 @@ void Show(Sheet& sheet, const DomainView& view) {
   sheet.Put("kind", static_cast<uint64_t>(view.kind));
   sheet.Put("ioas", view.ioas);
   sheet.Put("device", view.device);
-  sheet.Put("aperture", view.properties.aperture.last);
+  sheet.Put("pasid", view.pasid ? 1 : 0);
+  sheet.Put("automatic", view.automatic ? 1 : 0);
+  sheet.Put("parent", view.parent);
+  const DomainProperties& properties = view.properties;
+  sheet.Put("aperture", properties.aperture.last);
+  sheet.Put("nest_parent", properties.nest_parent ? 1 : 0);
+  PutHolds(sheet, properties.read_only, properties.write_only);
+  PutStage1(sheet, view.stage1);
+  PutSorted(sheet, "child", view.children);
   PutSorted(sheet, "attached", view.attached_devices);
 }
 
 void ShowDomain(Sheet& sheet, const State& state, const Name& name, const std::string& viewer) {
-  const PagingDomain& domain = state.domains.at(name);
+  const Domain& domain = state.domains.at(name);
+  const Making& making = domain.making;
+  const bool nested = domain.parent.has_value();
   PutName(sheet, name.owner, name.id);
-  sheet.Put("kind", static_cast<uint64_t>(DomainKind::kPaging));
+  sheet.Put("kind", static_cast<uint64_t>(nested ? DomainKind::kNested : DomainKind::kPaging));
   sheet.Put("ioas", Shown("ioas", domain.ioas, viewer));
-  sheet.Put("device", DeviceName(domain.device));
-  sheet.Put("aperture", (uint64_t{1} << state.hardware->WidthBits(domain.device)) - 1);
+  sheet.Put("device", DeviceName(making.device));
+  sheet.Put("pasid", making.pasid ? 1 : 0);
+  sheet.Put("automatic", domain.automatic ? 1 : 0);
+  sheet.Put("parent", nested ? Shown("domains", *domain.parent, viewer) : "");
+  sheet.Put("aperture", (uint64_t{1} << state.hardware->WidthBits(making)) - 1);
+  sheet.Put("nest_parent", making.nest_parent ? 1 : 0);
+  PutHolds(sheet, state.hardware->Holds(making, 1), state.hardware->Holds(making, 2));
+  PutStage1(sheet, making.stage1.value_or(VtdStage1()));
+  std::vector<std::string> children;
+  for (const Name& child : state.DomainsOn(name)) {
+    children.push_back(Shown("domains", child, viewer));
+  }
+  PutSorted(sheet, "child", std::move(children));
   PutSorted(sheet, "attached", DeviceNames(state.AttachedTo({Target::Kind::kDomain, name})));
 }
 
@@ -184,7 +226,13 @@ void ShowStaticDomain(Sheet& sheet, const State& state, Target::Kind kind,
   sheet.Put("kind", static_cast<uint64_t>(identity ? DomainKind::kIdentity : DomainKind::kBlocked));
   sheet.Put("ioas", "");
   sheet.Put("device", "");
+  sheet.Put("pasid", 0);
+  sheet.Put("automatic", 0);
+  sheet.Put("parent", "");
   sheet.Put("aperture", 0);
+  sheet.Put("nest_parent", 0);
+  PutHolds(sheet, true, true);
+  PutStage1(sheet, {});
   std::vector<size_t> attached;
   for (const size_t device : state.AttachedTo({kind, {}})) {
     const bool own = state.GroupOf(device).claimed_by == viewer.principal;
@@ -218,11 +266,13 @@ void ShowDevice(Sheet& sheet, const State& state, size_t device, const CallConte
   sheet.Put("claimed", claimed ? 1 : 0);
   sheet.Put("by", may_know ? group.claimed_by : "");
   std::string domain;
-  if (claimed && may_know) domain = TargetName(group.target, viewer.principal);
+  if (claimed && may_know) {
+    domain = TargetName(State::TargetAt(group, std::nullopt), viewer.principal);
+  }
   const bool identity = group.default_domain == DefaultDomainType::kIdentity;
   if (!claimed && identity) domain = "domains/identity";
   sheet.Put("domain", domain);
-  sheet.Put("attached", may_know && function.attached ? 1 : 0);
+  sheet.Put("attached", may_know && function.attached.count(std::nullopt) != 0 ? 1 : 0);
   sheet.Put("default", static_cast<uint64_t>(group.default_domain));
   sheet.Put("fell_back", group.fallback == Fallback::kNone ? 0 : 1);
   for (const DefaultDomainType type : AvailableTypes(state, group)) {
@@ -241,12 +291,40 @@ void Show(Sheet& sheet, const AttachmentView& view) {
   sheet.Put("device", view.device);
   sheet.Put("domain", view.domain);
   sheet.Put("owner", view.owner);
+  PutAt(sheet, view.pasid);
 }
 
-void ShowAttachment(Sheet& sheet, const State& state, size_t device, const std::string& viewer) {
+void ShowAttachment(Sheet& sheet, const State& state, size_t device, Spot at,
+                    const std::string& viewer) {
   sheet.Put("device", DeviceName(device));
-  sheet.Put("domain", TargetName(state.GroupOf(device).target, viewer));
+  sheet.Put("domain", TargetName(State::TargetAt(state.GroupOf(device), at), viewer));
   sheet.Put("owner", state.GroupOf(device).claimed_by);
+  PutAt(sheet, at);
+}
+
+void Show(Sheet& sheet, const PasidView& view) {
+  sheet.Put("device", view.device);
+  sheet.Put("pasid", view.pasid);
+  sheet.Put("state", static_cast<uint64_t>(view.state));
+  sheet.Put("domain", view.domain);
+  sheet.Put("owner", view.owner);
+  sheet.Put("label", view.label);
+}
+
+void ShowPasid(Sheet& sheet, const State& state, size_t device, uint32_t pasid,
+               const std::string& viewer) {
+  const Isolation& group = state.GroupOf(device);
+  const Taken& taken = group.pasids.at(pasid);
+  const bool attached = group.targets.count(pasid) != 0;
+  const bool allocated = taken.how == Taken::How::kAllocated;
+  PasidState shown = allocated ? PasidState::kAllocated : PasidState::kReserved;
+  if (attached) shown = PasidState::kAttached;
+  sheet.Put("device", DeviceName(device));
+  sheet.Put("pasid", pasid);
+  sheet.Put("state", static_cast<uint64_t>(shown));
+  sheet.Put("domain", attached ? TargetName(group.targets.at(pasid), viewer) : "");
+  sheet.Put("owner", taken.owner);
+  sheet.Put("label", taken.label);
 }
 
 void Show(Sheet& sheet, const std::vector<UsageView>& usage) {

@@ -36,7 +36,12 @@ void Show(Sheet& sheet, const DeviceView& view);
 void ShowDevice(Sheet& sheet, const State& state, size_t device, const CallContext& viewer);
 
 void Show(Sheet& sheet, const AttachmentView& view);
-void ShowAttachment(Sheet& sheet, const State& state, size_t device, const std::string& viewer);
+void ShowAttachment(Sheet& sheet, const State& state, size_t device, Spot at,
+                    const std::string& viewer);
+
+void Show(Sheet& sheet, const PasidView& view);
+void ShowPasid(Sheet& sheet, const State& state, size_t device, uint32_t pasid,
+               const std::string& viewer);
 
 void Show(Sheet& sheet, const std::vector<UsageView>& usage);
 void ShowUsage(Sheet& sheet, const State& state, const CallContext& viewer);

@@ -56,15 +56,28 @@ DefaultDomainType State::DefaultFor(const Isolation& group, DefaultDomainType as
   return *fallback == Fallback::kNone ? asked : DefaultDomainType::kDma;
 }
 
-std::optional<Name> State::PagingDomainOf(const Isolation& group) const {
-  if (group.claimed_by.empty() || group.target.kind != Target::Kind::kDomain) return std::nullopt;
-  return group.target.domain;
+Target State::TargetAt(const Isolation& group, Spot at) {
+  const auto it = group.targets.find(at);
+  return it == group.targets.end() ? Target() : it->second;
+}
+
+std::vector<size_t> State::AttachedAt(size_t device, Spot at) const {
+  std::vector<size_t> attached;
+  for (const size_t member : GroupOf(device).members) {
+    if (devices[member].attached.count(at) != 0) attached.push_back(member);
+  }
+  return attached;
 }
 
 std::vector<size_t> State::AttachedTo(const Target& target) const {
   std::vector<size_t> attached;
   for (size_t device = 0; device < devices.size(); ++device) {
-    if (devices[device].attached && GroupOf(device).target == target) attached.push_back(device);
+    const std::set<Spot>& places = devices[device].attached;
+    const Isolation& group = GroupOf(device);
+    if (std::any_of(places.begin(), places.end(),
+                    [&](Spot at) { return TargetAt(group, at) == target; })) {
+      attached.push_back(device);
+    }
   }
   return attached;
 }
@@ -72,9 +85,35 @@ std::vector<size_t> State::AttachedTo(const Target& target) const {
 std::vector<Name> State::DomainsOver(const Name& ioas) const {
   std::vector<Name> over;
   for (const auto& [name, domain] : domains) {
-    if (domain.ioas == ioas) over.push_back(name);
+    if (domain.ioas == ioas && !domain.parent.has_value()) over.push_back(name);
   }
   return over;
+}
+
+std::vector<Name> State::DomainsOn(const Name& parent) const {
+  std::vector<Name> on;
+  for (const auto& [name, domain] : domains) {
+    if (domain.parent == parent) on.push_back(name);
+  }
+  return on;
+}
+
+std::vector<IovaRange> State::RegionsOn(size_t device, const Target& target) const {
+  const DeviceSpec& spec = hardware->topology.devices[device];
+  if (target.kind != Target::Kind::kDomain) return {};
+  if (!domains.at(target.domain).parent.has_value()) return EnforcedRegions(spec);
+  std::vector<IovaRange> ranges;
+  for (const ReservedRegion& region : spec.reserved_regions) {
+    if (region.type == ReservedRegionType::kSwMsi) ranges.push_back(region.range);
+  }
+  return ranges;
+}
+
+bool State::Holds(const Name& ioas, uint64_t permission) const {
+  for (const Name& domain : DomainsOver(ioas)) {
+    if (!hardware->Holds(domains.at(domain).making, permission)) return false;
+  }
+  return true;
 }
 
 std::vector<IovaRange> State::Reserved(const Name& ioas) const {
@@ -84,14 +123,15 @@ std::vector<IovaRange> State::Reserved(const Name& ioas) const {
       reserved.push_back(range);
     }
   }
-  for (const auto& [name, domain] : domains) {
-    if (domain.ioas != ioas) continue;
-    reserved.push_back({uint64_t{1} << hardware->WidthBits(domain.device), kMaxAddress});
-    for (const size_t device : AttachedTo({Target::Kind::kDomain, name})) {
-      for (const IovaRange& range : EnforcedRegions(hardware->topology.devices[device])) {
-        reserved.push_back(range);
-      }
-    }
+  for (const Name& domain : DomainsOver(ioas)) {
+    const int width = hardware->WidthBits(domains.at(domain).making);
+    reserved.push_back({uint64_t{1} << width, kMaxAddress});
+  }
+  for (size_t device = 0; device < devices.size(); ++device) {
+    if (devices[device].attached.count(std::nullopt) == 0) continue;
+    const Target target = TargetAt(GroupOf(device), std::nullopt);
+    if (target.kind != Target::Kind::kDomain || domains.at(target.domain).ioas != ioas) continue;
+    for (const IovaRange& range : RegionsOn(device, target)) reserved.push_back(range);
   }
   return reserved;
 }
@@ -147,6 +187,9 @@ Used State::UsedBy(const std::string& owner) const {
     for (const auto& [iova, area] : space.areas) used.mapped_bytes += area.range.size_bytes();
   }
   for (const auto& [name, domain] : domains) used.domains += name.owner == owner ? 1 : 0;
+  for (const Isolation& group : groups) {
+    for (const auto& [pasid, taken] : group.pasids) used.pasids += taken.owner == owner ? 1 : 0;
+  }
   return used;
 }
 

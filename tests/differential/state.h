@@ -22,7 +22,15 @@
 namespace viommu::differential {
 
 // Rules that are wrong on purpose, for testing what finds them and what shrinks a trace to them.
-enum class WrongRule { kNone, kUnmapCutsAreas, kDeleteForgetsHostMappings, kReplaceIgnoresRegions };
+enum class WrongRule {
+  kNone,
+  kUnmapCutsAreas,
+  kDeleteForgetsHostMappings,
+  kReplaceIgnoresRegions,
+  kDeleteForgetsChildren,
+  kAutoDomainsStay,
+  kDetachKeepsPasids,
+};
 
 struct Name {
   std::string owner;
@@ -67,9 +75,12 @@ struct Space {
   uint64_t mapping_version = 0;  // Another one after every batch that changed something.
 };
 
-struct PagingDomain {
-  Name ioas;
-  size_t device = 0;  // It was made for.
+struct Domain {
+  Name ioas;  // Of a NESTED one that of its parent.
+  Making making;
+  std::optional<Name> parent;  // Of a NESTED one.
+  bool automatic = false;      // Made by an attachment; it goes with the last one.
+  uint64_t made = 0;           // Ascending.
   uint64_t version = 0;
 };
 
@@ -83,10 +94,21 @@ struct Target {
   }
 };
 
+// Which requests of a device: those with this PASID; none: those without, the RID's.
+using Spot = std::optional<uint32_t>;
+
+// A PASID that somebody has.
+struct Taken {
+  enum class How { kReserved, kAllocated, kByAttaching };
+  How how = How::kReserved;
+  std::string owner;
+  std::string label;
+};
+
 struct Function {  // A device.
   size_t group = 0;
   bool present = true;  // Plugged in.
-  bool attached = false;
+  std::set<Spot> attached;
   bool healthy = true;
   std::string health_reason;
   uint64_t version = 0;
@@ -98,8 +120,9 @@ enum class Fallback { kNone, kUntrusted, kNoPassThrough, kNoDeferredFlush };
 struct Isolation {  // A group.
   std::string name;
   std::vector<size_t> members;
-  std::string claimed_by;  // Empty: the host has it.
-  Target target;           // Of a claimed one.
+  std::string claimed_by;            // Empty: the host has it.
+  std::map<Spot, Target> targets;    // Where, and only where, members are attached.
+  std::map<uint32_t, Taken> pasids;  // The members share them.
   DefaultDomainType default_domain = DefaultDomainType::kDma;
   Fallback fallback = Fallback::kNone;
   Areas host_areas;
@@ -108,7 +131,8 @@ struct Isolation {  // A group.
 
 // What one owner uses, in the order of OwnerLimits.
 struct Used {
-  uint64_t regions = 0, spaces = 0, domains = 0, mappings = 0, mapped_bytes = 0, region_bytes = 0;
+  uint64_t regions = 0, spaces = 0, domains = 0, mappings = 0, mapped_bytes = 0, region_bytes = 0,
+           pasids = 0;
 };
 
 // What a step may have changed, so that it is compared.
@@ -125,7 +149,7 @@ class State {
 
   std::map<Name, Region> regions;
   std::map<Name, Space> spaces;
-  std::map<Name, PagingDomain> domains;
+  std::map<Name, Domain> domains;
   std::vector<Function> devices;
   std::vector<Isolation> groups;
 
@@ -139,10 +163,20 @@ class State {
   // ---- Derived ----
   Isolation& GroupOf(size_t device) { return groups[devices[device].group]; }
   const Isolation& GroupOf(size_t device) const { return groups[devices[device].group]; }
-  // The domain that attached members of a group are on, if it is a paging one.
-  std::optional<Name> PagingDomainOf(const Isolation& group) const;
+  // What a claimed group is on; BLOCKED where no member is attached.
+  static Target TargetAt(const Isolation& group, Spot at);
+  // The members of the device's group that are attached there.
+  std::vector<size_t> AttachedAt(size_t device, Spot at) const;
+  // With RID or PASIDs.
   std::vector<size_t> AttachedTo(const Target& target) const;
+  // The PAGING ones, and the NESTED ones on one of these.
   std::vector<Name> DomainsOver(const Name& ioas) const;
+  std::vector<Name> DomainsOn(const Name& parent) const;
+  // What an address space must leave free for a device whose RID is on `target` (section 7; under
+  // a NESTED domain the guest lays out its addresses, only the SW_MSI window is the host's).
+  std::vector<IovaRange> RegionsOn(size_t device, const Target& target) const;
+  // Whether the tables over the address space can say what `permission` does.
+  bool Holds(const Name& ioas, uint64_t permission) const;
   std::vector<IovaRange> Reserved(const Name& ioas) const;
   std::vector<IovaRange> Usable(const Name& ioas) const;
   uint64_t Alignment(const Name& ioas) const;

@@ -65,6 +65,7 @@ void Tally::Add(const World& world) {
   done += world.done();
   refused += world.refused();
   for (const auto& [reason, count] : world.reasons()) reasons[reason] += count;
+  for (const auto& [verb, count] : world.verbs()) verbs[verb] += count;
 }
 
 std::optional<Difference> RunEpisode(const Setting& setting, uint64_t seed, size_t steps,

@@ -26,6 +26,7 @@ struct Tally {
   uint64_t done = 0;
   uint64_t refused = 0;
   std::map<std::string, uint64_t> reasons;  // How often each was given.
+  std::map<std::string, uint64_t> verbs;    // How often each was done.
 
   void Add(const World& world);
 };

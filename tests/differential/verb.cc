@@ -10,8 +10,17 @@ constexpr uint64_t kPageBytes = 4096;
 
 // Where something begins or ends: nothing, the reserved regions of the devices, the interrupt
 // window, the apertures, everything.
-constexpr Iova kEdges[] = {0,          0x20000,       0x24000,       0x30000,      0xfee00000,
-                           0xfef00000, Iova{1} << 39, Iova{1} << 48, ~Iova{0xfff}, ~Iova{0x1fff}};
+constexpr Iova kEdges[] = {0,          0x20000,       0x24000,       0x30000,       0xfee00000,
+                           0xfef00000, Iova{1} << 39, Iova{1} << 47, Iova{1} << 48, Iova{1} << 56,
+                           0x28000,    0x2c000,       ~Iova{0xfff},  ~Iova{0x1fff}};
+
+// Stands for no object.
+constexpr uint64_t kNobodysId = kIds;
+
+// Whose object a name means.
+std::string OwnerOf(const Naming& naming, Caller caller) {
+  return PrincipalOf(naming.owner == 0 ? caller : static_cast<Caller>(naming.owner - 1));
+}
 
 }  // namespace
 
@@ -44,12 +53,13 @@ uint64_t InventName(Dice& dice, const State& state, Caller caller, Sort sort) {
   Naming naming;
   // An operator works for others half the time; a tenant seldom tries to.
   if (dice.OneIn(caller == Caller::kRoot ? 2 : 16)) naming.owner = 1 + dice.Below(kCallers);
-  naming.id = dice.OneIn(40) ? kLatestId : dice.Below(kIds);
-  if (dice.OneIn(10)) return naming.argument();
-  const Caller owner = naming.owner == 0 ? caller : static_cast<Caller>(naming.owner - 1);
+  naming.id = dice.OneIn(10) ? kLatestId : dice.Below(kIds);
+  // What has a name that was made up can be named only while it is the latest.
+  if (naming.id == kLatestId || dice.OneIn(10)) return naming.argument();
+  const std::string owner = OwnerOf(naming, caller);
   std::vector<uint64_t> there;
   for (uint64_t id = 0; id < kIds; ++id) {
-    const Name name{PrincipalOf(owner), IdOf(id, sort, "")};
+    const Name name{owner, IdOf(id, sort, "")};
     if (state.regions.count(name) + state.spaces.count(name) + state.domains.count(name) != 0) {
       there.push_back(id);
     }
@@ -58,10 +68,30 @@ uint64_t InventName(Dice& dice, const State& state, Caller caller, Sort sort) {
   return naming.argument();
 }
 
-uint64_t InventNewName(Dice& dice) { return dice.OneIn(20) ? kMadeUpId : dice.Below(kIds); }
+uint64_t InventDomain(Dice& dice, const State& state, Caller caller, bool (*fits)(const Domain&)) {
+  std::vector<uint64_t> fitting;
+  for (uint64_t owner = 0; owner <= kCallers; ++owner) {
+    const bool own = owner == 0 || owner - 1 == static_cast<uint64_t>(caller);
+    if (!own && caller != Caller::kRoot) continue;
+    for (uint64_t id = 0; id < kIds; ++id) {
+      const Naming naming{owner, id};
+      const auto it = state.domains.find({OwnerOf(naming, caller), IdOf(id, Sort::kDomain, "")});
+      if (it != state.domains.end() && fits(it->second)) fitting.push_back(naming.argument());
+    }
+  }
+  if (fitting.empty() || dice.OneIn(6)) return InventName(dice, state, caller, Sort::kDomain);
+  return dice.Any(fitting);
+}
+
+uint64_t InventNewName(Dice& dice) { return dice.OneIn(40) ? kMadeUpId : dice.Below(kIds); }
 
 uint64_t InventDevice(Dice& dice, const State& state) {
   return dice.OneIn(50) ? 99 : dice.Below(state.devices.size());
+}
+
+uint64_t InventPasid(Dice& dice) {
+  if (dice.OneIn(12)) return dice.Below(2) * 0xfffff;
+  return 1 + dice.Below(dice.OneIn(8) ? 8 : 2);
 }
 
 uint64_t InventIova(Dice& dice, const Areas& areas) {
@@ -96,18 +126,27 @@ uint64_t InventPermission(Dice& dice) {
 const Areas& AreasOf(const State& state, Caller caller, uint64_t ioas) {
   static const Areas* const none = new Areas();
   const Naming naming = Naming::Of(ioas);
-  const Caller owner = naming.owner == 0 ? caller : static_cast<Caller>(naming.owner - 1);
-  const auto it = state.spaces.find({PrincipalOf(owner), IdOf(naming.id, Sort::kIoas, "")});
+  const auto it = state.spaces.find({OwnerOf(naming, caller), IdOf(naming.id, Sort::kIoas, "")});
   return it == state.spaces.end() ? *none : it->second.areas;
 }
 
 uint64_t InventHeldDevice(Dice& dice, const State& state, Caller caller) {
-  std::vector<uint64_t> held;
+  return InventUser(dice, state, caller, kNobodysId);
+}
+
+uint64_t InventUser(Dice& dice, const State& state, Caller caller, uint64_t ioas_or_domain) {
+  const Naming naming = Naming::Of(ioas_or_domain);
+  const std::string owner = OwnerOf(naming, caller);
+  const auto domain = state.domains.find({owner, IdOf(naming.id, Sort::kDomain, "")});
+  std::vector<uint64_t> users;
   for (size_t device = 0; device < state.devices.size(); ++device) {
-    if (state.GroupOf(device).claimed_by == PrincipalOf(caller)) held.push_back(device);
+    if (!state.devices[device].present || state.GroupOf(device).claimed_by != owner) continue;
+    const bool may =
+        domain == state.domains.end() || state.hardware->Compatible(device, domain->second.making);
+    if (may) users.push_back(device);
   }
-  if (held.empty() || dice.OneIn(6)) return InventDevice(dice, state);
-  return dice.Any(held);
+  if (users.empty() || dice.OneIn(8)) return InventDevice(dice, state);
+  return dice.Any(users);
 }
 
 Answer FindRegion(const Call& call, const State& state, uint64_t argument, Name* found) {

@@ -76,11 +76,17 @@ std::string EtagOf(uint64_t argument, const std::string& current);
 // ---- Inventing names ----
 // Mostly of an object that is there and the caller's own; sometimes another owner's, or none's.
 uint64_t InventName(Dice& dice, const State& state, Caller caller, Sort sort);
+// A domain of which `fits` holds, when there is one that the caller may name.
+uint64_t InventDomain(Dice& dice, const State& state, Caller caller, bool (*fits)(const Domain&));
 // One for a new object: nobody else's can be made.
 uint64_t InventNewName(Dice& dice);
 uint64_t InventDevice(Dice& dice, const State& state);
+// One of the few that there are, sometimes none that there can be.
+uint64_t InventPasid(Dice& dice);
 // Mostly one that the caller has claimed.
 uint64_t InventHeldDevice(Dice& dice, const State& state, Caller caller);
+// Mostly one that can use what is named: its owner has claimed it, and a domain is compatible.
+uint64_t InventUser(Dice& dice, const State& state, Caller caller, uint64_t ioas_or_domain);
 
 // An IO virtual address for an Ioas: mostly of a few pages, often beside or in an area, sometimes
 // at the ends of apertures, of the interrupt window, of everything.

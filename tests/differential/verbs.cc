@@ -1,10 +1,13 @@
 #include "tests/differential/verbs.h"
 
+#include "tests/differential/attach_verbs.h"
 #include "tests/differential/device_verbs.h"
 #include "tests/differential/domain_verbs.h"
 #include "tests/differential/host_verbs.h"
 #include "tests/differential/ioas_verbs.h"
 #include "tests/differential/mapping_verbs.h"
+#include "tests/differential/nested_verbs.h"
+#include "tests/differential/pasid_verbs.h"
 #include "tests/differential/region_verbs.h"
 
 namespace viommu::differential {
@@ -13,7 +16,8 @@ namespace {
 std::vector<const Verb*> Collect() {
   std::vector<const Verb*> all;
   for (const absl::Span<const Verb> kind :
-       {RegionVerbs(), IoasVerbs(), MappingVerbs(), DomainVerbs(), DeviceVerbs(), HostVerbs()}) {
+       {RegionVerbs(), IoasVerbs(), MappingVerbs(), DomainVerbs(), NestedVerbs(), DeviceVerbs(),
+        AttachVerbs(), PasidVerbs(), HostVerbs()}) {
     for (const Verb& verb : kind) all.push_back(&verb);
   }
   return all;

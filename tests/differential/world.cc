@@ -115,6 +115,7 @@ std::string World::Do(const Step& step) {
     return trouble_;
   }
   ++(engine.ok() ? done_ : refused_);
+  if (engine.ok()) ++verbs_[verb.syntax.name];
   if (!engine.ok()) ++reasons_[engine.reason];
   if (state_.changed && !engine.made_up.empty()) latest_ = engine.made_up;
   const uint64_t revision = engine_->GetHost().revision;
@@ -242,9 +243,30 @@ void World::CompareDevice(size_t device) {
   Sheet engine(setting_.in_words), reference(setting_.in_words);
   Show(engine, *view);
   ShowDevice(reference, state_, device, root);
+  PutPlaces(device, root, engine, reference);
   CompareSheets(what, engine, reference);
   CompareVersion(Kind::kDevice, {"", what},
                  {state_.devices[device].version, view->etag, view->revision});
+}
+
+void World::PutPlaces(size_t device, const CallContext& viewer, Sheet& engine, Sheet& reference) {
+  const std::string id = Call::DeviceId(device);
+  for (const auto& attachment : ReadAll<AttachmentView>(
+           [&](const PageRequest& page) { return engine_->ListAttachments(viewer, id, page); })) {
+    Show(engine, attachment);
+  }
+  for (const auto& taken : ReadAll<PasidView>(
+           [&](const PageRequest& page) { return engine_->ListPasids(viewer, id, page); })) {
+    Show(engine, taken);
+  }
+  const Isolation& group = state_.GroupOf(device);
+  if (!viewer.is_operator && group.claimed_by != viewer.principal) return;
+  for (const Spot at : state_.devices[device].attached) {
+    ShowAttachment(reference, state_, device, at, viewer.principal);
+  }
+  for (const auto& [pasid, taken] : group.pasids) {
+    ShowPasid(reference, state_, device, pasid, viewer.principal);
+  }
 }
 
 void World::Compare(const Touched& touched) {
@@ -297,13 +319,18 @@ void World::CompareListings(const CallContext& viewer) {
   for (size_t device = 0; device < state_.devices.size(); ++device) {
     if (state_.devices[device].present) ShowDevice(reference, state_, device, viewer);
   }
+  for (size_t device = 0; device < state_.devices.size(); ++device) {
+    if (state_.devices[device].present) PutPlaces(device, viewer, engine, reference);
+  }
   for (const auto& attachment : ReadAll<AttachmentView>(
            [&](const PageRequest& page) { return engine_->ListAttachments(viewer, "", page); })) {
     Show(engine, attachment);
   }
   for (size_t device = 0; device < state_.devices.size(); ++device) {
     const bool may_see = viewer.is_operator || state_.GroupOf(device).claimed_by == me;
-    if (state_.devices[device].attached && may_see) ShowAttachment(reference, state_, device, me);
+    for (const Spot at : state_.devices[device].attached) {
+      if (may_see) ShowAttachment(reference, state_, device, at, me);
+    }
   }
   Show(engine, engine_->ListUsage(viewer));
   ShowUsage(reference, state_, viewer);
@@ -326,7 +353,7 @@ void World::CompareNumbers() {
   for (size_t device = 0; device < state_.devices.size(); ++device) {
     const bool held = !state_.GroupOf(device).claimed_by.empty();
     claimed += state_.devices[device].present && held ? 1 : 0;
-    attached += state_.devices[device].attached ? 1 : 0;
+    attached += state_.devices[device].attached.empty() ? 0 : 1;
   }
   engine.Put("mappings", stats.mappings);
   reference.Put("mappings", mappings);

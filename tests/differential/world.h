@@ -56,6 +56,8 @@ class World {
   uint64_t refused() const { return refused_; }
   // How often each reason was given.
   const std::map<std::string, uint64_t>& reasons() const { return reasons_; }
+  // How often each verb was done.
+  const std::map<std::string, uint64_t>& verbs() const { return verbs_; }
 
  private:
   enum class Kind { kRegion, kSpace, kMappings, kDomain, kDevice };
@@ -73,6 +75,8 @@ class World {
   void CompareSpace(const Name& name);
   void CompareDomain(const Name& name);
   void CompareDevice(size_t device);
+  // Where the device is attached and which PASIDs of its group are taken, as `viewer` sees it.
+  void PutPlaces(size_t device, const CallContext& viewer, Sheet& engine, Sheet& reference);
   void CompareListings(const CallContext& viewer);
   void CompareNumbers();
   void CompareSheets(const std::string& what, const Sheet& engine, const Sheet& reference);
@@ -102,6 +106,7 @@ class World {
   uint64_t done_ = 0;
   uint64_t refused_ = 0;
   std::map<std::string, uint64_t> reasons_;
+  std::map<std::string, uint64_t> verbs_;
 };
 
 }  // namespace viommu::differential

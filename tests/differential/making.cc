@@ -1,0 +1,52 @@
+#include "tests/differential/making.h"
+
+namespace viommu::differential {
+namespace {
+
+constexpr uint64_t kAlignment = 0x1000;
+
+bool IsAligned(const Mapped& area) {
+  return ((area.range.first | area.range.size_bytes() | area.offset) & (kAlignment - 1)) == 0;
+}
+
+}  // namespace
+
+Answer CheckNewDomain(const State& state, const Name& name) {
+  if (state.domains.count(name) != 0) return Exists("DOMAIN_EXISTS");
+  const bool full = state.UsedBy(name.owner).domains + 1 > state.limits.max_domains;
+  return full ? Exhausted("OBJECT_LIMIT") : Answer();
+}
+
+Answer AddPaging(State& state, const Name& name, const Domain& domain) {
+  const Answer refusal = CheckNewDomain(state, name);
+  if (!refusal.ok()) return refusal;
+  const Space& space = state.spaces.at(domain.ioas);
+  for (const auto& [iova, area] : space.areas) {
+    if (!IsAligned(area)) return Precondition("IOVA_CONFLICT");
+  }
+  const Hardware& hardware = *state.hardware;
+  const IovaRange outside{uint64_t{1} << hardware.WidthBits(domain.making), kMaxAddress};
+  if (Meets(space.areas, outside) || Meets(space.allowed, outside)) {
+    return Precondition("IOVA_CONFLICT");
+  }
+  // What is out of force is not put into the tables.
+  for (const auto& [iova, area] : space.areas) {
+    if (area.suspended || hardware.Holds(domain.making, area.permission)) continue;
+    return Precondition("PERMISSION_UNAVAILABLE");
+  }
+  Domain& made = state.domains[name] = domain;
+  made.made = state.NextVersion();
+  return {};
+}
+
+void DropIfUnused(State& state, const Target& target) {
+  if (target.kind != Target::Kind::kDomain || state.wrong == WrongRule::kAutoDomainsStay) return;
+  const Domain& domain = state.domains.at(target.domain);
+  if (!domain.automatic || !state.AttachedTo(target).empty()) return;
+  const Name ioas = domain.ioas;
+  state.domains.erase(target.domain);
+  state.touched.domains.push_back(target.domain);
+  state.ChangeSpace(ioas);
+}
+
+}  // namespace viommu::differential
