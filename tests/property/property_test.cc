@@ -20,6 +20,19 @@ uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   return text == nullptr || *text == '\0' ? otherwise : std::stoull(text);
 }
 
+void Print(const Tally& tally) {
+  std::cout << tally.steps << " steps: " << tally.verbs_done << " verbs done, "
+            << tally.verbs_refused << " refused, " << tally.stores_watched << " stores watched, "
+            << tally.looks << " looks after them (" << tally.looks_blocked << " in between), "
+            << tally.dma_checks << " DMA checks through the caches, " << tally.reached_memory
+            << " to memory, " << tally.with_device_tlb << " with a device TLB" << std::endl;
+  for (const auto& [verb, count] : tally.done) std::cout << "  " << verb << ": " << count << '\n';
+  for (const auto& [kind, count] : tally.dma_checks_by_kind) {
+    std::cout << "  DMA on " << kind << ": " << count << '\n';
+  }
+  std::cout << std::flush;
+}
+
 TEST(PropertyTest, RandomUseAgreesWithTheReferenceAfterEveryStore) {
   const uint64_t seed = FromEnvironment(
       "VIOMMU_TEST_SEED", std::chrono::system_clock::now().time_since_epoch().count());
@@ -32,10 +45,7 @@ TEST(PropertyTest, RandomUseAgreesWithTheReferenceAfterEveryStore) {
   }
   world.CompareAll();
   const Tally& tally = world.tally();
-  std::cout << tally.steps << " steps: " << tally.verbs_done << " verbs done, "
-            << tally.verbs_refused << " refused, " << tally.stores_watched << " stores watched, "
-            << tally.looks << " looks after them, " << tally.dma_checks
-            << " DMA checks through the caches" << std::endl;
+  Print(tally);
   EXPECT_EQ(world.trouble(), "") << "repeat with VIOMMU_TEST_SEED=" << seed;
   EXPECT_EQ(tally.steps, steps);
   // A run that refused nearly everything would have proved nothing.
