@@ -11,6 +11,8 @@
 namespace viommu::property {
 
 inline constexpr int kDevices = 10;
+inline constexpr int kFirstNesting = 6;  // The first of kNesting that are behind such units.
+inline constexpr int kNesting = 4;
 inline constexpr IovaRange kMsiWindow{0xfee00000, 0xfeefffff};
 inline constexpr uint32_t kPasids[] = {1, 70};  // In two PASID tables, one of them the RID's.
 inline constexpr uint32_t kWidePasid = 200;     // More than any device issues.

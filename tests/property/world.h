@@ -59,6 +59,7 @@ class World {
     Requester who;
     Iova iova;
     bool write;
+    bool says_zero;  // Of the RID, with PASID 0: a device keeps that apart.
     View before, after;
   };
 
@@ -69,6 +70,7 @@ class World {
   Iova RandomGuestIova();
   // Of an area of an Ioas, if it has any.
   std::optional<Iova> MappedIova(int ioas);
+  int RandomDevice();
   Requester RandomRequester();
   RefTarget RandomTarget(const Requester& who);
   // A domain of a kind; kDomains: there is none.
@@ -93,7 +95,7 @@ class World {
   uint64_t RandomGuestWord(int ioas, int guest, int level);
   AttachTarget Named(const RefTarget& target) const;
   template <typename Call>
-  absl::Status Switching(Call&& call);
+  absl::Status Switching(bool may_plan, Call&& call);
 
   // Runs a verb on both sides with open eyes on `pages`, and on `who` above all.
   template <typename OnReference, typename OnEngine>

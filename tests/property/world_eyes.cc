@@ -8,7 +8,7 @@
 namespace viommu::property {
 namespace {
 
-constexpr size_t kEyes = 6;
+constexpr size_t kEyes = 5;
 
 bool IsBlocked(uint8_t fault) { return fault == kBlocked || fault == kNoPasidTable; }
 
@@ -29,6 +29,7 @@ hardware::Request World::RequestOf(const Eye& eye) const {
   hardware::Request request;
   request.source_id = backend_->machine().source_id_of(eye.who.device);
   if (eye.who.pasid != kRid) request.pasid = eye.who.pasid;
+  if (eye.says_zero) request.pasid = 0;
   request.address = eye.iova;
   request.write = eye.write;
   return request;
@@ -71,6 +72,8 @@ void World::OpenEyes(const std::vector<Iova>& pages, std::optional<int> device) 
     if (eyes_.empty()) eye.who.pasid = kRid;
     eye.iova = WhereToLook(eye.who, pages);
     eye.write = Random(2) == 0;
+    const bool issues_pasids = backend_->topology().devices[eye.who.device].pasid_bits > 0;
+    eye.says_zero = eye.who.pasid == kRid && issues_pasids && Random(4) == 0;
     eye.before = reference_->Look(eye.who, eye.iova, eye.write);
     eyes_.push_back(eye);
     FillCaches(eye);

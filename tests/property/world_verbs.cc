@@ -11,6 +11,8 @@
 namespace viommu::property {
 namespace {
 
+constexpr int kForFirstStages = 1;
+constexpr int kForNestParents = 2;
 constexpr size_t kMaxStaleWords = 4;  // Of one domain, before its guest tells of everything.
 
 // Where page-table edges are: the start, table and leaf borders, the interrupt window, the ends of
@@ -63,8 +65,14 @@ std::optional<Iova> World::MappedIova(int ioas) {
   return area->first + kPage * Random(area->second.size / kPage);
 }
 
+// Mostly one that has stages and PASIDs.
+int World::RandomDevice() {
+  const uint64_t device = Random(kDevices);
+  return static_cast<int>(Random(2) == 0 ? device : kFirstNesting + device % kNesting);
+}
+
 Requester World::RandomRequester() {
-  Requester who{static_cast<int>(Random(kDevices)), kRid};
+  Requester who{RandomDevice(), kRid};
   if (Random(2) == 0) who.pasid = kPasids[Random(std::size(kPasids))];
   return who;
 }
@@ -137,9 +145,9 @@ void World::Both(const char* kind, const std::string& what, const std::vector<Io
 
 // A change of domains, some after a dry run, which must say the same and store nothing.
 template <typename Call>
-absl::Status World::Switching(Call&& call) {
+absl::Status World::Switching(bool may_plan, Call&& call) {
   std::optional<bool> planned;
-  if (Random(8) == 0) {
+  if (may_plan && Random(8) == 0) {
     CallContext dry = me_;
     dry.validate_only = true;
     const uint64_t stores = tally_.stores_watched;
@@ -180,6 +188,7 @@ void World::MapOne(int ioas, const RefArea& area, std::optional<Iova> iova, bool
 }
 
 void World::MapVerb() {
+  const int ioas = static_cast<int>(Random(kIoases));
   RefArea area;
   area.region = static_cast<int>(Random(kRegions));
   area.size = Random(8) == 0 ? k2M : kPage * (1 + Random(12));
@@ -187,7 +196,13 @@ void World::MapVerb() {
   area.permission = Random(2) == 0 ? 3 : static_cast<int>(1 + Random(3));
   std::optional<Iova> iova;
   if (Random(4) != 0) iova = area.size == k2M ? k2M * Random(600) : RandomIova();
-  MapOne(static_cast<int>(Random(kIoases)), area, iova, Random(4) == 0);
+  // One Ioas holds mostly what first stages can, another what nest parents can.
+  if (ioas == kForFirstStages && Random(64) != 0) {
+    if (area.permission == 2) area.permission = 3;
+    if (iova.has_value() && *iova >> 47 != 0) iova = kPage * Random(64);
+  }
+  if (ioas == kForNestParents && area.permission == 1 && Random(64) != 0) area.permission = 3;
+  MapOne(ioas, area, iova, Random(4) == 0);
 }
 
 // Where a guest has its tables, wholly or in part.
@@ -316,12 +331,13 @@ void World::AttachVerb() {
   const std::string what =
       absl::StrCat(InWords(who), " to ", static_cast<int>(target.place), "/", target.number);
   const bool attached = reference_->attached(who);
+  const bool may_plan = target.place != Place::kIoas;
   switch (Random(8)) {
     case 0:
       return Both(
           "detach", InWords(who), {}, who.device, [&] { return reference_->Detach(who); },
           [&] {
-            return Switching([&](const CallContext& context) {
+            return Switching(may_plan, [&](const CallContext& context) {
               return engine_->DetachDevice(context, DeviceId(who.device), PasidOf(who));
             });
           });
@@ -332,7 +348,7 @@ void World::AttachVerb() {
       return Both(
           "replace", what, {}, who.device, [&] { return reference_->Replace(who, target); },
           [&] {
-            return Switching([&](const CallContext& context) {
+            return Switching(may_plan, [&](const CallContext& context) {
               return engine_->ReplaceAttachment(context, DeviceId(who.device), Named(target),
                                                 PasidOf(who));
             });
@@ -341,7 +357,7 @@ void World::AttachVerb() {
   Both(
       "attach", what, {}, who.device, [&] { return reference_->Attach(who, target); },
       [&] {
-        return Switching([&](const CallContext& context) {
+        return Switching(may_plan, [&](const CallContext& context) {
           return engine_->AttachDevice(context, DeviceId(who.device), Named(target), PasidOf(who));
         });
       });
@@ -350,7 +366,7 @@ void World::AttachVerb() {
 void World::CreateDomainVerb(int number) {
   RefDomainRequest request;
   request.ioas = static_cast<int>(Random(kIoases));
-  request.device = static_cast<int>(Random(kDevices));
+  request.device = RandomDevice();
   request.pasid = Random(2) == 0;
   DomainRequest asked;
   const std::string device = DeviceId(request.device);
@@ -364,7 +380,8 @@ void World::CreateDomainVerb(int number) {
     nested.pasid = request.pasid;
     asked = nested;
   } else {
-    request.nest_parent = Random(2) == 0;
+    request.nest_parent = Random(3) == 0;
+    if (Random(2) == 0) request.ioas = request.nest_parent ? kForNestParents : kForFirstStages;
     PagingDomainRequest paging{NameOf("as", request.ioas), device};
     paging.nest_parent = request.nest_parent;
     paging.pasid = request.pasid;
@@ -388,8 +405,8 @@ void World::DomainVerb() {
 // ---- Devices ----
 
 void World::ClaimVerb() {
-  const int device = static_cast<int>(Random(kDevices));
-  if (Random(3) != 0) {
+  const int device = RandomDevice();
+  if (Random(8) != 0) {
     return Both(
         "claim", absl::StrCat(device), {}, device, [&] { return reference_->Claim(device); },
         [&] { return engine_->ClaimDevice(me_, DeviceId(device), "").status(); });
@@ -444,7 +461,8 @@ void World::DmaStep() {
   // Nothing answers at most physical addresses, and some are page tables: leave identity alone, and
   // guests' tables as well.
   if (expected.fault == 0 && (expected.region < 0 || expected.region == kTablesRegion)) return;
-  Count({who, iova, write, {}, {}}, views);
+  const Eye eye{who, iova, write, false, {}, {}};
+  Count(eye, views);
   const uint64_t word = random_() & ~uint64_t{1};  // To a guest's walk it is not present.
   uint64_t bytes = word;
   const ObjectRef region = NameOf("r", std::max(expected.region, 0));
@@ -457,7 +475,6 @@ void World::DmaStep() {
     return Trouble(outcome->fault ? outcome->fault->description : "reached memory");
   }
   if (expected.fault != 0) {
-    const Eye eye{who, iova, write, {}, {}};
     const auto code = static_cast<uint8_t>(outcome->fault->code);
     if (!SameFault(eye, expected.fault, code)) Trouble(outcome->fault->description);
     return;
