@@ -1,5 +1,12 @@
 // Random use of a small host against a naive reference, watched after every store.
 //
+// It proves that every flush of a change that succeeds is there, complete and in force when the
+// call returns: of an entry that changes (PASID cache, IOTLB of either stage, device TLB; also at a
+// reset), of an unmap in either stage (pages or the whole domain, tables as well as leaves, on
+// every unit, device TLBs with PASID, without, and with PASID 0), of a guest's invalidation, and of
+// guests' stages when the stage below them changes. Flushes that follow a failure, or that are
+// deferred, have tests beside the soft backend.
+//
 // VIOMMU_TEST_SEED repeats a run; VIOMMU_STEPS makes it longer (./dev soak).
 #include <chrono>
 #include <cstdlib>
@@ -13,6 +20,7 @@ namespace viommu::property {
 namespace {
 
 constexpr uint64_t kSteps = 1'000'000;
+constexpr uint64_t kStepsForEveryKind = 100'000;
 constexpr uint64_t kStepsBetweenComparisons = 4096;
 
 uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
@@ -51,6 +59,15 @@ TEST(PropertyTest, RandomUseAgreesWithTheReferenceAfterEveryStore) {
   // A run that refused nearly everything would have proved nothing.
   EXPECT_GT(tally.verbs_done, steps / 8);
   EXPECT_GT(tally.stores_watched, steps / 8);
+  EXPECT_GT(tally.dma_checks, steps);
+  EXPECT_GT(tally.reached_memory, steps / 8);
+  if (steps < kStepsForEveryKind) return;
+  for (const char* place : {"second stage", "first stage", "nest parent", "nested"}) {
+    for (const char* requests : {"", " by PASID"}) {
+      const std::string kind = std::string(place) + requests;
+      EXPECT_GT(tally.dma_checks_by_kind.count(kind), 0u) << kind;
+    }
+  }
 }
 
 }  // namespace

@@ -132,6 +132,7 @@ class World {
   std::vector<Uid> region_uid_;
   std::vector<Eye> eyes_;
   bool watching_ = false;
+  bool keeps_eyes_ = false;       // The next verb is looked at where the last one was.
   bool hitless_ = true;           // What the engine said of the change that it made.
   bool seen_blocked_ = false;     // In between, where neither old nor new was.
   std::optional<int> resetting_;  // The device that is blocked for the time of its reset.

@@ -74,7 +74,6 @@ void World::OpenEyes(const std::vector<Iova>& pages, std::optional<int> device) 
     eye.write = Random(2) == 0;
     const bool issues_pasids = backend_->topology().devices[eye.who.device].pasid_bits > 0;
     eye.says_zero = eye.who.pasid == kRid && issues_pasids && Random(4) == 0;
-    eye.before = reference_->Look(eye.who, eye.iova, eye.write);
     eyes_.push_back(eye);
     FillCaches(eye);
   }

@@ -125,7 +125,8 @@ template <typename OnReference, typename OnEngine>
 void World::Both(const char* kind, const std::string& what, const std::vector<Iova>& pages,
                  std::optional<int> device, OnReference&& on_reference, OnEngine&& on_engine) {
   doing_ = absl::StrCat(kind, " ", what);
-  OpenEyes(pages, device);
+  if (!std::exchange(keeps_eyes_, false)) OpenEyes(pages, device);
+  for (Eye& eye : eyes_) eye.before = reference_->Look(eye.who, eye.iova, eye.write);
   const bool expected = on_reference();
   for (Eye& eye : eyes_) eye.after = reference_->Look(eye.who, eye.iova, eye.write);
   hitless_ = true;
@@ -293,7 +294,9 @@ void World::GuestVerb() {
         return engine_->WriteMemory(me_, NameOf("r", kTablesRegion), offset,
                                     {reinterpret_cast<const char*>(&word), sizeof(word)});
       });
-  if (Random(4) != 0) InvalidateVerb(nested, std::nullopt);
+  // What the write left behind in caches is where it was looked at.
+  keeps_eyes_ = Random(4) != 0;
+  if (keeps_eyes_) InvalidateVerb(nested, std::nullopt);
   for (int other = 0; other < kDomains; ++other) {
     if (reference_->StaleWords(other) > kMaxStaleWords) InvalidateVerb(other, 0);
   }
