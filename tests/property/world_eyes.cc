@@ -1,6 +1,9 @@
 // The looks of the world: cold after every store, and through caches that were filled before.
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/types/span.h"
 #include "engine/backend/soft/soft_backend_inl.h"
 #include "tests/property/small_host.h"
 #include "tests/property/world.h"
@@ -22,7 +25,7 @@ absl::Span<char> BytesOf(uint64_t* word) { return {reinterpret_cast<char*>(word)
 }  // namespace
 
 hardware::VtdModel& World::HardwareOf(int device) {
-  return const_cast<SoftMachine&>(backend_->machine()).unit_of(device).hardware();
+  return backend_->machine().unit_of(device).hardware();
 }
 
 hardware::Request World::RequestOf(const Eye& eye) const {

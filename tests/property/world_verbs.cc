@@ -334,6 +334,7 @@ void World::AttachVerb() {
   const std::string what =
       absl::StrCat(InWords(who), " to ", static_cast<int>(target.place), "/", target.number);
   const bool attached = reference_->attached(who);
+  // What moving to a domain that is yet to be made would do, no dry run can say.
   const bool may_plan = target.place != Place::kIoas;
   switch (Random(8)) {
     case 0:
