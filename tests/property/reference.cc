@@ -4,9 +4,18 @@
 #include <string>
 
 namespace viommu::property {
+namespace {
 
-Reference::Reference(const Topology& topology, int ioas_count, int domain_count)
-    : topology_(topology), ioases_(ioas_count), domains_(domain_count) {
+constexpr int kFirstAuto = 1000;
+
+}  // namespace
+
+Reference::Reference(const Topology& topology, int ioas_count, int tables_region)
+    : topology_(topology),
+      tables_region_(tables_region),
+      ioases_(ioas_count),
+      next_auto_(kFirstAuto),
+      guest_words_(kTablesBytes / 8) {
   std::map<std::string, int> by_name;
   for (const DeviceSpec& device : topology.devices) {
     const auto [it, added] = by_name.try_emplace(device.group, groups_.size());
@@ -15,34 +24,42 @@ Reference::Reference(const Topology& topology, int ioas_count, int domain_count)
       const bool identity =
           device.default_domain == DefaultDomainType::kIdentity && !device.untrusted;
       groups_.back().host_place = identity ? Place::kHostIdentity : Place::kHostDma;
-      groups_.back().place = groups_.back().host_place;
     }
     groups_[it->second].members.push_back(static_cast<int>(group_of_.size()));
     group_of_.push_back(it->second);
-    attached_.push_back(false);
+    present_.push_back(true);
   }
+}
+
+const IommuSpec& Reference::UnitOf(int device) const {
+  return *std::find_if(topology_.iommus.begin(), topology_.iommus.end(),
+                       [&](const IommuSpec& s) { return s.id == topology_.devices[device].iommu; });
 }
 
 int Reference::Width(int device) const {
-  for (const IommuSpec& iommu : topology_.iommus) {
-    if (iommu.id != topology_.devices[device].iommu) continue;
-    return std::min(iommu.levels_5 ? 57 : 48, iommu.guest_address_width_bits);
-  }
-  return 0;
+  const IommuSpec& unit = UnitOf(device);
+  return std::min(unit.levels_5 ? 57 : 48, unit.guest_address_width_bits);
 }
+
+int Reference::FirstWidth(int device) const {
+  return UnitOf(device).first_stage_levels_5 ? 56 : 47;
+}
+
+// ---- Mappings ----
 
 std::vector<IovaRange> Reference::Reserved(int ioas) const {
   std::vector<IovaRange> reserved;
-  for (const auto& domain : domains_) {
-    if (!domain.has_value() || domain->ioas != ioas) continue;
-    reserved.push_back({uint64_t{1} << domain->width_bits, kMaxAddress});
+  for (const auto& [number, domain] : domains_) {
+    if (domain.ioas != ioas || domain.nested()) continue;
+    reserved.push_back({uint64_t{1} << domain.width_bits, kMaxAddress});
   }
-  for (size_t device = 0; device < attached_.size(); ++device) {
-    const RefGroup& group = GroupOf(device);
-    if (!attached_[device] || group.place != Place::kDomain) continue;
-    if (domains_[group.domain]->ioas != ioas) continue;
+  for (size_t device = 0; device < present_.size(); ++device) {
+    const Requester rid{static_cast<int>(device), kRid};
+    if (!attached(rid)) continue;
+    const Demand demand = DemandOf(Where(rid));
+    if (demand.ioas != ioas) continue;
     for (const ReservedRegion& region : topology_.devices[device].reserved_regions) {
-      if (region.type != ReservedRegionType::kDirectRelaxable) reserved.push_back(region.range);
+      if (IsIn(demand.scope, region.type)) reserved.push_back(region.range);
     }
   }
   return reserved;
@@ -58,8 +75,17 @@ bool Reference::Free(int ioas, const IovaRange& range) const {
   return true;
 }
 
+bool Reference::CanHold(int ioas, int permission) const {
+  return std::all_of(domains_.begin(), domains_.end(), [&](const auto& entry) {
+    const RefDomain& domain = entry.second;
+    if (domain.ioas != ioas || domain.nested()) return true;
+    // Whatever is present in a first stage can be read; nest parents have erratum 772415.
+    return !(domain.first_stage && permission == 2) && !(domain.nest_parent && permission == 1);
+  });
+}
+
 bool Reference::MapAt(int ioas, Iova iova, const RefArea& area) {
-  if (iova > kMaxAddress - (area.size - 1)) return false;
+  if (iova > kMaxAddress - (area.size - 1) || !CanHold(ioas, area.permission)) return false;
   if (!Free(ioas, {iova, iova + (area.size - 1)})) return false;
   ioases_[ioas].areas[iova] = area;
   return true;
@@ -103,52 +129,151 @@ std::optional<uint64_t> Reference::Unmap(int ioas, Iova iova, uint64_t size) {
   return bytes;
 }
 
-bool Reference::CreateDomain(int number, int ioas, int device) {
-  if (domains_[number].has_value() || !GroupOf(device).claimed()) return false;
-  const int width = Width(device);
-  for (const auto& [iova, area] : ioases_[ioas].areas) {
-    if ((iova + (area.size - 1)) >> width != 0) return false;
+// ---- Domains ----
+
+RefDomain Reference::PagingFor(const RefDomainRequest& request) const {
+  RefDomain domain;
+  domain.ioas = request.ioas;
+  domain.nest_parent = request.nest_parent;
+  domain.pasid = request.pasid;
+  domain.first_stage = UnitOf(request.device).first_stage && !request.nest_parent;
+  domain.width_bits = domain.first_stage ? FirstWidth(request.device) : Width(request.device);
+  return domain;
+}
+
+bool Reference::CanHoldAreas(const RefDomain& domain) const {
+  for (const auto& [iova, area] : ioases_[domain.ioas].areas) {
+    if ((iova + (area.size - 1)) >> domain.width_bits != 0) return false;
+    if (domain.first_stage && area.permission == 2) return false;
+    if (domain.nest_parent && area.permission == 1) return false;
   }
-  domains_[number] = RefDomain{ioas, width};
+  return true;
+}
+
+bool Reference::CreateDomain(int number, const RefDomainRequest& request) {
+  if (domains_.count(number) > 0 || !present_[request.device]) return false;
+  if (!GroupOf(request.device).claimed) return false;
+  RefDomain domain;
+  if (request.parent >= 0) {
+    const auto parent = domains_.find(request.parent);
+    if (parent == domains_.end() || !parent->second.nest_parent) return false;
+    const IommuSpec& unit = UnitOf(request.device);
+    if (!unit.nesting || parent->second.width_bits > Width(request.device)) return false;
+    domain.ioas = parent->second.ioas;
+    domain.parent = request.parent;
+    domain.guest = request.guest;
+    domain.pasid = request.pasid;
+  } else {
+    if (request.nest_parent && !UnitOf(request.device).nesting) return false;
+    domain = PagingFor(request);
+    if (!CanHoldAreas(domain)) return false;
+  }
+  domains_[number] = domain;
   return true;
 }
 
 bool Reference::DestroyDomain(int number) {
-  if (!domains_[number].has_value()) return false;
-  for (size_t device = 0; device < attached_.size(); ++device) {
-    const RefGroup& group = GroupOf(device);
-    if (attached_[device] && group.place == Place::kDomain && group.domain == number) return false;
+  if (domains_.count(number) == 0) return false;
+  for (const auto& [other, domain] : domains_) {
+    if (domain.parent == number) return false;
   }
-  domains_[number].reset();
+  for (const RefGroup& group : groups_) {
+    for (const auto& [pasid, place] : group.places) {
+      if (place == RefTarget{Place::kDomain, number}) return false;
+    }
+  }
+  domains_.erase(number);
+  stale_.erase(std::remove_if(stale_.begin(), stale_.end(),
+                              [&](const Stale& stale) { return stale.domain == number; }),
+               stale_.end());
   return true;
 }
 
+void Reference::DropUnusedAutoDomains() {
+  for (auto it = domains_.lower_bound(kFirstAuto); it != domains_.end();) {
+    const bool used = std::any_of(groups_.begin(), groups_.end(), [&](const RefGroup& group) {
+      const auto rid = group.places.find(kRid);
+      return rid != group.places.end() && rid->second == RefTarget{Place::kDomain, it->first};
+    });
+    it = used ? std::next(it) : domains_.erase(it);
+  }
+}
+
+// ---- Devices ----
+
 bool Reference::Claim(int device) {
   RefGroup& group = GroupOf(device);
-  if (group.claimed()) return true;  // Again: nothing changes.
+  if (!present_[device]) return false;
+  if (group.claimed) return true;  // Again: nothing changes.
   for (const int member : group.members) {
     for (const ReservedRegion& region : topology_.devices[member].reserved_regions) {
       if (region.type == ReservedRegionType::kDirect) return false;
     }
   }
-  group.place = Place::kBlocked;
+  group.claimed = true;
   return true;
 }
 
 bool Reference::Release(int device) {
   RefGroup& group = GroupOf(device);
-  if (!group.claimed()) return false;
-  for (const int member : group.members) {
-    if (attached_[member]) return false;
-  }
-  group.place = group.host_place;
+  if (!present_[device] || !group.claimed || !group.places.empty()) return false;
+  group.claimed = false;
   return true;
 }
 
-bool Reference::ReservesConflict(int ioas, int device) const {
+bool Reference::Unplug(int device) {
+  if (!present_[device]) return false;
+  RefGroup& group = GroupOf(device);
+  std::vector<uint32_t> pasids;
+  for (const auto& [pasid, place] : group.places) pasids.push_back(pasid);
+  for (const uint32_t pasid : pasids) Leave(device, pasid);
+  present_[device] = false;
+  const bool last = std::none_of(group.members.begin(), group.members.end(),
+                                 [&](int member) { return present_[member]; });
+  if (last) group.claimed = false;
+  return true;
+}
+
+bool Reference::Plug(int device) {
+  if (present_[device]) return false;
+  present_[device] = true;
+  return true;
+}
+
+bool Reference::AnyAttached(const RefGroup& group, uint32_t pasid) const {
+  return std::any_of(group.members.begin(), group.members.end(),
+                     [&](int member) { return AttachedAt(member, pasid); });
+}
+
+RefTarget Reference::Where(const Requester& who) const {
+  const RefGroup& group = GroupOf(who.device);
+  const auto place = group.places.find(who.pasid);
+  if (place != group.places.end()) return place->second;
+  return {group.claimed || who.pasid != kRid ? Place::kBlocked : group.host_place, -1};
+}
+
+const RefDomain* Reference::DomainAt(const Requester& who) const {
+  const RefTarget where = Where(who);
+  return where.place == Place::kDomain ? &domains_.at(where.number) : nullptr;
+}
+
+Reference::Demand Reference::DemandOf(const RefTarget& target) const {
+  if (target.place != Place::kDomain) return {};
+  const RefDomain& domain = domains_.at(target.number);
+  return {domain.nested() ? Scope::kSwMsi : Scope::kAll, domain.ioas};
+}
+
+bool Reference::IsIn(Scope scope, ReservedRegionType type) {
+  if (scope == Scope::kSwMsi) return type == ReservedRegionType::kSwMsi;
+  return scope == Scope::kAll && type != ReservedRegionType::kDirectRelaxable;
+}
+
+bool Reference::Conflicts(int device, const Demand& from, const Demand& to) const {
+  if (to.scope == Scope::kNone) return false;
   for (const ReservedRegion& region : topology_.devices[device].reserved_regions) {
-    if (region.type == ReservedRegionType::kDirectRelaxable) continue;
-    for (const auto& [iova, area] : ioases_[ioas].areas) {
+    if (!IsIn(to.scope, region.type)) continue;
+    if (from.ioas == to.ioas && IsIn(from.scope, region.type)) continue;
+    for (const auto& [iova, area] : ioases_[to.ioas].areas) {
       if (region.range.Overlaps({iova, iova + (area.size - 1)})) return true;
     }
   }
@@ -156,89 +281,119 @@ bool Reference::ReservesConflict(int ioas, int device) const {
 }
 
 bool Reference::CanUse(int device, int number) const {
-  if (number == kToBlocked) return true;
-  const RefGroup& group = GroupOf(device);
-  if (number == kToIdentity) {
-    return std::all_of(group.members.begin(), group.members.end(), [&](int member) {
-      return topology_.devices[member].allow_identity && !topology_.devices[member].untrusted;
-    });
+  const auto found = domains_.find(number);
+  if (found == domains_.end()) return false;
+  const RefDomain& domain = found->second;
+  // All members of a group are behind one unit.
+  if (domain.nested()) return UnitOf(device).first_stage && CanUse(device, domain.parent);
+  if (domain.first_stage) {
+    return UnitOf(device).first_stage && FirstWidth(device) >= domain.width_bits;
   }
-  // The wide unit walks the narrow one's tables too, not the other way round.
-  if (!domains_[number].has_value()) return false;
-  return std::all_of(group.members.begin(), group.members.end(),
-                     [&](int member) { return Width(member) >= domains_[number]->width_bits; });
+  // A wide unit walks a narrow one's tables too, not the other way round.
+  return Width(device) >= domain.width_bits && (!domain.nest_parent || UnitOf(device).nesting);
 }
 
-bool Reference::Attach(int device, int number) {
-  RefGroup& group = GroupOf(device);
-  if (!group.claimed() || attached_[device] || !CanUse(device, number)) return false;
-  const Place place = number == kToBlocked    ? Place::kBlocked
-                      : number == kToIdentity ? Place::kIdentity
-                                              : Place::kDomain;
-  for (const int member : group.members) {
-    if (!attached_[member]) continue;
-    if (group.place != place || (place == Place::kDomain && group.domain != number)) return false;
-  }
-  if (place == Place::kDomain && ReservesConflict(domains_[number]->ioas, device)) return false;
-  attached_[device] = true;
-  group.place = place;
-  group.domain = number;
-  return true;
+bool Reference::PasidUsable(int device, uint32_t pasid) const {
+  const std::vector<int>& members = GroupOf(device).members;
+  return std::all_of(members.begin(), members.end(), [&](int member) {
+    return pasid >> topology_.devices[member].pasid_bits == 0;
+  });
 }
 
-bool Reference::Replace(int device, int number) {
-  RefGroup& group = GroupOf(device);
-  if (!group.claimed() || !attached_[device] || !CanUse(device, number)) return false;
-  if (number >= 0) {
-    const int ioas = domains_[number]->ioas;
-    const bool same_ioas = group.place == Place::kDomain && domains_[group.domain]->ioas == ioas;
+bool Reference::Serves(const RefTarget& target) const {
+  return target.place != Place::kDomain || domains_.at(target.number).pasid;
+}
+
+bool Reference::PasidCompatible(const Requester& who, const RefTarget& target) const {
+  const RefGroup& group = GroupOf(who.device);
+  if (who.pasid != kRid) return Serves(target) && Serves(Where({who.device, kRid}));
+  const bool beside = group.places.upper_bound(kRid) != group.places.end();
+  return !beside || Serves(target);
+}
+
+bool Reference::Choose(const Requester& who, bool joins, RefTarget* target,
+                       std::optional<RefDomain>* made) const {
+  const int ioas = target->number;
+  if (who.pasid != kRid) return false;
+  if (joins) {
+    const RefDomain* now = DomainAt(who);
+    *target = Where(who);
+    return now != nullptr && now->automatic && now->ioas == ioas;
+  }
+  for (const auto& [number, domain] : domains_) {
+    if (!domain.automatic || domain.ioas != ioas || !CanUse(who.device, number)) continue;
+    *target = {Place::kDomain, number};
+    return true;
+  }
+  RefDomainRequest request;
+  request.ioas = ioas;
+  request.device = who.device;
+  *made = PagingFor(request);
+  (*made)->automatic = true;
+  *target = {Place::kDomain, next_auto_};
+  return CanHoldAreas(**made);
+}
+
+bool Reference::Move(const Requester& who, RefTarget target, const std::vector<int>& movers,
+                     bool joins) {
+  RefGroup& group = GroupOf(who.device);
+  std::optional<RefDomain> made;
+  if (target.place == Place::kIdentity) {
     for (const int member : group.members) {
-      if (attached_[member] && !same_ioas && ReservesConflict(ioas, member)) return false;
+      if (!topology_.devices[member].allow_identity) return false;
     }
   }
-  group.place = number == kToBlocked    ? Place::kBlocked
-                : number == kToIdentity ? Place::kIdentity
-                                        : Place::kDomain;
-  group.domain = number;
+  if (target.place == Place::kDomain && domains_.count(target.number) == 0) return false;
+  if (target.place == Place::kIoas && !Choose(who, joins, &target, &made)) return false;
+  const bool moves = attached(who);
+  if (joins && !(Where(who) == target)) return false;
+  if (moves && Where(who) == target) return true;
+  if (who.pasid != kRid && !PasidUsable(who.device, who.pasid)) return false;
+  if (made.has_value()) domains_[target.number] = *made;
+  bool allowed = PasidCompatible(who, target) &&
+                 (target.place != Place::kDomain || CanUse(who.device, target.number));
+  if (who.pasid == kRid && allowed) {
+    const Demand from = moves ? DemandOf(Where(who)) : Demand{};
+    for (const int mover : movers) allowed = allowed && !Conflicts(mover, from, DemandOf(target));
+  }
+  if (!allowed) {
+    if (made.has_value()) domains_.erase(target.number);
+    return false;
+  }
+  if (made.has_value()) ++next_auto_;
+  for (const int mover : movers) attached_.insert({mover, who.pasid});
+  group.places[who.pasid] = target;
+  DropUnusedAutoDomains();
   return true;
 }
 
-bool Reference::Detach(int device) {
-  RefGroup& group = GroupOf(device);
-  if (!group.claimed()) return false;
-  attached_[device] = false;
+bool Reference::Attach(const Requester& who, RefTarget target) {
+  const RefGroup& group = GroupOf(who.device);
+  if (!present_[who.device] || !group.claimed || attached(who)) return false;
+  return Move(who, target, {who.device}, AnyAttached(group, who.pasid));
+}
+
+bool Reference::Replace(const Requester& who, RefTarget target) {
+  const RefGroup& group = GroupOf(who.device);
+  if (!present_[who.device] || !group.claimed || !attached(who)) return false;
+  std::vector<int> movers;
   for (const int member : group.members) {
-    if (attached_[member]) return true;
+    if (AttachedAt(member, who.pasid)) movers.push_back(member);
   }
-  group.place = Place::kBlocked;
-  return true;
+  return Move(who, target, movers, false);
 }
 
-View Reference::Look(int device, Iova iova, bool write) const {
-  const RefGroup& group = GroupOf(device);
-  switch (group.place) {
-    case Place::kBlocked:
-      return {kBlocked};
-    case Place::kHostDma:
-      return {iova >> Width(device) != 0 ? kTooWide : kNotPresent};
-    case Place::kIdentity:
-    case Place::kHostIdentity:
-      if (iova >> topology_.iommus[0].host_address_width_bits != 0) return {kTooWide};
-      return {0, -1, iova};
-    case Place::kDomain:
-      break;
-  }
-  const RefDomain& domain = *domains_[group.domain];
-  if (iova >> domain.width_bits != 0) return {kTooWide};
-  const auto& areas = ioases_[domain.ioas].areas;
-  auto it = areas.upper_bound(iova);
-  if (it == areas.begin()) return {kNotPresent};
-  --it;
-  const auto& [first, area] = *it;
-  if (iova - first >= area.size) return {kNotPresent};
-  if (write && (area.permission & 2) == 0) return {kWriteDenied};
-  if (!write && (area.permission & 1) == 0) return {kReadDenied};
-  return {0, area.region, area.offset + (iova - first)};
+void Reference::Leave(int device, uint32_t pasid) {
+  RefGroup& group = GroupOf(device);
+  attached_.erase({device, pasid});
+  if (!AnyAttached(group, pasid)) group.places.erase(pasid);
+  DropUnusedAutoDomains();
+}
+
+bool Reference::Detach(const Requester& who) {
+  if (!present_[who.device] || !GroupOf(who.device).claimed) return false;
+  Leave(who.device, who.pasid);
+  return true;
 }
 
 }  // namespace viommu::property

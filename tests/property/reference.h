@@ -1,21 +1,23 @@
 // tests/property/reference.h -- What the engine should do, as naively as it can be said.
 //
 // Maps from page to page, scanned from end to end; no trees, no leaves, no caches. It knows only
-// the small world of world.h: whole pages, one principal who is the operator.
+// the small world of world.h: whole pages, one principal who is the operator, guests whose tables
+// lie in one memory region (guest_tables.h).
 #ifndef VIOMMU_TESTS_PROPERTY_REFERENCE_H_
 #define VIOMMU_TESTS_PROPERTY_REFERENCE_H_
 
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
+#include "tests/property/guest_tables.h"
 
 namespace viommu::property {
-
-inline constexpr uint64_t kPage = 4096;
 
 // What a device meets at a page: VT-d's fault reason, or the page of a region behind it, or
 // (identity) a physical address.
@@ -30,11 +32,17 @@ struct View {
 };
 
 // VT-d fault reasons that this world can raise (formats-amd-riscv.md A.1).
-inline constexpr uint8_t kNotPresent = 0x79;   // SSS.2
-inline constexpr uint8_t kBlocked = 0x59;      // SPT.2
-inline constexpr uint8_t kWriteDenied = 0x85;  // SGN.6
-inline constexpr uint8_t kReadDenied = 0x86;   // SGN.7
-inline constexpr uint8_t kTooWide = 0x84;      // SGN.5
+inline constexpr uint8_t kNotPresent = 0x79;       // SSS.2
+inline constexpr uint8_t kFirstNotPresent = 0x71;  // SFS.2
+inline constexpr uint8_t kNotCanonical = 0x80;     // SGN.1
+inline constexpr uint8_t kNoPasids = 0x45;         // SCT.6
+inline constexpr uint8_t kNoPasidTable = 0x51;     // SPD.2: as good as kBlocked.
+inline constexpr uint8_t kBlocked = 0x59;          // SPT.2
+inline constexpr uint8_t kWriteDenied = 0x85;      // SGN.6
+inline constexpr uint8_t kReadDenied = 0x86;       // SGN.7
+inline constexpr uint8_t kTooWide = 0x84;          // SGN.5
+// Of a nested walk: any of translation. Which one is left to the hardware's own tests.
+inline constexpr uint8_t kSomeFault = 0xff;
 
 struct RefArea {
   uint64_t size = 0;
@@ -47,25 +55,56 @@ struct RefIoas {
   std::map<Iova, RefArea> areas;
 };
 
-struct RefDomain {
+// What a domain is asked to be. A NESTED one has a parent.
+struct RefDomainRequest {
   int ioas = 0;
-  int width_bits = 48;
+  int device = 0;
+  bool nest_parent = false;
+  bool pasid = false;
+  int parent = -1;
+  int guest = 0;
 };
 
-// Where a group is.
-enum class Place { kHostDma, kHostIdentity, kBlocked, kIdentity, kDomain };
+struct RefDomain {
+  int ioas = 0;
+  int width_bits = 48;  // Of PAGING: of what can be mapped.
+  bool first_stage = false;
+  bool nest_parent = false;
+  bool pasid = false;
+  bool automatic = false;
+  int parent = -1;
+  int guest = 0;
+  bool nested() const { return parent >= 0; }
+};
+
+// Where requests are, or are to go: kIoas is an auto domain of the Ioas `number`.
+enum class Place { kHostDma, kHostIdentity, kBlocked, kIdentity, kDomain, kIoas };
+struct RefTarget {
+  Place place = Place::kBlocked;
+  int number = -1;
+  friend bool operator==(const RefTarget& a, const RefTarget& b) {
+    return a.place == b.place && a.number == b.number;
+  }
+};
+
+// Which requests of a device: those with a PASID, or (0) those without.
+struct Requester {
+  int device = 0;
+  uint32_t pasid = 0;
+};
+inline constexpr uint32_t kRid = 0;
 
 struct RefGroup {
   std::vector<int> members;
-  Place place = Place::kHostDma;
   Place host_place = Place::kHostDma;
-  int domain = -1;
-  bool claimed() const { return place != Place::kHostDma && place != Place::kHostIdentity; }
+  bool claimed = false;
+  std::map<uint32_t, RefTarget> places;  // By PASID, where members are attached.
 };
 
 class Reference {
  public:
-  explicit Reference(const Topology& topology, int ioas_count, int domain_count);
+  // `tables_region`: in which region the guests' tables lie, from its start.
+  Reference(const Topology& topology, int ioas_count, int tables_region);
 
   // Whether each would succeed; the ones that change something change it then.
   bool MapAt(int ioas, Iova iova, const RefArea& area);
@@ -73,39 +112,100 @@ class Reference {
   std::optional<Iova> Choose(int ioas, uint64_t size, uint64_t offset) const;
   // Bytes unmapped; nullopt: refused.
   std::optional<uint64_t> Unmap(int ioas, Iova iova, uint64_t size);
-  bool CreateDomain(int domain, int ioas, int device);
-  bool DestroyDomain(int domain);
+  bool CreateDomain(int number, const RefDomainRequest& request);
+  bool DestroyDomain(int number);
   bool Claim(int device);
   bool Release(int device);
-  // `domain`: a number, or kToBlocked or kToIdentity.
-  static constexpr int kToBlocked = -1;
-  static constexpr int kToIdentity = -2;
-  bool Attach(int device, int domain);
-  bool Replace(int device, int domain);
-  bool Detach(int device);
+  bool Attach(const Requester& who, RefTarget target);
+  bool Replace(const Requester& who, RefTarget target);
+  bool Detach(const Requester& who);
+  bool Reset(int device) const { return present_[device]; }
+  bool Unplug(int device);
+  bool Plug(int device);
 
-  View Look(int device, Iova iova, bool write) const;
+  // The guests' tables; a word that is rewritten stays in force as well until a domain that may
+  // have walked it has been told.
+  void WriteGuest(uint64_t offset, uint64_t word);
+  bool Invalidate(int domain, const IovaRange& range, bool leaves_only);
+
+  // By the tables as they are.
+  View Look(const Requester& who, Iova iova, bool write) const;
+  // What caches may make of it.
+  std::vector<View> LookThroughCaches(const Requester& who, Iova iova, bool write) const;
 
   const std::vector<RefIoas>& ioases() const { return ioases_; }
-  RefGroup& GroupOf(size_t device) { return groups_[group_of_[device]]; }
-  const RefGroup& GroupOf(size_t device) const { return groups_[group_of_[device]]; }
-  bool attached(int device) const { return attached_[device]; }
-  const std::optional<RefDomain>& domain(int number) const { return domains_[number]; }
+  const std::map<int, RefDomain>& domains() const { return domains_; }
+  bool claimed(int device) const { return GroupOf(device).claimed; }
+  bool present(int device) const { return present_[device]; }
+  bool attached(const Requester& who) const { return AttachedAt(who.device, who.pasid); }
+  RefTarget Where(const Requester& who) const;
+  // The domain on which the requests are; null: on none that was made by a client.
+  const RefDomain* DomainAt(const Requester& who) const;
+  // Whether the unit and the group of a device can use a domain.
+  bool CanUse(int device, int number) const;
+  // Words of `domain` that its caches may still hold.
+  size_t StaleWords(int domain) const;
 
  private:
-  int Width(int device) const;
+  // Which reserved regions a domain keeps out of its Ioas. Ascending.
+  enum class Scope { kNone, kSwMsi, kAll };
+  struct Demand {
+    Scope scope = Scope::kNone;
+    int ioas = -1;
+  };
+  struct Stale {
+    int domain = 0;
+    uint64_t offset = 0;
+    uint64_t word = 0;
+    std::vector<IovaRange> told;  // Where caches have been told since.
+  };
+  struct GuestWalk;
+
+  const IommuSpec& UnitOf(int device) const;
+  int Width(int device) const;       // Of second stages.
+  int FirstWidth(int device) const;  // Of first stages, without the sign.
+  RefGroup& GroupOf(int device) { return groups_[group_of_[device]]; }
+  const RefGroup& GroupOf(int device) const { return groups_[group_of_[device]]; }
+  bool AttachedAt(int device, uint32_t pasid) const { return attached_.count({device, pasid}) > 0; }
+  bool AnyAttached(const RefGroup& group, uint32_t pasid) const;
+  RefDomain PagingFor(const RefDomainRequest& request) const;
+  bool CanHoldAreas(const RefDomain& domain) const;
+  bool CanHold(int ioas, int permission) const;
   // Ranges in which nothing may be mapped now.
   std::vector<IovaRange> Reserved(int ioas) const;
   bool Free(int ioas, const IovaRange& range) const;
-  bool ReservesConflict(int ioas, int device) const;
-  bool CanUse(int device, int domain) const;
+  Demand DemandOf(const RefTarget& target) const;
+  static bool IsIn(Scope scope, ReservedRegionType type);
+  bool Conflicts(int device, const Demand& from, const Demand& to) const;
+  bool PasidUsable(int device, uint32_t pasid) const;
+  bool Serves(const RefTarget& target) const;
+  bool PasidCompatible(const Requester& who, const RefTarget& target) const;
+  // Fills `made` when an auto domain has to be made.
+  bool Choose(const Requester& who, bool joins, RefTarget* target,
+              std::optional<RefDomain>* made) const;
+  bool Move(const Requester& who, RefTarget target, const std::vector<int>& movers, bool joins);
+  void Leave(int device, uint32_t pasid);
+  void DropUnusedAutoDomains();
+
+  View LookAtArea(int ioas, Iova iova, bool write, uint8_t missing) const;
+  View LookAtPaging(const RefDomain& domain, Iova iova, bool write) const;
+  View ThroughParent(const RefDomain& nested, uint64_t address, bool write) const;
+  std::vector<uint64_t> WordsAt(const GuestWalk& walk, const View& place) const;
+  void WalkGuest(const GuestWalk& walk, int level, uint64_t table, bool writable) const;
+  void TakeGuestLeaf(const GuestWalk& walk, int level, uint64_t word, bool writable) const;
+  std::vector<View> Looks(const Requester& who, Iova iova, bool write, bool stale) const;
 
   const Topology topology_;
+  const int tables_region_;
   std::vector<RefIoas> ioases_;
-  std::vector<std::optional<RefDomain>> domains_;
+  std::map<int, RefDomain> domains_;  // Auto domains have numbers from kFirstAuto up.
+  int next_auto_;
   std::vector<RefGroup> groups_;
   std::vector<size_t> group_of_;
-  std::vector<bool> attached_;
+  std::vector<bool> present_;
+  std::set<std::pair<int, uint32_t>> attached_;
+  std::vector<uint64_t> guest_words_;  // By offset / 8.
+  std::vector<Stale> stale_;
 };
 
 }  // namespace viommu::property

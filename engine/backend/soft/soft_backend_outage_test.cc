@@ -185,6 +185,22 @@ TEST_F(OutageTest, AQuarantineHoldsBehindADeadQueue) {
   }
 }
 
+// Nothing but the RID's entry, which is blocked already when it is tried again.
+TEST_F(OutageTest, AQuarantineOfTheRidAloneOwesItsFlushUntilItIsDone) {
+  Claim(kDiskA);
+  ASSERT_TRUE(Switch(kDiskA, kRid, On(kFirstA)).ok());
+  EXPECT_EQ(Read(kDiskA, kRid), "101");
+  StopQueue(kDiskA);
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    EXPECT_EQ(backend_->Block(kDiskA).code(), kInternal);
+  }
+  StartEmptyQueue(kDiskA);
+  ASSERT_TRUE(backend_->Block(kDiskA).ok());
+  EXPECT_EQ(Read(kDiskA, kRid), "blocked");
+  ASSERT_TRUE(backend_->Unblock(kDiskA).ok());
+  EXPECT_EQ(Read(kDiskA, kRid), "101");
+}
+
 TEST_F(OutageTest, AQuarantineBeginsWhereverTheQueueStops) {
   Claim(kDiskB);
   for (const Place& place : Places()) {

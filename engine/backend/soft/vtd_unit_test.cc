@@ -64,6 +64,15 @@ TEST_F(VtdUnitTest, RequestersStartBlockedAndOthersAreUnknown) {
   EXPECT_EQ(Translate(kNoBus, 0x5000).fault_reason, hardware::kRootNotPresent);
 }
 
+// By the types of descriptors (VT-d 6.5.2).
+TEST_F(VtdUnitTest, DropsWhatTheHardwareHeldBeforeItGotItsRootTable) {
+  constexpr size_t kContextCache = 1, kIotlb = 2, kPasidCache = 7;
+  const auto consumed = unit_->hardware().counters().descriptors;
+  EXPECT_EQ(consumed[kContextCache], 1u);
+  EXPECT_EQ(consumed[kPasidCache], 1u);
+  EXPECT_EQ(consumed[kIotlb], 1u);
+}
+
 TEST_F(VtdUnitTest, TheOldEntryIsOutOfUseWhenAChangeAnswers) {
   for (const uint16_t source_id : {kLow, kHigh}) {
     ASSERT_TRUE(Set(source_id, identity_).ok());
