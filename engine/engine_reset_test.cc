@@ -2,6 +2,7 @@
 #include <string>
 #include <thread>
 
+#include "absl/status/status.h"
 #include "absl/synchronization/notification.h"
 #include "engine/engine_attachments_fixture.h"
 #include "gtest/gtest.h"
@@ -96,6 +97,23 @@ TEST_F(EngineResetTest, AFailureLeavesTheDeviceBlockedUntilAResetSucceeds) {
   EXPECT_FALSE(InBackend("held 1"));
   EXPECT_EQ(engine_->GetDevice(alice_, "dev1")->health, DeviceHealth::kHealthy);
   EXPECT_EQ(Attach("dev2", "p"), "OK");
+}
+
+TEST_F(EngineResetTest, ABlockThatFailsIsTakenBackOrKept) {
+  ASSERT_EQ(Attach("dev1", "p"), "OK");
+  Fail("Block");
+  ExpectRefused("RESOURCE_EXHAUSTED TEST", [&] { return Reset(alice_, "dev1"); });
+  EXPECT_FALSE(InBackend("held 1")) << "blocked it was, even so";
+  backend_.SetHook([](const std::string& verb) {
+    const bool fails = verb == "Block" || verb == "Unblock";
+    return fails ? absl::InternalError("no answer") : absl::OkStatus();
+  });
+  EXPECT_EQ(Reset(alice_, "dev1"), "INTERNAL RESET_FAILED");
+  EXPECT_TRUE(InBackend("held 1"));
+  EXPECT_EQ(engine_->GetDevice(alice_, "dev1")->health_cause, HealthReason::kResetFailed);
+  backend_.SetHook(nullptr);
+  EXPECT_EQ(Reset(alice_, "dev1"), "OK");
+  EXPECT_FALSE(InBackend("held 1"));
 }
 
 TEST_F(EngineResetTest, AJournalThatFailsLeavesNothingInReset) {

@@ -412,13 +412,25 @@ struct CopyRequest {
 
 // ---- Answers of device verbs ----
 
+// What a change of an attachment does, or of a dry run would do, beside itself.
+struct AttachmentEffects {
+  // Reserved regions of the devices whose attachment changes, for whose sake the Ioas that is
+  // entered, or left, is closed from now on, or not any more; something else may close it as well.
+  std::vector<ReservedRegionView> regions_gained;
+  std::vector<ReservedRegionView> regions_lost;
+  // Resource names of the other members of the group that the hardware moves, too.
+  std::vector<std::string> siblings_moved;
+};
+
 struct AttachAnswer {
   AttachmentView attachment;
   Transition transition;
+  AttachmentEffects effects;
 };
 
 struct DetachAnswer {
   Transition transition;
+  AttachmentEffects effects;
 };
 
 // ---- Watching ----

@@ -260,6 +260,18 @@ v1::ReservedRegion Describe(const ReservedRegionView& view) {
   return out;
 }
 
+v1::AttachmentEffects Describe(const AttachmentEffects& effects) {
+  v1::AttachmentEffects out;
+  for (const ReservedRegionView& region : effects.regions_gained) {
+    *out.add_reserved_regions_gained() = Describe(region);
+  }
+  for (const ReservedRegionView& region : effects.regions_lost) {
+    *out.add_reserved_regions_lost() = Describe(region);
+  }
+  for (const std::string& sibling : effects.siblings_moved) out.add_siblings_moved(sibling);
+  return out;
+}
+
 v1::HardwareInfo Describe(const HardwareView& view) {
   v1::HardwareInfo out;
   out.set_type(v1::HARDWARE_TYPE_VTD);

@@ -24,6 +24,7 @@ v1::Device Describe(const DeviceView& view);
 v1::Attachment Describe(const AttachmentView& view);
 v1::Pasid Describe(const PasidView& view);
 v1::ReservedRegion Describe(const ReservedRegionView& view);
+v1::AttachmentEffects Describe(const AttachmentEffects& effects);
 v1::HardwareInfo Describe(const HardwareView& view);
 
 v1::MemoryRegion Describe(const MemoryRegionView& view, const CallContext& caller);

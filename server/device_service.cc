@@ -99,6 +99,7 @@ grpc::Status DeviceService::AttachDevice(grpc::ServerContext* context,
                      engine_.AttachDevice(call, id, target, PasidIn(*request)));
     *response->mutable_attachment() = Describe(answer.attachment);
     *response->mutable_transition() = ToProto(answer.transition);
+    *response->mutable_effects() = Describe(answer.effects);
     return absl::OkStatus();
   });
 }
@@ -113,6 +114,7 @@ grpc::Status DeviceService::ReplaceAttachment(grpc::ServerContext* context,
                      engine_.ReplaceAttachment(call, id, target, PasidIn(*request)));
     *response->mutable_attachment() = Describe(answer.attachment);
     *response->mutable_transition() = ToProto(answer.transition);
+    *response->mutable_effects() = Describe(answer.effects);
     return absl::OkStatus();
   });
 }
@@ -124,6 +126,7 @@ grpc::Status DeviceService::DetachDevice(grpc::ServerContext* context,
     ASSIGN_OR_RETURN(const std::string id, ParseDevice("name", request->name()));
     ASSIGN_OR_RETURN(const DetachAnswer answer, engine_.DetachDevice(call, id, PasidIn(*request)));
     *response->mutable_transition() = ToProto(answer.transition);
+    *response->mutable_effects() = Describe(answer.effects);
     return absl::OkStatus();
   });
 }

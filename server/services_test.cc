@@ -65,9 +65,19 @@ TEST_F(ServicesTest, RunsASessionFromClaimToRelease) {
   v1::AttachDeviceRequest attach;
   attach.set_name("devices/dev0");
   attach.set_domain("domains/d0");
-  v1::AttachDeviceResponse attached;
+  v1::AttachDeviceResponse attached, foreseen;
+  attach.set_validate_only(true);
+  ASSERT_TRUE(
+      Call(client_->device, &v1::DeviceService::Stub::AttachDevice, attach, &foreseen).ok());
+  attach.set_validate_only(false);
   ASSERT_TRUE(
       Call(client_->device, &v1::DeviceService::Stub::AttachDevice, attach, &attached).ok());
+  ASSERT_EQ(attached.effects().reserved_regions_gained_size(), 1);
+  EXPECT_EQ(attached.effects().reserved_regions_gained(0).range().text(),
+            "[0xfee00000, 0xfeefffff]");
+  EXPECT_EQ(attached.effects().reserved_regions_gained(0).type(), v1::RESERVED_REGION_TYPE_MSI);
+  EXPECT_EQ(attached.effects().reserved_regions_gained(0).source(), "devices/dev0");
+  EXPECT_EQ(foreseen.effects().SerializeAsString(), attached.effects().SerializeAsString());
   EXPECT_EQ(attached.attachment().domain(), "domains/d0");
   EXPECT_TRUE(attached.transition().hitless());
 

@@ -3,7 +3,9 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
 #include "clients/viommuctl/columns.h"
 #include "clients/viommuctl/commands.h"
 #include "clients/viommuctl/values.h"
@@ -17,6 +19,22 @@ std::string Told(const v1::Transition& transition) {
   return absl::StrCat("(not hitless: ", transition.reason(), ")");
 }
 
+// ", closes 1 reserved region"; empty for none.
+std::string Counted(absl::string_view verb, int count) {
+  if (count == 0) return "";
+  return absl::StrCat(", ", verb, " ", count,
+                      count == 1 ? " reserved region" : " reserved regions");
+}
+
+// What a dry run says beside: ", closes 2 reserved regions, moves devices/y".
+std::string Foretold(const Invocation& call, const v1::AttachmentEffects& effects) {
+  if (!call.DryRun()) return "";
+  std::string text = absl::StrCat(Counted("closes", effects.reserved_regions_gained_size()),
+                                  Counted("opens", effects.reserved_regions_lost_size()));
+  if (effects.siblings_moved_size() == 0) return text;
+  return absl::StrCat(text, ", moves ", absl::StrJoin(effects.siblings_moved(), " and "));
+}
+
 // "devices/x", or "devices/x pasid 5".
 template <typename Request>
 std::string PlaceOf(const Request& request) {
@@ -25,8 +43,9 @@ std::string PlaceOf(const Request& request) {
 }
 
 template <typename Response>
-std::string ToWhere(const Response& done) {
-  return absl::StrCat("to ", done.attachment().domain(), " ", Told(done.transition()));
+std::string ToWhere(const Invocation& call, const Response& done) {
+  return absl::StrCat("to ", done.attachment().domain(), " ", Told(done.transition()),
+                      Foretold(call, done.effects()));
 }
 
 // What is to be attached, and to what.
@@ -72,7 +91,7 @@ absl::Status Attach(Invocation& call) {
   if (!filled.ok()) return filled;
   const auto done = call.Call(&v1::DeviceService::Stub::AttachDevice, request);
   if (!done.ok()) return done.status();
-  call.Did(*done, PlaceOf(request), "attached", ToWhere(*done));
+  call.Did(*done, PlaceOf(request), "attached", ToWhere(call, *done));
   return absl::OkStatus();
 }
 
@@ -82,7 +101,7 @@ absl::Status Replace(Invocation& call) {
   if (!filled.ok()) return filled;
   const auto done = call.Call(&v1::DeviceService::Stub::ReplaceAttachment, request);
   if (!done.ok()) return done.status();
-  call.Did(*done, PlaceOf(request), "moved", ToWhere(*done));
+  call.Did(*done, PlaceOf(request), "moved", ToWhere(call, *done));
   return absl::OkStatus();
 }
 
@@ -92,7 +111,8 @@ absl::Status Detach(Invocation& call) {
   if (call.Has("pasid")) request.set_pasid(call.Number("pasid"));
   const auto done = call.Call(&v1::DeviceService::Stub::DetachDevice, request);
   if (!done.ok()) return done.status();
-  call.Did(*done, PlaceOf(request), "detached", Told(done->transition()));
+  call.Did(*done, PlaceOf(request), "detached",
+           absl::StrCat(Told(done->transition()), Foretold(call, done->effects())));
   return absl::OkStatus();
 }
 

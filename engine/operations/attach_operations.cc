@@ -183,9 +183,10 @@ void ToDomainOperation::AnswerAsPlanned(const Model& model, const Device& device
                          now == nullptr ? absl::Time() : now->create_time,
                          pasid_,
                          MsiIovaOf(model, device, pasid_, target_)};
-  if (switches_hardware_) {
-    answer().transition = model.backend().PlanSwitch(group_, pasid_, target_);
-  }
+  answer().effects = {regions_.Gained(model), regions_.Lost(model), {}};
+  if (!switches_hardware_) return;
+  answer().transition = model.backend().PlanSwitch(group_, pasid_, target_);
+  answer().effects.siblings_moved = MovedSiblings(model, group_, device_);
 }
 
 absl::Status ToDomainOperation::Plan(Model& model) {

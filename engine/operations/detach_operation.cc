@@ -23,7 +23,7 @@ absl::Status DetachOperation::Plan(Model& model) {
   if (!attached_) return absl::OkStatus();
   leaving_ = Leaving(model, *device, pasid_);
   leaving_.Foresee(model);
-  answer().transition = leaving_.transition();
+  answer() = {leaving_.transition(), leaving_.effects()};
   return absl::OkStatus();
 }
 

@@ -20,7 +20,10 @@ Leaving::Leaving(const Model& model, const Device& device, PasidOrRid pasid)
 }
 
 void Leaving::Foresee(const Model& model) {
-  if (last_) transition_ = model.backend().PlanSwitch(group_, pasid_, DomainTarget{});
+  effects_ = {regions_.Gained(model), regions_.Lost(model), {}};
+  if (!last_) return;
+  transition_ = model.backend().PlanSwitch(group_, pasid_, DomainTarget{});
+  effects_.siblings_moved = MovedSiblings(model, group_, device_);
 }
 
 absl::Status Leaving::Switch(Backend& backend) {

@@ -27,6 +27,8 @@ class Leaving {
   Uid auto_domain() const { return left_.uid(); }
   // What the switch would do, and then did.
   const Transition& transition() const { return transition_; }
+  // What else it does.
+  const AttachmentEffects& effects() const { return effects_; }
   void Foresee(const Model& model);
 
   // Takes the group off the hardware, when it is the last.
@@ -48,6 +50,7 @@ class Leaving {
   DomainTarget old_;
   bool last_ = false;
   Transition transition_;
+  AttachmentEffects effects_;
   RegionMove regions_;
   DomainLeaving left_;
 };

@@ -27,6 +27,16 @@ void TouchOthers(Model& model, absl::Span<const DeviceIndex> group,
   }
 }
 
+std::vector<std::string> MovedSiblings(const Model& model, absl::Span<const DeviceIndex> group,
+                                       DeviceIndex device) {
+  std::vector<std::string> names;
+  for (const DeviceIndex index : group) {
+    const Device& member = model.devices[index];
+    if (index != device && member.present && !member.held_back) names.push_back(member.Name());
+  }
+  return names;
+}
+
 void TouchDomain(Model& model, const DomainTarget& target) {
   if (target.kind == DomainTarget::Kind::kDomain) model.Touch(*model.Get<Domain>(target.domain));
 }

@@ -23,6 +23,11 @@ std::vector<Uid> SortedLanes(std::vector<Uid> lanes);
 void TouchOthers(Model& model, absl::Span<const DeviceIndex> group,
                  absl::Span<const DeviceIndex> changed);
 
+// The names of the members of a group besides `device` that a switch of the hardware moves: those
+// that are there and not held back.
+std::vector<std::string> MovedSiblings(const Model& model, absl::Span<const DeviceIndex> group,
+                                       DeviceIndex device);
+
 // A domain shows which devices are attached to it; the static ones are no objects.
 void TouchDomain(Model& model, const DomainTarget& target);
 

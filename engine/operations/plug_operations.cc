@@ -66,9 +66,10 @@ absl::Status UnplugOperation::Plan(Model& model) {
 }
 
 absl::Status UnplugOperation::Apply(Backend& backend) {
-  // First of all: from here on nothing that happens to the group reaches memory through it.
-  if (!held_back_) RETURN_IF_ERROR(backend.Block(device_));
-  absl::Status left = Leave(backend);
+  // First of all: from here on nothing that happens to the group reaches memory through it. Also
+  // when it is held back already: caches may still hold what it had then.
+  absl::Status left = backend.Block(device_);
+  if (left.ok()) left = Leave(backend);
   if (!left.ok()) {
     stuck_ = !Undo(backend).ok();
     return left;

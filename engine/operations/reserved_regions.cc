@@ -91,4 +91,26 @@ void RegionMove::Commit(Model& model) {
   for (const DeviceIndex index : devices_) Reduce(model, from_.ioas, after, model.devices[index]);
 }
 
+std::vector<ReservedRegionView> RegionMove::Only(const Model& model, const RegionDemand& here,
+                                                 const RegionDemand& there) const {
+  std::vector<ReservedRegionView> regions;
+  for (const DeviceIndex index : devices_) {
+    const Device& device = model.devices[index];
+    for (const ReservedRegion& region : device.spec.reserved_regions) {
+      if (!IsIn(here.scope, region.type)) continue;
+      if (SameIoas() && IsIn(there.scope, region.type)) continue;
+      regions.push_back({region, device.Name()});
+    }
+  }
+  return regions;
+}
+
+std::vector<ReservedRegionView> RegionMove::Gained(const Model& model) const {
+  return Only(model, to_, from_);
+}
+
+std::vector<ReservedRegionView> RegionMove::Lost(const Model& model) const {
+  return Only(model, from_, to_);
+}
+
 }  // namespace viommu

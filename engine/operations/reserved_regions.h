@@ -39,10 +39,17 @@ class RegionMove {
   // Opens what is not asked for any more.
   void Commit(Model& model);
 
+  // What it closes, and opens, in the order of the devices. Pure.
+  std::vector<ReservedRegionView> Gained(const Model& model) const;
+  std::vector<ReservedRegionView> Lost(const Model& model) const;
+
  private:
   bool SameIoas() const { return from_.ioas == to_.ioas; }
   bool Grows() const;
   absl::Status Close(Model& model, const Device& device);
+  // What `here` asks for and `there` does not.
+  std::vector<ReservedRegionView> Only(const Model& model, const RegionDemand& here,
+                                       const RegionDemand& there) const;
 
   RegionDemand from_;
   RegionDemand to_;

@@ -48,6 +48,15 @@ class ReservedRegionsTest : public ::testing::Test {
     return planned;
   }
   // Which of the regions an Ioas stays clear of: "RS" for the reserved and the SW_MSI one.
+  // The same of what a move is to close or open.
+  static std::string Letters(const std::vector<ReservedRegionView>& regions) {
+    std::string letters;
+    for (const ReservedRegionView& view : regions) {
+      EXPECT_EQ(view.source, "devices/dev0");
+      letters += view.region.type == ReservedRegionType::kSwMsi ? "S" : "R";
+    }
+    return letters;
+  }
   static std::string Closed(const Ioas& ioas) {
     std::string closed;
     if (ioas.space().ReservedOverlap(kReserved) != nullptr) closed += "R";
@@ -79,17 +88,19 @@ TEST_F(ReservedRegionsTest, EachWayFromOneTargetToAnother) {
     DomainTarget to;
     const char* in_as;
     const char* in_other;
+    const char* gained;
+    const char* lost;
   } kSteps[] = {
-      {"attach nested directly", nested, "S", ""},
-      {"to the parent itself", paging, "RS", ""},
-      {"within the Ioas", sibling, "RS", ""},
-      {"back to nested", nested, "S", ""},
-      {"nested on another parent", nested_elsewhere, "", "S"},
-      {"to a paging one of another Ioas", paging, "RS", ""},
-      {"to nested elsewhere", nested_elsewhere, "", "S"},
-      {"grows there", elsewhere, "", "RS"},
-      {"to a nested one of the first", nested, "S", ""},
-      {"detach", blocked, "", ""},
+      {"attach nested directly", nested, "S", "", "S", ""},
+      {"to the parent itself", paging, "RS", "", "R", ""},
+      {"within the Ioas", sibling, "RS", "", "", ""},
+      {"back to nested", nested, "S", "", "", "R"},
+      {"nested on another parent", nested_elsewhere, "", "S", "S", "S"},
+      {"to a paging one of another Ioas", paging, "RS", "", "RS", "S"},
+      {"to nested elsewhere", nested_elsewhere, "", "S", "S", "RS"},
+      {"grows there", elsewhere, "", "RS", "R", ""},
+      {"to a nested one of the first", nested, "S", "", "S", "RS"},
+      {"detach", blocked, "", "", "", "S"},
   };
   DomainTarget now = blocked;
   for (const auto& step : kSteps) {
@@ -98,6 +109,8 @@ TEST_F(ReservedRegionsTest, EachWayFromOneTargetToAnother) {
     const std::string as = Closed(*as_), other = Closed(*other_);
     ASSERT_TRUE(undone.Plan(model_).ok());
     undone.Unplan(model_);
+    EXPECT_EQ(Letters(undone.Gained(model_)), step.gained);
+    EXPECT_EQ(Letters(undone.Lost(model_)), step.lost);
     EXPECT_EQ(Closed(*as_), as) << "what is taken back leaves what was";
     EXPECT_EQ(Closed(*other_), other);
     ASSERT_TRUE(Move(On(now), On(step.to)).ok());

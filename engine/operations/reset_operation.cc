@@ -50,8 +50,13 @@ void ResetOperation::Unplan(Model& model) {
 }
 
 absl::Status ResetOperation::Apply(Backend& backend) {
-  if (!held_) RETURN_IF_ERROR(backend.Block(device_));
+  absl::Status blocked;
+  if (!held_) blocked = backend.Block(device_);
   answer().outcome = backend.Unblock(device_);
+  if (blocked.ok()) return absl::OkStatus();
+  // Its requests may still have met what caches held: that was no reset. It is back where it was,
+  // or else it stays blocked.
+  if (answer().outcome.ok()) return blocked;
   return absl::OkStatus();
 }
 

@@ -13,6 +13,7 @@ namespace viommu::faults {
 namespace {
 
 constexpr uint64_t kPoints = 12'000;
+constexpr size_t kKinds = 51;  // Of verbs that a world draws.
 
 uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   const char* const text = std::getenv(name);
@@ -30,11 +31,20 @@ TEST(FaultInjectionTest, AFailureAtAnyPointChangesNothing) {
   std::cout << tally.steps << " steps: " << tally.done << " verbs done, " << tally.refused
             << " refused; failed: " << tally.backend_points << " backend calls, "
             << tally.journal_points << " journal writes, " << tally.memory_points
-            << " allocations, " << tally.pairs << " pairs" << std::endl;
+            << " allocations, " << tally.pairs << " pairs; " << tally.left << " left something"
+            << std::endl;
+  for (const auto& [kind, done] : tally.done_by_kind) std::cout << kind << ": " << done << "; ";
+  std::cout << std::endl;
   EXPECT_EQ(world.trouble(), "") << "repeat with VIOMMU_TEST_SEED=" << seed;
   EXPECT_GE(tally.points(), points);
   // A run in which nothing comes about, or one kind of failure is missing, proves little.
   EXPECT_GT(tally.done, tally.refused / 4);
+  EXPECT_GT(tally.left, 0u);
+  EXPECT_GT(tally.pasids_through, points / 20);
+  EXPECT_EQ(tally.done_by_kind.size(), kKinds);
+  for (const auto& [kind, done] : tally.done_by_kind) {
+    EXPECT_GT(done, 0u) << kind << " never came about";
+  }
   for (const uint64_t kind :
        {tally.backend_points, tally.journal_points, tally.memory_points, tally.pairs}) {
     EXPECT_GT(kind, points / 20);

@@ -32,19 +32,19 @@ class FaultySimulation : public Simulation {
     return real_.PhysicalAddress(region, offset_bytes);
   }
   absl::Status HostMap(DeviceIndex device, const BackendMapping& mapping) override {
-    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    if (points_.Fails(FaultPoints::kBackend, "HostMap")) return Refused();
     return real_.HostMap(device, mapping);
   }
   absl::Status HostUnmap(DeviceIndex device, IovaRange range) override {
-    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    if (points_.Fails(FaultPoints::kBackend, "HostUnmap")) return Refused();
     return real_.HostUnmap(device, range);
   }
   absl::Status HostUnmapDeferred(DeviceIndex device, IovaRange range) override {
-    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    if (points_.Fails(FaultPoints::kBackend, "HostUnmapDeferred")) return Refused();
     return real_.HostUnmapDeferred(device, range);
   }
   absl::Status HostFlush(DeviceIndex device) override {
-    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    if (points_.Fails(FaultPoints::kBackend, "HostFlush")) return Refused();
     return real_.HostFlush(device);
   }
   std::vector<TableEntryDump> DumpTables(DeviceIndex device, std::optional<uint32_t> pasid,
@@ -88,32 +88,33 @@ class FaultyBackend : public Backend {
 
   absl::Status CreateMemoryRegion(Uid uid, uint64_t size_bytes,
                                   std::optional<int32_t> numa_node) override {
-    return Point([&] { return real_.CreateMemoryRegion(uid, size_bytes, numa_node); });
+    return Point("CreateMemoryRegion",
+                 [&] { return real_.CreateMemoryRegion(uid, size_bytes, numa_node); });
   }
   absl::Status DestroyMemoryRegion(Uid uid) override {
-    return Point([&] { return real_.DestroyMemoryRegion(uid); });
+    return Point("DestroyMemoryRegion", [&] { return real_.DestroyMemoryRegion(uid); });
   }
   absl::Status CreateIoas(Uid uid) override {
-    return Point([&] { return real_.CreateIoas(uid); });
+    return Point("CreateIoas", [&] { return real_.CreateIoas(uid); });
   }
   absl::Status SetLargePages(Uid ioas, bool large_pages) override {
-    return Point([&] { return real_.SetLargePages(ioas, large_pages); });
+    return Point("SetLargePages", [&] { return real_.SetLargePages(ioas, large_pages); });
   }
   absl::Status DestroyIoas(Uid uid) override {
-    return Point([&] { return real_.DestroyIoas(uid); });
+    return Point("DestroyIoas", [&] { return real_.DestroyIoas(uid); });
   }
   absl::Status CreateDomain(Uid uid, const DomainSpec& spec,
                             absl::Span<const BackendMapping> existing) override {
-    return Point([&] { return real_.CreateDomain(uid, spec, existing); });
+    return Point("CreateDomain", [&] { return real_.CreateDomain(uid, spec, existing); });
   }
   absl::Status DestroyDomain(Uid uid) override {
-    return Point([&] { return real_.DestroyDomain(uid); });
+    return Point("DestroyDomain", [&] { return real_.DestroyDomain(uid); });
   }
   absl::Status Map(Uid ioas, absl::Span<const BackendMapping> mappings) override {
-    return Point([&] { return real_.Map(ioas, mappings); });
+    return Point("Map", [&] { return real_.Map(ioas, mappings); });
   }
   absl::Status Unmap(Uid ioas, absl::Span<const IovaRange> areas) override {
-    return Point([&] { return real_.Unmap(ioas, areas); });
+    return Point("Unmap", [&] { return real_.Unmap(ioas, areas); });
   }
   absl::Status MapDoorbell(Uid domain, Iova iova, PhysAddr doorbell) override {
     return Point([&] { return real_.MapDoorbell(domain, iova, doorbell); });
@@ -124,32 +125,34 @@ class FaultyBackend : public Backend {
   absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
                                     std::optional<uint32_t> pasid,
                                     const DomainTarget& target) override {
-    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    if (points_.Fails(FaultPoints::kBackend, "Switch")) return Refused();
     return real_.Switch(group, pasid, target);
   }
   absl::Status Invalidate(Uid domain,
                           absl::Span<const VtdStage1Invalidation> invalidations) override {
-    return Point([&] { return real_.Invalidate(domain, invalidations); });
+    return Point("Invalidate", [&] { return real_.Invalidate(domain, invalidations); });
   }
   absl::Status Block(DeviceIndex device) override {
-    return Point([&] { return real_.Block(device); });
+    const bool fails = points_.Fails(FaultPoints::kBackend, "Block");
+    absl::Status blocked = real_.Block(device);
+    return fails ? Refused() : blocked;
   }
   absl::Status Unblock(DeviceIndex device) override {
-    return Point([&] { return real_.Unblock(device); });
+    return Point("Unblock", [&] { return real_.Unblock(device); });
   }
   absl::Status Claim(absl::Span<const DeviceIndex> group) override {
-    return Point([&] { return real_.Claim(group); });
+    return Point("Claim", [&] { return real_.Claim(group); });
   }
   absl::StatusOr<Transition> AssignDefault(absl::Span<const DeviceIndex> group,
                                            DefaultDomainType type) override {
-    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+    if (points_.Fails(FaultPoints::kBackend, "AssignDefault")) return Refused();
     return real_.AssignDefault(group, type);
   }
 
  private:
   template <typename Effect>
-  absl::Status Point(const Effect& effect) {
-    if (points_.Fails(FaultPoints::kBackend)) return Refused();
+  absl::Status Point(const char* name, const Effect& effect) {
+    if (points_.Fails(FaultPoints::kBackend, name)) return Refused();
     return effect();
   }
 
@@ -171,18 +174,23 @@ void FaultPoints::Disarm() {
     seen_[kind] = 0;
     armed_[kind].clear();
   }
-  fired_ = 0;
+  fired_.clear();
 }
 
-uint64_t FaultPoints::fired() const {
+std::vector<std::string> FaultPoints::fired() const {
   absl::MutexLock lock(&mutex_);
   return fired_;
 }
 
-bool FaultPoints::Fails(Kind kind) {
+void FaultPoints::Forget() {
+  absl::MutexLock lock(&mutex_);
+  fired_.clear();
+}
+
+bool FaultPoints::Fails(Kind kind, const char* name) {
   absl::MutexLock lock(&mutex_);
   if (armed_[kind].count(++seen_[kind]) == 0) return false;
-  ++fired_;
+  fired_.emplace_back(name);
   return true;
 }
 
@@ -196,7 +204,7 @@ Ticket FaultyJournal::Append(Record /*record*/, Completion done) {
     absl::MutexLock lock(&mutex_);
     ticket = ++last_ticket_;
   }
-  const bool fails = points_.Fails(FaultPoints::kJournal);
+  const bool fails = points_.Fails(FaultPoints::kJournal, "Append");
   done(fails ? absl::DataLossError("the test lets this write fail") : absl::OkStatus());
   return ticket;
 }

@@ -3,13 +3,16 @@
 // Engine over the soft backend. A step draws one random verb and repeats it with the first, the
 // second, the third ... thing beneath it failing, until it comes about (or is refused for a reason
 // of its own). After every failure all that a client can see, and all that the hardware does for
-// every device, from memory and through its caches, must be as before (R2, R5).
+// every device, from memory and through its caches, must be as before (R2, R5). What may be left
+// nevertheless is in AllowanceFor: exactly that, and nothing else.
 #ifndef VIOMMU_TESTS_FAULTS_FAULT_WORLD_H_
 #define VIOMMU_TESTS_FAULTS_FAULT_WORLD_H_
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <utility>
@@ -18,8 +21,10 @@
 #include "absl/status/status.h"
 #include "engine/backend/soft/soft_backend.h"
 #include "engine/engine.h"
+#include "engine/engine_fixture.h"
 #include "engine/pagetable/table_arena.h"
 #include "tests/faults/fault_points.h"
+#include "tests/faults/sight.h"
 
 namespace viommu::faults {
 
@@ -30,8 +35,11 @@ struct Tally {
   uint64_t refused = 0;  // For a reason of their own.
   uint64_t backend_points = 0;
   uint64_t journal_points = 0;
-  uint64_t memory_points = 0;  // Table pages that ran out.
-  uint64_t pairs = 0;          // Two points failed in one call, or in one and its repetition.
+  uint64_t memory_points = 0;   // Table pages that ran out.
+  uint64_t pairs = 0;           // Two points failed in one call, or in one and its repetition.
+  uint64_t left = 0;            // Failures that had to leave something, and left just that.
+  uint64_t pasids_through = 0;  // Looks that saw the hardware translate requests with PASID.
+  std::map<std::string, uint64_t> done_by_kind;  // Every kind that was drawn.
 
   uint64_t points() const { return backend_points + journal_points + memory_points + pairs; }
 };
@@ -49,48 +57,63 @@ class FaultWorld {
 
  private:
   struct Verb {
+    std::string kind;
     std::string text;
-    std::function<absl::Status()> call;  // May be repeated.
+    std::function<absl::Status()> call;           // May be repeated.
+    std::optional<size_t> device = std::nullopt;  // That it resets or takes out.
   };
 
   absl::Status SetUp();
   uint64_t Random(uint64_t below) { return random_() % below; }
+  Iova RandomPlace();
   void Trouble(const std::string& what);
 
   // One random verb of a kind; most are possible most of the time.
   Verb RandomVerb();
+  // fault_object_verbs.cc
   Verb ObjectVerb();
+  Verb DomainVerb();
   Verb MapVerb();
+  Verb MapGuestTableVerb();
   Verb UnmapVerb();
   Verb StreamVerb();
+  Verb SpaceVerb();
+  Verb RegionLossVerb();
+  // fault_device_verbs.cc
+  AttachTarget RandomTarget();
   Verb AttachVerb();
+  Verb PasidVerb();
+  Verb ComingAndGoingVerb();
+  Verb InvalidateVerb();
   Verb HostVerb();
+  Verb HostMappingVerb();
 
   void FailPoints(const Verb& verb, FaultPoints::Kind kind, uint64_t* tally);
   void FailPairs(const Verb& verb);
   void StarveTables(const Verb& verb);
   // Calls the verb; true when it failed because of what was made to fail. Then, and also when it
-  // was refused for a reason of its own, everything must be as before.
+  // was refused for a reason of its own, everything must be as before, but for what is allowed.
   bool FailsCleanly(const Verb& verb, const std::string& failing);
-  bool Injected(const absl::Status& status) const;
+  // `fired`: what was made to fail in the call.
+  static Allowance AllowanceFor(const Verb& verb, const absl::Status& status,
+                                const std::vector<std::string>& fired);
 
   // Leaves so many table pages to be had.
   void LeaveTablePages(uint64_t count);
-  // All that a client can see and all that the hardware does.
-  std::string State();
-  void AppendObjects(std::string* all);
-  void AppendHardware(std::string* all);
+  Sight Look();
 
   std::mt19937_64 random_;
   std::unique_ptr<SoftBackend> soft_;
   FaultPoints points_;
   std::unique_ptr<Backend> backend_;
   FaultyJournal journal_{&points_};
+  FakeEnv env_;  // Its time stands still: no timer flushes anything.
   std::unique_ptr<Engine> engine_;
   CallContext me_;
   using HostMapping = std::pair<std::string, Iova>;  // A page, for a device.
   std::vector<HostMapping> host_mappings_;
   PageList kept_pages_;  // Taken away from the tables.
+  Sight seen_;           // As it was when it was looked at last.
   std::string doing_;
   Tally tally_;
   std::string trouble_;

@@ -31,7 +31,8 @@ class FakeBackend : public Backend {
   explicit FakeBackend(Topology topology);
 
   // Asked before every effect, with its verb ("Map", "Switch", ...); an error is returned to the
-  // engine and nothing is done. Runs under no lock of the fake: it may block.
+  // engine and nothing is done, except that Block blocks all the same. Runs under no lock of the
+  // fake: it may block.
   void SetHook(std::function<absl::Status(const std::string& verb)> hook);
 
   // Everything done so far, one line an effect.

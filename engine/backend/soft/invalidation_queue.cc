@@ -103,9 +103,9 @@ absl::Status InvalidationQueue::AwaitStatus(uint32_t sequence) {
   const auto* status = reinterpret_cast<const uint32_t*>(arena_.WordsAt(status_));
   for (int poll = 0; poll < kMaxPolls; ++poll) {
     if (__atomic_load_n(status, __ATOMIC_ACQUIRE) == sequence) return result;
-    if ((hardware_.Read32(vtd::kFaultStatusRegister) & vtd::kFaultQueueError) != 0) {
-      result = SkipRefused();
-    }
+    const uint32_t faults = hardware_.Read32(vtd::kFaultStatusRegister);
+    if ((faults & vtd::kFaultTimeout) != 0) return TakeTimeout();
+    if ((faults & vtd::kFaultQueueError) != 0) result = SkipRefused();
   }
   return result.ok() ? QueueTimeout() : result;
 }
@@ -119,6 +119,17 @@ absl::Status InvalidationQueue::SkipRefused() {
   return Error(absl::StatusCode::kInternal, "QUEUE_ERROR",
                absl::StrCat("the hardware refused the invalidation descriptor (", words, ")"))
       .Errno("EINVAL");
+}
+
+absl::Status InvalidationQueue::TakeTimeout() {
+  const auto source = static_cast<uint16_t>(hardware_.Read64(vtd::kQueueErrorRecordRegister) >>
+                                            vtd::kTimeoutSourceShift);
+  hardware_.Write32(vtd::kFaultStatusRegister, vtd::kFaultTimeout);
+  return Error(absl::StatusCode::kInternal, "QUEUE_TIMEOUT",
+               absl::StrCat("the device with source id ", Hex(source),
+                            " does not answer an invalidation of its TLB"))
+      .Errno("ETIMEDOUT")
+      .Meta("source_id", Hex(source));
 }
 
 uint64_t* InvalidationQueue::Slot(uint32_t index) const {

@@ -45,7 +45,8 @@ class InvalidationQueue {
 
   // Hands the batch to the hardware and waits until it is done. A batch larger than the ring goes
   // in parts; the parts of two batches may alternate.
-  // kInternal: the hardware refused a descriptor, or did not answer (QUEUE_ERROR, QUEUE_TIMEOUT).
+  // kInternal: the hardware refused a descriptor, or did not answer (QUEUE_ERROR, QUEUE_TIMEOUT);
+  //   where it was one device's TLB that did not, "source_id" of the metadata names the device.
   //   What was invalidated is unknown; the queue itself goes on.
   absl::Status Submit(absl::Span<const vtd::Descriptor> batch) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -63,6 +64,8 @@ class InvalidationQueue {
   absl::Status AwaitStatus(uint32_t sequence) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Replaces the descriptor that stopped the hardware by one without effect and lets it go on.
   absl::Status SkipRefused() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A device's TLB did not answer, so the wait was aborted. Lets the hardware go on.
+  absl::Status TakeTimeout();
   uint64_t* Slot(uint32_t index) const;
 
   hardware::VtdModel& hardware_;

@@ -106,6 +106,25 @@ TEST_F(InvalidationQueueTest, ATimeOutIsNeverSuccess) {
   EXPECT_EQ(hardware_->counters().descriptors[2], 202u);
 }
 
+TEST_F(InvalidationQueueTest, NamesTheDeviceThatDoesNotAnswer) {
+  hardware_->SetDeviceTlb(0x08, true);
+  hardware_->SetDeviceTlb(0x10, true);
+  hardware_->SetDeviceTlbAnswers(0x10, false);
+  const auto of = [](uint16_t source_id) {
+    vtd::DeviceTlbTarget target;
+    target.source_id = target.physical_function = source_id;
+    return vtd::InvalidateDeviceTlb(target, {0, 52});
+  };
+  const absl::Status status = queue_->Submit({vtd::InvalidateIotlb(), of(0x10), of(0x08)});
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(DetailOf(status)->reason, "QUEUE_TIMEOUT");
+  EXPECT_EQ(DetailOf(status)->metadata.at("source_id"), "0x10");
+  EXPECT_TRUE(queue_->Submit({of(0x08)}).ok()) << "the queue goes on for the others";
+  hardware_->SetDeviceTlbAnswers(0x10, true);
+  EXPECT_TRUE(queue_->Submit({of(0x10)}).ok());
+  EXPECT_EQ(queue_->head(), queue_->tail());
+}
+
 TEST_F(InvalidationQueueTest, RunsOutOfTableMemoryWithoutALeak) {
   queue_.reset();
   EXPECT_EQ(arena_->pages_in_use(), 0u);

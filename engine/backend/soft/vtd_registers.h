@@ -17,6 +17,7 @@ inline constexpr uint32_t kFaultStatusRegister = 0x34;
 inline constexpr uint32_t kQueueHeadRegister = 0x80;
 inline constexpr uint32_t kQueueTailRegister = 0x88;
 inline constexpr uint32_t kQueueAddressRegister = 0x90;
+inline constexpr uint32_t kQueueErrorRecordRegister = 0xb0;
 
 // Global command and status have the same positions.
 inline constexpr uint32_t kTranslationEnable = uint32_t{1} << 31;
@@ -28,7 +29,11 @@ inline constexpr uint32_t kLastingCommands = kTranslationEnable | kQueueEnable;
 inline constexpr uint64_t kRootTableScalable = uint64_t{1} << 10;     // TTM 11:10 = 01.
 inline constexpr uint64_t kQueueWideDescriptors = uint64_t{1} << 11;  // DW: 256 bits each.
 
-inline constexpr uint32_t kFaultQueueError = 1 << 4;  // FSTS.IQE, cleared by writing 1.
+// FSTS, cleared by writing 1.
+inline constexpr uint32_t kFaultQueueError = 1 << 4;  // IQE
+inline constexpr uint32_t kFaultTimeout = 1 << 6;     // ITE
+// IQERCD.ITESID 47:32: the device that did not answer.
+inline constexpr int kTimeoutSourceShift = 32;
 
 }  // namespace viommu::vtd
 

@@ -37,6 +37,10 @@ class DeviceTlb {
   // Smaller pages that it covers stay, and are found before it.
   DeviceTranslation Insert(const Request& request, const Translation& answer);
 
+  // Whether it answers invalidations. One that does not goes on using what it remembers.
+  bool answers() const { return answers_; }
+  void SetAnswers(bool answers) { answers_ = answers; }
+
   void DropWithoutPasid(const IovaRange& range);
   void DropPasid(uint32_t pasid, const IovaRange& range);
   void DropAllPasids(const IovaRange& range);
@@ -47,6 +51,7 @@ class DeviceTlb {
   static constexpr std::array<int, 3> kPageShifts = {12, 21, 30};
   void DropTags(uint32_t first, uint32_t last, const IovaRange& range);
 
+  bool answers_ = true;
   std::array<absl::btree_map<Key, DeviceTranslation>, kPageShifts.size()> pages_;  // By size.
 };
 

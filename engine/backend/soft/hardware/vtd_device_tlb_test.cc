@@ -160,6 +160,35 @@ TEST(VtdDeviceTlbTest, IsRefusedWithoutDte) {
   EXPECT_EQ(world.ReadAt(kPage), 0x1111u);
 }
 
+TEST(VtdDeviceTlbTest, AbortsTheWaitForOneThatDoesNotAnswer) {
+  constexpr uint64_t kWaitWriting = 5 | 1 << 5;
+  constexpr uint64_t kFlush = 3 | uint64_t{World::kDevice} << 32;
+  World world;
+  const auto wait = [&](uint64_t word) { world.Submit(kWaitWriting | word << 32, world.status); };
+  const auto status = [&] { return static_cast<uint32_t>(world.Load(world.status)); };
+  ASSERT_EQ(world.ReadAt(kPage), 0x1111u);
+  world.Store(world.leaf_4k, world.other | 3);
+  world.FlushUnit();
+  wait(1);
+  world.model->SetDeviceTlbAnswers(World::kDevice, false);
+  world.Submit(kFlush, Bits(63, 12) | 1);
+  EXPECT_EQ(world.model->Read32(0x34) & (1 << 6), 0u) << "found out at a wait";
+  wait(2);
+  EXPECT_NE(world.model->Read32(0x34) & (1 << 6), 0u);
+  EXPECT_EQ(world.model->Read64(0xb0) >> 32, World::kDevice);
+  EXPECT_EQ(status(), 1u) << "aborted";
+  EXPECT_EQ(world.ReadAt(kPage), 0x1111u) << "it goes on with what it keeps";
+  wait(3);
+  EXPECT_EQ(status(), 1u) << "nothing is fetched while ITE stands";
+  world.model->Write32(0x34, 1 << 6);
+  EXPECT_EQ(status(), 3u);
+  world.model->SetDeviceTlbAnswers(World::kDevice, true);
+  world.Submit(kFlush, Bits(63, 12) | 1);
+  wait(4);
+  EXPECT_EQ(status(), 4u);
+  EXPECT_EQ(world.ReadAt(kPage), 0x2222u);
+}
+
 TEST(VtdDeviceTlbTest, ForgetsWhatItKeptWhenSwitchedOff) {
   World world;
   EXPECT_EQ(world.ReadAt(kPage), 0x1111u);

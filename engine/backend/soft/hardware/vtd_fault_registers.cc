@@ -9,6 +9,7 @@ namespace {
 constexpr uint32_t kOverflow = 1u << 0;    // PFO
 constexpr uint32_t kPending = 1u << 1;     // PPF
 constexpr uint32_t kQueueError = 1u << 4;  // IQE
+constexpr uint32_t kTimeout = 1u << 6;     // ITE
 constexpr int kFirstIndexShift = 8;        // FRI 15:8
 // FECTL
 constexpr uint32_t kEventMask = 1u << 31;     // IM
@@ -56,6 +57,13 @@ void FaultRegisters::SetQueueError(Counters* counters) {
   RaiseEvent(earlier_unserved, counters);
 }
 
+void FaultRegisters::SetTimeout(uint16_t source_id, Counters* counters) {
+  const bool earlier_unserved = AnyStatus();
+  timed_out_ = true;
+  timeout_source_ = source_id;
+  RaiseEvent(earlier_unserved, counters);
+}
+
 void FaultRegisters::RaiseEvent(bool earlier_unserved, Counters* counters) {
   if (earlier_unserved) return;
   if (event_masked_) {
@@ -67,12 +75,14 @@ void FaultRegisters::RaiseEvent(bool earlier_unserved, Counters* counters) {
 
 uint32_t FaultRegisters::ReadStatus() const {
   return (overflow_ ? kOverflow : 0) | (AnyRecordPending() ? kPending : 0) |
-         (queue_error_ ? kQueueError : 0) | first_index_ << kFirstIndexShift;
+         (queue_error_ ? kQueueError : 0) | (timed_out_ ? kTimeout : 0) |
+         first_index_ << kFirstIndexShift;
 }
 
 void FaultRegisters::WriteStatus(uint32_t value) {
   if (value & kOverflow) overflow_ = false;
   if (value & kQueueError) queue_error_ = false;
+  if (value & kTimeout) timed_out_ = false;
   if (!AnyStatus()) event_pending_ = false;
 }
 

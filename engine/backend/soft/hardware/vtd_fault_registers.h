@@ -30,8 +30,14 @@ class FaultRegisters {
   void SetQueueError(Counters* counters);
   bool queue_error() const { return queue_error_; }
 
+  // A device did not answer an invalidation of its TLB (ITE).
+  void SetTimeout(uint16_t source_id, Counters* counters);
+  bool timed_out() const { return timed_out_; }
+
   uint32_t ReadStatus() const;
-  void WriteStatus(uint32_t value);  // PFO and IQE are cleared by writing 1.
+  void WriteStatus(uint32_t value);  // PFO, IQE and ITE are cleared by writing 1.
+  // IQERCD, the upper half: ITESID, who did not answer.
+  uint32_t ReadTimeoutSource() const { return timeout_source_; }
   uint32_t ReadControl() const;
   void WriteControl(uint32_t value, Counters* counters);
 
@@ -48,15 +54,17 @@ class FaultRegisters {
   };
 
   bool AnyRecordPending() const;
-  bool AnyStatus() const { return overflow_ || queue_error_ || AnyRecordPending(); }
+  bool AnyStatus() const { return overflow_ || queue_error_ || timed_out_ || AnyRecordPending(); }
   // Sends the event unless masked. Nothing when an earlier condition still stands unserved.
   void RaiseEvent(bool earlier_unserved, Counters* counters);
 
   std::vector<FaultRecord> records_;
-  size_t next_ = 0;             // Record that the next fault goes to.
-  uint32_t first_index_ = 0;    // FRI
-  bool overflow_ = false;       // PFO
-  bool queue_error_ = false;    // IQE
+  size_t next_ = 0;           // Record that the next fault goes to.
+  uint32_t first_index_ = 0;  // FRI
+  bool overflow_ = false;     // PFO
+  bool queue_error_ = false;  // IQE
+  bool timed_out_ = false;    // ITE
+  uint16_t timeout_source_ = 0;
   bool event_masked_ = true;    // IM: set at reset.
   bool event_pending_ = false;  // IP
 };

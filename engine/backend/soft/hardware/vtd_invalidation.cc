@@ -103,16 +103,16 @@ bool ApplyPasidIotlb(const Descriptor& d, TranslationCaches* caches) {
 
 bool ApplyDeviceTlb(const Descriptor& d, DeviceTlbs* device_tlbs) {
   if (HasReservedBits(d, kDeviceTlbReserved0, kDeviceTlbReserved1)) return false;
-  const auto tlb = device_tlbs->find(static_cast<uint16_t>(Field(d.word[0], 47, 32)));
-  if (tlb == device_tlbs->end()) return true;
+  const auto tlb = device_tlbs->find(*DeviceTlbTargetOf(d));
+  if (tlb == device_tlbs->end() || !tlb->second.answers()) return true;
   tlb->second.DropWithoutPasid(DeviceTlbRange(d.word[1], d.word[1] & kDeviceTlbSize));
   return true;
 }
 
 bool ApplyPasidDeviceTlb(const Descriptor& d, DeviceTlbs* device_tlbs) {
   if (HasReservedBits(d, 0, kPasidDeviceTlbReserved1)) return false;
-  const auto tlb = device_tlbs->find(static_cast<uint16_t>(Field(d.word[0], 31, 16)));
-  if (tlb == device_tlbs->end()) return true;
+  const auto tlb = device_tlbs->find(*DeviceTlbTargetOf(d));
+  if (tlb == device_tlbs->end() || !tlb->second.answers()) return true;
   const IovaRange range = DeviceTlbRange(d.word[1], d.word[1] & kPasidDeviceTlbSize);
   if (d.word[1] & kPasidDeviceTlbGlobal) {
     tlb->second.DropAllPasids(range);
@@ -139,6 +139,16 @@ bool ApplyPasidCache(const Descriptor& d, TranslationCaches* caches) {
 }
 
 }  // namespace
+
+std::optional<uint16_t> DeviceTlbTargetOf(const Descriptor& descriptor) {
+  switch (descriptor.type()) {
+    case kDeviceTlb:
+      return static_cast<uint16_t>(Field(descriptor.word[0], 47, 32));
+    case kPasidDeviceTlb:
+      return static_cast<uint16_t>(Field(descriptor.word[0], 31, 16));
+  }
+  return std::nullopt;
+}
 
 bool ApplyInvalidation(const Descriptor& descriptor, const Capabilities& capabilities,
                        TranslationCaches* caches, DeviceTlbs* device_tlbs) {

@@ -8,6 +8,7 @@
 #define VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_INVALIDATION_H_
 
 #include <cstdint>
+#include <optional>
 
 #include "engine/backend/soft/hardware/vtd_caches.h"
 #include "engine/backend/soft/hardware/vtd_capabilities.h"
@@ -35,9 +36,12 @@ enum DescriptorType : uint64_t {
 // Drops what `descriptor`, of any type but kWait, covers. False, with nothing dropped, when it is
 // no valid descriptor: unknown type or granularity, a reserved bit set, and for type 2 an
 // address mask above CAP.MAMV, or page-selective without CAP.PSI. A function that has no device TLB
-// has nothing to drop and answers at once.
+// has nothing to drop and answers at once; one that does not answer drops nothing.
 bool ApplyInvalidation(const Descriptor& descriptor, const Capabilities& capabilities,
                        TranslationCaches* caches, DeviceTlbs* device_tlbs);
+
+// The function whose device TLB a descriptor is for; none for other types.
+std::optional<uint16_t> DeviceTlbTargetOf(const Descriptor& descriptor);
 
 }  // namespace viommu::hardware
 

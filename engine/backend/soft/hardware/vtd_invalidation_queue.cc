@@ -41,12 +41,12 @@ void InvalidationQueue::WriteCompletion(uint32_t value) {
 }
 
 void InvalidationQueue::Run() {
-  if (!enabled_ || faults_.queue_error()) return;
+  if (!enabled_ || Stopped()) return;
   if (tail_ % descriptor_bytes() != 0 || tail_ >= ring_bytes()) {
     faults_.SetQueueError(&warm_.counters);
     return;
   }
-  while (head_ != tail_) {
+  while (head_ != tail_ && !Stopped()) {
     Descriptor descriptor;
     if (!Fetch(&descriptor) || !Consume(descriptor)) {
       faults_.SetQueueError(&warm_.counters);
@@ -70,7 +70,14 @@ bool InvalidationQueue::Fetch(Descriptor* descriptor) const {
 
 bool InvalidationQueue::Consume(const Descriptor& descriptor) {
   if (descriptor.type() == kWait) return ConsumeWait(descriptor);
-  return ApplyInvalidation(descriptor, capabilities_, &warm_.caches, &warm_.device_tlbs);
+  if (!ApplyInvalidation(descriptor, capabilities_, &warm_.caches, &warm_.device_tlbs)) {
+    return false;
+  }
+  const std::optional<uint16_t> target = DeviceTlbTargetOf(descriptor);
+  if (!target.has_value() || unanswered_.has_value()) return true;
+  const auto tlb = warm_.device_tlbs.find(*target);
+  if (tlb != warm_.device_tlbs.end() && !tlb->second.answers()) unanswered_ = target;
+  return true;
 }
 
 bool InvalidationQueue::ConsumeWait(const Descriptor& descriptor) {
@@ -78,6 +85,11 @@ bool InvalidationQueue::ConsumeWait(const Descriptor& descriptor) {
   uint64_t reserved0 = kWaitReserved0;
   if (!capabilities_.page_request_drain()) reserved0 |= kWaitPageRequests;
   if ((word[0] & reserved0) || (word[1] & kWaitReserved1) || word[2] || word[3]) return false;
+  if (unanswered_.has_value()) {
+    faults_.SetTimeout(*unanswered_, &warm_.counters);
+    unanswered_.reset();
+    return true;
+  }
   if (word[0] & kWaitStatusWrite) {
     const auto data = static_cast<uint32_t>(Field(word[0], 63, 32));
     if (!memory_.Store32(PhysAddr{word[1]}, data)) return false;

@@ -12,6 +12,7 @@
 #define VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_INVALIDATION_QUEUE_H_
 
 #include <cstdint>
+#include <optional>
 
 #include "engine/backend/soft/hardware/vtd_capabilities.h"
 #include "engine/backend/soft/hardware/vtd_fault_registers.h"
@@ -50,6 +51,10 @@ class InvalidationQueue {
   // Consumes from head to tail. Stops with IQE, head on the culprit, at a descriptor that cannot be
   // read or is not valid, a tail that is no descriptor of the ring, or a status write that no
   // memory takes. Does nothing while disabled or while IQE stands.
+  //
+  // A device TLB that does not answer is found out at the next wait descriptor: that is aborted,
+  // its status not written, and nothing further is fetched while ITE stands (VT-d 6.5.2.11; Linux
+  // qi_check_fault).
   void Run();
 
  private:
@@ -58,6 +63,7 @@ class InvalidationQueue {
   uint32_t descriptor_bytes() const { return wide() ? 32 : 16; }
   bool Fetch(Descriptor* descriptor) const;
   bool Consume(const Descriptor& descriptor);
+  bool Stopped() const { return faults_.queue_error() || faults_.timed_out(); }
   bool ConsumeWait(const Descriptor& descriptor);
 
   const Capabilities& capabilities_;
@@ -70,6 +76,7 @@ class InvalidationQueue {
   uint32_t head_ = 0;
   uint32_t tail_ = 0;
   bool wait_completed_ = false;
+  std::optional<uint16_t> unanswered_;  // The first device that a wait will be in vain for.
 };
 
 }  // namespace viommu::hardware

@@ -21,6 +21,7 @@ enum Register : uint32_t {
   kQueueTail = 0x88,
   kQueueBase = 0x90,
   kCompletionStatus = 0x9c,
+  kQueueErrorRecord = 0xb0,
 };
 
 constexpr uint32_t kVersionValue = 0x10;  // 1.0
@@ -103,6 +104,8 @@ uint32_t VtdModel::ReadLocked(uint32_t offset) const {
       return High(queue_.base());
     case kCompletionStatus:
       return queue_.ReadCompletion();
+    case kQueueErrorRecord + 4:
+      return faults_.ReadTimeoutSource();
   }
   return 0;
 }
@@ -157,6 +160,12 @@ void VtdModel::SetDeviceTlb(uint16_t source_id, bool on) {
   } else {
     warm_.device_tlbs.erase(source_id);
   }
+}
+
+void VtdModel::SetDeviceTlbAnswers(uint16_t source_id, bool answers) {
+  absl::MutexLock lock(&mutex_);
+  const auto tlb = warm_.device_tlbs.find(source_id);
+  if (tlb != warm_.device_tlbs.end()) tlb->second.SetAnswers(answers);
 }
 
 VtdModel::Translation VtdModel::TranslateLocked(const Request& request) {

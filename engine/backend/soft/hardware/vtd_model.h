@@ -62,8 +62,10 @@ class VtdModel {
   // A 64-bit access is two 32-bit ones, low half first.
   //   0x00 VER  0x08 CAP  0x10 ECAP  0x18 GCMD (TE, SRTP, QIE; WBF completes at once)  0x1c GSTS
   //   0x20 RTADDR (latched by SRTP)  0x34 FSTS  0x38 FECTL  0x80 IQH  0x88 IQT  0x90 IQA  0x9c ICS
+  //   0xb0 IQERCD (ITESID alone)
   //   CAP.FRO * 16: the fault recording registers
-  // Writing IQT, enabling the queue and clearing FSTS.IQE consume descriptors before they return.
+  // Writing IQT, enabling the queue and clearing FSTS.IQE or ITE consume descriptors before they
+  // return.
   uint32_t Read32(uint32_t offset) const;
   uint64_t Read64(uint32_t offset) const;
   void Write32(uint32_t offset, uint32_t value);
@@ -71,6 +73,8 @@ class VtdModel {
 
   // Whether the function has its ATS switched on. Switched off it forgets what it kept.
   void SetDeviceTlb(uint16_t source_id, bool on);
+  // Whether a function whose ATS is on answers invalidations of its device TLB; it does at first.
+  void SetDeviceTlbAnswers(uint16_t source_id, bool answers);
 
   // A device's access of data.size() bytes: a read fills `data`, a write takes from it. Moves page
   // by page and stops at the first fault, which is recorded. Untranslated accesses of a function
