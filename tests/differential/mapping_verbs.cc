@@ -22,13 +22,13 @@ bool Wraps(Iova iova, uint64_t length) { return iova > kMaxAddress - (length - 1
 bool ValidPermission(uint64_t permission) { return permission >= 1 && permission <= 3; }
 
 // At last: what the memory allows (3.5 step 10), then what the tables can hold (step 11).
-Answer CheckWritable(const Region& region, int permission) {
+Answer CheckWritable(const Region& region, uint64_t permission) {
   const bool writes = (permission & 2) != 0;
   return region.read_only && writes ? Forbidden("REGION_READ_ONLY") : Answer();
 }
 
 // The tables come last (3.5, step 11).
-Answer CheckHeld(const State& state, const Name& ioas, int permission) {
+Answer CheckHeld(const State& state, const Name& ioas, uint64_t permission) {
   return state.Holds(ioas, permission) ? Answer() : Precondition("PERMISSION_UNAVAILABLE");
 }
 

@@ -117,10 +117,10 @@ class FaultyBackend : public Backend {
     return Point("Unmap", [&] { return real_.Unmap(ioas, areas); });
   }
   absl::Status MapDoorbell(Uid domain, Iova iova, PhysAddr doorbell) override {
-    return Point([&] { return real_.MapDoorbell(domain, iova, doorbell); });
+    return Point("MapDoorbell", [&] { return real_.MapDoorbell(domain, iova, doorbell); });
   }
   absl::Status UnmapDoorbell(Uid domain, Iova iova) override {
-    return Point([&] { return real_.UnmapDoorbell(domain, iova); });
+    return Point("UnmapDoorbell", [&] { return real_.UnmapDoorbell(domain, iova); });
   }
   absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
                                     std::optional<uint32_t> pasid,
