@@ -45,6 +45,13 @@ std::optional<uint32_t> PasidIn(const Request& request) {
   return request.pasid();
 }
 
+// Absent when there are none.
+template <typename Response>
+void DescribeEffects(const AttachmentEffects& effects, Response* response) {
+  v1::AttachmentEffects described = Describe(effects);
+  if (described.ByteSizeLong() > 0) *response->mutable_effects() = std::move(described);
+}
+
 }  // namespace
 
 grpc::Status DeviceService::GetDevice(grpc::ServerContext* context,
@@ -99,7 +106,7 @@ grpc::Status DeviceService::AttachDevice(grpc::ServerContext* context,
                      engine_.AttachDevice(call, id, target, PasidIn(*request)));
     *response->mutable_attachment() = Describe(answer.attachment);
     *response->mutable_transition() = ToProto(answer.transition);
-    *response->mutable_effects() = Describe(answer.effects);
+    DescribeEffects(answer.effects, response);
     return absl::OkStatus();
   });
 }
@@ -114,7 +121,7 @@ grpc::Status DeviceService::ReplaceAttachment(grpc::ServerContext* context,
                      engine_.ReplaceAttachment(call, id, target, PasidIn(*request)));
     *response->mutable_attachment() = Describe(answer.attachment);
     *response->mutable_transition() = ToProto(answer.transition);
-    *response->mutable_effects() = Describe(answer.effects);
+    DescribeEffects(answer.effects, response);
     return absl::OkStatus();
   });
 }
@@ -126,7 +133,7 @@ grpc::Status DeviceService::DetachDevice(grpc::ServerContext* context,
     ASSIGN_OR_RETURN(const std::string id, ParseDevice("name", request->name()));
     ASSIGN_OR_RETURN(const DetachAnswer answer, engine_.DetachDevice(call, id, PasidIn(*request)));
     *response->mutable_transition() = ToProto(answer.transition);
-    *response->mutable_effects() = Describe(answer.effects);
+    DescribeEffects(answer.effects, response);
     return absl::OkStatus();
   });
 }
