@@ -168,12 +168,12 @@ struct Plug {
 
 using LogicalOperation =
     std::variant<record::CreateMemoryRegion, record::CreateIoas, record::CreateDomain,
-                 record::CreateNestedDomain, record::CreateSvaDomain, record::Destroy, record::Map, record::Unmap,
-                 record::SetAllowedRanges, record::ResizeMemoryRegion, record::SetLargePages,
-                 record::LoadReservedRegions, record::UnloadReservedRegions, record::Claim,
-                 record::Release, record::Attach, record::Detach, record::SetDefaultDomain,
-                 record::HostMapping, record::SetHealth, record::Unplug, record::Plug,
-                 record::TakePasid, record::FreePasid, record::Reset>;
+                 record::CreateNestedDomain, record::CreateSvaDomain, record::Destroy, record::Map,
+                 record::Unmap, record::SetAllowedRanges, record::ResizeMemoryRegion,
+                 record::SetLargePages, record::LoadReservedRegions, record::UnloadReservedRegions,
+                 record::Claim, record::Release, record::Attach, record::Detach,
+                 record::SetDefaultDomain, record::HostMapping, record::SetHealth, record::Unplug,
+                 record::Plug, record::TakePasid, record::FreePasid, record::Reset>;
 
 struct Record {
   std::string principal;

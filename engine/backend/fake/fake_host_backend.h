@@ -56,7 +56,9 @@ class FakeHostBackend : public FakeBackend, private Simulation {
   absl::Status HostUnmap(DeviceIndex device, IovaRange range) override;
   absl::Status HostUnmapDeferred(DeviceIndex device, IovaRange range) override;
   absl::Status HostFlush(DeviceIndex device) override;
-  std::vector<TableEntryDump> DumpTables(DeviceIndex, std::optional<uint32_t>, Iova) override { return {}; }
+  std::vector<TableEntryDump> DumpTables(DeviceIndex, std::optional<uint32_t>, Iova) override {
+    return {};
+  }
 
   // Takes the mapping out of `live`; false: there is none like that.
   bool Take(DeviceIndex device, const IovaRange& range, BackendMapping* mapping)
