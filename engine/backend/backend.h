@@ -224,6 +224,10 @@ class Backend {
   // Pure. What Switch would report.
   virtual Transition PlanSwitch(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
                                 const DomainTarget& target) const = 0;
+  // Pure. The same for a domain that is made so on the way.
+  virtual Transition PlanSwitchToNew(absl::Span<const DeviceIndex> group,
+                                     std::optional<uint32_t> pasid,
+                                     const DomainSpec& spec) const = 0;
 
   // Pure. The leaves that a mapping takes in the tables of a domain with these properties,
   // descending by size; empty where the backend can not tell.

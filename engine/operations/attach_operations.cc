@@ -185,7 +185,9 @@ void ToDomainOperation::AnswerAsPlanned(const Model& model, const Device& device
                          MsiIovaOf(model, device, pasid_, target_)};
   answer().effects = {regions_.Gained(model), regions_.Lost(model), {}};
   if (!switches_hardware_) return;
-  answer().transition = model.backend().PlanSwitch(group_, pasid_, target_);
+  answer().transition = made_.planned()
+                            ? model.backend().PlanSwitchToNew(group_, pasid_, made_.domain().spec)
+                            : model.backend().PlanSwitch(group_, pasid_, target_);
   answer().effects.siblings_moved = MovedSiblings(model, group_, device_);
 }
 

@@ -81,6 +81,10 @@ class FaultyBackend : public Backend {
                         const DomainTarget& target) const override {
     return real_.PlanSwitch(group, pasid, target);
   }
+  Transition PlanSwitchToNew(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
+                             const DomainSpec& spec) const override {
+    return real_.PlanSwitchToNew(group, pasid, spec);
+  }
   std::vector<LeafCount> PlanLeaves(const DomainProperties& properties,
                                     const BackendMapping& mapping) const override {
     return real_.PlanLeaves(properties, mapping);

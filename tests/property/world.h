@@ -95,7 +95,7 @@ class World {
   uint64_t RandomGuestWord(int ioas, int guest, int level);
   AttachTarget Named(const RefTarget& target) const;
   template <typename Call>
-  absl::Status Switching(bool may_plan, Call&& call);
+  absl::Status Switching(Call&& call);
 
   // Runs a verb on both sides with open eyes on `pages`, and on `who` above all.
   template <typename OnReference, typename OnEngine>

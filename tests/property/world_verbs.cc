@@ -146,9 +146,9 @@ void World::Both(const char* kind, const std::string& what, const std::vector<Io
 
 // A change of domains, some after a dry run, which must say the same and store nothing.
 template <typename Call>
-absl::Status World::Switching(bool may_plan, Call&& call) {
+absl::Status World::Switching(Call&& call) {
   std::optional<bool> planned;
-  if (may_plan && Random(8) == 0) {
+  if (Random(8) == 0) {
     CallContext dry = me_;
     dry.validate_only = true;
     const uint64_t stores = tally_.stores_watched;
@@ -334,14 +334,12 @@ void World::AttachVerb() {
   const std::string what =
       absl::StrCat(InWords(who), " to ", static_cast<int>(target.place), "/", target.number);
   const bool attached = reference_->attached(who);
-  // What moving to a domain that is yet to be made would do, no dry run can say.
-  const bool may_plan = target.place != Place::kIoas;
   switch (Random(8)) {
     case 0:
       return Both(
           "detach", InWords(who), {}, who.device, [&] { return reference_->Detach(who); },
           [&] {
-            return Switching(may_plan, [&](const CallContext& context) {
+            return Switching([&](const CallContext& context) {
               return engine_->DetachDevice(context, DeviceId(who.device), PasidOf(who));
             });
           });
@@ -352,7 +350,7 @@ void World::AttachVerb() {
       return Both(
           "replace", what, {}, who.device, [&] { return reference_->Replace(who, target); },
           [&] {
-            return Switching(may_plan, [&](const CallContext& context) {
+            return Switching([&](const CallContext& context) {
               return engine_->ReplaceAttachment(context, DeviceId(who.device), Named(target),
                                                 PasidOf(who));
             });
@@ -361,7 +359,7 @@ void World::AttachVerb() {
   Both(
       "attach", what, {}, who.device, [&] { return reference_->Attach(who, target); },
       [&] {
-        return Switching(may_plan, [&](const CallContext& context) {
+        return Switching([&](const CallContext& context) {
           return engine_->AttachDevice(context, DeviceId(who.device), Named(target), PasidOf(who));
         });
       });

@@ -54,6 +54,10 @@ class FakeBackend : public Backend {
                         const DomainTarget&) const override {
     return {};
   }
+  Transition PlanSwitchToNew(absl::Span<const DeviceIndex>, std::optional<uint32_t>,
+                             const DomainSpec&) const override {
+    return {};
+  }
   // Single pages: it has no tables.
   std::vector<LeafCount> PlanLeaves(const DomainProperties&,
                                     const BackendMapping& mapping) const override {

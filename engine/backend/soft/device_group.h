@@ -71,6 +71,13 @@ class DeviceGroup {
                           std::optional<uint32_t> pasid = std::nullopt) const
       ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Pure. The same for an entry that no domain has yet.
+  Transition PlanChangeTo(const vtd::PasidEntry& entry, std::optional<uint32_t> pasid) const
+      ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return TransitionTo(pasid.value_or(VtdUnit::kRidPasid), entry);
+  }
+
   // Moves the requests with `pasid`, or (none) without, of all members or of none.
   // kUnimplemented, IDENTITY_UNAVAILABLE: the unit has no pass-through.
   // kOutOfRange, PASID_OUT_OF_RANGE: a member can not issue that PASID, or it is 0, which stands

@@ -70,6 +70,8 @@ class SoftBackendT final : public Backend, private Simulation {
                                const DomainProperties& properties) const override;
   Transition PlanSwitch(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
                         const DomainTarget& target) const override;
+  Transition PlanSwitchToNew(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
+                             const DomainSpec& spec) const override;
 
   std::vector<LeafCount> PlanLeaves(const DomainProperties& properties,
                                     const BackendMapping& mapping) const override;

@@ -111,6 +111,16 @@ Transition SoftBackendT<Store>::PlanSwitch(absl::Span<const DeviceIndex> group,
 }
 
 template <typename Store>
+Transition SoftBackendT<Store>::PlanSwitchToNew(absl::Span<const DeviceIndex> group,
+                                                std::optional<uint32_t> pasid,
+                                                const DomainSpec& spec) const {
+  const auto properties = PlanDomain(spec);
+  if (!properties.ok()) return {false, std::string(properties.status().message())};
+  const Group& found = *group_of_[group[0]];
+  return found.PlanChangeTo(SoftDomain::EntryToCome(*properties, found.unit()), pasid);
+}
+
+template <typename Store>
 std::vector<LeafCount> SoftBackendT<Store>::PlanLeaves(const DomainProperties& properties,
                                                        const BackendMapping& mapping) const {
   const auto to =

@@ -179,19 +179,31 @@ std::optional<uint16_t> SoftDomain::SharedDomainId() const {
 }
 
 vtd::PasidEntry SoftDomain::EntryFor(const VtdUnit& unit, uint16_t domain_id) const {
-  if (properties_.format == vtd::kFirstStageFormat) {
+  return EntryOf(properties_, root_, unit, domain_id);
+}
+
+vtd::PasidEntry SoftDomain::EntryToCome(const DomainProperties& properties, const VtdUnit& unit) {
+  // The last page of all is no table: the arena lies below.
+  const PhysAddr last_page{(uint64_t{1} << unit.spec().host_address_width_bits) - 4096};
+  const uint16_t domain_id = properties.sva ? vtd::kSharedDomainId : vtd::kUnusedDomainId;
+  return EntryOf(properties, last_page, unit, domain_id);
+}
+
+vtd::PasidEntry SoftDomain::EntryOf(const DomainProperties& properties, PhysAddr root,
+                                    const VtdUnit& unit, uint16_t domain_id) {
+  if (properties.format == vtd::kFirstStageFormat) {
     vtd::FirstStageFields fields;
-    fields.root = root_;
-    fields.levels = properties_.levels;
+    fields.root = root;
+    fields.levels = properties.levels;
     fields.domain_id = domain_id;
     fields.page_walk_snoop = true;  // ECAP.SMPWC: every modelled unit has it.
-    fields.force_snoop = properties_.enforces_cache_coherency;
+    fields.force_snoop = properties.enforces_cache_coherency;
     fields.unit_levels = vtd::DeepestLevels(unit.spec());
     return vtd::MakeFirstStageEntry(fields);
   }
   vtd::SecondStageFields fields;
-  fields.root = root_;
-  fields.levels = properties_.levels;
+  fields.root = root;
+  fields.levels = properties.levels;
   fields.domain_id = domain_id;
   fields.page_walk_snoop = true;  // ECAP.SMPWC, as above.
   return vtd::MakeSecondStageEntry(fields);

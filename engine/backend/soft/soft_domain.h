@@ -76,6 +76,10 @@ class SoftDomain final : public UnitDomain {
   // be flushed keeps the tables; such units outlive the domain.
   ~SoftDomain() override;
 
+  // The entry of a domain with these properties that is not made yet; placeholders, which no entry
+  // has, stand for its table and its domain id.
+  static vtd::PasidEntry EntryToCome(const DomainProperties& properties, const VtdUnit& unit);
+
   const DomainProperties& properties() const { return properties_; }
   PhysAddr root() const { return root_; }
 
@@ -110,6 +114,8 @@ class SoftDomain final : public UnitDomain {
 
  private:
   SoftDomain(const DomainProperties& properties, PageTable table, TableArena* arena);
+  static vtd::PasidEntry EntryOf(const DomainProperties& properties, PhysAddr root,
+                                 const VtdUnit& unit, uint16_t domain_id);
   static absl::StatusOr<VtdSecondStage> SecondStageOf(const DomainProperties& properties,
                                                       int host_address_bits);
   static absl::StatusOr<X86FirstStage> FirstStageOf(const DomainProperties& properties,
