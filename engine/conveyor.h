@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "engine/engine.h"
 #include "engine/operations/mapping_operations.h"
+#include "engine/operations/unmap_operation.h"
 #include "engine/pipeline/flight.h"
 #include "engine/pipeline/pipeline.h"
 

@@ -19,6 +19,7 @@
 #include "engine/operations/reserved_region_operations.h"
 #include "engine/operations/reset_operation.h"
 #include "engine/operations/sva_domain_operations.h"
+#include "engine/operations/unmap_operation.h"
 
 namespace viommu {
 namespace {

@@ -17,6 +17,7 @@
 #include "engine/operations/domain_operations.h"
 #include "engine/operations/ioas_operations.h"
 #include "engine/operations/mapping_operations.h"
+#include "engine/operations/unmap_operation.h"
 #include "engine/types.h"
 
 namespace viommu {

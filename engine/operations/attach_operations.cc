@@ -103,7 +103,8 @@ absl::Status ToDomainOperation::ChooseAutoDomain(Model& model, const Device& dev
     target_.domain = uid;
     if (!IsIncompatible(fits)) return fits;
   }
-  RETURN_IF_ERROR(made_.Plan(model, ioas, device.index));
+  RETURN_IF_ERROR(
+      made_.Plan(model, ioas, "", DomainSpec{ioas.uid(), device.index}, /*automatic=*/true));
   target_.domain = made_.domain().uid();
   return absl::OkStatus();
 }

@@ -60,24 +60,24 @@ void OpenForDomain(Ioas& ioas, const Domain& domain) {
   ioas.space().Unreserve(domain.uid());
 }
 
-absl::Status DomainMaking::Plan(Model& model, Ioas& ioas, DeviceIndex device) {
-  const DomainSpec spec{ioas.uid(), device};
+absl::Status DomainMaking::Plan(Model& model, Ioas& ioas, const std::string& id,
+                                const DomainSpec& spec, bool automatic) {
   ASSIGN_OR_RETURN(const DomainProperties properties, model.backend().PlanDomain(spec));
   ASSIGN_OR_RETURN(Domain * made, model.Reserve(std::make_unique<Domain>(
-                                      ioas.owner(), model.IdOrGenerated("", ObjectKind::kDomain),
+                                      ioas.owner(), model.IdOrGenerated(id, ObjectKind::kDomain),
                                       model.objects.NextUid(), spec, ioas.uid(), properties)));
   absl::Status closed = CloseForDomain(ioas, properties, made->uid());
   if (!closed.ok()) {
     model.Discard(*made);
     return closed;
   }
-  made->automatic = true;
+  made->automatic = automatic;
   ioas.AddReferences(made->uid(), 1);
   existing_.clear();
   for (const PlacedArea& area : ioas.CommittedAreas()) existing_.push_back(area.ToBackend());
   ioas_ = &ioas;
   domain_ = made;
-  device_id_ = model.devices[device].spec.id;
+  device_id_ = model.devices[spec.device].spec.id;
   return absl::OkStatus();
 }
 
@@ -92,8 +92,8 @@ void DomainMaking::Unplan(Model& model) {
 }
 
 record::CreateDomain DomainMaking::Logical() const {
-  return {domain_->uid(), domain_->id(),         ioas_->uid(),
-          device_id_,     /*nest_parent=*/false, /*pasid=*/false};
+  const DomainSpec& spec = domain_->spec;
+  return {domain_->uid(), domain_->id(), spec.ioas, device_id_, spec.nest_parent, spec.pasid};
 }
 
 absl::Status DomainMaking::Apply(Backend& backend) {

@@ -13,13 +13,16 @@
 
 namespace viommu {
 
-// The making of an auto domain over an Ioas (iommufd-semantics.md section 4.6). The operation holds
-// the Ioas's lane from Plan to the end, and calls these from the methods of the same names.
+// The making of a domain over an Ioas, asked for by name or, as an auto domain, by an attachment
+// (iommufd-semantics.md sections 4.3, 4.6). The operation holds the Ioas's lane from Plan to the
+// end, and calls these from the methods of the same names.
 class DomainMaking {
  public:
-  // Reserves the domain, made for `device` with no flags and charged to the Ioas's owner.
+  // Reserves the domain, charged to the Ioas's owner; with no `id` it gets one. The Ioas is that of
+  // `spec`. An `automatic` one goes with its last attachment.
   // Errors: those of Engine::CreateDomain beyond names.
-  absl::Status Plan(Model& model, Ioas& ioas, DeviceIndex device);
+  absl::Status Plan(Model& model, Ioas& ioas, const std::string& id, const DomainSpec& spec,
+                    bool automatic);
   // Nothing is left; except that a domain which the backend would not destroy is shown, so that
   // DeleteDomain can try again.
   void Unplan(Model& model);

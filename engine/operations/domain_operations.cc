@@ -1,14 +1,11 @@
 #include "engine/operations/domain_operations.h"
 
-#include <memory>
-
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/views.h"
 #include "engine/operations/claims.h"
 #include "engine/operations/domain_checks.h"
-#include "engine/operations/domain_making.h"
 #include "engine/operations/doorbells.h"
 
 namespace viommu {
@@ -43,49 +40,27 @@ absl::Status CreateDomainOperation::CheckOptions(const Model& model, const Devic
 absl::Status CreateDomainOperation::Plan(Model& model) {
   RETURN_IF_ERROR(CheckNotStatic(id_));
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(request_.device));
-  ASSIGN_OR_RETURN(ioas_, model.Find<Ioas>(context(), request_.ioas));
-  RETURN_IF_ERROR(CheckClaimed(model, *device, ioas_->owner()));
-  RETURN_IF_ERROR(CheckNotProcess(*ioas_, context().principal));
+  ASSIGN_OR_RETURN(Ioas * ioas, model.Find<Ioas>(context(), request_.ioas));
+  RETURN_IF_ERROR(CheckClaimed(model, *device, ioas->owner()));
+  RETURN_IF_ERROR(CheckNotProcess(*ioas, context().principal));
   RETURN_IF_ERROR(CheckOptions(model, *device));
-  DomainSpec spec{ioas_->uid(), device->index};
+  DomainSpec spec{ioas->uid(), device->index};
   spec.nest_parent = request_.nest_parent;
   spec.pasid = request_.pasid;
-  ASSIGN_OR_RETURN(const DomainProperties properties, model.backend().PlanDomain(spec));
-  ASSIGN_OR_RETURN(domain_, model.Reserve(std::make_unique<Domain>(
-                                ioas_->owner(), model.IdOrGenerated(id_, ObjectKind::kDomain),
-                                model.objects.NextUid(), spec, ioas_->uid(), properties)));
-  absl::Status reserved = CloseForDomain(*ioas_, properties, domain_->uid());
-  if (!reserved.ok()) {
-    model.Discard(*domain_);
-    return reserved;
-  }
-  ioas_->AddReferences(domain_->uid(), 1);
-  existing_.clear();
-  for (const PlacedArea& area : ioas_->CommittedAreas()) existing_.push_back(area.ToBackend());
-  answer() = ViewOf(model, *domain_, context().principal);
+  RETURN_IF_ERROR(making_.Plan(model, *ioas, id_, spec, /*automatic=*/false));
+  answer() = ViewOf(model, making_.domain(), context().principal);
   return absl::OkStatus();
 }
 
-void CreateDomainOperation::Unplan(Model& model) {
-  ioas_->DropReferences(domain_->uid(), 1);
-  OpenForDomain(*ioas_, *domain_);
-  model.Discard(*domain_);
-}
+void CreateDomainOperation::Unplan(Model& model) { making_.Unplan(model); }
 
-LogicalOperation CreateDomainOperation::Logical() const {
-  return record::CreateDomain{domain_->uid(),  domain_->id(),        ioas_->uid(),
-                              request_.device, request_.nest_parent, request_.pasid};
-}
+LogicalOperation CreateDomainOperation::Logical() const { return making_.Logical(); }
 
-absl::Status CreateDomainOperation::Apply(Backend& backend) {
-  return backend.CreateDomain(domain_->uid(), domain_->spec, existing_);
-}
+absl::Status CreateDomainOperation::Apply(Backend& backend) { return making_.Apply(backend); }
 
 void CreateDomainOperation::Commit(Model& model) {
-  ioas_->domains.insert(domain_->uid());
-  model.Publish(*domain_);
-  model.Touch(*ioas_);  // It shows its domains and its alignment.
-  answer() = ViewOf(model, *domain_, context().principal);
+  making_.Commit(model);
+  answer() = ViewOf(model, making_.domain(), context().principal);
 }
 
 // ---- Delete ----

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/operations/delete_operation.h"
+#include "engine/operations/domain_making.h"
 #include "engine/pipeline/operation.h"
 
 namespace viommu {
@@ -28,9 +29,7 @@ class CreateDomainOperation : public AnsweringOperation<DomainView> {
 
   const std::string id_;
   const PagingDomainRequest request_;
-  Ioas* ioas_ = nullptr;
-  Domain* domain_ = nullptr;
-  std::vector<BackendMapping> existing_;  // What the Ioas maps; complete, as its lane is held.
+  DomainMaking making_;
 };
 
 class DeleteDomainOperation : public DeleteOperation<Domain> {

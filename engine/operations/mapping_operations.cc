@@ -8,25 +8,10 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
-#include "engine/operations/dropped_references.h"
+#include "engine/operations/batch_checks.h"
 
 namespace viommu {
 namespace {
-
-absl::Status CheckBatchSize(size_t entries, absl::string_view field) {
-  if (entries == 0) {
-    return Error(absl::StatusCode::kInvalidArgument, "EMPTY_BATCH", "the batch has no entries")
-        .Errno("EINVAL")
-        .Field(field);
-  }
-  if (entries > kMaxBatchEntries) {
-    return Error(absl::StatusCode::kInvalidArgument, "BATCH_TOO_LARGE",
-                 absl::StrCat(entries, " entries in one batch; at most ", kMaxBatchEntries))
-        .Errno("EINVAL")
-        .Field(field);
-  }
-  return absl::OkStatus();
-}
 
 absl::Status CheckPermission(Permission permission) {
   const auto bits = static_cast<unsigned>(permission);
@@ -35,46 +20,6 @@ absl::Status CheckPermission(Permission permission) {
                absl::StrCat("permission ", bits, " grants neither read nor write, or is unknown"))
       .Errno("EINVAL")
       .Field("permission");
-}
-
-// The Ioas that the name means, which must be `only` unless that is 0: a stream does not go on in
-// an Ioas that got the name of the one it was opened for.
-absl::StatusOr<Ioas*> FindIoas(const Model& model, const CallContext& context, const ObjectRef& ref,
-                               Uid only) {
-  ASSIGN_OR_RETURN(Ioas * ioas, model.Find<Ioas>(context, ref));
-  if (only == 0 || ioas->uid() == only) return ioas;
-  const std::string name = ioas->NameFor(context.principal);
-  return Error(absl::StatusCode::kNotFound, "IOAS_NOT_FOUND",
-               absl::StrCat("the ", name, " that the stream was opened for is gone"))
-      .Errno("ENOENT")
-      .Resource(name)
-      .ToStatus();
-}
-
-absl::StatusOr<std::vector<Uid>> IoasLane(const Model& model, const CallContext& context,
-                                          const ObjectRef& ref, Uid only) {
-  ASSIGN_OR_RETURN(const Ioas* ioas, FindIoas(model, context, ref, only));
-  return std::vector<Uid>{ioas->uid()};
-}
-
-absl::StatusOr<IovaRange> CheckedRange(Iova iova, uint64_t length,
-                                       absl::string_view iova_field = "iova") {
-  if (length == 0 || (iova == 0 && length == kMaxAddress)) {
-    return Error(absl::StatusCode::kInvalidArgument, "INVALID_LENGTH",
-                 length == 0 ? "length is 0"
-                             : "the range (0, 2^64-1) does not mean everything here: say so "
-                               "with `all`")
-        .Errno("EINVAL")
-        .Field("length");
-  }
-  if (iova > kMaxAddress - (length - 1)) {
-    return Error(absl::StatusCode::kOutOfRange, "IOVA_OVERFLOW",
-                 absl::StrCat("iova ", Hex(iova), " + length ", Hex(length),
-                              " passes the end of the address space"))
-        .Errno("EOVERFLOW")
-        .Field(iova_field);
-  }
-  return IovaRange{iova, iova + (length - 1)};
 }
 
 // What is left of an owner's limits for the entries of one batch, which are added up here.
@@ -127,10 +72,6 @@ absl::Status RenameField(const absl::Status& status, absl::string_view from, abs
     error = std::move(more);
   }
   return std::move(error).Errno(detail->errno_name).Field(to).Resource(detail->resource);
-}
-
-std::string EntryField(absl::string_view field, size_t index) {
-  return absl::StrCat(field, "[", index, "]");
 }
 
 }  // namespace
@@ -336,113 +277,6 @@ absl::Status CopyMappingsOperation::PlanPieces(Model& model) {
     iova += piece.length_bytes;
   }
   return PlanAll(model, *destination, pieces, "");
-}
-
-// ---- Unmap ----
-
-absl::StatusOr<std::vector<Uid>> UnmapOperation::Lanes(Model& model) {
-  return IoasLane(model, context(), ref_, only_);
-}
-
-absl::Status UnmapOperation::CheckBatch() const {
-  if (!batch_.all) return CheckBatchSize(batch_.entries.size(), "ranges");
-  if (batch_.entries.empty()) return absl::OkStatus();
-  return Error(absl::StatusCode::kInvalidArgument, "CONFLICTING_FIELDS",
-               "ranges are given although everything is to be unmapped")
-      .Errno("EINVAL")
-      .Field("ranges");
-}
-
-absl::Status UnmapOperation::PlanRange(const IovaRange& range) {
-  if (ioas_->mode == IoasMode::kVfioType1) return ioas_->PlanCut(range, &cut_);
-  absl::Status removed = ioas_->PlanRemove(range, &cut_.removed);
-  if (removed.ok() || ioas_->mode == IoasMode::kNative) return removed;
-  return ioas_->FirstOverlap(range).has_value() ? removed : absl::OkStatus();
-}
-
-absl::Status UnmapOperation::PlanEntries() {
-  if (batch_.all) return ioas_->PlanRemoveAll(&cut_.removed);
-  for (size_t i = 0; i < batch_.entries.size(); ++i) {
-    const UnmapEntry& entry = batch_.entries[i];
-    const absl::StatusOr<IovaRange> range = CheckedRange(entry.iova, entry.length_bytes);
-    const absl::Status removed = range.ok() ? PlanRange(*range) : range.status();
-    if (!removed.ok()) return AtIndex(removed, i, EntryField("ranges", i));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status UnmapOperation::Plan(Model& model) {
-  ASSIGN_OR_RETURN(ioas_, FindIoas(model, context(), ref_, only_));
-  RETURN_IF_ERROR(CheckBatch());
-  cut_ = {};
-  absl::Status planned = PlanEntries();
-  if (!planned.ok()) {
-    ioas_->UndoCut(cut_);
-    cut_ = {};
-    return planned;
-  }
-  ChargeRemnants(model);
-  answer() = {0, cut_.removed.size(), ioas_->mapping_revision};
-  for (const PlacedArea& area : cut_.removed) {
-    answer().unmapped_bytes += area.range.size_bytes();
-  }
-  for (const auto& [first, remnant] : cut_.remnants) {
-    answer().unmapped_bytes -= remnant.range.size_bytes();
-  }
-  return absl::OkStatus();
-}
-
-void UnmapOperation::ChargeRemnants(Model& model) {
-  if (cut_.remnants.empty()) return;
-  // Past the limit too: a revoke is not refused for what its caller has. Their bytes are charged.
-  model.ledger.Charge(*ioas_->account, Usage::OfMappings(cut_.remnants.size(), 0));
-  for (const auto& [first, remnant] : cut_.remnants) {
-    model.Get<MemoryRegion>(remnant.area.region)->AddReferences(ioas_->uid(), 1);
-  }
-}
-
-void UnmapOperation::Unplan(Model& model) {
-  ioas_->UndoCut(cut_);
-  if (cut_.remnants.empty()) return;
-  model.ledger.GiveBack(*ioas_->account, Usage::OfMappings(cut_.remnants.size(), 0));
-  for (const auto& [first, remnant] : cut_.remnants) {
-    model.Get<MemoryRegion>(remnant.area.region)->DropReferences(ioas_->uid(), 1);
-  }
-}
-
-LogicalOperation UnmapOperation::Logical() const {
-  record::Unmap logical{ioas_->uid(), {}, {}};
-  logical.areas.reserve(cut_.removed.size());
-  for (const PlacedArea& area : cut_.removed) logical.areas.push_back(area.range);
-  for (const auto& [first, remnant] : cut_.remnants) {
-    logical.remnants.push_back({remnant.range, remnant.area.region, remnant.area.offset_bytes,
-                                static_cast<uint8_t>(remnant.area.permission)});
-  }
-  return logical;
-}
-
-std::vector<IovaRange> UnmapOperation::RangesInForce() const {
-  std::vector<IovaRange> ranges;
-  ranges.reserve(cut_.removed.size());
-  for (const PlacedArea& area : cut_.gone.empty() ? cut_.removed : cut_.gone) {
-    if (!area.area.suspended) ranges.push_back(area.range);
-  }
-  return ranges;
-}
-
-absl::Status UnmapOperation::Apply(Backend& backend) {
-  const std::vector<IovaRange> ranges = RangesInForce();
-  return ranges.empty() ? absl::OkStatus() : backend.Unmap(ioas_->uid(), ranges);
-}
-
-void UnmapOperation::Commit(Model& model) {
-  ioas_->CommitCut(cut_);
-  DroppedReferences dropped(&model, ioas_->uid());
-  for (const PlacedArea& area : cut_.removed) dropped.Drop(area.area);
-  dropped.Flush();
-  model.ledger.GiveBack(*ioas_->account,
-                        Usage::OfMappings(cut_.removed.size(), answer().unmapped_bytes));
-  answer().mapping_revision = model.BumpMappings(*ioas_);
 }
 
 }  // namespace viommu

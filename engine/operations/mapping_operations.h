@@ -1,5 +1,5 @@
-// engine/operations/mapping_operations.h -- Map, Unmap and CopyMappings.
-// Errors: those of Engine::Map, Unmap and CopyMappings.
+// engine/operations/mapping_operations.h -- Map and CopyMappings.
+// Errors: those of Engine::Map and CopyMappings.
 #ifndef VIOMMU_ENGINE_OPERATIONS_MAPPING_OPERATIONS_H_
 #define VIOMMU_ENGINE_OPERATIONS_MAPPING_OPERATIONS_H_
 
@@ -84,40 +84,6 @@ class CopyMappingsOperation : public AddAreasOperation {
 
   const ObjectRef ref_;
   const CopyRequest request_;
-};
-
-class UnmapOperation : public AnsweringOperation<UnmapAnswer> {
- public:
-  // `only`: the uid that the name must still mean; 0: whichever has the name.
-  UnmapOperation(CallContext context, ObjectRef ioas, UnmapBatch batch, Uid only = 0)
-      : AnsweringOperation(std::move(context)),
-        ref_(std::move(ioas)),
-        batch_(std::move(batch)),
-        only_(only) {}
-
-  absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
-  bool stackable() const override { return true; }
-  bool revokes() const override { return true; }
-  absl::Status Plan(Model& model) override;
-  bool nothing_to_do() const override { return cut_.removed.empty(); }
-  void Unplan(Model& model) override;
-  LogicalOperation Logical() const override;
-  absl::Status Apply(Backend& backend) override;
-  void Commit(Model& model) override;
-
- private:
-  absl::Status CheckBatch() const;
-  absl::Status PlanEntries();
-  absl::Status PlanRange(const IovaRange& range);
-  // The remnants of a cut hold the ledger and the regions like other areas, from the plan on.
-  void ChargeRemnants(Model& model);
-  std::vector<IovaRange> RangesInForce() const;
-
-  const ObjectRef ref_;
-  const UnmapBatch batch_;
-  const Uid only_;
-  Ioas* ioas_ = nullptr;
-  Ioas::Cut cut_;  // Nothing is cut but in the mode kVfioType1.
 };
 
 }  // namespace viommu

@@ -1,9 +1,8 @@
 #include "engine/operations/reserved_region_operations.h"
 
-#include "absl/strings/str_cat.h"
-#include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/views.h"
+#include "engine/operations/reserved_regions.h"
 
 namespace viommu {
 namespace {
@@ -13,26 +12,13 @@ namespace {
 // attachments reserve.
 uint64_t HolderOf(const Device& device) { return device.index | (uint64_t{1} << 63); }
 
-absl::Status ReserveOne(Ioas& ioas, const Device& device, const ReservedRegion& region) {
-  const std::optional<PlacedArea> area = ioas.FirstOverlap(region.range);
-  if (area.has_value()) {
-    return Error(absl::StatusCode::kFailedPrecondition, "IOVA_CONFLICT",
-                 absl::StrCat("area ", ToString(area->range), " lies in the reserved region ",
-                              ToString(region.range), " of ", device.Name()))
-        .Errno("EADDRINUSE")
-        .Resource(device.Name())
-        .Violation(absl::StrCat("unmap ", ToString(area->range)));
-  }
-  return ioas.space().Reserve(region.range, HolderOf(device),
-                              absl::StrCat("loaded reserved region of ", device.Name()));
-}
-
 }  // namespace
 
 absl::Status LoadedRegionsOperation::Load(const Device& device, Ioas& ioas) {
   for (const ReservedRegion& region : device.spec.reserved_regions) {
-    if (region.type == ReservedRegionType::kDirectRelaxable) continue;  // Not enforced.
-    absl::Status reserved = ReserveOne(ioas, device, region);
+    if (!IsEnforced(region.type)) continue;
+    absl::Status reserved =
+        CloseRegion(ioas, device, region, HolderOf(device), "loaded reserved region");
     if (reserved.ok()) continue;
     ioas.space().Unreserve(HolderOf(device));
     return reserved;

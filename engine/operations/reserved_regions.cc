@@ -11,26 +11,13 @@ namespace {
 
 using Scope = RegionDemand::Scope;
 
-// iommufd: iopt_table_enforce_dev_resv_regions ignores relaxable ones.
 bool IsIn(Scope scope, ReservedRegionType type) {
   if (scope == Scope::kSwMsi) return type == ReservedRegionType::kSwMsi;
-  return scope == Scope::kAll && type != ReservedRegionType::kDirectRelaxable;
+  return scope == Scope::kAll && IsEnforced(type);
 }
 
-absl::Status CheckNoArea(const Ioas& ioas, const Device& device, const ReservedRegion& region) {
-  const std::optional<PlacedArea> area = ioas.FirstOverlap(region.range);
-  if (!area.has_value()) return absl::OkStatus();
-  return Error(absl::StatusCode::kFailedPrecondition, "IOVA_CONFLICT",
-               absl::StrCat("area ", ToString(area->range), " lies in the reserved region ",
-                            ToString(region.range), " of ", device.Name()))
-      .Errno("EADDRINUSE")
-      .Resource(device.Name())
-      .Violation(absl::StrCat("unmap ", ToString(area->range)));
-}
-
-absl::Status ReserveOne(Ioas& ioas, const Device& device, const ReservedRegion& region) {
-  return ioas.space().Reserve(region.range, device.uid,
-                              absl::StrCat("reserved region of ", device.Name()));
+absl::Status CloseOne(Ioas& ioas, const Device& device, const ReservedRegion& region) {
+  return CloseRegion(ioas, device, region, device.uid, "reserved region");
 }
 
 // Leaves of what a device closes in an Ioas only what belongs to `scope`.
@@ -39,11 +26,27 @@ void Reduce(Model& model, Uid ioas_uid, Scope scope, const Device& device) {
   ioas.space().Unreserve(device.uid);
   for (const ReservedRegion& region : device.spec.reserved_regions) {
     // It was closed a moment ago, so nothing can be in the way.
-    if (IsIn(scope, region.type)) ReserveOne(ioas, device, region).IgnoreError();
+    if (IsIn(scope, region.type)) CloseOne(ioas, device, region).IgnoreError();
   }
 }
 
 }  // namespace
+
+bool IsEnforced(ReservedRegionType type) { return type != ReservedRegionType::kDirectRelaxable; }
+
+absl::Status CloseRegion(Ioas& ioas, const Device& device, const ReservedRegion& region,
+                         uint64_t holder, absl::string_view what) {
+  const std::optional<PlacedArea> area = ioas.FirstOverlap(region.range);
+  if (area.has_value()) {
+    return Error(absl::StatusCode::kFailedPrecondition, "IOVA_CONFLICT",
+                 absl::StrCat("area ", ToString(area->range), " lies in the reserved region ",
+                              ToString(region.range), " of ", device.Name()))
+        .Errno("EADDRINUSE")
+        .Resource(device.Name())
+        .Violation(absl::StrCat("unmap ", ToString(area->range)));
+  }
+  return ioas.space().Reserve(region.range, holder, absl::StrCat(what, " of ", device.Name()));
+}
 
 RegionDemand RegionDemandOf(const Model& model, const DomainTarget& target) {
   if (target.kind != DomainTarget::Kind::kDomain) return {};
@@ -61,8 +64,7 @@ absl::Status RegionMove::Close(Model& model, const Device& device) {
   for (const ReservedRegion& region : device.spec.reserved_regions) {
     if (!IsIn(to_.scope, region.type)) continue;
     if (SameIoas() && IsIn(from_.scope, region.type)) continue;
-    RETURN_IF_ERROR(CheckNoArea(ioas, device, region));
-    RETURN_IF_ERROR(ReserveOne(ioas, device, region));
+    RETURN_IF_ERROR(CloseOne(ioas, device, region));
   }
   return absl::OkStatus();
 }

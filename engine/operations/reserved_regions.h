@@ -22,6 +22,14 @@ struct RegionDemand {
   Uid ioas = 0;  // 0 with kNone.
 };
 
+// Whether an Ioas is kept clear of such regions (iommufd: iopt_table_enforce_dev_resv_regions).
+bool IsEnforced(ReservedRegionType type);
+
+// Keeps an Ioas clear of a region, under `holder`; `what` is told to whoever meets it.
+// kFailedPrecondition IOVA_CONFLICT: an area or an allowed range is in the way.
+absl::Status CloseRegion(Ioas& ioas, const Device& device, const ReservedRegion& region,
+                         uint64_t holder, absl::string_view what);
+
 RegionDemand RegionDemandOf(const Model& model, const DomainTarget& target);
 
 // The reserved regions of devices whose RID goes from one target to another, as a part of an

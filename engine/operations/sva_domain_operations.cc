@@ -1,15 +1,14 @@
 #include "engine/operations/sva_domain_operations.h"
 
-#include <algorithm>
-#include <memory>
+#include <optional>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/views.h"
 #include "engine/operations/claims.h"
 #include "engine/operations/domain_checks.h"
-#include "engine/operations/domain_making.h"
 #include "engine/operations/pasids.h"
 
 namespace viommu {
@@ -24,12 +23,12 @@ absl::StatusOr<std::vector<Uid>> CreateSvaDomainOperation::Lanes(Model& model) {
 
 absl::Status CreateSvaDomainOperation::TakePasid(Model& model, const Device& device) {
   ASSIGN_OR_RETURN(const uint32_t highest, HighestPasid(model, device));
-  const auto nobody_has = [&](uint32_t pasid) {
-    return std::none_of(model.groups.begin(), model.groups.end(),
-                        [&](const Group& group) { return group.pasids.contains(pasid); });
-  };
-  const std::optional<uint32_t> pasid =
-      model.process_pasids.Take(process_->uid(), highest, nobody_has);
+  absl::flat_hash_set<uint32_t> taken;  // Gone through once: there may be many, in many groups.
+  for (const Group& group : model.groups) {
+    for (const auto& [number, entry] : group.pasids) taken.insert(number);
+  }
+  const std::optional<uint32_t> pasid = model.process_pasids.Take(
+      process_->uid(), highest, [&](uint32_t number) { return !taken.contains(number); });
   if (!pasid.has_value()) {
     return Error(absl::StatusCode::kResourceExhausted, "PASIDS_EXHAUSTED",
                  absl::StrCat("every PASID up to ", highest, " is taken"))
@@ -44,16 +43,6 @@ absl::Status CreateSvaDomainOperation::TakePasid(Model& model, const Device& dev
                             " can use those up to ", highest))
       .Errno("EOVERFLOW")
       .Resource(device.Name());
-}
-
-absl::Status CreateSvaDomainOperation::PlanDomain(Model& model, const DomainSpec& spec,
-                                                  const DomainProperties& properties) {
-  ASSIGN_OR_RETURN(domain_, model.Reserve(std::make_unique<Domain>(
-                                process_->owner(), model.IdOrGenerated(id_, ObjectKind::kDomain),
-                                model.objects.NextUid(), spec, process_->uid(), properties)));
-  absl::Status closed = CloseForDomain(*process_, properties, domain_->uid());
-  if (!closed.ok()) model.Discard(*domain_);
-  return closed;
 }
 
 absl::Status CreateSvaDomainOperation::Plan(Model& model) {
@@ -73,41 +62,32 @@ absl::Status CreateSvaDomainOperation::Plan(Model& model) {
   DomainSpec spec{process_->uid(), device->index};
   spec.kind = DomainSpec::Kind::kSva;
   spec.pasid = true;
-  ASSIGN_OR_RETURN(const DomainProperties properties, model.backend().PlanDomain(spec));
   RETURN_IF_ERROR(TakePasid(model, *device));
-  absl::Status planned = PlanDomain(model, spec, properties);
+  absl::Status planned = making_.Plan(model, *process_, id_, spec, /*automatic=*/false);
   if (!planned.ok()) {
     model.process_pasids.GiveBack(process_->uid());
     return planned;
   }
-  process_->AddReferences(domain_->uid(), 1);
-  existing_.clear();
-  for (const PlacedArea& area : process_->CommittedAreas()) existing_.push_back(area.ToBackend());
-  answer() = ViewOf(model, *domain_, context().principal);
+  answer() = ViewOf(model, making_.domain(), context().principal);
   return absl::OkStatus();
 }
 
 void CreateSvaDomainOperation::Unplan(Model& model) {
-  process_->DropReferences(domain_->uid(), 1);
-  OpenForDomain(*process_, *domain_);
-  model.Discard(*domain_);
+  making_.Unplan(model);
   model.process_pasids.GiveBack(process_->uid());
 }
 
 LogicalOperation CreateSvaDomainOperation::Logical() const {
-  return record::CreateSvaDomain{domain_->uid(), domain_->id(), process_->uid(), request_.device,
+  const Domain& domain = making_.domain();
+  return record::CreateSvaDomain{domain.uid(), domain.id(), process_->uid(), request_.device,
                                  pasid_};
 }
 
-absl::Status CreateSvaDomainOperation::Apply(Backend& backend) {
-  return backend.CreateDomain(domain_->uid(), domain_->spec, existing_);
-}
+absl::Status CreateSvaDomainOperation::Apply(Backend& backend) { return making_.Apply(backend); }
 
 void CreateSvaDomainOperation::Commit(Model& model) {
-  process_->domains.insert(domain_->uid());
-  model.Publish(*domain_);
-  model.Touch(*process_);  // It shows its domains and its alignment.
-  answer() = ViewOf(model, *domain_, context().principal);
+  making_.Commit(model);
+  answer() = ViewOf(model, making_.domain(), context().principal);
 }
 
 }  // namespace viommu

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/operations/domain_making.h"
 #include "engine/pipeline/operation.h"
 
 namespace viommu {
@@ -26,15 +27,12 @@ class CreateSvaDomainOperation : public AnsweringOperation<DomainView> {
  private:
   // The process's PASID, one use more, when the device can issue it.
   absl::Status TakePasid(Model& model, const Device& device);
-  // Everything after that; on an error nothing of it is left.
-  absl::Status PlanDomain(Model& model, const DomainSpec& spec, const DomainProperties& properties);
 
   const std::string id_;
   const SvaDomainRequest request_;
   Ioas* process_ = nullptr;  // Stays, as its lane is held.
-  Domain* domain_ = nullptr;
   uint32_t pasid_ = 0;
-  std::vector<BackendMapping> existing_;
+  DomainMaking making_;
 };
 
 }  // namespace viommu
