@@ -54,7 +54,7 @@ struct OwnerLimits {
   // Grants (what gives or makes something) of one caller between their start and their answer. Each
   // holds a batch of up to 4 MiB, so this is a GiB; and a revoke waits behind no more than these.
   uint64_t max_operations_in_flight = 256;
-  // Open mapping streams of one caller; each has threads of its own.
+  // Open mapping streams and watches of one caller; each holds at least one thread.
   uint64_t max_streams = 64;
 };
 

@@ -34,7 +34,7 @@ Limits
                               least time between a client's pings          [10000]
   --max_calls N               calls that run at once                         [128]
   --max_revokes N             besides them, calls that take something away    [32]
-  --max_streams N             mapping streams that are open                   [64]
+  --max_streams N             streams that are open                           [64]
   --max_threads N             threads for all of them and 16 more            [256]
   --max_wait_seconds N        that a call waits for its turn                  [60]
   --stream_write_timeout_seconds N
@@ -54,7 +54,7 @@ What one owner may have at a time
   --owner_max_mapped_bytes N             bytes that they map                [2^46]
   --owner_max_region_bytes_total N       bytes of its memory regions        [2^46]
   --owner_max_operations_in_flight N     calls and batches under way         [256]
-  --owner_max_streams N                  open mapping streams                 [64]
+  --owner_max_streams N                  open mapping streams and watches     [64]
   --owner_max_pasids N                   PASIDs of its devices             [65536]
 
 Other
