@@ -1,5 +1,6 @@
 // SVA over the soft backend: two processes on one unit share a domain id and are told apart by
 // their PASIDs alone.
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -144,6 +145,26 @@ TEST_F(SoftSvaTest, DomainsCanBeMadeAgainAndAgainUnderTheSharedId) {
     ASSERT_TRUE(engine_->DeleteDomain(me_, Ref("proc"), "").ok());
     EXPECT_NE(Read("dev1", proc, kPage), "proc!");
   }
+}
+
+// Identity's entries have it too, and what a second stage caches is told apart by it alone.
+TEST_F(SoftSvaTest, NoOtherDomainGetsTheSharedId) {
+  for (int round = 0; round < 2; ++round) {
+    const uint32_t proc = Share("proc");
+    for (const char* const device : {"dev0", "dev1"}) {
+      ASSERT_TRUE(engine_->DetachDevice(me_, device, proc).ok());
+    }
+    ASSERT_TRUE(engine_->DeleteDomain(me_, Ref("proc"), "").ok());
+  }
+  ASSERT_TRUE(engine_->CreateIoas(me_, "guest").ok());
+  ASSERT_TRUE(engine_->CreateDomain(me_, "paging", PagingDomainRequest{Ref("guest"), "dev0"}).ok());
+  ASSERT_TRUE(engine_->AttachDevice(me_, "dev0", Ref("paging")).ok());
+  const auto tables = engine_->DumpTables(me_, "dev0", kPage);
+  ASSERT_TRUE(tables.ok()) << tables.status();
+  const auto entry = std::find_if(tables->begin(), tables->end(),
+                                  [](const TableEntryDump& dump) { return dump.table == "pasid"; });
+  ASSERT_NE(entry, tables->end());
+  EXPECT_NE(entry->words[1] & 0xffff, 1u) << entry->decoded;  // DID, VT-d 9.6.
 }
 
 TEST_F(SoftSvaTest, AUnitWithoutFirstStageCanNotShare) {
