@@ -1,6 +1,5 @@
 // SVA over the soft backend: two processes on one unit share a domain id and are told apart by
 // their PASIDs alone.
-#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -91,6 +90,16 @@ class SoftSvaTest : public testing::Test {
     return done->fault.has_value() ? done->fault->reason : bytes;
   }
 
+  // DID of the PASID-table entry (VT-d 9.6); 0 when there is no entry.
+  uint64_t DomainIdOf(const std::string& device, std::optional<uint32_t> pasid) {
+    const auto tables = engine_->DumpTables(me_, device, kPage, pasid);
+    EXPECT_TRUE(tables.ok()) << tables.status();
+    for (const TableEntryDump& entry : *tables) {
+      if (entry.table == "pasid") return entry.words[1] & 0xffff;
+    }
+    return 0;
+  }
+
   std::unique_ptr<SoftBackend> backend_;
   MemoryJournal journal_;
   std::unique_ptr<Engine> engine_;
@@ -159,12 +168,12 @@ TEST_F(SoftSvaTest, NoOtherDomainGetsTheSharedId) {
   ASSERT_TRUE(engine_->CreateIoas(me_, "guest").ok());
   ASSERT_TRUE(engine_->CreateDomain(me_, "paging", PagingDomainRequest{Ref("guest"), "dev0"}).ok());
   ASSERT_TRUE(engine_->AttachDevice(me_, "dev0", Ref("paging")).ok());
-  const auto tables = engine_->DumpTables(me_, "dev0", kPage);
-  ASSERT_TRUE(tables.ok()) << tables.status();
-  const auto entry = std::find_if(tables->begin(), tables->end(),
-                                  [](const TableEntryDump& dump) { return dump.table == "pasid"; });
-  ASSERT_NE(entry, tables->end());
-  EXPECT_NE(entry->words[1] & 0xffff, 1u) << entry->decoded;  // DID, VT-d 9.6.
+  EXPECT_NE(DomainIdOf("dev0", std::nullopt), 1u);
+}
+
+TEST_F(SoftSvaTest, EntriesOfAllProcessesHaveTheSharedId) {
+  EXPECT_EQ(DomainIdOf("dev0", Share("proc")), 1u);  // FLPT_DEFAULT_DID
+  EXPECT_EQ(DomainIdOf("dev1", Share("shell")), 1u);
 }
 
 TEST_F(SoftSvaTest, AUnitWithoutFirstStageCanNotShare) {

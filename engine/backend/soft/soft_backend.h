@@ -135,7 +135,7 @@ class SoftBackendT final : public Backend, private Simulation {
   absl::StatusOr<std::vector<PhysicalMapping>> Locate(
       absl::Span<const BackendMapping> mappings) const;
   absl::StatusOr<std::shared_ptr<SoftDomain>> MakeDomain(const VtdUnit& unit,
-                                                         const DomainSpec& spec);
+                                                         const DomainProperties& properties) const;
   absl::Status CreateNestedDomain(Uid uid, const DomainSpec& spec);
   // kAlreadyExists: there is one.
   absl::Status AddDomain(Uid uid, DomainRecord record) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -195,8 +195,7 @@ absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::FindParent(Uid 
 
 template <typename Store>
 absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::MakeDomain(
-    const VtdUnit& unit, const DomainSpec& spec) {
-  ASSIGN_OR_RETURN(const DomainProperties properties, vtd::PlanPaging(unit.spec(), spec));
+    const VtdUnit& unit, const DomainProperties& properties) const {
   return SoftDomain::Create(properties, unit.spec().host_address_width_bits, store_,
                             &machine_->memory().arena());
 }
@@ -207,7 +206,8 @@ absl::Status SoftBackendT<Store>::CreateDomain(Uid uid, const DomainSpec& spec,
   if (spec.kind == DomainSpec::Kind::kNested) return CreateNestedDomain(uid, spec);
   ASSIGN_OR_RETURN(const auto ioas, FindIoas(spec.ioas));
   ASSIGN_OR_RETURN(const auto mappings, Locate(existing));
-  ASSIGN_OR_RETURN(const auto domain, MakeDomain(machine_->unit_of(spec.device), spec));
+  ASSIGN_OR_RETURN(const DomainProperties properties, PlanDomain(spec));
+  ASSIGN_OR_RETURN(const auto domain, MakeDomain(machine_->unit_of(spec.device), properties));
   domain->SetLargePages(ioas->large_pages());
   RETURN_IF_ERROR(domain->Map(mappings));
   RETURN_IF_ERROR(AddDomain(uid, {domain, ioas, nullptr}));
@@ -342,7 +342,8 @@ absl::StatusOr<Transition> SoftBackendT<Store>::AssignDefault(absl::Span<const D
 template <typename Store>
 absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::MakeDefaultDomain(
     const Group& group) {
-  ASSIGN_OR_RETURN(auto domain, MakeDomain(group.unit(), {}));
+  ASSIGN_OR_RETURN(const DomainProperties properties, vtd::PlanPaging(group.unit().spec(), {}));
+  ASSIGN_OR_RETURN(auto domain, MakeDomain(group.unit(), properties));
   std::vector<PhysicalMapping> direct;
   for (const IovaRange& range : DirectRanges(MembersOf(group))) {
     direct.push_back(
