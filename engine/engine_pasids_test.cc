@@ -155,7 +155,8 @@ TEST_F(EnginePasidsTest, AllocatesTheLowestFreePasid) {
 
 TEST_F(EnginePasidsTest, RefusesToTakePasids) {
   ASSERT_TRUE(engine_->ReservePasid(alice_, "dev0", 2, "").ok());
-  const auto allocate = [&](const CallContext& who, const char* device, PasidRequest request) {
+  const auto allocate = [&](const CallContext& who, const char* device,
+                            const PasidRequest& request) {
     return Described(engine_->AllocatePasid(who, device, request).status());
   };
   const auto reserve = [&](const char* device, uint32_t pasid, const std::string& label = "") {

@@ -32,7 +32,7 @@ class WatchTest : public EngineTest {
  protected:
   WatchTest() : EngineTest(FewStreams()) {}
 
-  std::unique_ptr<Watch> Open(const CallContext& caller, WatchOptions options = {}) {
+  std::unique_ptr<Watch> Open(const CallContext& caller, const WatchOptions& options = {}) {
     auto watch = engine_->OpenWatch(caller, options);
     EXPECT_TRUE(watch.ok()) << watch.status();
     return *std::move(watch);

@@ -105,7 +105,7 @@ absl::Status ObjectWatch::Begin() {
 }
 
 absl::Status ObjectWatch::Break() {
-  const absl::Status status = ToStatus(reader_->Finish());
+  absl::Status status = ToStatus(reader_->Finish());
   reader_ = nullptr;
   {
     const absl::MutexLock lock(&mutex_);
@@ -141,7 +141,7 @@ void ObjectWatch::Take(v1::WatchResponse message) {
       TakeSync(std::move(message));
       break;
     case v1::WatchResponse::kChange:
-      TakeChange(std::move(message));
+      TakeChange(message);
       break;
     case v1::WatchResponse::kMappings:
       TakeMappings(std::move(message));
@@ -181,7 +181,7 @@ void ObjectWatch::Compare(const std::string& boot_id) {
   snapshot_.clear();
 }
 
-void ObjectWatch::TakeChange(v1::WatchResponse message) {
+void ObjectWatch::TakeChange(const v1::WatchResponse& message) {
   const v1::WatchChange& change = message.change();
   if (!fresh_) {
     if (change.has_deleted()) return TellDeleted(change.deleted(), message.revision());

@@ -82,7 +82,7 @@ class ObjectWatch {
   // Puts into ready_ what is new in a message.
   void Take(v1::WatchResponse message);
   void TakeSync(v1::WatchResponse message);
-  void TakeChange(v1::WatchResponse message);
+  void TakeChange(const v1::WatchResponse& message);
   void TakeMappings(v1::WatchResponse message);
   // The snapshot is complete: tells it, or how it differs from what is known.
   void Compare(const std::string& boot_id);

@@ -239,7 +239,7 @@ TEST_F(IoasCutTest, AgreesWithAPlainModelUnderAnyOrderOfPlansCommitsAndUndos) {
       } else if (what < 6) {
         InFlight flight{true, {}, {}, {}, planned};
         absl::Status status;
-        for (int i = random() % 3; i >= 0 && status.ok(); --i) {
+        for (int i = static_cast<int>(random() % 3); i >= 0 && status.ok(); --i) {
           const uint64_t first = random() % kPages;
           const uint64_t count = 1 + random() % std::min<uint64_t>(20, kPages - first);
           status = ioas.PlanCut(Pages(first, count), &flight.cut);

@@ -99,7 +99,7 @@ absl::Status ToDomainOperation::ChooseAutoDomain(Model& model, const Device& dev
   for (const Uid uid : ioas.domains) {  // Uids count up: in the order of creation.
     const Domain& candidate = *model.Get<Domain>(uid);
     if (!candidate.automatic) continue;
-    const absl::Status fits = CheckGroupCompatible(model, group_, candidate);
+    absl::Status fits = CheckGroupCompatible(model, group_, candidate);
     target_.domain = uid;
     if (!IsIncompatible(fits)) return fits;
   }

@@ -8,7 +8,7 @@ namespace {
 using Steps = std::vector<Step>;
 using IoasStub = v1::IoasService::Stub;
 
-Step MakeIoas(v1::Ioas ioas) {
+Step MakeIoas(const v1::Ioas& ioas) {
   return [=](World& world) -> absl::Status {
     v1::CreateIoasRequest request;
     request.set_ioas_id(World::Id("a"));
