@@ -153,7 +153,7 @@ v1::MapRequest MapRequestFor(const std::string& ioas, const std::vector<Entry>& 
   return request;
 }
 
-Step SendMap(v1::MapRequest request) {
+Step SendMap(const v1::MapRequest& request) {
   return [=](World& world) -> absl::Status {
     const auto response = world.Call(&IoasStub::Map, request);
     if (!response.ok()) return response.status();
@@ -167,7 +167,7 @@ Step Map(const std::string& ioas, const std::vector<Entry>& entries) {
   return SendMap(MapRequestFor(ioas, entries));
 }
 
-Step SendUnmap(v1::UnmapRequest request) {
+Step SendUnmap(const v1::UnmapRequest& request) {
   return [=](World& world) { return world.Call(&IoasStub::Unmap, request).status(); };
 }
 
@@ -231,7 +231,7 @@ Step Translate(const std::string& ioas, uint64_t iova) {
 
 // ---- Domains ----
 
-Step SendNewDomain(const std::string& id, v1::Domain domain) {
+Step SendNewDomain(const std::string& id, const v1::Domain& domain) {
   return [=](World& world) -> absl::Status {
     v1::CreateDomainRequest request;
     // The static ids can be asked for.

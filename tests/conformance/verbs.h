@@ -52,14 +52,14 @@ inline Entry Of(std::string region, Entry entry) {
 }
 v1::MapRequest MapRequestFor(const std::string& ioas, const std::vector<Entry>& entries);
 Step Map(const std::string& ioas, const std::vector<Entry>& entries);
-Step SendMap(v1::MapRequest request);  // As it is.
+Step SendMap(const v1::MapRequest& request);  // As it is.
 
 struct Span {
   uint64_t iova;
   uint64_t length = kPage;
 };
 Step Unmap(const std::string& ioas, const std::vector<Span>& ranges);
-Step SendUnmap(v1::UnmapRequest request);
+Step SendUnmap(const v1::UnmapRequest& request);
 Step UnmapAll(const std::string& ioas);
 
 struct Copy {
@@ -82,7 +82,7 @@ Step Translate(const std::string& ioas, uint64_t iova);
 
 // ---- Domains ----
 Step NewDomain(const std::string& id, const std::string& ioas, const std::string& device);
-Step SendNewDomain(const std::string& id, v1::Domain domain);
+Step SendNewDomain(const std::string& id, const v1::Domain& domain);
 Step DeleteDomain(const std::string& id);
 
 // ---- Devices ----

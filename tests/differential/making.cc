@@ -18,7 +18,7 @@ Answer CheckNewDomain(const State& state, const Name& name) {
 }
 
 Answer AddPaging(State& state, const Name& name, const Domain& domain) {
-  const Answer refusal = CheckNewDomain(state, name);
+  Answer refusal = CheckNewDomain(state, name);
   if (!refusal.ok()) return refusal;
   const Space& space = state.spaces.at(domain.ioas);
   for (const auto& [iova, area] : space.areas) {

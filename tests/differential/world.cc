@@ -89,7 +89,7 @@ Answer World::Expect(const Verb& verb, const Call& call) {
     State would_be = state_;
     return verb.refer(call, would_be);
   }
-  const Answer answer = verb.refer(call, state_);
+  Answer answer = verb.refer(call, state_);
   if (remembers && answer.ok()) requests_.Succeeded(step, answer);
   return answer;
 }

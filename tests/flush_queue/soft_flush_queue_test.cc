@@ -184,7 +184,7 @@ class Walk : public SoftFlushQueueTest {
     if (live_.empty()) return;
     const size_t which = Random(live_.size());
     Mapped m = live_[which];
-    live_.erase(live_.begin() + which);
+    live_.erase(live_.begin() + static_cast<ptrdiff_t>(which));
     Look(m);
     ASSERT_TRUE(Unmap(m.iova, m.pages).ok());
     if (type_ == DefaultDomainType::kDma) {
