@@ -18,11 +18,6 @@ uint64_t WalkBits(const CdFields& fields) {
          kCdShareability.Put(fields.coherent_walks ? kInnerShareable : kOuterShareable);
 }
 
-const char* GranuleName(uint64_t table_granule_code) {
-  constexpr const char* kNames[] = {"4 KiB", "64 KiB", "16 KiB", "reserved granule"};
-  return kNames[table_granule_code & 3];
-}
-
 }  // namespace
 
 Cd MakeCd(const CdFields& fields) {
@@ -60,7 +55,7 @@ std::string DescribeCd(const Cd& cd) {
   std::string text = absl::StrCat("valid, ASID ", AsidOf(cd));
   if (HasTable(cd)) {
     absl::StrAppendFormat(&text, ", table 0x%x (%s, %d to %d bits)", Stage1RootOf(cd),
-                          GranuleName(kCdGranule.Get(cd[0])),
+                          TableGranuleName(kCdGranule.Get(cd[0])),
                           64 - static_cast<int>(kCdInputSize.Get(cd[0])),
                           AddressBits(kCdAddressSize.Get(cd[0])));
   } else {

@@ -37,6 +37,10 @@ inline constexpr int Log2(Granule granule) { return static_cast<int>(granule); }
 inline constexpr uint64_t TableGranuleCode(Granule granule) {
   return granule == Granule::k4KiB ? 0 : granule == Granule::k64KiB ? 1 : 2;
 }
+inline constexpr const char* TableGranuleName(uint64_t code) {
+  constexpr const char* kNames[] = {"4 KiB", "64 KiB", "16 KiB", "reserved granule"};
+  return kNames[code & 3];
+}
 // TG of a TLB invalidation by range, which counts them in another order; 0 there: no range.
 inline constexpr uint64_t RangeGranuleCode(Granule granule) {
   return (static_cast<uint64_t>(granule) - 10) / 2;

@@ -7,12 +7,8 @@
 namespace viommu::smmu {
 namespace {
 
-constexpr uint64_t kStage1Word0 = kSteS1Format.mask() | kSteCdTableMask | kSteS1CdMax.mask();
-constexpr uint64_t kStage1Word1 = kSteS1Default.mask() | kSteS1InnerCache.mask() |
-                                  kSteS1OuterCache.mask() | kSteS1Shareability.mask() |
-                                  kSteS1StallDisable;
-constexpr GuestSteWords kAllowed = {kSteValid | kSteConfig.mask() | kStage1Word0,
-                                    kStage1Word1 | kSteEats.mask()};
+constexpr GuestSteWords kAllowed = {kSteValid | kSteConfig.mask() | kSteStage1Fields[0],
+                                    kSteStage1Fields[1] | kSteEats.mask()};
 
 absl::Status Refusal(const char* reason, const std::string& message, int word, uint64_t value) {
   return Error(absl::StatusCode::kInvalidArgument, reason, message)
@@ -65,7 +61,7 @@ absl::StatusOr<GuestSte> ValidateVste(const GuestSteWords& words) {
   const uint64_t head = words[0] & (kSteValid | kSteConfig.mask());
   if (config == SteConfig::kBypass) return GuestSte{GuestSteKind::kBypass, {head, 0}, false};
   return GuestSte{GuestSteKind::kTranslate,
-                  {head | (words[0] & kStage1Word0), words[1] & kStage1Word1},
+                  {head | (words[0] & kSteStage1Fields[0]), words[1] & kSteStage1Fields[1]},
                   eats == AtsTreatment::kTranslate};
 }
 

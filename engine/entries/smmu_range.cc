@@ -17,7 +17,7 @@ uint8_t LevelOf(int leaf_log2, Granule granule) {
   return static_cast<uint8_t>(4 - (leaf_log2 - 3) / (Log2(granule) - 3));
 }
 
-// The bound on commands without ranges: as many as a table has entries.
+// Without ranges: as many commands as a table has entries, or more than the bound.
 uint64_t TooManySteps(Granule granule) {
   return std::min(uint64_t{1} << (Log2(granule) - 3), uint64_t{kMaxRangeCommands} + 1);
 }

@@ -16,7 +16,7 @@
 
 namespace viommu::smmu {
 
-// Commands of one range at most. One more, and a table of 4 KiB would have been read through.
+// Commands of one range at most: the kernel's bound with 4 KiB, taken with larger granules too.
 inline constexpr size_t kMaxRangeCommands = 511;
 
 // Whose translations.

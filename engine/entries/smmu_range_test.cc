@@ -23,7 +23,12 @@ TlbRange Range(uint64_t first, uint64_t size, int leaf_log2 = 12, bool leaf_only
 std::vector<Command> All(const TlbScope& scope, const TlbRange& range, bool range_commands) {
   RangeInvalidation plan(scope, range, range_commands);
   std::vector<Command> commands;
-  while (const auto command = plan.Next()) commands.push_back(*command);
+  // One more than there may be, so that a plan without end fails.
+  while (commands.size() <= kMaxRangeCommands) {
+    const auto command = plan.Next();
+    if (!command.has_value()) break;
+    commands.push_back(*command);
+  }
   EXPECT_FALSE(plan.Next().has_value());
   return commands;
 }
@@ -174,7 +179,7 @@ TEST(SmmuRangeTest, CoversExactlyTheRange) {
     uint64_t next = first;
     size_t count = 0;
     while (const auto command = plan.Next()) {
-      ++count;
+      ASSERT_LE(++count, kMaxRangeCommands);
       const uint64_t num = kTlbiNum.Get((*command)[0]), scale = kTlbiScale.Get((*command)[0]);
       const uint64_t tg = kTlbiTg.Get((*command)[1]), ttl = kTlbiTtl.Get((*command)[1]);
       ASSERT_EQ((*command)[1] >> 12 << 12, next);

@@ -6,8 +6,6 @@
 namespace viommu::smmu {
 namespace {
 
-constexpr uint64_t kStage1Word0 = kSteS1Format.mask() | kSteCdTableMask | kSteS1CdMax.mask();
-
 uint64_t ConfigWord(SteConfig config) {
   return kSteValid | kSteConfig.Put(static_cast<uint64_t>(config));
 }
@@ -81,11 +79,6 @@ const char* NameOf(SteConfig config) {
   return "abort (reserved code)";
 }
 
-const char* GranuleName(uint64_t table_granule_code) {
-  constexpr const char* kNames[] = {"4 KiB", "64 KiB", "16 KiB", "reserved granule"};
-  return kNames[table_granule_code & 3];
-}
-
 std::string DescribeStage1(const Ste& ste) {
   std::string text = absl::StrFormat(", CD table 0x%x (%s, 2^%d CDs), without SSID %s",
                                      CdTableOf(ste), NameOf(CdTableFormatOf(ste)), CdsLog2Of(ste),
@@ -97,7 +90,7 @@ std::string DescribeStage1(const Ste& ste) {
 std::string DescribeStage2(const Ste& ste) {
   std::string text =
       absl::StrFormat(", VMID %d, table 0x%x (%s, from level %d, %d to %d bits)", VmidOf(ste),
-                      Stage2RootOf(ste).value, GranuleName(kSteS2Granule.Get(ste[2])),
+                      Stage2RootOf(ste).value, TableGranuleName(kSteS2Granule.Get(ste[2])),
                       StartLevelOf(ste), 64 - static_cast<int>(kSteS2InputSize.Get(ste[2])),
                       AddressBits(kSteS2AddressSize.Get(ste[2])));
   if ((ste[2] & kSteS2Stall) != 0) absl::StrAppend(&text, ", faults stall");
@@ -148,12 +141,9 @@ Ste MakeStage2Ste(const Stage2Fields& fields) {
 }
 
 Ste MakeNestedSte(const Stage2Fields& parent, const GuestSteWords& guest) {
-  constexpr uint64_t kGuestWord1 = kSteS1Default.mask() | kSteS1InnerCache.mask() |
-                                   kSteS1OuterCache.mask() | kSteS1Shareability.mask() |
-                                   kSteS1StallDisable;
   Ste ste = MakeStage2Ste(parent);
-  ste[0] = ConfigWord(SteConfig::kNested) | (guest[0] & kStage1Word0);
-  ste[1] |= (guest[1] & kGuestWord1) | kSteMergeEvents;
+  ste[0] = ConfigWord(SteConfig::kNested) | (guest[0] & kSteStage1Fields[0]);
+  ste[1] |= (guest[1] & kSteStage1Fields[1]) | kSteMergeEvents;
   return ste;
 }
 
@@ -164,10 +154,8 @@ Ste SteArchitecture::UsedBits(const Ste& entry) {
   // By the bit of each stage, whatever bit 2 says: of a reserved code rather too much.
   const uint64_t stages = kSteConfig.Get(entry[0]);
   if ((stages & 1) != 0) {
-    used[0] |= kStage1Word0;
-    used[1] |= kSteS1Default.mask() | kSteS1InnerCache.mask() | kSteS1OuterCache.mask() |
-               kSteS1Shareability.mask() | kSteS1StallDisable | kSteStreamWorld.mask() |
-               kSteEats.mask() | kSteMergeEvents;
+    used[0] |= kSteStage1Fields[0];
+    used[1] |= kSteStage1Fields[1] | kSteStreamWorld.mask() | kSteEats.mask() | kSteMergeEvents;
     if (DefaultSubstreamOf(entry) == DefaultSubstream::kBypass) {
       used[1] |= kSteShareabilityConfig.mask();
     }

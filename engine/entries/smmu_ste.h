@@ -119,6 +119,11 @@ struct Stage2Fields {
 
 // What a guest's entry says about its first stage: words 0 and 1 as smmu_guest.h validated them.
 using GuestSteWords = std::array<uint64_t, 2>;
+// The fields of a first stage: all of them that a guest fills, EATS aside.
+inline constexpr GuestSteWords kSteStage1Fields = {
+    kSteS1Format.mask() | kSteCdTableMask | kSteS1CdMax.mask(),
+    kSteS1Default.mask() | kSteS1InnerCache.mask() | kSteS1OuterCache.mask() |
+        kSteS1Shareability.mask() | kSteS1StallDisable};
 
 Ste MakeAbortSte();
 Ste MakeBypassSte(const BypassFields& fields);
