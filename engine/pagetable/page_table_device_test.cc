@@ -118,7 +118,7 @@ TYPED_TEST(PageTableDeviceTest, ShowsOldOrNewAfterEverySingleStore) {
   }
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
-    TableMemory memory(PagesFor<TypeParam>(64) + 3 * kRootPagesOf<TypeParam>);
+    TableMemory memory(PagesFor<TypeParam>(64), TableMemory::kAlignedBase);
     std::vector<Mapping> all = c.there;
     all.push_back(c.change);
     Watcher<TypeParam> watcher(&memory, Around(all, kPage));
@@ -130,7 +130,7 @@ TYPED_TEST(PageTableDeviceTest, ShowsOldOrNewAfterEverySingleStore) {
       ASSERT_TRUE(table.Map(m.iova, PhysAddr{m.to}, m.size, kReadOnly).ok());
     }
     // What will be seen at the end, from a table of its own.
-    TableMemory other_memory(64);
+    TableMemory other_memory(PagesFor<TypeParam>(64), TableMemory::kAlignedBase);
     PageTable other = this->Make(&other_memory, PlainStore());
     for (const Mapping& m : c.there) {
       ASSERT_TRUE(other.Map(m.iova, PhysAddr{m.to}, m.size, kReadOnly).ok());
