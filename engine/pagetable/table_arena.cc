@@ -53,7 +53,7 @@ absl::StatusOr<PhysAddr> TableArena::AllocateBlock(int pages_log2) {
 bool TableArena::TakeUninitialized(uint64_t count, int pages_log2, PageList* blocks) {
   if (count == 0) return true;
   absl::MutexLock lock(&mutex_);
-  // Every page that is not in use can be had as a single page, so then no cut below fails.
+  // What is not in use can all be had as single pages; larger blocks may still be too few.
   if (count > (pages_total_ - pages_in_use_) >> pages_log2) return false;
   PageList taken;
   uint32_t index = 0;
