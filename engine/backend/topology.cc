@@ -85,8 +85,6 @@ class Validator {
       Add(path + ".guest_address_width_bits",
           absl::StrCat(spec.guest_address_width_bits, " bits need levels_5"));
     }
-    // What a unit shows must work from end to end.
-    if (spec.dirty_tracking) Add(path + ".dirty_tracking", "dirty tracking is not available");
     CheckFirstStage(path, spec);
   }
 

@@ -60,7 +60,7 @@ struct IommuSpec {
   bool nesting = false;               // ECAP.NEST: a first stage on a second stage.
   bool supervisor_requests = false;   // ECAP.SRS: privileged requests, by first-stage rights.
   bool extended_access = false;       // ECAP.EAFS: a second accessed flag in first-stage entries.
-  bool dirty_tracking = false;        // ECAP.SLADS: not available yet.
+  bool dirty_tracking = false;        // ECAP.SLADS: second-stage entries tell what is written.
 };
 
 // A function behind an IommuSpec.
@@ -117,8 +117,7 @@ struct TopologyProblem {
 // levels_5, and what belongs to a first stage needs first_stage; reserved regions are not empty; a
 // doorbell is a page of its own, of an address that every unit can name, outside of DIRECT regions
 // and of the interrupt window, and its device has one SW_MSI region, of whole pages, and no MSI;
-// IDENTITY by default needs allow_identity, a unit with pass-through and a trusted device;
-// dirty_tracking is not available yet.
+// IDENTITY by default needs allow_identity, a unit with pass-through and a trusted device.
 std::vector<TopologyProblem> Validate(const Topology& topology);
 
 }  // namespace viommu

@@ -3,7 +3,6 @@
 #define VIOMMU_ENGINE_BASE_DIRTY_BITMAP_H_
 
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "engine/base/address.h"
@@ -25,7 +24,6 @@ class DirtyBitmap {
   uint64_t page_bytes() const { return uint64_t{1} << page_log2_; }
   uint64_t page_count() const { return page_count_; }
   const std::vector<uint64_t>& words() const { return words_; }
-  std::vector<uint64_t> TakeWords() && { return std::move(words_); }
 
   // Every page that meets `written` is dirty; what of it lies outside the range is left out.
   void Mark(const IovaRange& written);

@@ -86,6 +86,7 @@ DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view pr
   view.pasid = domain.spec.pasid;
   view.properties = domain.properties;
   view.automatic = domain.automatic;
+  view.dirty_tracking_enabled = domain.dirty_tracking_enabled;
   if (domain.sva()) view.sva_pasid = model.process_pasids.Of(domain.ioas);
   view.children = ChildrenOf(model, domain, principal);
   if (domain.nested()) {
@@ -208,6 +209,7 @@ HardwareView HardwareOf(const Model& model, const Device& device) {
   view.extended_accessed = unit.extended_access;
   view.snoop_control = unit.snoop_control;
   view.pass_through = unit.pass_through;
+  view.dirty_tracking = unit.dirty_tracking;
   if (view.nesting) {
     DomainSpec parent;
     parent.device = device.index;

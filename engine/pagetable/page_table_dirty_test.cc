@@ -88,6 +88,16 @@ TEST_F(PageTableDirtyTest, CountsALargeLeafAsAWhole) {
   EXPECT_EQ(Read({kGiB, kGiB + 511}, 64), std::vector<uint64_t>{0xff}) << "finer than any";
 }
 
+// Whoever reads the other half next must hear of it.
+TEST_F(PageTableDirtyTest, LeavesALeafDirtyOfWhichItToldAPart) {
+  Map(kGiB, 4 * kMiB);
+  Write(&memory_, table_, kGiB);
+  Write(&memory_, table_, kGiB + 2 * kMiB);
+  EXPECT_EQ(Read({kGiB, kGiB + 3 * kMiB - 1}, kMiB, true, true), std::vector<uint64_t>{7});
+  EXPECT_EQ(Read({kGiB, kGiB + 4 * kMiB - 1}, kMiB), std::vector<uint64_t>{0xc});
+  EXPECT_EQ(Read({kGiB + 3 * kMiB, kGiB + 4 * kMiB - 1}, kMiB, true), std::vector<uint64_t>{1});
+}
+
 TEST_F(PageTableDirtyTest, FindsNothingWhereNothingIsMapped) {
   Map(kGiB, kPage);
   EXPECT_EQ(Read(Pages(0, 64)), std::vector<uint64_t>{0});
@@ -122,7 +132,7 @@ TEST_F(PageTableDirtyTest, MarksAgainWhatWasCleared) {
   ASSERT_TRUE(table_.Map(kGiB + 4 * kPage, PhysAddr{0}, kPage, kReadOnly).ok());
   Write(&memory_, table_, kGiB + 2 * kPage);
   Write(&memory_, table_, 2 * kGiB);
-  DirtyBitmap small(Pages(kGiB, 5), kPage), large({2 * kGiB, 2 * kGiB + kMiB - 1}, kPage);
+  DirtyBitmap small(Pages(kGiB, 5), kPage), large({2 * kGiB, 2 * kGiB + 2 * kMiB - 1}, kPage);
   EXPECT_TRUE(table_.ReadDirty(true, &small));
   EXPECT_TRUE(table_.ReadDirty(true, &large));
   table_.MarkDirty(small);

@@ -82,7 +82,7 @@ class Walker final : public TableWalker {
       VisitLeaves(InReach(bitmap->range()), [&](uint64_t* word, const IovaRange& span) {
         if (!Format::IsDirty(Load(word))) return;
         bitmap->Mark(span);
-        if (clear) cleaned |= Clean(word);
+        if (clear && bitmap->range().Contains(span)) cleaned |= Clean(word);
       });
     }
     return cleaned;

@@ -93,7 +93,10 @@ STEPS = [
     ("IoasService/Unmap", {"name": "ioas/space", "all": True}, {"unmapped_count": "1"}),
     ("DomainService/CreateDomain",
      {"domain_id": "parent",
-      "domain": {"paging": {"ioas": "ioas/space", "device": DEVICE, "nest_parent": True}}},
+      "domain": {"paging": {"ioas": "ioas/space", "device": DEVICE, "nest_parent": True,
+                             "dirty_tracking": True}}},
+     {"name": "domains/parent"}),
+    ("DomainService/SetDirtyTracking", {"name": "domains/parent", "enabled": True},
      {"name": "domains/parent"}),
     ("DomainService/CreateDomain",
      {"domain_id": "guest",
@@ -123,7 +126,7 @@ STEPS = [
 _WITHOUT_EFFECT = ("Get", "List", "Translate", "ReadMemory", "DumpTables", "Watch")
 # They have an effect, but none on the model: see simulation.proto, mapping.proto, viommu.proto.
 _WITHOUT_REQUEST_ID = ("Dma", "WriteMemory", "StreamMappings", "Invalidate",
-                       "StreamInvalidations")
+                       "StreamInvalidations", "ReadDirtyBitmap")
 
 
 def is_mutation(method):
