@@ -161,13 +161,15 @@ absl::Status HardwareInfo(Invocation& call) {
   request.set_name(call.Name("DEVICE"));
   const auto info = call.Call(&v1::DeviceService::Stub::GetHardwareInfo, request);
   if (!info.ok()) return info.status();
-  Table table({"ARCHITECTURE", "CAP", "ECAP", "NESTING", "FIRST-STAGE", "PASID-BITS", "ATS", "DIRTY-TRACKING"});
+  Table table({"ARCHITECTURE", "CAP", "ECAP", "NESTING", "FIRST-STAGE", "PASID-BITS", "ATS",
+               "DIRTY-TRACKING"});
   if (info->has_vtd()) {
     const v1::HardwareCapabilities& can = info->capabilities();
     const auto yes_no = [](bool value) { return value ? "yes" : "no"; };
     table.Add({"vtd", FormatAddress(info->vtd().capability()),
                FormatAddress(info->vtd().extended_capability()), yes_no(can.nesting()),
-               yes_no(can.first_stage()), absl::StrCat(can.max_pasid_log2()), yes_no(can.ats()), yes_no(can.dirty_tracking())});
+               yes_no(can.first_stage()), absl::StrCat(can.max_pasid_log2()), yes_no(can.ats()),
+               yes_no(can.dirty_tracking())});
   }
   call.Show(*info, table);
   return absl::OkStatus();

@@ -26,8 +26,8 @@ Table DirtyRuns(const v1::DirtyBitmap& bitmap) {
     while (page < bitmap.page_count() && IsDirty(bitmap, page)) ++page;
     const uint64_t first = bitmap.iova() + begin * page_bytes;
     const uint64_t size = (page - begin) * page_bytes;
-    table.Add({FormatRange(first, first + (size - 1)), FormatSize(size),
-               absl::StrCat(page - begin)});
+    table.Add(
+        {FormatRange(first, first + (size - 1)), FormatSize(size), absl::StrCat(page - begin)});
   }
   return table;
 }

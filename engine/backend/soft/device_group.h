@@ -88,6 +88,13 @@ class DeviceGroup {
                                       std::optional<uint32_t> pasid = std::nullopt)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Writes again all entries that lead to what `tables` maps, after its tracking has changed:
+  // hitless, as only that changes in them. kInternal: the hardware failed; some may be as they
+  // were.
+  absl::Status WriteAgain(const UnitDomain& tables) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same in any case; flushes that fail are owed.
+  void ForceAgain(const UnitDomain& tables) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Blocks the requests with any PASID.
   // kInternal: the hardware failed; some may be left.
   absl::Status DropPasids() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -260,6 +267,27 @@ absl::Status DeviceGroup<Store>::WriteAll(uint32_t pasid, const vtd::PasidEntry&
     moved.emplace_back(source_id, old);
   }
   return absl::OkStatus();
+}
+
+template <typename Store>
+absl::Status DeviceGroup<Store>::WriteAgain(const UnitDomain& tables) {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [pasid, place] : places_) {
+    if (place.domain == nullptr || &place.domain->tables() != &tables) continue;
+    RETURN_IF_ERROR(WriteAll(pasid, PreviewEntry(place)));
+  }
+  return absl::OkStatus();
+}
+
+template <typename Store>
+void DeviceGroup<Store>::ForceAgain(const UnitDomain& tables) {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [pasid, place] : places_) {
+    if (place.domain == nullptr || &place.domain->tables() != &tables) continue;
+    for (const uint16_t source_id : source_ids_) {
+      if (!IsHeld(source_id)) unit_.ForceEntry(store_, source_id, pasid, PreviewEntry(place));
+    }
+  }
 }
 
 template <typename Store>

@@ -42,6 +42,7 @@ vtd::PasidEntry NestedDomain::EntryFor(const VtdUnit&, uint16_t domain_id) const
   fields.domain_id = domain_id;
   fields.page_walk_snoop = true;  // ECAP.SMPWC: every modelled unit has it.
   fields.force_snoop = parent_->properties().enforces_cache_coherency;
+  fields.track_dirty = parent_->tracked();
   return vtd::MakeNestedEntry(fields);
 }
 

@@ -34,6 +34,8 @@ class NestedDomain final : public UnitDomain, private SoftDomain::Child {
   absl::Status Invalidate(absl::Span<const VtdStage1Invalidation> invalidations)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
+  const UnitDomain& tables() const override { return *parent_; }
+
  private:
   vtd::PasidEntry EntryFor(const VtdUnit& unit, uint16_t domain_id) const override;
   absl::Status FlushParentChange() override;

@@ -158,6 +158,25 @@ absl::Status SoftDomain::MapDoorbell(Iova iova, PhysAddr doorbell) {
   return table_.Map(iova, doorbell, TableArena::kPageBytes, AccessOf(Permission::kReadWrite));
 }
 
+absl::StatusOr<DirtyBitmap> SoftDomain::ReadDirty(const IovaRange& range, uint64_t page_bytes,
+                                                  bool clear) {
+  DirtyBitmap bitmap(range, page_bytes);
+  absl::MutexLock lock(&mutex_);
+  if (!table_.ReadDirty(clear, &bitmap)) return bitmap;
+  absl::Status flushed = FlushLocked(absl::MakeConstSpan(&range, 1), /*leaves_only=*/true);
+  if (flushed.ok()) return bitmap;
+  // Nobody gets the answer; and what is cached as dirty is not marked again by itself.
+  table_.MarkDirty(bitmap);
+  return flushed;
+}
+
+absl::Status SoftDomain::ClearDirty() {
+  absl::MutexLock lock(&mutex_);
+  table_.ClearDirty();
+  const IovaRange everything = table_.aperture();
+  return FlushLocked(absl::MakeConstSpan(&everything, 1), /*leaves_only=*/true);
+}
+
 void SoftDomain::AddChild(Child* child) {
   absl::MutexLock lock(&mutex_);
   children_.insert(child);
@@ -179,18 +198,18 @@ std::optional<uint16_t> SoftDomain::SharedDomainId() const {
 }
 
 vtd::PasidEntry SoftDomain::EntryFor(const VtdUnit& unit, uint16_t domain_id) const {
-  return EntryOf(properties_, root_, unit, domain_id);
+  return EntryOf(properties_, root_, unit, domain_id, tracked());
 }
 
 vtd::PasidEntry SoftDomain::EntryToCome(const DomainProperties& properties, const VtdUnit& unit) {
   // The last page of all is no table: the arena lies below.
   const PhysAddr last_page{(uint64_t{1} << unit.spec().host_address_width_bits) - 4096};
   const uint16_t domain_id = properties.sva ? vtd::kSharedDomainId : vtd::kUnusedDomainId;
-  return EntryOf(properties, last_page, unit, domain_id);
+  return EntryOf(properties, last_page, unit, domain_id, /*tracked=*/false);
 }
 
 vtd::PasidEntry SoftDomain::EntryOf(const DomainProperties& properties, PhysAddr root,
-                                    const VtdUnit& unit, uint16_t domain_id) {
+                                    const VtdUnit& unit, uint16_t domain_id, bool tracked) {
   if (properties.format == vtd::kFirstStageFormat) {
     vtd::FirstStageFields fields;
     fields.root = root;
@@ -206,6 +225,7 @@ vtd::PasidEntry SoftDomain::EntryOf(const DomainProperties& properties, PhysAddr
   fields.levels = properties.levels;
   fields.domain_id = domain_id;
   fields.page_walk_snoop = true;  // ECAP.SMPWC, as above.
+  fields.track_dirty = tracked;
   return vtd::MakeSecondStageEntry(fields);
 }
 

@@ -44,6 +44,9 @@ class UnitDomain {
   // kInternal: a flush failed.
   absl::Status FlushAbandoned() ABSL_LOCKS_EXCLUDED(uses_mutex_);
 
+  // The domain in whose tables a device finds what it may use: this one, or a guest's nest parent.
+  virtual const UnitDomain& tables() const { return *this; }
+
   // The entry that EnterUnit would answer; a placeholder stands for a domain id not yet taken.
   vtd::PasidEntry PreviewEntry(const VtdUnit* unit) const ABSL_LOCKS_EXCLUDED(uses_mutex_);
 
@@ -61,7 +64,7 @@ class UnitDomain {
   // The domain id that it shares with others like it, which then differ by PASID; none: it takes
   // one of its own on each unit. Pure, and of what never changes.
   virtual std::optional<uint16_t> SharedDomainId() const { return std::nullopt; }
-  // Pure, and of what never changes.
+  // Pure, and of what never changes, but that the tables may be tracked or not (SoftDomain::Track).
   virtual vtd::PasidEntry EntryFor(const VtdUnit& unit, uint16_t domain_id) const = 0;
 
   // Calls `flush` for every unit, also behind one that fails, and flushes those abandoned.
