@@ -1,6 +1,5 @@
 #include "engine/operations/domain_operations.h"
 
-#include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/views.h"

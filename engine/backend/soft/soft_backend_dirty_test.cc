@@ -163,7 +163,6 @@ TEST_F(SoftDirtyTest, MarksInTheParentWhatIsWrittenThroughAGuestsStage) {
   AttachAll(kGuest);
   ASSERT_TRUE(Switch(kDiskB, kRid, On(kGuest2)).ok());
   Set(true);
-  const std::vector<uint64_t> tables = {0x10, 0x11, 0x12, 0x13};
   for (int round = 0; round < 3; ++round) {
     for (const Asker& a : Askers()) {
       if (a.device == kDiskB && a.pasid == kRid) continue;
