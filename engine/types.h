@@ -293,7 +293,7 @@ struct ReservedRegionView {
 
 // What the IOMMU of a device says about itself, and what of it can be used.
 struct HardwareView {
-  VtdHardware vtd;
+  HardwareRegisters registers;
   // Nest parents can not hold mappings that are read only (IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17).
   bool nest_parent_refuses_read_only = false;
   bool nesting = false;

@@ -1,6 +1,8 @@
 #include "server/describe.h"
 
 #include <string>
+#include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -46,6 +48,32 @@ v1::VtdIommu DescribeVtd(const IommuSpec& spec) {
   out.set_pass_through(spec.pass_through);
   out.set_domain_id_bits(spec.domain_id_bits);
   out.set_pasid_bits(spec.pasid_bits);
+  return out;
+}
+
+v1::SmmuV3Iommu DescribeSmmuV3(const SmmuV3Spec& spec) {
+  v1::SmmuV3Iommu out;
+  out.set_oas_bits(spec.oas_bits);
+  out.set_stage1(spec.stage1);
+  out.set_stage2(spec.stage2);
+  out.set_nesting(spec.nesting);
+  out.set_stream_id_bits(spec.stream_id_bits);
+  out.set_substream_id_bits(spec.substream_id_bits);
+  out.set_asid_bits(spec.asid_bits);
+  out.set_vmid_bits(spec.vmid_bits);
+  const uint64_t granules = uint64_t{spec.granule_4k} << 12 | uint64_t{spec.granule_16k} << 14 |
+                            uint64_t{spec.granule_64k} << 16;
+  DescribePageSizes(granules, out.mutable_granules_bytes());
+  out.set_ats(spec.ats);
+  out.set_pri(spec.pri);
+  out.set_stall(spec.stall);
+  out.set_range_invalidation(spec.range_invalidation);
+  out.set_s2fwb(spec.s2fwb);
+  out.set_hardware_access(spec.hardware_access);
+  out.set_hardware_dirty(spec.hardware_dirty);
+  out.set_coherent(spec.coherent);
+  out.set_two_level_stream_table(spec.two_level_stream_table);
+  out.set_two_level_cd(spec.two_level_cd);
   return out;
 }
 
@@ -141,6 +169,29 @@ v1::NestedDomain DescribeNested(const DomainView& view) {
   return out;
 }
 
+v1::VtdHardwareInfo DescribeRegisters(const VtdHardware& registers) {
+  v1::VtdHardwareInfo out;
+  out.set_capability(registers.capability);
+  out.set_extended_capability(registers.extended_capability);
+  out.set_text(absl::StrCat("cap ", Hex(registers.capability), ", ecap ",
+                            Hex(registers.extended_capability)));
+  return out;
+}
+
+v1::ArmSmmuV3HardwareInfo DescribeRegisters(const ArmSmmuV3Hardware& registers) {
+  v1::ArmSmmuV3HardwareInfo out;
+  std::string text;
+  for (size_t i = 0; i < registers.idr.size(); ++i) {
+    out.add_idr(registers.idr[i]);
+    absl::StrAppend(&text, "idr", i, " ", Hex(registers.idr[i]), ", ");
+  }
+  out.set_iidr(registers.iidr);
+  out.set_aidr(registers.aidr);
+  absl::StrAppend(&text, "iidr ", Hex(registers.iidr), ", aidr ", Hex(registers.aidr));
+  out.set_text(std::move(text));
+  return out;
+}
+
 v1::HardwareCapabilities DescribeCapabilities(const HardwareView& view) {
   v1::HardwareCapabilities out;
   out.set_nesting(view.nesting);
@@ -179,10 +230,16 @@ v1::Iommu Describe(const IommuView& view) {
   out.set_name(HostName(NameKind::kIommu, view.spec.id));
   if (view.spec.numa_node.has_value()) out.set_numa_node(*view.spec.numa_node);
   for (const std::string& device : view.devices) out.add_devices(device);
-  if (view.spec.pass_through) out.add_default_domain_types(v1::DEFAULT_DOMAIN_TYPE_IDENTITY);
+  if (HasPassThrough(view.spec)) out.add_default_domain_types(v1::DEFAULT_DOMAIN_TYPE_IDENTITY);
   out.add_default_domain_types(v1::DEFAULT_DOMAIN_TYPE_DMA);
   if (view.spec.deferred_flush) out.add_default_domain_types(v1::DEFAULT_DOMAIN_TYPE_DMA_FQ);
-  *out.mutable_vtd() = DescribeVtd(view.spec);
+  if (view.spec.architecture == IommuArchitecture::kSmmuV3) {
+    out.set_type(v1::IOMMU_ARCHITECTURE_SMMU_V3);
+    *out.mutable_smmu_v3() = DescribeSmmuV3(view.spec.smmu_v3);
+  } else {
+    out.set_type(v1::IOMMU_ARCHITECTURE_VTD);
+    *out.mutable_vtd() = DescribeVtd(view.spec);
+  }
   return out;
 }
 
@@ -278,13 +335,15 @@ v1::AttachmentEffects Describe(const AttachmentEffects& effects) {
 
 v1::HardwareInfo Describe(const HardwareView& view) {
   v1::HardwareInfo out;
-  out.set_type(v1::HARDWARE_TYPE_VTD);
-  v1::VtdHardwareInfo& vtd = *out.mutable_vtd();
-  vtd.set_capability(view.vtd.capability);
-  vtd.set_extended_capability(view.vtd.extended_capability);
-  vtd.set_text(
-      absl::StrCat("cap ", Hex(view.vtd.capability), ", ecap ", Hex(view.vtd.extended_capability)));
-  vtd.set_nest_parent_refuses_read_only(view.nest_parent_refuses_read_only);
+  if (const auto* smmu = std::get_if<ArmSmmuV3Hardware>(&view.registers)) {
+    out.set_type(v1::HARDWARE_TYPE_ARM_SMMU_V3);
+    *out.mutable_arm_smmu_v3() = DescribeRegisters(*smmu);
+  } else {
+    out.set_type(v1::HARDWARE_TYPE_VTD);
+    v1::VtdHardwareInfo& vtd = *out.mutable_vtd();
+    vtd = DescribeRegisters(std::get<VtdHardware>(view.registers));
+    vtd.set_nest_parent_refuses_read_only(view.nest_parent_refuses_read_only);
+  }
   *out.mutable_capabilities() = DescribeCapabilities(view);
   return out;
 }

@@ -91,6 +91,58 @@ TEST(DescribeTest, IommusAdvertiseOnlyTheDefaultDomainsTheyHave) {
   EXPECT_EQ(iommu.default_domain_types(2), v1::DEFAULT_DOMAIN_TYPE_DMA_FQ);
 }
 
+TEST(DescribeTest, AnSmmuShowsWhatIsConfigured) {
+  IommuView view;
+  view.spec.id = "smmu0";
+  view.spec.architecture = IommuArchitecture::kSmmuV3;
+  view.spec.pass_through = false;  // Of VT-d.
+  view.spec.smmu_v3.oas_bits = 44;
+  view.spec.smmu_v3.stage2 = false;
+  view.spec.smmu_v3.stream_id_bits = 20;
+  view.spec.smmu_v3.substream_id_bits = 12;
+  view.spec.smmu_v3.asid_bits = 8;
+  view.spec.smmu_v3.granule_64k = true;
+  view.spec.smmu_v3.stall = true;
+  const v1::Iommu iommu = Describe(view);
+  EXPECT_EQ(iommu.type(), v1::IOMMU_ARCHITECTURE_SMMU_V3);
+  EXPECT_FALSE(iommu.has_vtd());
+  EXPECT_EQ(iommu.default_domain_types(0), v1::DEFAULT_DOMAIN_TYPE_IDENTITY);
+  const v1::SmmuV3Iommu& smmu = iommu.smmu_v3();
+  EXPECT_EQ(smmu.oas_bits(), 44u);
+  EXPECT_TRUE(smmu.stage1());
+  EXPECT_FALSE(smmu.stage2());
+  EXPECT_EQ(smmu.stream_id_bits(), 20u);
+  EXPECT_EQ(smmu.substream_id_bits(), 12u);
+  EXPECT_EQ(smmu.asid_bits(), 8u);
+  EXPECT_EQ(smmu.vmid_bits(), 16u);
+  ASSERT_EQ(smmu.granules_bytes_size(), 2);
+  EXPECT_EQ(smmu.granules_bytes(0), 4096u);
+  EXPECT_EQ(smmu.granules_bytes(1), 65536u);
+  EXPECT_TRUE(smmu.stall());
+  EXPECT_TRUE(smmu.range_invalidation());
+  EXPECT_FALSE(smmu.hardware_dirty());
+  EXPECT_EQ(Describe(IommuView{}).type(), v1::IOMMU_ARCHITECTURE_VTD);
+}
+
+TEST(DescribeTest, HardwareShowsItsRegistersByArchitecture) {
+  HardwareView view;
+  view.registers = VtdHardware{0x12, 0x34};
+  view.nest_parent_refuses_read_only = true;
+  v1::HardwareInfo info = Describe(view);
+  EXPECT_EQ(info.type(), v1::HARDWARE_TYPE_VTD);
+  EXPECT_EQ(info.vtd().text(), "cap 0x12, ecap 0x34");
+  EXPECT_TRUE(info.vtd().nest_parent_refuses_read_only());
+  view.registers = ArmSmmuV3Hardware{{1, 2, 3, 4, 5, 0x10}, 7, 3};
+  info = Describe(view);
+  EXPECT_EQ(info.type(), v1::HARDWARE_TYPE_ARM_SMMU_V3);
+  EXPECT_FALSE(info.has_vtd());
+  ASSERT_EQ(info.arm_smmu_v3().idr_size(), 6);
+  EXPECT_EQ(info.arm_smmu_v3().idr(5), 0x10u);
+  EXPECT_EQ(info.arm_smmu_v3().iidr(), 7u);
+  EXPECT_EQ(info.arm_smmu_v3().text(),
+            "idr0 0x1, idr1 0x2, idr2 0x3, idr3 0x4, idr4 0x5, idr5 0x10, iidr 0x7, aidr 0x3");
+}
+
 TEST(DescribeTest, TheHostShowsWhenDeferredFlushesAreMade) {
   HostView view;
   view.flush_queue = {512, absl::Milliseconds(25)};

@@ -34,6 +34,8 @@ class Converter {
 
  private:
   IommuSpec Iommu(const pb::Iommu& in, const std::string& path);
+  static void VtdUnit(const pb::VtdUnit& vtd, IommuSpec* spec);
+  static void SmmuV3Unit(const pb::SmmuV3Unit& smmu, IommuSpec* spec);
   DeviceSpec Device(const pb::Device& in, const std::string& path);
   ReservedRegion Region(const pb::ReservedRegion& in, const std::string& path);
   DefaultDomainType DefaultDomain(pb::DefaultDomainType in, const std::string& path);
@@ -62,8 +64,18 @@ IommuSpec Converter::Iommu(const pb::Iommu& in, const std::string& path) {
   IommuSpec out;
   out.id = in.id();
   if (in.has_numa_node()) out.numa_node = in.numa_node();
-  if (!in.has_vtd()) Report(path, "no architecture; write `vtd {}` for Intel VT-d");
-  const pb::VtdUnit& vtd = in.vtd();
+  if (in.has_smmu_v3()) {
+    SmmuV3Unit(in.smmu_v3(), &out);
+  } else if (in.has_vtd()) {
+    VtdUnit(in.vtd(), &out);
+  } else {
+    Report(path, "no architecture; write `vtd {}` for Intel VT-d, `smmu_v3 {}` for Arm SMMUv3");
+  }
+  return out;
+}
+
+void Converter::VtdUnit(const pb::VtdUnit& vtd, IommuSpec* spec) {
+  IommuSpec& out = *spec;
   if (vtd.has_host_address_width_bits()) {
     out.host_address_width_bits = vtd.host_address_width_bits();
   }
@@ -88,7 +100,36 @@ IommuSpec Converter::Iommu(const pb::Iommu& in, const std::string& path) {
   if (vtd.has_extended_access()) out.extended_access = vtd.extended_access();
   if (vtd.has_dirty_tracking()) out.dirty_tracking = vtd.dirty_tracking();
   if (vtd.has_deferred_flush()) out.deferred_flush = vtd.deferred_flush();
-  return out;
+}
+
+void Converter::SmmuV3Unit(const pb::SmmuV3Unit& smmu, IommuSpec* spec) {
+  spec->architecture = IommuArchitecture::kSmmuV3;
+  SmmuV3Spec& out = spec->smmu_v3;
+  if (smmu.has_oas_bits()) out.oas_bits = smmu.oas_bits();
+  if (smmu.has_stage1()) out.stage1 = smmu.stage1();
+  if (smmu.has_stage2()) out.stage2 = smmu.stage2();
+  if (smmu.has_nesting()) out.nesting = smmu.nesting();
+  if (smmu.has_stream_id_bits()) out.stream_id_bits = smmu.stream_id_bits();
+  if (smmu.has_stream_id_base()) out.stream_id_base = smmu.stream_id_base();
+  if (smmu.has_substream_id_bits()) out.substream_id_bits = smmu.substream_id_bits();
+  if (smmu.has_asid_bits()) out.asid_bits = smmu.asid_bits();
+  if (smmu.has_vmid_bits()) out.vmid_bits = smmu.vmid_bits();
+  if (smmu.has_granule_4k()) out.granule_4k = smmu.granule_4k();
+  if (smmu.has_granule_16k()) out.granule_16k = smmu.granule_16k();
+  if (smmu.has_granule_64k()) out.granule_64k = smmu.granule_64k();
+  if (smmu.has_two_level_stream_table()) {
+    out.two_level_stream_table = smmu.two_level_stream_table();
+  }
+  if (smmu.has_two_level_cd()) out.two_level_cd = smmu.two_level_cd();
+  if (smmu.has_ats()) out.ats = smmu.ats();
+  if (smmu.has_pri()) out.pri = smmu.pri();
+  if (smmu.has_stall()) out.stall = smmu.stall();
+  if (smmu.has_range_invalidation()) out.range_invalidation = smmu.range_invalidation();
+  if (smmu.has_s2fwb()) out.s2fwb = smmu.s2fwb();
+  if (smmu.has_hardware_access()) out.hardware_access = smmu.hardware_access();
+  if (smmu.has_hardware_dirty()) out.hardware_dirty = smmu.hardware_dirty();
+  if (smmu.has_coherent()) out.coherent = smmu.coherent();
+  if (smmu.has_deferred_flush()) spec->deferred_flush = smmu.deferred_flush();
 }
 
 DefaultDomainType Converter::DefaultDomain(pb::DefaultDomainType in, const std::string& path) {
@@ -148,6 +189,8 @@ DeviceSpec Converter::Device(const pb::Device& in, const std::string& path) {
   out.pasid_bits = in.pasid_bits();
   out.ats = in.ats();
   out.pri = in.pri();
+  if (in.has_stream_id()) out.stream_id = in.stream_id();
+  out.stall = in.stall();
   if (in.has_msi_doorbell()) out.msi_doorbell = PhysAddr{in.msi_doorbell()};
   for (int i = 0; i < in.reserved_regions_size(); ++i) {
     out.reserved_regions.push_back(

@@ -141,6 +141,58 @@ TEST(TopologyTest, CarriesEveryFieldOver) {
   EXPECT_TRUE(disk.untrusted);
 }
 
+TEST(TopologyTest, CarriesEveryFieldOfAnSmmuOver) {
+  Problems problems;
+  const Topology topology = ParseTopology("t.textproto", R"(
+    iommus {
+      id: "u"
+      smmu_v3 {
+        oas_bits: 44 stage1: true stage2: true nesting: true stream_id_bits: 20
+        stream_id_base: 0x10000 substream_id_bits: 8 asid_bits: 8 vmid_bits: 8 granule_4k: false
+        granule_16k: true granule_64k: true two_level_stream_table: true two_level_cd: false
+        ats: true pri: true stall: true range_invalidation: false s2fwb: true
+        hardware_access: true hardware_dirty: true coherent: false deferred_flush: false
+      }
+    }
+    iommus { id: "v" smmu_v3 { stage1: false } }
+    iommus { id: "w" smmu_v3 { stage2: false two_level_stream_table: false ats: false } }
+    devices { id: "eth" iommu: "u" stream_id: 0x400 stall: true }
+  )",
+                                          &problems);
+  ASSERT_THAT(problems, IsEmpty());
+  ASSERT_THAT(topology.iommus, SizeIs(3));
+  for (const IommuSpec& unit : topology.iommus) {
+    EXPECT_EQ(unit.architecture, IommuArchitecture::kSmmuV3);
+  }
+  EXPECT_FALSE(topology.iommus[0].deferred_flush);
+  EXPECT_TRUE(topology.iommus[1].deferred_flush);
+  const SmmuV3Spec& unit = topology.iommus[0].smmu_v3;
+  EXPECT_EQ(unit.oas_bits, 44);
+  EXPECT_EQ(unit.stream_id_bits, 20);
+  EXPECT_EQ(unit.stream_id_base, 0x10000u);
+  EXPECT_EQ(unit.substream_id_bits, 8);
+  EXPECT_EQ(unit.asid_bits, 8);
+  EXPECT_EQ(unit.vmid_bits, 8);
+  for (bool SmmuV3Spec::*feature :
+       {&SmmuV3Spec::nesting, &SmmuV3Spec::granule_16k, &SmmuV3Spec::granule_64k, &SmmuV3Spec::pri,
+        &SmmuV3Spec::stall, &SmmuV3Spec::s2fwb, &SmmuV3Spec::hardware_access,
+        &SmmuV3Spec::hardware_dirty}) {
+    EXPECT_TRUE(unit.*feature);
+    EXPECT_FALSE(topology.iommus[1].smmu_v3.*feature);
+  }
+  for (bool SmmuV3Spec::*feature : {&SmmuV3Spec::granule_4k, &SmmuV3Spec::two_level_cd,
+                                    &SmmuV3Spec::range_invalidation, &SmmuV3Spec::coherent}) {
+    EXPECT_FALSE(unit.*feature);
+    EXPECT_TRUE(topology.iommus[1].smmu_v3.*feature);
+  }
+  EXPECT_FALSE(topology.iommus[1].smmu_v3.stage1);
+  EXPECT_FALSE(topology.iommus[2].smmu_v3.stage2);
+  EXPECT_FALSE(topology.iommus[2].smmu_v3.two_level_stream_table);
+  EXPECT_FALSE(topology.iommus[2].smmu_v3.ats);
+  EXPECT_EQ(topology.devices[0].stream_id, 0x400u);
+  EXPECT_TRUE(topology.devices[0].stall);
+}
+
 // A file with one fault; what it is must be found at its line.
 TEST(TopologyTest, NamesFileLineAndFieldOfAProblem) {
   const struct {
@@ -170,7 +222,13 @@ TEST(TopologyTest, NamesFileLineAndFieldOfAProblem) {
        "  reserved_regions { last: 0xfff } }",
        "t.textproto:3:3: devices[0].reserved_regions[0].type: ", "required"},
       {"unit without architecture", "\niommus { id: \"a\" }",
-       "t.textproto:2:1: iommus[0]: ", "vtd {}"},
+       "t.textproto:2:1: iommus[0]: ", "`vtd {}`"},
+      {"field of smmu_v3", "iommus {\n  id: \"a\"\n  smmu_v3 {\n    oas_bits: 21\n  }\n}",
+       "t.textproto:4:5: iommus[0].smmu_v3.oas_bits: ", "21"},
+      {"both architectures", "iommus { id: \"a\" vtd {}\n smmu_v3 {} }", "t.textproto:2:", "smmu_v3"},
+      {"device without a StreamID",
+       "iommus { id: \"a\" smmu_v3 {} }\ndevices { id: \"d\" iommu: \"a\" }",
+       "t.textproto:2:1: devices[0].stream_id: ", "required"},
       {"value given twice", "iommus {\n  id: \"a\"\n  id: \"b\"\n vtd {} }",
        "t.textproto:3:3: ", "multiple times"},
       {"number of the wrong type", "iommus { id: \"a\" vtd {\n  levels_3: 7 } }",

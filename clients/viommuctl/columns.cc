@@ -245,6 +245,16 @@ Table::Cells Headings(const v1::Iommu&) {
   return {"IOMMU", "NUMA", "DEVICES", "DEFAULT-DOMAINS", "LEVELS", "PAGES", "DOMAIN-IDS"};
 }
 Table::Cells Cells(const v1::Iommu& iommu) {
+  if (iommu.has_smmu_v3()) {
+    const v1::SmmuV3Iommu& smmu = iommu.smmu_v3();
+    return {ShortName(iommu.name()),
+            NumaNode(iommu),
+            absl::StrCat(iommu.devices_size()),
+            DefaultDomains(iommu),
+            "",
+            Sizes(smmu.granules_bytes()),
+            absl::StrCat(uint64_t{1} << smmu.asid_bits())};
+  }
   return {ShortName(iommu.name()),
           NumaNode(iommu),
           absl::StrCat(iommu.devices_size()),
@@ -252,6 +262,24 @@ Table::Cells Cells(const v1::Iommu& iommu) {
           absl::StrJoin(iommu.vtd().second_stage_levels(), ","),
           Sizes(iommu.vtd().page_sizes_bytes()),
           absl::StrCat(uint64_t{1} << iommu.vtd().domain_id_bits())};
+}
+void AddSmmu(const v1::SmmuV3Iommu& smmu, Fields* fields) {
+  fields->Add("architecture", "Arm SMMUv3")
+      .Add("physical address bits", absl::StrCat(smmu.oas_bits()))
+      .Add("first stage", YesNo(smmu.stage1()))
+      .Add("second stage", YesNo(smmu.stage2()))
+      .Add("nesting", YesNo(smmu.nesting()))
+      .Add("granules", Sizes(smmu.granules_bytes()))
+      .Add("StreamID bits", absl::StrCat(smmu.stream_id_bits()))
+      .Add("PASID bits", absl::StrCat(smmu.substream_id_bits()))
+      .Add("ASID bits", absl::StrCat(smmu.asid_bits()))
+      .Add("VMID bits", absl::StrCat(smmu.vmid_bits()))
+      .Add("ATS", YesNo(smmu.ats()))
+      .Add("page requests", YesNo(smmu.pri()))
+      .Add("stalls", YesNo(smmu.stall()))
+      .Add("range invalidation", YesNo(smmu.range_invalidation()))
+      .Add("hardware access flags", YesNo(smmu.hardware_access()))
+      .Add("hardware dirty state", YesNo(smmu.hardware_dirty()));
 }
 Table FieldsOf(const v1::Iommu& iommu) {
   Fields fields;
@@ -270,6 +298,7 @@ Table FieldsOf(const v1::Iommu& iommu) {
         .Add("domain id bits", absl::StrCat(vtd.domain_id_bits()))
         .Add("PASID bits", absl::StrCat(vtd.pasid_bits()));
   }
+  if (iommu.has_smmu_v3()) AddSmmu(iommu.smmu_v3(), &fields);
   return fields.Take();
 }
 

@@ -11,11 +11,13 @@
 #ifndef VIOMMU_ENGINE_BACKEND_BACKEND_H_
 #define VIOMMU_ENGINE_BACKEND_BACKEND_H_
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -78,7 +80,8 @@ struct DomainSpec {
 };
 
 struct DomainProperties {
-  std::string format;  // "vtd-second-stage", "x86-first-stage".
+  // "vtd-second-stage", "x86-first-stage", "arm-stage1-4k", "-16k", "-64k", "arm-stage2-4k", ...
+  std::string format;
   int levels = 0;
   IovaRange aperture;
   uint64_t page_sizes = 0;  // Bit n set: leaves of 2^n bytes.
@@ -89,6 +92,7 @@ struct DomainProperties {
   bool sva = false;        // Made of a process: cached under its PASID, and an id shared by all.
   bool nest_parent = false;
   bool dirty_tracking = false;  // It can tell which pages are written.
+  std::string iommu = {};  // The only unit that can use it; empty: any that can walk its tables.
   // Of a kNested domain, for CheckCompatible: the guest's stage and what it rests on. Null for any
   // other.
   std::shared_ptr<const DomainProperties> parent = nullptr;
@@ -130,6 +134,16 @@ struct VtdHardware {
   // Bit 0: nest parents refuse mappings that can only be read (erratum 772415).
   uint32_t flags = 0;
 };
+
+// The same of an SMMUv3 (IOMMU_HW_INFO_TYPE_ARM_SMMUV3): its identification registers as software
+// sees them.
+struct ArmSmmuV3Hardware {
+  std::array<uint32_t, 6> idr = {};  // IDR0..IDR5.
+  uint32_t iidr = 0;
+  uint32_t aidr = 0;
+};
+
+using HardwareRegisters = std::variant<VtdHardware, ArmSmmuV3Hardware>;
 
 // One hardware invalidation queue.
 struct QueueState {
@@ -210,7 +224,7 @@ class Backend {
 
   virtual absl::string_view name() const = 0;  // "soft".
   virtual const Topology& topology() const = 0;
-  virtual VtdHardware DescribeHardware(DeviceIndex device) const = 0;
+  virtual HardwareRegisters DescribeHardware(DeviceIndex device) const = 0;
   virtual Simulation* simulation() { return nullptr; }
   virtual BackendStats Stats() const = 0;
   virtual std::vector<QueueState> Queues() const = 0;
@@ -223,6 +237,14 @@ class Backend {
   // Pure. kFailedPrecondition, reason INCOMPATIBLE_DOMAIN: `device` can not use such a domain.
   virtual absl::Status CheckCompatible(DeviceIndex device,
                                        const DomainProperties& properties) const = 0;
+  // Pure. Whether Switch could be made with what the group's other requests are on.
+  // kUnimplemented: IDENTITY_UNAVAILABLE, the unit has no pass-through; PASID_DOMAIN_UNSUPPORTED, it
+  //   has no such domain for requests with PASID.
+  // kFailedPrecondition, PASIDS_IN_USE: requests without PASID can not be on such a domain while
+  //   PASIDs are attached.
+  virtual absl::Status CheckSwitch(absl::Span<const DeviceIndex> group,
+                                   std::optional<uint32_t> pasid,
+                                   const DomainTarget& target) const = 0;
   // Pure. What Switch would report.
   virtual Transition PlanSwitch(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
                                 const DomainTarget& target) const = 0;
@@ -276,6 +298,7 @@ class Backend {
   // or none (R2). A PASID on kBlocked is one that is not attached.
   // kResourceExhausted: no hardware domain id left, or no table memory.
   // kOutOfRange, PASID_OUT_OF_RANGE: a member can not issue that PASID.
+  // As CheckSwitch.
   virtual absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
                                             std::optional<uint32_t> pasid,
                                             const DomainTarget& target) = 0;

@@ -26,6 +26,23 @@ Topology Good() {
   return t;
 }
 
+// A PCI function and a platform device behind an SMMUv3.
+Topology GoodArm() {
+  Topology t;
+  t.iommus.resize(1);
+  t.iommus[0].id = "smmu0";
+  t.iommus[0].architecture = IommuArchitecture::kSmmuV3;
+  t.devices.resize(2);
+  t.devices[0].id = t.devices[0].pci_address = "0000:01:00.0";
+  t.devices[1].id = "ethernet";
+  t.devices[1].stream_id = 0x200;
+  for (DeviceSpec& device : t.devices) {
+    device.iommu = "smmu0";
+    device.group = device.id;
+  }
+  return t;
+}
+
 constexpr uint64_t kDoorbell = 0x10000000;
 
 void GiveDoorbell(DeviceSpec* device, uint64_t address) {
@@ -51,6 +68,176 @@ TEST(TopologyTest, AcceptsAGoodOne) {
   t.iommus[0].device_tlb = false;
   EXPECT_TRUE(Validate(t).empty());
   EXPECT_TRUE(Validate(Topology{}).empty());
+}
+
+TEST(TopologyTest, AcceptsAGoodSmmu) {
+  Topology t = GoodArm();
+  EXPECT_TRUE(Validate(t).empty());
+  SmmuV3Spec& unit = t.iommus[0].smmu_v3;
+  unit.nesting = unit.pri = unit.stall = unit.s2fwb = true;
+  unit.hardware_access = unit.hardware_dirty = true;
+  unit.substream_id_bits = 20;
+  unit.stream_id_bits = 32;
+  unit.stream_id_base = 0x10000;
+  unit.oas_bits = 44;
+  unit.asid_bits = unit.vmid_bits = 8;
+  unit.granule_4k = false;
+  unit.granule_64k = true;
+  t.devices[1].stream_id = (uint32_t{1} << kMaxStreamTableBits) - 1;
+  t.devices[1].stall = true;
+  t.devices[0].allow_identity = true;
+  t.devices[0].default_domain = DefaultDomainType::kIdentity;
+  t.iommus[0].pass_through = false;  // Of VT-d: not looked at.
+  EXPECT_TRUE(Validate(t).empty());
+  unit = SmmuV3Spec{};
+  unit.stage2 = unit.two_level_stream_table = unit.two_level_cd = unit.ats = false;
+  t.devices[1].stream_id = 0xffff;
+  t.devices[1].stall = false;
+  EXPECT_TRUE(Validate(t).empty());
+}
+
+TEST(TopologyTest, NamesEachProblemOfAnSmmuAndItsPlace) {
+  const struct {
+    const char* name;
+    std::function<void(SmmuV3Spec* unit, Topology* t)> spoil;
+    const char* path;
+  } kCases[] = {
+      {"odd width", [](SmmuV3Spec* unit, Topology*) { unit->oas_bits = 46; },
+       "iommus[0].smmu_v3.oas_bits"},
+      {"52 bits", [](SmmuV3Spec* unit, Topology*) { unit->oas_bits = 52; },
+       "iommus[0].smmu_v3.oas_bits"},
+      {"no stage", [](SmmuV3Spec* unit, Topology*) { unit->stage1 = unit->stage2 = false; },
+       "iommus[0].smmu_v3.stage1"},
+      {"nesting without a second stage",
+       [](SmmuV3Spec* unit, Topology*) {
+         unit->nesting = true;
+         unit->stage2 = false;
+       },
+       "iommus[0].smmu_v3.nesting"},
+      {"few StreamIDs", [](SmmuV3Spec* unit, Topology*) { unit->stream_id_bits = 7; },
+       "iommus[0].smmu_v3.stream_id_bits"},
+      {"many StreamIDs", [](SmmuV3Spec* unit, Topology*) { unit->stream_id_bits = 33; },
+       "iommus[0].smmu_v3.stream_id_bits"},
+      {"large linear table",
+       [](SmmuV3Spec* unit, Topology*) {
+         unit->stream_id_bits = 17;
+         unit->two_level_stream_table = false;
+       },
+       "iommus[0].smmu_v3.stream_id_bits"},
+      {"many substreams", [](SmmuV3Spec* unit, Topology*) { unit->substream_id_bits = 21; },
+       "iommus[0].smmu_v3.substream_id_bits"},
+      {"substreams without a first stage",
+       [](SmmuV3Spec* unit, Topology*) {
+         unit->substream_id_bits = 8;
+         unit->stage1 = false;
+       },
+       "iommus[0].smmu_v3.substream_id_bits"},
+      {"12 bits of ASID", [](SmmuV3Spec* unit, Topology*) { unit->asid_bits = 12; },
+       "iommus[0].smmu_v3.asid_bits"},
+      {"no VMIDs", [](SmmuV3Spec* unit, Topology*) { unit->vmid_bits = 0; },
+       "iommus[0].smmu_v3.vmid_bits"},
+      {"no granule", [](SmmuV3Spec* unit, Topology*) { unit->granule_4k = false; },
+       "iommus[0].smmu_v3.granule_4k"},
+      {"page requests without ATS",
+       [](SmmuV3Spec* unit, Topology*) {
+         unit->pri = true;
+         unit->ats = false;
+       },
+       "iommus[0].smmu_v3.pri"},
+      {"S2FWB without a second stage",
+       [](SmmuV3Spec* unit, Topology*) {
+         unit->s2fwb = true;
+         unit->stage2 = false;
+       },
+       "iommus[0].smmu_v3.s2fwb"},
+      {"dirty state without access flags",
+       [](SmmuV3Spec* unit, Topology*) { unit->hardware_dirty = true; },
+       "iommus[0].smmu_v3.hardware_dirty"},
+      {"platform device without a StreamID",
+       [](SmmuV3Spec*, Topology* t) { t->devices[1].stream_id.reset(); }, "devices[1].stream_id"},
+      {"PCI function with one", [](SmmuV3Spec*, Topology* t) { t->devices[0].stream_id = 1; },
+       "devices[0].stream_id"},
+      {"StreamID behind VT-d",
+       [](SmmuV3Spec*, Topology* t) { t->iommus[0].architecture = IommuArchitecture::kVtd; },
+       "devices[1].stream_id"},
+      {"wide StreamID", [](SmmuV3Spec*, Topology* t) { t->devices[1].stream_id = 0x10000; },
+       "devices[1].stream_id"},
+      {"StreamID beyond the largest table",
+       [](SmmuV3Spec* unit, Topology* t) {
+         unit->stream_id_bits = 32;
+         t->devices[1].stream_id = uint32_t{1} << kMaxStreamTableBits;
+       },
+       "devices[1].stream_id"},
+      {"base that leads out of the table",
+       [](SmmuV3Spec* unit, Topology*) { unit->stream_id_base = 0xff00; },
+       "devices[0].pci_address"},
+      {"base that overflows",
+       [](SmmuV3Spec* unit, Topology*) { unit->stream_id_base = 0xffffffff; },
+       "devices[0].pci_address"},
+      {"StreamID twice", [](SmmuV3Spec*, Topology* t) { t->devices[1].stream_id = 0x100; },
+       "devices[1].stream_id"},
+      {"function twice",
+       [](SmmuV3Spec*, Topology* t) {
+         t->devices[1].pci_address = t->devices[0].pci_address;
+         t->devices[1].stream_id.reset();
+       },
+       "devices[1].pci_address"},
+      {"stall that the unit does not know",
+       [](SmmuV3Spec*, Topology* t) { t->devices[1].stall = true; }, "devices[1].stall"},
+      {"stall of a PCI function",
+       [](SmmuV3Spec* unit, Topology* t) {
+         unit->stall = true;
+         t->devices[0].stall = true;
+       },
+       "devices[0].stall"},
+      {"doorbell that the unit can not name",
+       [](SmmuV3Spec* unit, Topology* t) {
+         unit->oas_bits = 36;
+         GiveDoorbell(&t->devices[0], uint64_t{1} << 36);
+       },
+       "devices[0].msi_doorbell"},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.name);
+    Topology t = GoodArm();
+    c.spoil(&t.iommus[0].smmu_v3, &t);
+    const auto problems = Validate(t);
+    ASSERT_EQ(problems.size(), 1u);
+    EXPECT_EQ(problems[0].path, c.path);
+    EXPECT_FALSE(problems[0].message.empty());
+  }
+}
+
+TEST(TopologyTest, TellsWhatUnitsOfBothArchitecturesCanDo) {
+  IommuSpec vtd;
+  EXPECT_EQ(PhysicalAddressBits(vtd), 46);
+  EXPECT_EQ(PasidBits(vtd), 20);
+  EXPECT_FALSE(HasFirstStage(vtd));
+  EXPECT_FALSE(HasNesting(vtd));
+  EXPECT_TRUE(ServesDeviceTlbs(vtd));
+  vtd.pass_through = false;
+  EXPECT_FALSE(HasPassThrough(vtd));
+  IommuSpec smmu = GoodArm().iommus[0];
+  smmu.pass_through = false;
+  smmu.smmu_v3.substream_id_bits = 16;
+  smmu.smmu_v3.ats = false;
+  EXPECT_EQ(PhysicalAddressBits(smmu), 48);
+  EXPECT_EQ(PasidBits(smmu), 16);
+  smmu.smmu_v3.two_level_cd = false;
+  EXPECT_EQ(PasidBits(smmu), 10);
+  EXPECT_TRUE(HasFirstStage(smmu));
+  EXPECT_FALSE(HasNesting(smmu));
+  EXPECT_FALSE(ServesDeviceTlbs(smmu));
+  EXPECT_TRUE(HasPassThrough(smmu));
+}
+
+TEST(TopologyTest, KnowsAPciFunctionByItsSourceIdPlusTheBase) {
+  Topology t = GoodArm();
+  EXPECT_EQ(StreamIdOf(t.iommus[0], t.devices[0]), 0x100u);
+  EXPECT_EQ(StreamIdOf(t.iommus[0], t.devices[1]), 0x200u);
+  t.iommus[0].smmu_v3.stream_id_base = 0x10000;
+  EXPECT_EQ(StreamIdOf(t.iommus[0], t.devices[0]), 0x10100u);
+  EXPECT_EQ(StreamIdOf(t.iommus[0], t.devices[1]), 0x200u);
 }
 
 TEST(TopologyTest, NamesEachProblemAndItsPlace) {

@@ -13,11 +13,11 @@ const IommuSpec* UnitOf(const Model& model, const Device& device) {
 }
 
 // Why a member's unit lacks something, said by `what`; empty: every member's unit has it.
-std::string Lacking(const Model& model, const Group& group, bool IommuSpec::*capability,
+std::string Lacking(const Model& model, const Group& group, bool (*has)(const IommuSpec&),
                     absl::string_view what) {
   for (const DeviceIndex index : group.members) {
     const IommuSpec* const iommu = UnitOf(model, model.devices[index]);
-    if (iommu == nullptr || iommu->*capability) continue;
+    if (iommu == nullptr || has(*iommu)) continue;
     return absl::StrCat("iommus/", iommu->id, " of ", model.devices[index].Name(), " can not ",
                         what);
   }
@@ -49,13 +49,15 @@ const Device* Asking(const Model& model, const Group& group, DefaultDomainType t
 
 std::string Unavailable(const Model& model, const Group& group, DefaultDomainType type) {
   if (type == DefaultDomainType::kIdentity) return IdentityUnavailable(model, group);
-  return Lacking(model, group, &IommuSpec::deferred_flush, "defer invalidations");
+  return Lacking(
+      model, group, [](const IommuSpec& unit) { return unit.deferred_flush; },
+      "defer invalidations");
 }
 
 }  // namespace
 
 std::string IdentityUnavailable(const Model& model, const Group& group) {
-  return Lacking(model, group, &IommuSpec::pass_through, "pass addresses through");
+  return Lacking(model, group, &HasPassThrough, "pass addresses through");
 }
 
 DefaultDomainType DefaultDomainFor(const Model& model, const Group& group, DefaultDomainType asked,

@@ -41,6 +41,27 @@ std::vector<std::string> ChildrenOf(const Model& model, const Domain& domain,
   return children;
 }
 
+void AddVtd(const IommuSpec& unit, HardwareView* view) {
+  view->first_stage_5_level = unit.first_stage_levels_5;
+  if (unit.first_stage) {
+    view->first_stage_page_sizes = PageSizes(/*leaf_2m=*/true, unit.first_stage_leaf_1g);
+  }
+  view->second_stage_page_sizes = PageSizes(unit.leaf_2m, unit.leaf_1g);
+  view->supervisor_requests = unit.supervisor_requests;
+  view->extended_accessed = unit.extended_access;
+  view->snoop_control = unit.snoop_control;
+}
+
+void AddSmmu(const SmmuV3Spec& unit, HardwareView* view) {
+  uint64_t sizes = 0;  // Leaves of every granule (Arm ARM D8.2: 48-bit addresses).
+  if (unit.granule_4k) sizes |= PageSizes(/*leaf_2m=*/true, /*leaf_1g=*/true);
+  if (unit.granule_16k) sizes |= uint64_t{1} << 14 | uint64_t{1} << 25;
+  if (unit.granule_64k) sizes |= uint64_t{1} << 16 | uint64_t{1} << 29;
+  if (unit.stage1) view->first_stage_page_sizes = sizes;
+  if (unit.stage2) view->second_stage_page_sizes = sizes;
+  view->snoop_control = unit.coherent;
+}
+
 }  // namespace
 
 MemoryRegionView ViewOf(const MemoryRegion& region, absl::string_view) {
@@ -195,21 +216,18 @@ IommuView ViewOf(const Model& model, const IommuSpec& iommu) {
 HardwareView HardwareOf(const Model& model, const Device& device) {
   const IommuSpec& unit = model.UnitOf(device);
   HardwareView view;
-  view.vtd = model.backend().DescribeHardware(device.index);
-  view.nesting = unit.nesting;
-  view.first_stage = unit.first_stage;
-  view.first_stage_5_level = unit.first_stage_levels_5;
-  if (unit.first_stage) {
-    view.first_stage_page_sizes = PageSizes(/*leaf_2m=*/true, unit.first_stage_leaf_1g);
+  view.registers = model.backend().DescribeHardware(device.index);
+  view.nesting = HasNesting(unit);
+  view.first_stage = HasFirstStage(unit);
+  view.pasid_bits = std::min(device.spec.pasid_bits, PasidBits(unit));
+  view.ats = device.spec.ats && ServesDeviceTlbs(unit) && !device.spec.untrusted;
+  view.pass_through = HasPassThrough(unit);
+  view.dirty_tracking = HasDirtyTracking(unit);
+  if (unit.architecture == IommuArchitecture::kSmmuV3) {
+    AddSmmu(unit.smmu_v3, &view);
+  } else {
+    AddVtd(unit, &view);
   }
-  view.second_stage_page_sizes = PageSizes(unit.leaf_2m, unit.leaf_1g);
-  view.pasid_bits = std::min(device.spec.pasid_bits, unit.pasid_bits);
-  view.ats = device.spec.ats && unit.device_tlb && !device.spec.untrusted;
-  view.supervisor_requests = unit.supervisor_requests;
-  view.extended_accessed = unit.extended_access;
-  view.snoop_control = unit.snoop_control;
-  view.pass_through = unit.pass_through;
-  view.dirty_tracking = unit.dirty_tracking;
   if (view.nesting) {
     DomainSpec parent;
     parent.device = device.index;

@@ -129,6 +129,9 @@ absl::Status ToDomainOperation::CheckTarget(const Model& model, const Device& de
   if (target_.kind == DomainTarget::Kind::kDomain) {
     RETURN_IF_ERROR(CheckGroupCompatible(model, group_, *model.Get<Domain>(target_.domain)));
   }
+  if (switches_hardware_ && !made_.planned()) {
+    RETURN_IF_ERROR(model.backend().CheckSwitch(group_, pasid_, target_));
+  }
   return CheckNotHeld(model, device);
 }
 

@@ -16,7 +16,7 @@ absl::Status CheckNotStatic(const std::string& id) {
 
 absl::Status CheckNesting(const Model& model, const Device& device, absl::string_view field) {
   const IommuSpec& unit = model.UnitOf(device);
-  if (unit.nesting) return absl::OkStatus();
+  if (HasNesting(unit)) return absl::OkStatus();
   return Error(absl::StatusCode::kUnimplemented, "NESTING_UNAVAILABLE",
                absl::StrCat("iommus/", unit.id, " of ", device.Name(),
                             " can not put a first stage on a second"))
@@ -27,7 +27,7 @@ absl::Status CheckNesting(const Model& model, const Device& device, absl::string
 
 absl::Status CheckTracking(const Model& model, const Device& device, absl::string_view field) {
   const IommuSpec& unit = model.UnitOf(device);
-  if (unit.dirty_tracking) return absl::OkStatus();
+  if (HasDirtyTracking(unit)) return absl::OkStatus();
   return Error(absl::StatusCode::kUnimplemented, "DIRTY_TRACKING_UNAVAILABLE",
                absl::StrCat("iommus/", unit.id, " of ", device.Name(),
                             " can not tell which pages are written"))

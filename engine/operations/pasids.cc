@@ -11,7 +11,7 @@ namespace {
 
 int UnitPasidBits(const Model& model, const std::string& iommu) {
   for (const IommuSpec& spec : model.backend().topology().iommus) {
-    if (spec.id == iommu) return spec.pasid_bits;
+    if (spec.id == iommu) return PasidBits(spec);
   }
   return 0;
 }

@@ -64,7 +64,7 @@ class FaultyBackend : public Backend {
 
   absl::string_view name() const override { return real_.name(); }
   const Topology& topology() const override { return real_.topology(); }
-  VtdHardware DescribeHardware(DeviceIndex device) const override {
+  HardwareRegisters DescribeHardware(DeviceIndex device) const override {
     return real_.DescribeHardware(device);
   }
   Simulation* simulation() override { return &simulation_; }
@@ -76,6 +76,10 @@ class FaultyBackend : public Backend {
   absl::Status CheckCompatible(DeviceIndex device,
                                const DomainProperties& properties) const override {
     return real_.CheckCompatible(device, properties);
+  }
+  absl::Status CheckSwitch(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
+                           const DomainTarget& target) const override {
+    return real_.CheckSwitch(group, pasid, target);
   }
   Transition PlanSwitch(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
                         const DomainTarget& target) const override {

@@ -127,7 +127,7 @@ absl::StatusOr<DomainProperties> FakeBackend::PlanDomain(const DomainSpec& spec)
   properties.levels = 4;
   properties.aperture = {0, (uint64_t{1} << 48) - 1};
   properties.page_sizes = 0x1000;
-  if (spec.dirty_tracking && !UnitOf(topology_, spec.device).dirty_tracking) {
+  if (spec.dirty_tracking && !HasDirtyTracking(UnitOf(topology_, spec.device))) {
     return Error(absl::StatusCode::kUnimplemented, "DIRTY_TRACKING_UNAVAILABLE",
                  "the unit has no dirty tracking")
         .Errno("EOPNOTSUPP");

@@ -47,12 +47,16 @@ class FakeBackend : public Backend {
 
   absl::string_view name() const override { return "fake"; }
   const Topology& topology() const override { return topology_; }
-  VtdHardware DescribeHardware(DeviceIndex) const override { return {}; }
+  HardwareRegisters DescribeHardware(DeviceIndex) const override { return VtdHardware{}; }
   BackendStats Stats() const override { return {}; }
   std::vector<QueueState> Queues() const override { return {}; }
   absl::StatusOr<DomainProperties> PlanDomain(const DomainSpec& spec) const override;
   absl::Status CheckCompatible(DeviceIndex device,
                                const DomainProperties& properties) const override;
+  absl::Status CheckSwitch(absl::Span<const DeviceIndex>, std::optional<uint32_t>,
+                           const DomainTarget&) const override {
+    return absl::OkStatus();
+  }
   Transition PlanSwitch(absl::Span<const DeviceIndex>, std::optional<uint32_t>,
                         const DomainTarget&) const override {
     return {};

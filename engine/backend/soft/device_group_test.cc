@@ -14,6 +14,7 @@
 #include "engine/backend/soft/physical_memory.h"
 #include "engine/backend/soft/soft_domain.h"
 #include "engine/backend/soft/vtd_capability.h"
+#include "engine/backend/soft/vtd_port.h"
 #include "engine/backend/soft/vtd_registers.h"
 #include "engine/backend/soft/vtd_unit.h"
 #include "engine/base/address.h"
@@ -43,9 +44,9 @@ class DeviceGroupTest : public testing::Test {
     arena_ = std::make_unique<TableArena>(window.data, window.base, window.size_bytes);
     unit_ = *VtdUnit::Create(IommuSpec{}, Requesters(device_tlbs), &memory_, arena_.get());
     EXPECT_TRUE(unit_->EnableTranslation().ok());
-    group_ = std::make_unique<DeviceGroup<ObservedStore>>(
-        unit_.get(), std::vector<uint16_t>(std::begin(kMembers), std::end(kMembers)),
-        ObservedStore(&observer_));
+    port_ = std::make_unique<VtdPort<ObservedStore>>(unit_.get(), ObservedStore(&observer_));
+    group_ = std::make_unique<DeviceGroup>(
+        port_.get(), std::vector<uint32_t>(std::begin(kMembers), std::end(kMembers)));
     domain_ = NewDomain();
   }
   ~DeviceGroupTest() override {
@@ -104,8 +105,9 @@ class DeviceGroupTest : public testing::Test {
   PhysicalMemory memory_{PhysAddr{kPage}, 40};
   std::unique_ptr<TableArena> arena_;
   std::unique_ptr<VtdUnit> unit_;
+  std::unique_ptr<VtdPort<ObservedStore>> port_;
   std::shared_ptr<SoftDomain> domain_;
-  std::unique_ptr<DeviceGroup<ObservedStore>> group_;
+  std::unique_ptr<DeviceGroup> group_;
 };
 
 TEST_F(DeviceGroupTest, AllMembersGoBackWhenTheHardwareFailsAtAnyOfThem) {
@@ -237,7 +239,7 @@ TEST_F(FailedSwitchTest, AnotherSwitchMakesGoodForTheFlushThatWasLost) {
 }
 
 TEST_F(FailedSwitchTest, ABlockedGroupGoesNowhereBeforeTheFlushThatIsOwed) {
-  DeviceGroup<PlainStore> other(unit_.get(), {kMembers[2]}, PlainStore());
+  DeviceGroup other(port_.get(), {kMembers[2]});
   ASSERT_TRUE(other.SwitchTo(GroupPlace{}).ok());
   FailToSwitch();
   EXPECT_EQ(other.SwitchTo(On(domain_)).status().code(), absl::StatusCode::kInternal);

@@ -20,7 +20,7 @@ IovaRange RangeOf(const VtdStage1Invalidation& invalidation) {
 }  // namespace
 
 NestedDomain::NestedDomain(const VtdStage1& stage1, std::shared_ptr<SoftDomain> parent)
-    : stage1_(stage1), parent_(std::move(parent)) {
+    : UnitDomain(TranslationKind::kNested), stage1_(stage1), parent_(std::move(parent)) {
   parent_->AddChild(this);
 }
 
@@ -30,20 +30,8 @@ NestedDomain::~NestedDomain() {
   parent_->RemoveChild(this);
 }
 
-vtd::PasidEntry NestedDomain::EntryFor(const VtdUnit&, uint16_t domain_id) const {
-  vtd::NestedFields fields;
-  fields.first_stage_root = stage1_.table_address;
-  fields.first_stage_levels = stage1_.address_width_bits == 57 ? 5 : 4;
-  fields.supervisor = stage1_.supervisor_requests;
-  fields.write_protect = stage1_.write_protect;
-  fields.extended_access = stage1_.extended_accessed;
-  fields.second_stage_root = parent_->root();
-  fields.second_stage_levels = parent_->properties().levels;
-  fields.domain_id = domain_id;
-  fields.page_walk_snoop = true;  // ECAP.SMPWC: every modelled unit has it.
-  fields.force_snoop = parent_->properties().enforces_cache_coherency;
-  fields.track_dirty = parent_->tracked();
-  return vtd::MakeNestedEntry(fields);
+UnitTranslation NestedDomain::TranslationWith(uint32_t tag) const {
+  return {kind(), parent_->shared_properties(), parent_->root(), tag, stage1_, parent_->tracked()};
 }
 
 absl::Status NestedDomain::Invalidate(absl::Span<const VtdStage1Invalidation> invalidations) {
@@ -56,12 +44,12 @@ absl::Status NestedDomain::Invalidate(absl::Span<const VtdStage1Invalidation> in
   if (flush_failed_) paths = {kEverything};
   if (leaves.empty() && paths.empty()) return absl::OkStatus();
   absl::Status result = FlushUses([&](const UnitUse& use) {
-    const std::vector<uint32_t> pasids = use.pasids();
+    const TagUse tag_use{TagOf(use), use.pasids()};
     absl::Status status;
     for (const auto* ranges : {&paths, &leaves}) {
       if (ranges->empty()) continue;
       const bool leaves_only = ranges == &leaves;
-      status.Update(use.unit->FlushFirstStage(use.domain_id, pasids, *ranges, leaves_only));
+      status.Update(use.unit->Flush(tag_use, *ranges, leaves_only));
     }
     return status;
   });
@@ -70,7 +58,7 @@ absl::Status NestedDomain::Invalidate(absl::Span<const VtdStage1Invalidation> in
 }
 
 absl::Status NestedDomain::FlushParentChange() {
-  return FlushUses([](const UnitUse& use) { return use.unit->FlushDomain(use.domain_id); });
+  return FlushUses([this](const UnitUse& use) { return use.unit->FlushTag(TagOf(use)); });
 }
 
 }  // namespace viommu

@@ -1,6 +1,6 @@
 // engine/backend/soft/nested_domain.h -- A guest's first stage on a nest parent. Its tables are the
-// guest's, in memory that the parent maps; what it has of its own is a domain id per unit, since
-// what caches make of both stages is neither the parent's nor another child's.
+// guest's, in memory that the parent maps; what it has of its own is a tag per unit, since what
+// caches make of both stages is neither the parent's nor another child's.
 //
 // Where a flush that the guest asked for failed, its next one drops everything.
 //
@@ -18,7 +18,7 @@
 #include "engine/backend/backend.h"
 #include "engine/backend/soft/soft_domain.h"
 #include "engine/backend/soft/unit_domain.h"
-#include "engine/entries/vtd_entries.h"
+#include "engine/backend/soft/unit_port.h"
 
 namespace viommu {
 
@@ -37,7 +37,7 @@ class NestedDomain final : public UnitDomain, private SoftDomain::Child {
   const UnitDomain& tables() const override { return *parent_; }
 
  private:
-  vtd::PasidEntry EntryFor(const VtdUnit& unit, uint16_t domain_id) const override;
+  UnitTranslation TranslationWith(uint32_t tag) const override;
   absl::Status FlushParentChange() override;
 
   const VtdStage1 stage1_;

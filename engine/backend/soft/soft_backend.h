@@ -1,5 +1,5 @@
 // engine/backend/soft/soft_backend.h -- The software IOMMU as a Backend: it writes the tables and
-// descriptors that VT-d hardware reads, and models the hardware and the devices behind it.
+// commands that remapping hardware reads, and models the hardware and the devices behind it.
 //
 // Every group starts on its default domain, before translation is enabled: IDENTITY where the
 // topology asks for it, else DMA. A DMA default domain is made anew each time a group enters it;
@@ -58,7 +58,7 @@ class SoftBackendT final : public Backend, private Simulation {
 
   absl::string_view name() const override { return "soft"; }
   const Topology& topology() const override { return machine_->topology(); }
-  VtdHardware DescribeHardware(DeviceIndex device) const override {
+  HardwareRegisters DescribeHardware(DeviceIndex device) const override {
     return machine_->DescribeHardware(device);
   }
   Simulation* simulation() override { return this; }
@@ -68,6 +68,8 @@ class SoftBackendT final : public Backend, private Simulation {
   absl::StatusOr<DomainProperties> PlanDomain(const DomainSpec& spec) const override;
   absl::Status CheckCompatible(DeviceIndex device,
                                const DomainProperties& properties) const override;
+  absl::Status CheckSwitch(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
+                           const DomainTarget& target) const override;
   Transition PlanSwitch(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
                         const DomainTarget& target) const override;
   Transition PlanSwitchToNew(absl::Span<const DeviceIndex> group, std::optional<uint32_t> pasid,
@@ -104,7 +106,6 @@ class SoftBackendT final : public Backend, private Simulation {
                                            DefaultDomainType type) override;
 
  private:
-  using Group = DeviceGroup<Store>;
   // A paging domain and the Ioas it maps, or a nested one.
   struct DomainRecord {
     std::shared_ptr<SoftDomain> paging;
@@ -134,16 +135,16 @@ class SoftBackendT final : public Backend, private Simulation {
 
   void MakeGroups();
   absl::Status EnterDefaultDomains();
-  std::vector<const DeviceSpec*> MembersOf(const Group& group) const;
+  std::vector<const DeviceSpec*> MembersOf(const DeviceGroup& group) const;
   absl::StatusOr<std::vector<PhysicalMapping>> Locate(
       absl::Span<const BackendMapping> mappings) const;
-  absl::StatusOr<std::shared_ptr<SoftDomain>> MakeDomain(const VtdUnit& unit,
+  absl::StatusOr<std::shared_ptr<SoftDomain>> MakeDomain(const IommuSpec& unit,
                                                          const DomainProperties& properties) const;
   absl::Status CreateNestedDomain(Uid uid, const DomainSpec& spec);
   // kAlreadyExists: there is one.
   absl::Status AddDomain(Uid uid, DomainRecord record) ABSL_LOCKS_EXCLUDED(mutex_);
   // An empty DMA default domain but for the DIRECT regions of the group's members.
-  absl::StatusOr<std::shared_ptr<SoftDomain>> MakeDefaultDomain(const Group& group);
+  absl::StatusOr<std::shared_ptr<SoftDomain>> MakeDefaultDomain(const DeviceGroup& group);
   absl::StatusOr<std::shared_ptr<SoftDomain>> HostDomain(DeviceIndex device) const;
   // The same, for taking `range` away: kFailedPrecondition RESERVED_RANGE.
   absl::StatusOr<std::shared_ptr<SoftDomain>> HostDomainWithout(DeviceIndex device,
@@ -167,8 +168,8 @@ class SoftBackendT final : public Backend, private Simulation {
   absl::flat_hash_map<Uid, DomainRecord> domains_ ABSL_GUARDED_BY(mutex_);
 
   // Constant once made. Behind the tables above, because groups leave their domains first.
-  std::vector<std::unique_ptr<Group>> groups_;
-  std::vector<Group*> group_of_;  // As Topology::devices.
+  std::vector<std::unique_ptr<DeviceGroup>> groups_;
+  std::vector<DeviceGroup*> group_of_;  // As Topology::devices.
 };
 
 using SoftBackend = SoftBackendT<PlainStore>;

@@ -12,7 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/backend/soft/soft_backend.h"
-#include "engine/backend/soft/vtd_capability.h"
+#include "engine/backend/soft/unit_capability.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 
@@ -38,6 +38,7 @@ absl::StatusOr<std::unique_ptr<SoftBackendT<Store>>> SoftBackendT<Store>::Create
     Topology topology, const SoftBackendOptions& options, Store store) {
   ASSIGN_OR_RETURN(auto machine,
                    SoftMachine::Create(std::move(topology), options.table_arena_bytes));
+  machine->MakePorts(store);
   std::unique_ptr<SoftBackendT> backend(new SoftBackendT(std::move(machine), store));
   backend->MakeGroups();
   RETURN_IF_ERROR(backend->EnterDefaultDomains());
@@ -57,16 +58,16 @@ void SoftBackendT<Store>::MakeGroups() {
   }
   group_of_.resize(topology().devices.size());
   for (const auto& [name, devices] : members) {
-    std::vector<uint16_t> source_ids;
-    for (const DeviceIndex i : devices) source_ids.push_back(machine_->source_id_of(i));
+    std::vector<uint32_t> requesters;
+    for (const DeviceIndex i : devices) requesters.push_back(machine_->requester_of(i));
     groups_.push_back(
-        std::make_unique<Group>(&machine_->unit_of(devices[0]), std::move(source_ids), store_));
+        std::make_unique<DeviceGroup>(&machine_->port_of(devices[0]), std::move(requesters)));
     for (const DeviceIndex i : devices) group_of_[i] = groups_.back().get();
   }
 }
 
 template <typename Store>
-std::vector<const DeviceSpec*> SoftBackendT<Store>::MembersOf(const Group& group) const {
+std::vector<const DeviceSpec*> SoftBackendT<Store>::MembersOf(const DeviceGroup& group) const {
   std::vector<const DeviceSpec*> members;
   for (DeviceIndex i = 0; i < group_of_.size(); ++i) {
     if (group_of_[i] == &group) members.push_back(&topology().devices[i]);
@@ -88,17 +89,26 @@ absl::Status SoftBackendT<Store>::EnterDefaultDomains() {
 
 template <typename Store>
 absl::StatusOr<DomainProperties> SoftBackendT<Store>::PlanDomain(const DomainSpec& spec) const {
-  const IommuSpec& unit = machine_->unit_of(spec.device).spec();
-  if (spec.kind == DomainSpec::Kind::kPaging) return vtd::PlanPaging(unit, spec);
-  if (spec.kind == DomainSpec::Kind::kSva) return vtd::PlanSva(unit);
+  const IommuSpec& unit = machine_->port_of(spec.device).spec();
+  if (spec.kind == DomainSpec::Kind::kPaging) return PlanPaging(unit, spec);
+  if (spec.kind == DomainSpec::Kind::kSva) return PlanSva(unit);
   ASSIGN_OR_RETURN(const auto parent, FindParent(spec.parent));
-  return vtd::PlanNested(unit, spec.stage1, parent->properties());
+  return PlanNested(unit, spec.stage1, parent->properties());
 }
 
 template <typename Store>
 absl::Status SoftBackendT<Store>::CheckCompatible(DeviceIndex device,
                                                   const DomainProperties& properties) const {
-  return vtd::CheckDomain(machine_->unit_of(device).spec(), properties);
+  return CheckDomain(machine_->port_of(device).spec(), properties);
+}
+
+template <typename Store>
+absl::Status SoftBackendT<Store>::CheckSwitch(absl::Span<const DeviceIndex> group,
+                                              std::optional<uint32_t> pasid,
+                                              const DomainTarget& target) const {
+  const auto place = FindPlace(target);
+  if (!place.ok()) return absl::OkStatus();  // What is not there yet is not known to be refused.
+  return group_of_[group[0]]->CheckSwitchTo(*place, pasid);
 }
 
 template <typename Store>
@@ -116,8 +126,8 @@ Transition SoftBackendT<Store>::PlanSwitchToNew(absl::Span<const DeviceIndex> gr
                                                 const DomainSpec& spec) const {
   const auto properties = PlanDomain(spec);
   if (!properties.ok()) return {false, std::string(properties.status().message())};
-  const Group& found = *group_of_[group[0]];
-  return found.PlanChangeTo(SoftDomain::EntryToCome(*properties, found.unit()), pasid);
+  const DeviceGroup& found = *group_of_[group[0]];
+  return found.PlanChangeTo(SoftDomain::TranslationToCome(*properties, found.unit()), pasid);
 }
 
 template <typename Store>
@@ -195,8 +205,8 @@ absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::FindParent(Uid 
 
 template <typename Store>
 absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::MakeDomain(
-    const VtdUnit& unit, const DomainProperties& properties) const {
-  return SoftDomain::Create(properties, unit.spec().host_address_width_bits, store_,
+    const IommuSpec& unit, const DomainProperties& properties) const {
+  return SoftDomain::Create(properties, PhysicalAddressBits(unit), store_,
                             &machine_->memory().arena());
 }
 
@@ -207,7 +217,7 @@ absl::Status SoftBackendT<Store>::CreateDomain(Uid uid, const DomainSpec& spec,
   ASSIGN_OR_RETURN(const auto ioas, FindIoas(spec.ioas));
   ASSIGN_OR_RETURN(const auto mappings, Locate(existing));
   ASSIGN_OR_RETURN(const DomainProperties properties, PlanDomain(spec));
-  ASSIGN_OR_RETURN(const auto domain, MakeDomain(machine_->unit_of(spec.device), properties));
+  ASSIGN_OR_RETURN(const auto domain, MakeDomain(machine_->port_of(spec.device).spec(), properties));
   domain->SetLargePages(ioas->large_pages());
   RETURN_IF_ERROR(domain->Map(mappings));
   RETURN_IF_ERROR(AddDomain(uid, {domain, ioas, nullptr}));
@@ -341,17 +351,17 @@ absl::Status SoftBackendT<Store>::Invalidate(
 
 template <typename Store>
 absl::Status SoftBackendT<Store>::Block(DeviceIndex device) {
-  return group_of_[device]->Hold(machine_->source_id_of(device));
+  return group_of_[device]->Hold(machine_->requester_of(device));
 }
 
 template <typename Store>
 absl::Status SoftBackendT<Store>::Unblock(DeviceIndex device) {
-  return group_of_[device]->LetGo(machine_->source_id_of(device));
+  return group_of_[device]->LetGo(machine_->requester_of(device));
 }
 
 template <typename Store>
 absl::Status SoftBackendT<Store>::Claim(absl::Span<const DeviceIndex> group) {
-  Group& found = *group_of_[group[0]];
+  DeviceGroup& found = *group_of_[group[0]];
   RETURN_IF_ERROR(found.DropPasids());
   return found.SwitchTo(GroupPlace{}).status();
 }
@@ -359,7 +369,7 @@ absl::Status SoftBackendT<Store>::Claim(absl::Span<const DeviceIndex> group) {
 template <typename Store>
 absl::StatusOr<Transition> SoftBackendT<Store>::AssignDefault(absl::Span<const DeviceIndex> group,
                                                               DefaultDomainType type) {
-  Group& found = *group_of_[group[0]];
+  DeviceGroup& found = *group_of_[group[0]];
   RETURN_IF_ERROR(soft_internal::CheckDefault(type, MembersOf(found)));
   RETURN_IF_ERROR(found.DropPasids());
   GroupPlace place;
@@ -377,9 +387,9 @@ absl::StatusOr<Transition> SoftBackendT<Store>::AssignDefault(absl::Span<const D
 
 template <typename Store>
 absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::MakeDefaultDomain(
-    const Group& group) {
-  ASSIGN_OR_RETURN(const DomainProperties properties, vtd::PlanPaging(group.unit().spec(), {}));
-  ASSIGN_OR_RETURN(auto domain, MakeDomain(group.unit(), properties));
+    const DeviceGroup& group) {
+  ASSIGN_OR_RETURN(const DomainProperties properties, PlanPaging(group.unit().spec(), {}));
+  ASSIGN_OR_RETURN(auto domain, MakeDomain(group.unit().spec(), properties));
   std::vector<PhysicalMapping> direct;
   for (const IovaRange& range : DirectRanges(MembersOf(group))) {
     direct.push_back(

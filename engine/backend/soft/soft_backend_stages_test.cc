@@ -2,6 +2,7 @@
 // change.
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -422,14 +423,15 @@ TEST_F(StagesTest, DumpsWhatAPasidMeets) {
 }
 
 TEST_F(StagesTest, SaysWhatTheHardwareCanDo) {
-  const VtdHardware hardware = backend_->DescribeHardware(kDiskA);
+  const auto hardware = std::get<VtdHardware>(backend_->DescribeHardware(kDiskA));
   EXPECT_EQ(hardware.flags, 1u);
   EXPECT_NE(hardware.extended_capability >> 47 & 1, 0u);  // FLTS.
   EXPECT_NE(hardware.extended_capability >> 26 & 1, 0u);  // NEST.
   Topology plain = TestTopology();
   const auto other = SoftBackend::Create(plain, {uint64_t{64} << 20}, PlainStore());
-  EXPECT_EQ((*other)->DescribeHardware(kDiskA).flags, 0u);
-  EXPECT_EQ((*other)->DescribeHardware(kDiskA).extended_capability >> 26 & 1, 0u);
+  const auto less = std::get<VtdHardware>((*other)->DescribeHardware(kDiskA));
+  EXPECT_EQ(less.flags, 0u);
+  EXPECT_EQ(less.extended_capability >> 26 & 1, 0u);
 }
 
 TEST_F(StagesTest, ChecksWhatANestedDomainRestsOn) {

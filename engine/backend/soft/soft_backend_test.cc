@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -663,8 +664,8 @@ TEST_F(SoftBackendTest, RefusesABrokenTopologyWithAllItsProblems) {
 }
 
 TEST_F(SoftBackendTest, DescribesTheHardwareAsSoftwareSeesIt) {
-  const VtdHardware near = backend_->DescribeHardware(kDiskA);
-  const VtdHardware far = backend_->DescribeHardware(kFarDisk);
+  const auto near = std::get<VtdHardware>(backend_->DescribeHardware(kDiskA));
+  const auto far = std::get<VtdHardware>(backend_->DescribeHardware(kFarDisk));
   EXPECT_EQ(near.capability >> 8 & 0x1f, 0x04u);  // SAGAW: 4 levels.
   EXPECT_EQ(far.capability >> 8 & 0x1f, 0x0eu);
   EXPECT_EQ(near.capability >> 16 & 0x3f, 47u);

@@ -1,6 +1,10 @@
 #include "engine/backend/soft/soft_domain.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "absl/numeric/bits.h"
+#include "engine/backend/topology.h"
 
 namespace viommu {
 namespace {
@@ -11,6 +15,12 @@ PageAccess AccessOf(Permission permission) { return {CanRead(permission), CanWri
 uint64_t BitsBelow(const std::vector<TableEntry>& path) {
   constexpr int kBitsPerLevel = 9;
   return (TableArena::kPageBytes << (path.back().level * kBitsPerLevel)) - 1;
+}
+
+TranslationKind KindOf(const DomainProperties& properties) {
+  if (properties.sva) return TranslationKind::kProcess;
+  return properties.format == vtd::kFirstStageFormat ? TranslationKind::kFirstStage
+                                                     : TranslationKind::kSecondStage;
 }
 
 bool MeetsAny(const IovaRange& range, const std::vector<IovaRange>& others) {
@@ -53,7 +63,11 @@ absl::StatusOr<X86FirstStage> SoftDomain::FirstStageOf(const DomainProperties& p
 }
 
 SoftDomain::SoftDomain(const DomainProperties& properties, PageTable table, TableArena* arena)
-    : properties_(properties), root_(table.root()), arena_(*arena), table_(std::move(table)) {}
+    : UnitDomain(KindOf(properties)),
+      properties_(std::make_shared<const DomainProperties>(properties)),
+      root_(table.root()),
+      arena_(*arena),
+      table_(std::move(table)) {}
 
 SoftDomain::~SoftDomain() {
   const absl::Status flushed = FlushAbandoned();
@@ -64,7 +78,7 @@ SoftDomain::~SoftDomain() {
     return;
   }
   const auto left = std::make_shared<TablesLeft>(std::move(table_), std::move(unlinked_), &arena_);
-  for (const UnitUse& use : TakeAbandoned()) use.unit->KeepUntilFlushed(left);
+  for (const Abandoned& use : TakeAbandoned()) use.unit->KeepUntilFlushed(left);
 }
 
 absl::Status SoftDomain::Map(absl::Span<const PhysicalMapping> mappings) {
@@ -143,10 +157,9 @@ absl::Status SoftDomain::FlushLocked(absl::Span<const IovaRange> ranges, bool le
   absl::Status result;
   // Before our own uses, because a child that goes meanwhile hands over what it owes.
   for (Child* child : children_) result.Update(child->FlushParentChange());
-  const bool first_stage = properties_.format == vtd::kFirstStageFormat;
+  const int page_shift = absl::countr_zero(properties_->page_sizes);
   result.Update(FlushUses([&](const UnitUse& use) {
-    return first_stage ? use.unit->FlushFirstStage(use.domain_id, use.pasids(), ranges, leaves_only)
-                       : use.unit->Flush(use.domain_id, ranges, leaves_only);
+    return use.unit->Flush({TagOf(use), use.pasids(), page_shift}, ranges, leaves_only);
   }));
   return result;
 }
@@ -192,41 +205,17 @@ bool SoftDomain::HasChildren() const {
   return !children_.empty();
 }
 
-std::optional<uint16_t> SoftDomain::SharedDomainId() const {
-  if (!properties_.sva) return std::nullopt;
-  return vtd::kSharedDomainId;
+UnitTranslation SoftDomain::TranslationWith(uint32_t tag) const {
+  return {kind(), properties_, root_, tag, {}, tracked()};
 }
 
-vtd::PasidEntry SoftDomain::EntryFor(const VtdUnit& unit, uint16_t domain_id) const {
-  return EntryOf(properties_, root_, unit, domain_id, tracked());
-}
-
-vtd::PasidEntry SoftDomain::EntryToCome(const DomainProperties& properties, const VtdUnit& unit) {
+UnitTranslation SoftDomain::TranslationToCome(const DomainProperties& properties,
+                                              const UnitPort& unit) {
   // The last page of all is no table: the arena lies below.
-  const PhysAddr last_page{(uint64_t{1} << unit.spec().host_address_width_bits) - 4096};
-  const uint16_t domain_id = properties.sva ? vtd::kSharedDomainId : vtd::kUnusedDomainId;
-  return EntryOf(properties, last_page, unit, domain_id, /*tracked=*/false);
-}
-
-vtd::PasidEntry SoftDomain::EntryOf(const DomainProperties& properties, PhysAddr root,
-                                    const VtdUnit& unit, uint16_t domain_id, bool tracked) {
-  if (properties.format == vtd::kFirstStageFormat) {
-    vtd::FirstStageFields fields;
-    fields.root = root;
-    fields.levels = properties.levels;
-    fields.domain_id = domain_id;
-    fields.page_walk_snoop = true;  // ECAP.SMPWC: every modelled unit has it.
-    fields.force_snoop = properties.enforces_cache_coherency;
-    fields.unit_levels = vtd::DeepestLevels(unit.spec());
-    return vtd::MakeFirstStageEntry(fields);
-  }
-  vtd::SecondStageFields fields;
-  fields.root = root;
-  fields.levels = properties.levels;
-  fields.domain_id = domain_id;
-  fields.page_walk_snoop = true;  // ECAP.SMPWC, as above.
-  fields.track_dirty = tracked;
-  return vtd::MakeSecondStageEntry(fields);
+  const PhysAddr last_page{(uint64_t{1} << PhysicalAddressBits(unit.spec())) - 4096};
+  const TranslationKind kind = KindOf(properties);
+  return {kind, std::make_shared<const DomainProperties>(properties), last_page,
+          unit.TagToCome(kind)};
 }
 
 }  // namespace viommu

@@ -24,12 +24,11 @@
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/soft/unit_domain.h"
+#include "engine/backend/soft/unit_port.h"
 #include "engine/backend/soft/vtd_capability.h"
-#include "engine/backend/soft/vtd_unit.h"
 #include "engine/base/address.h"
 #include "engine/base/dirty_bitmap.h"
 #include "engine/base/status_macros.h"
-#include "engine/entries/vtd_entries.h"
 #include "engine/pagetable/page_table.h"
 #include "engine/pagetable/table_arena.h"
 #include "engine/pagetable/vtd_second_stage.h"
@@ -78,11 +77,13 @@ class SoftDomain final : public UnitDomain {
   // be flushed keeps the tables; such units outlive the domain.
   ~SoftDomain() override;
 
-  // The entry of a domain with these properties that is not made yet; placeholders, which no entry
-  // has, stand for its table and its domain id.
-  static vtd::PasidEntry EntryToCome(const DomainProperties& properties, const VtdUnit& unit);
+  // What requests behind `unit` will meet on a domain with these properties that is not made yet;
+  // placeholders, which no entry has, stand for its table and its tag.
+  static UnitTranslation TranslationToCome(const DomainProperties& properties,
+                                           const UnitPort& unit);
 
-  const DomainProperties& properties() const { return properties_; }
+  const DomainProperties& properties() const { return *properties_; }
+  std::shared_ptr<const DomainProperties> shared_properties() const { return properties_; }
   PhysAddr root() const { return root_; }
 
   // Maps all or nothing.
@@ -124,12 +125,10 @@ class SoftDomain final : public UnitDomain {
   void RemoveChild(Child* child) ABSL_LOCKS_EXCLUDED(mutex_);
   bool HasChildren() const ABSL_LOCKS_EXCLUDED(mutex_);
   // A child that goes leaves behind what it could not flush: it leads through these tables.
-  void AdoptFromChild(std::vector<UnitUse> abandoned) { Adopt(std::move(abandoned)); }
+  void AdoptFromChild(absl::Span<const Abandoned> abandoned) { Adopt(abandoned); }
 
  private:
   SoftDomain(const DomainProperties& properties, PageTable table, TableArena* arena);
-  static vtd::PasidEntry EntryOf(const DomainProperties& properties, PhysAddr root,
-                                 const VtdUnit& unit, uint16_t domain_id, bool tracked);
   static absl::StatusOr<VtdSecondStage> SecondStageOf(const DomainProperties& properties,
                                                       int host_address_bits);
   static absl::StatusOr<X86FirstStage> FirstStageOf(const DomainProperties& properties,
@@ -144,10 +143,9 @@ class SoftDomain final : public UnitDomain {
   // Drops what units cache of the ranges, and all that children make of the domain.
   absl::Status FlushLocked(absl::Span<const IovaRange> ranges, bool leaves_only)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::optional<uint16_t> SharedDomainId() const override;
-  vtd::PasidEntry EntryFor(const VtdUnit& unit, uint16_t domain_id) const override;
+  UnitTranslation TranslationWith(uint32_t tag) const override;
 
-  const DomainProperties properties_;
+  const std::shared_ptr<const DomainProperties> properties_;
   const PhysAddr root_;
   TableArena& arena_;
   std::atomic<bool> tracked_{false};

@@ -71,6 +71,11 @@ absl::StatusOr<std::unique_ptr<SoftMachine>> SoftMachine::Create(Topology topolo
 }
 
 absl::Status SoftMachine::AddUnit(const IommuSpec& spec) {
+  if (spec.architecture != IommuArchitecture::kVtd) {
+    return Error(absl::StatusCode::kUnimplemented, "ARCHITECTURE_UNAVAILABLE",
+                 absl::StrCat("iommu ", spec.id, " is of an architecture that is not simulated"))
+        .Errno("EOPNOTSUPP");
+  }
   // PCI devices first: their source ids are given.
   std::vector<DeviceIndex> devices;
   for (const bool pci : {true, false}) {
@@ -95,7 +100,9 @@ absl::Status SoftMachine::AddUnit(const IommuSpec& spec) {
   }
   ASSIGN_OR_RETURN(auto unit,
                    VtdUnit::Create(spec, requesters, &memory_->physical(), &memory_->arena()));
-  for (size_t k = 0; k < devices.size(); ++k) seats_[devices[k]] = {unit.get(), source_ids[k]};
+  for (size_t k = 0; k < devices.size(); ++k) {
+    seats_[devices[k]] = {unit.get(), units_.size(), source_ids[k]};
+  }
   units_.push_back(std::move(unit));
   return absl::OkStatus();
 }
@@ -105,7 +112,7 @@ absl::Status SoftMachine::EnableTranslation() {
   return absl::OkStatus();
 }
 
-VtdHardware SoftMachine::DescribeHardware(DeviceIndex device) const {
+HardwareRegisters SoftMachine::DescribeHardware(DeviceIndex device) const {
   const hardware::VtdModel& hardware = unit_of(device).hardware();
   VtdHardware seen;
   seen.capability = hardware.Read64(vtd::kCapabilityRegister);
@@ -178,7 +185,8 @@ DmaOutcome SoftMachine::Dma(DeviceIndex device, std::optional<uint32_t> pasid, I
 std::vector<TableEntryDump> SoftMachine::DumpTables(DeviceIndex device,
                                                     std::optional<uint32_t> pasid, Iova iova) {
   const uint64_t root = unit_of(device).hardware().Read64(vtd::kRootTableRegister);
-  return DumpPath(memory_->physical(), vtd::PointerIn(root), source_id_of(device), pasid, iova);
+  return DumpPath(memory_->physical(), vtd::PointerIn(root),
+                  source_id_of(device), pasid, iova);
 }
 
 }  // namespace viommu

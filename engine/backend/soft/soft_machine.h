@@ -16,6 +16,8 @@
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/soft/soft_memory.h"
+#include "engine/backend/soft/unit_port.h"
+#include "engine/backend/soft/vtd_port.h"
 #include "engine/backend/soft/vtd_unit.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
@@ -34,14 +36,30 @@ class SoftMachine {
   SoftMemory& memory() { return *memory_; }
   const SoftMemory& memory() const { return *memory_; }
 
-  VtdUnit& unit_of(DeviceIndex device) { return *seats_[device].unit; }
-  const VtdUnit& unit_of(DeviceIndex device) const { return *seats_[device].unit; }
-  uint16_t source_id_of(DeviceIndex device) const { return seats_[device].source_id; }
+  // Of a device behind a VT-d unit.
+  VtdUnit& unit_of(DeviceIndex device) { return *seats_[device].vtd; }
+  const VtdUnit& unit_of(DeviceIndex device) const { return *seats_[device].vtd; }
+  uint16_t source_id_of(DeviceIndex device) const {
+    return static_cast<uint16_t>(seats_[device].requester);
+  }
+  // As the unit of any architecture knows the device.
+  uint32_t requester_of(DeviceIndex device) const { return seats_[device].requester; }
+
+  // Makes the ports, once, which write by `store` what a device may be reading.
+  template <typename Store>
+  void MakePorts(const Store& store) {
+    for (const auto& unit : units_) {
+      ports_.push_back(std::make_unique<VtdPort<Store>>(unit.get(), store));
+    }
+  }
+  // Of a device, once they are made.
+  UnitPort& port_of(DeviceIndex device) { return *ports_[seats_[device].port]; }
+  const UnitPort& port_of(DeviceIndex device) const { return *ports_[seats_[device].port]; }
 
   // kInternal: the hardware does not follow.
   absl::Status EnableTranslation();
 
-  VtdHardware DescribeHardware(DeviceIndex device) const;
+  HardwareRegisters DescribeHardware(DeviceIndex device) const;
   BackendStats Stats() const;
   std::vector<QueueState> Queues() const;
   DmaOutcome Dma(DeviceIndex device, std::optional<uint32_t> pasid, Iova iova, bool write,
@@ -51,8 +69,9 @@ class SoftMachine {
 
  private:
   struct Seat {
-    VtdUnit* unit = nullptr;
-    uint16_t source_id = 0;
+    VtdUnit* vtd = nullptr;
+    size_t port = 0;  // In ports_.
+    uint32_t requester = 0;
   };
 
   explicit SoftMachine(Topology topology) : topology_(std::move(topology)) {}
@@ -60,8 +79,9 @@ class SoftMachine {
 
   const Topology topology_;
   std::unique_ptr<SoftMemory> memory_;
-  std::vector<std::unique_ptr<VtdUnit>> units_;  // As Topology::iommus.
-  std::vector<Seat> seats_;                      // As Topology::devices.
+  std::vector<std::unique_ptr<VtdUnit>> units_;   // As Topology::iommus.
+  std::vector<std::unique_ptr<UnitPort>> ports_;  // As Topology::iommus.
+  std::vector<Seat> seats_;                       // As Topology::devices.
 };
 
 }  // namespace viommu

@@ -19,7 +19,7 @@ constexpr PhysAddr kFirstAddress{uint64_t{4} << 30};
 int NarrowestWidth(const Topology& topology) {
   int width = 52;
   for (const IommuSpec& spec : topology.iommus) {
-    width = std::min(width, spec.host_address_width_bits);
+    width = std::min(width, PhysicalAddressBits(spec));
   }
   return width;
 }

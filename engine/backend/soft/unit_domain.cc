@@ -14,24 +14,19 @@ std::vector<uint32_t> UnitDomain::UnitUse::pasids() const {
   return pasids;
 }
 
-absl::StatusOr<vtd::PasidEntry> UnitDomain::EnterUnit(VtdUnit* unit, uint32_t pasid) {
+absl::StatusOr<UnitTranslation> UnitDomain::EnterUnit(UnitPort* unit, uint32_t pasid) {
   absl::MutexLock lock(&uses_mutex_);
   for (UnitUse& use : units_) {
     if (use.unit != unit) continue;
     ++use.groups[pasid];
-    return EntryFor(*unit, use.domain_id);
+    return TranslationWith(use.tag);
   }
-  uint16_t domain_id = 0;
-  if (const auto shared = SharedDomainId()) {
-    domain_id = *shared;
-  } else {
-    ASSIGN_OR_RETURN(domain_id, unit->TakeDomainId());
-  }
-  units_.push_back({unit, domain_id, {{pasid, 1}}});
-  return EntryFor(*unit, domain_id);
+  ASSIGN_OR_RETURN(const uint32_t tag, unit->TakeTag(kind_));
+  units_.push_back({unit, tag, {{pasid, 1}}});
+  return TranslationWith(tag);
 }
 
-std::optional<uint16_t> UnitDomain::DropGroup(VtdUnit* unit, uint32_t pasid) {
+std::optional<uint32_t> UnitDomain::DropGroup(UnitPort* unit, uint32_t pasid) {
   const auto use = std::find_if(units_.begin(), units_.end(),
                                 [&](const UnitUse& candidate) { return candidate.unit == unit; });
   if (use == units_.end()) return std::nullopt;
@@ -39,25 +34,21 @@ std::optional<uint16_t> UnitDomain::DropGroup(VtdUnit* unit, uint32_t pasid) {
   if (groups == use->groups.end() || --groups->second > 0) return std::nullopt;
   use->groups.erase(groups);
   if (!use->groups.empty()) return std::nullopt;
-  const uint16_t domain_id = use->domain_id;
+  const uint32_t tag = use->tag;
   units_.erase(use);
-  return domain_id;
+  return tag;
 }
 
-void UnitDomain::GiveBackId(VtdUnit* unit, uint16_t domain_id) const {
-  if (!SharedDomainId().has_value()) unit->ReturnDomainId(domain_id);
-}
-
-void UnitDomain::LeaveUnit(VtdUnit* unit, uint32_t pasid) {
+void UnitDomain::LeaveUnit(UnitPort* unit, uint32_t pasid) {
   absl::MutexLock lock(&uses_mutex_);
-  const std::optional<uint16_t> domain_id = DropGroup(unit, pasid);
-  if (domain_id.has_value()) GiveBackId(unit, *domain_id);
+  const std::optional<uint32_t> tag = DropGroup(unit, pasid);
+  if (tag.has_value()) unit->ReturnTag({kind_, *tag});
 }
 
-void UnitDomain::AbandonUnit(VtdUnit* unit, uint32_t pasid) {
+void UnitDomain::AbandonUnit(UnitPort* unit, uint32_t pasid) {
   absl::MutexLock lock(&uses_mutex_);
-  const std::optional<uint16_t> domain_id = DropGroup(unit, pasid);
-  if (domain_id.has_value()) abandoned_.push_back({unit, *domain_id, {}});
+  const std::optional<uint32_t> tag = DropGroup(unit, pasid);
+  if (tag.has_value()) abandoned_.push_back({unit, {kind_, *tag}});
 }
 
 absl::Status UnitDomain::FlushAbandoned() {
@@ -67,15 +58,15 @@ absl::Status UnitDomain::FlushAbandoned() {
 
 absl::Status UnitDomain::FlushAbandonedLocked() {
   absl::Status result;
-  std::vector<UnitUse> left;
-  for (UnitUse& use : abandoned_) {
+  std::vector<Abandoned> left;
+  for (const Abandoned& use : abandoned_) {
     // What else the unit may hold, as the entry itself, is what it owes: it comes first.
-    const absl::Status status = use.unit->FlushDomain(use.domain_id);
+    const absl::Status status = use.unit->FlushTag(use.tag);
     result.Update(status);
     if (status.ok()) {
-      GiveBackId(use.unit, use.domain_id);
+      use.unit->ReturnTag(use.tag);
     } else {
-      left.push_back(std::move(use));
+      left.push_back(use);
     }
   }
   abandoned_ = std::move(left);
@@ -90,23 +81,22 @@ absl::Status UnitDomain::FlushUses(absl::FunctionRef<absl::Status(const UnitUse&
   return result;
 }
 
-std::vector<UnitDomain::UnitUse> UnitDomain::TakeAbandoned() {
+std::vector<UnitDomain::Abandoned> UnitDomain::TakeAbandoned() {
   absl::MutexLock lock(&uses_mutex_);
   return std::exchange(abandoned_, {});
 }
 
-void UnitDomain::Adopt(std::vector<UnitUse> abandoned) {
+void UnitDomain::Adopt(absl::Span<const Abandoned> abandoned) {
   absl::MutexLock lock(&uses_mutex_);
-  for (UnitUse& use : abandoned) abandoned_.push_back(std::move(use));
+  abandoned_.insert(abandoned_.end(), abandoned.begin(), abandoned.end());
 }
 
-vtd::PasidEntry UnitDomain::PreviewEntry(const VtdUnit* unit) const {
+UnitTranslation UnitDomain::Preview(const UnitPort* unit) const {
   absl::MutexLock lock(&uses_mutex_);
   for (const UnitUse& use : units_) {
-    if (use.unit == unit) return EntryFor(*unit, use.domain_id);
+    if (use.unit == unit) return TranslationWith(use.tag);
   }
-  // No entry of another domain has that id, as none has the one to come.
-  return EntryFor(*unit, SharedDomainId().value_or(vtd::kUnusedDomainId));
+  return TranslationWith(unit->TagToCome(kind_));
 }
 
 }  // namespace viommu
