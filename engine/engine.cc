@@ -9,6 +9,7 @@
 #include "engine/operations/attach_operations.h"
 #include "engine/operations/claim_operations.h"
 #include "engine/operations/detach_operation.h"
+#include "engine/operations/dirty_operations.h"
 #include "engine/operations/domain_operations.h"
 #include "engine/operations/invalidate_operation.h"
 #include "engine/operations/ioas_operations.h"
@@ -167,6 +168,20 @@ absl::StatusOr<InvalidateAnswer> Engine::Invalidate(const CallContext& context,
                                                     const ObjectRef& domain,
                                                     const InvalidationBatch& batch, Uid only) {
   InvalidateOperation operation(context, domain, &batch, only);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<DomainView> Engine::SetDirtyTracking(const CallContext& context,
+                                                    const ObjectRef& domain, bool enabled,
+                                                    const std::string& etag) {
+  SetDirtyTrackingOperation operation(context, domain, enabled, etag);
+  return core_->Execute(operation);
+}
+
+absl::StatusOr<DirtyBitmap> Engine::ReadDirtyBitmap(const CallContext& context,
+                                                    const ObjectRef& domain,
+                                                    const DirtyRequest& request) {
+  ReadDirtyOperation operation(context, domain, request);
   return core_->Execute(operation);
 }
 

@@ -223,6 +223,28 @@ class Engine {
   absl::StatusOr<InvalidateAnswer> Invalidate(const CallContext&, const ObjectRef& domain,
                                               const InvalidationBatch& batch, Uid only = 0);
 
+  // Has the devices of a PAGING domain that was made with dirty_tracking, and of the NESTED ones on
+  // it, mark what they write, or no longer. Switched on, every page is clean first; to set what is
+  // set changes nothing.
+  // kFailedPrecondition NOT_PAGING
+  // kUnimplemented      DIRTY_TRACKING_UNAVAILABLE: it was made without
+  // kInternal           QUEUE_ERROR, QUEUE_TIMEOUT: it is as before, but pages may be clean that
+  //                     were dirty
+  absl::StatusOr<DomainView> SetDirtyTracking(const CallContext&, const ObjectRef& domain,
+                                              bool enabled, const std::string& etag);
+  // Which pages of a range were written since they were last clean; they are clean then, unless
+  // `keep` is set or they belong to a page of the tables that reaches out of the range. Tracking may
+  // be off. What was unmapped is not told. Nothing is journalled, no revision changes.
+  // kInvalidArgument    INVALID_LENGTH: 0; MISALIGNED: to the Ioas or to page_bytes;
+  //                     INVALID_PAGE_SIZE: no power of two; BITMAP_TOO_LARGE: kMaxBitmapPages
+  // kOutOfRange         IOVA_OVERFLOW
+  // kFailedPrecondition NOT_PAGING; MAPPING_SUSPENDED: a part of the range is not in force
+  // kUnimplemented      DIRTY_TRACKING_UNAVAILABLE: the domain was made without
+  // kNotFound           IOVA_NOT_COVERED: a part of the range is not mapped; nothing was cleared
+  // kInternal           QUEUE_ERROR, QUEUE_TIMEOUT: what was dirty is so still
+  absl::StatusOr<DirtyBitmap> ReadDirtyBitmap(const CallContext&, const ObjectRef& domain,
+                                              const DirtyRequest& request);
+
   // ---- Devices ----
   absl::StatusOr<DeviceView> GetDevice(const CallContext&, const std::string& id);
   absl::StatusOr<Page<DeviceView>> ListDevices(const CallContext&, const PageRequest&);

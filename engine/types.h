@@ -32,6 +32,8 @@ inline constexpr size_t kMaxPasidLabelBytes = 63;
 inline constexpr size_t kMaxDoorbellPages = 64;  // Of one owner's domains.
 inline constexpr uint64_t kMaxRegionBytes = uint64_t{1} << 44;
 inline constexpr uint64_t kMaxAccessBytes = uint64_t{1} << 20;  // One Dma, ReadMemory, WriteMemory.
+// Of one ReadDirtyBitmap: half a MiB, 16 GiB of pages of 4 KiB.
+inline constexpr uint64_t kMaxBitmapPages = uint64_t{1} << 22;
 
 // What one owner (principal) may have at a time, so that no tenant can take the host's memory, ids
 // or attention from the others. The same for every owner; fixed when the engine is made. An owner
@@ -180,10 +182,11 @@ struct DomainView {
   std::string device;  // The device it was made for.
   bool pasid = false;  // May be used for PASIDs.
   DomainProperties properties;
-  std::vector<std::string> children;  // The kNested ones on it.
-  std::string parent;                 // Of kNested.
-  VtdStage1 stage1;                   // Of kNested.
-  std::optional<uint32_t> sva_pasid;  // Of kSva: the one of its process.
+  std::vector<std::string> children;    // The kNested ones on it.
+  std::string parent;                   // Of kNested.
+  VtdStage1 stage1;                     // Of kNested.
+  std::optional<uint32_t> sva_pasid;    // Of kSva: the one of its process.
+  bool dirty_tracking_enabled = false;  // Devices mark what they write.
   std::vector<std::string> attached_devices;
   bool automatic = false;  // Made by an attachment to `ioas`; goes with the last one.
 };
@@ -304,6 +307,7 @@ struct HardwareView {
   bool extended_accessed = false;
   bool snoop_control = false;
   bool pass_through = false;
+  bool dirty_tracking = false;
 };
 
 // ---- Domains to be made ----
@@ -313,7 +317,7 @@ struct PagingDomainRequest {
   ObjectRef ioas;
   std::string device;
   bool nest_parent = false;                   // NESTED domains may be made on it.
-  bool dirty_tracking = false;                // Refused as long as no backend has it.
+  bool dirty_tracking = false;                // It can tell which pages are written.
   bool pasid = false;                         // May be used for PASIDs.
   std::optional<ObjectRef> fault_queue = {};  // Refused as long as there are none.
 };
@@ -356,6 +360,16 @@ struct InvalidateAnswer {
   uint64_t handled = 0;      // Commands of the batch that are done: the first ones.
   absl::Status first_error;  // Why the next one is not; OK when all are done.
   Uid domain = 0;            // Which domain the name meant.
+};
+
+// ---- Dirty tracking ----
+
+// What to tell of a domain (iommufd: struct iommu_hwpt_get_dirty_bitmap).
+struct DirtyRequest {
+  Iova iova = 0;
+  uint64_t length_bytes = 0;
+  uint64_t page_bytes = 0;  // That one bit stands for: a power of two.
+  bool keep = false;        // What is told stays dirty (IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR).
 };
 
 // ---- Batches ----

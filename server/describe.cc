@@ -101,6 +101,7 @@ v1::Limits DescribeLimits(const OwnerLimits& owner_limits, uint64_t max_message_
   out.set_remembered_requests(kRememberedRequests);
   out.set_max_region_bytes(kMaxRegionBytes);
   out.set_max_access_bytes(kMaxAccessBytes);
+  out.set_max_bitmap_pages(kMaxBitmapPages);
   out.set_max_message_bytes(max_message_bytes);
   *out.mutable_owner() = DescribeOwnerLimits(owner_limits);
   return out;
@@ -147,6 +148,8 @@ v1::PagingDomain DescribePaging(const DomainView& view) {
   out.set_supports_read_only(view.properties.read_only);
   out.set_supports_write_only(view.properties.write_only);
   for (const std::string& child : view.children) out.add_children(child);
+  out.set_dirty_tracking(view.properties.dirty_tracking);
+  out.set_dirty_tracking_enabled(view.dirty_tracking_enabled);
   return out;
 }
 
@@ -202,6 +205,7 @@ v1::HardwareCapabilities DescribeCapabilities(const HardwareView& view) {
   out.set_extended_accessed(view.extended_accessed);
   out.set_snoop_control(view.snoop_control);
   out.set_pass_through(view.pass_through);
+  out.set_dirty_tracking(view.dirty_tracking);
   return out;
 }
 

@@ -117,4 +117,35 @@ grpc::Status DomainService::DeleteDomain(grpc::ServerContext* context,
   });
 }
 
+grpc::Status DomainService::SetDirtyTracking(grpc::ServerContext* context,
+                                             const v1::SetDirtyTrackingRequest* request,
+                                             v1::Domain* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kDomain, "name", request->name()));
+    RETURN_IF_ERROR(Require(request->has_enabled(), "enabled"));
+    ASSIGN_OR_RETURN(const DomainView view,
+                     engine_.SetDirtyTracking(call, ref, request->enabled(), request->etag()));
+    *response = Describe(view, call);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status DomainService::ReadDirtyBitmap(grpc::ServerContext* context,
+                                            const v1::ReadDirtyBitmapRequest* request,
+                                            v1::DirtyBitmap* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kDomain, "name", request->name()));
+    RETURN_IF_ERROR(Require(request->has_iova(), "iova"));
+    const DirtyRequest wanted{request->iova(), request->length(), request->page_size_bytes(),
+                              request->no_clear()};
+    ASSIGN_OR_RETURN(const DirtyBitmap bitmap, engine_.ReadDirtyBitmap(call, ref, wanted));
+    response->set_iova(bitmap.range().first);
+    response->set_page_size_bytes(bitmap.page_bytes());
+    response->set_page_count(bitmap.page_count());
+    response->set_dirty_page_count(bitmap.dirty_count());
+    response->mutable_words()->Add(bitmap.words().begin(), bitmap.words().end());
+    return absl::OkStatus();
+  });
+}
+
 }  // namespace viommu

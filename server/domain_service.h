@@ -22,6 +22,12 @@ class DomainService final : public v1::DomainService::Service {
                            v1::ListDomainsResponse* response) override;
   grpc::Status DeleteDomain(grpc::ServerContext* context, const v1::DeleteDomainRequest* request,
                             google::protobuf::Empty* response) override;
+  grpc::Status SetDirtyTracking(grpc::ServerContext* context,
+                                const v1::SetDirtyTrackingRequest* request,
+                                v1::Domain* response) override;
+  grpc::Status ReadDirtyBitmap(grpc::ServerContext* context,
+                               const v1::ReadDirtyBitmapRequest* request,
+                               v1::DirtyBitmap* response) override;
 
  private:
   Engine& engine_;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/time/time.h"
 #include "engine/backend/soft/soft_backend.h"
@@ -38,7 +39,9 @@ constexpr int kMaxCalls = 32;
 std::unique_ptr<SoftBackend> NewBackend() {
   SoftBackendOptions options;
   options.table_arena_bytes = uint64_t{16} << 20;
-  auto backend = SoftBackend::Create(TestTopology(), options, {});
+  Topology topology = TestTopology();
+  topology.iommus[0].dirty_tracking = true;
+  auto backend = SoftBackend::Create(std::move(topology), options, {});
   Check(backend.ok(), backend.status().ToString());
   return *std::move(backend);
 }
@@ -139,13 +142,17 @@ class Daemon {
 
   void CallDomain(int which, const std::string& r) {
     DomainService s(engine_.get(), &admission_);
-    switch (which % 4) {
+    switch (which % 6) {
       case 0:
         return Run(s, &DomainService::CreateDomain, r);
       case 1:
         return Run(s, &DomainService::GetDomain, r);
       case 2:
         return Run(s, &DomainService::ListDomains, r);
+      case 3:
+        return Run(s, &DomainService::SetDirtyTracking, r);
+      case 4:
+        return Run(s, &DomainService::ReadDirtyBitmap, r);
       default:
         return Run(s, &DomainService::DeleteDomain, r);
     }

@@ -26,6 +26,12 @@ const google::protobuf::FieldDescriptor* RequestIdField(const google::protobuf::
   return is_text ? field : nullptr;
 }
 
+// A read after which the server has forgotten what it answered.
+bool TakesAway(const google::protobuf::Message& request) {
+  const auto* field = request.GetDescriptor()->FindFieldByName("no_clear");
+  return field != nullptr && !request.GetReflection()->GetBool(request, field);
+}
+
 bool MayRepeatOn(const absl::Status& status, const CallError& error) {
   return absl::IsUnavailable(status) || absl::IsCancelled(status) || error.retry_delay.has_value();
 }
@@ -56,7 +62,7 @@ Repeatable RepeatableOf(const google::protobuf::Message& request) {
   const std::string& name = request.GetDescriptor()->name();
   const bool is_read = std::any_of(std::begin(kReads), std::end(kReads),
                                    [&](absl::string_view p) { return absl::StartsWith(name, p); });
-  return is_read ? Repeatable::kRead : Repeatable::kNever;
+  return is_read && !TakesAway(request) ? Repeatable::kRead : Repeatable::kNever;
 }
 
 void GiveRequestId(google::protobuf::Message* request) {

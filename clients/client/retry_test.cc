@@ -164,7 +164,7 @@ TEST_F(RetryTest, KeepsTheDetailsOfTheLastError) {
 
 TEST(RepeatableTest, KnowsEveryMethod) {
   // What is no read and has no request_id. A method that belongs here shows up as a surprise.
-  const std::set<std::string> kNever = {"Dma", "WriteMemory"};
+  const std::set<std::string> kNever = {"Dma", "WriteMemory", "ReadDirtyBitmap"};
   const std::set<std::string> kReads = {"GetHost",
                                         "GetIommu",
                                         "ListIommus",
@@ -210,6 +210,13 @@ TEST(RepeatableTest, KnowsEveryMethod) {
     }
   }
   EXPECT_GE(with_request_id, 17);
+}
+
+TEST(RepeatableTest, ReadsWhatIsClearedByItOnlyOnce) {
+  v1::ReadDirtyBitmapRequest request;
+  EXPECT_EQ(RepeatableOf(request), Repeatable::kNever);
+  request.set_no_clear(true);
+  EXPECT_EQ(RepeatableOf(request), Repeatable::kRead);
 }
 
 TEST(RequestIdTest, IsGivenWhereThereIsNone) {

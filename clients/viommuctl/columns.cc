@@ -146,6 +146,14 @@ Table FieldsOf(const v1::Ioas& ioas) {
       .Take();
 }
 
+namespace {
+// "none", "off", "on".
+std::string Tracking(const v1::PagingDomain& paging) {
+  if (!paging.dirty_tracking()) return "none";
+  return paging.dirty_tracking_enabled() ? "on" : "off";
+}
+}  // namespace
+
 Table::Cells Headings(const v1::Domain&) {
   return {"DOMAIN", "TYPE", "IOAS", "PARENT", "FORMAT", "LEVELS", "DEVICES", "OWNER"};
 }
@@ -177,6 +185,7 @@ Table FieldsOf(const v1::Domain& domain) {
         .Add("nest parent", YesNo(paging.nest_parent()))
         .Add("nested on it", ShortNames(paging.children()))
         .Add("for PASIDs", YesNo(paging.pasid()))
+        .Add("dirty tracking", Tracking(paging))
         .Add("read-only mappings", YesNo(paging.supports_read_only()))
         .Add("write-only mappings", YesNo(paging.supports_write_only()));
   }
@@ -379,6 +388,7 @@ Table FieldsOf(const v1::Host& host) {
       .Add("revision", absl::StrCat(host.revision()))
       .Add("started", google::protobuf::util::TimeUtil::ToString(host.start_time()))
       .Add("largest region", FormatSize(limits.max_region_bytes()))
+      .Add("pages of a bitmap", absl::StrCat(limits.max_bitmap_pages()))
       .Add("largest access", FormatSize(limits.max_access_bytes()))
       .Add("largest message", FormatSize(limits.max_message_bytes()))
       .Add("batch entries", absl::StrCat(limits.max_batch_entries()))

@@ -73,6 +73,10 @@ absl::Status Mappings(Invocation& call);
 absl::Status IovaRanges(Invocation& call);
 absl::Status Translate(Invocation& call);
 
+// dirty_commands.cc
+absl::Status SetDirtyTracking(Invocation& call);
+absl::Status DirtyPages(Invocation& call);
+
 // guest_commands.cc
 absl::Status Invalidate(Invocation& call);
 

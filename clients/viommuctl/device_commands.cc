@@ -163,12 +163,13 @@ absl::Status HardwareInfo(Invocation& call) {
   if (!info.ok()) return info.status();
   const bool smmu = info->has_arm_smmu_v3();
   Table table({"ARCHITECTURE", smmu ? "IDR0" : "CAP", smmu ? "IDR5" : "ECAP", "NESTING",
-               "FIRST-STAGE", "PASID-BITS", "ATS"});
+               "FIRST-STAGE", "PASID-BITS", "ATS", "DIRTY-TRACKING"});
   const v1::HardwareCapabilities& can = info->capabilities();
   const auto yes_no = [](bool value) { return value ? "yes" : "no"; };
   const auto add = [&](const char* architecture, uint64_t first, uint64_t second) {
     table.Add({architecture, FormatAddress(first), FormatAddress(second), yes_no(can.nesting()),
-               yes_no(can.first_stage()), absl::StrCat(can.max_pasid_log2()), yes_no(can.ats())});
+               yes_no(can.first_stage()), absl::StrCat(can.max_pasid_log2()), yes_no(can.ats()),
+               yes_no(can.dirty_tracking())});
   };
   if (info->has_vtd()) add("vtd", info->vtd().capability(), info->vtd().extended_capability());
   if (smmu && info->arm_smmu_v3().idr_size() == 6) {

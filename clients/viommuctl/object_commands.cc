@@ -84,12 +84,17 @@ absl::Status FillPaging(const Invocation& call, v1::Domain* domain) {
   paging.set_ioas(call.Name("ioas"));
   paging.set_device(call.Name("device"));
   paging.set_nest_parent(call.Has("nest-parent"));
+  paging.set_dirty_tracking(call.Has("dirty-tracking"));
   paging.set_pasid(call.Has("pasid"));
   return absl::OkStatus();
 }
 
 absl::Status FillNested(const Invocation& call, v1::Domain* domain) {
-  if (call.Has("nest-parent")) return absl::InvalidArgumentError("--nest-parent goes with --ioas");
+  for (const absl::string_view flag : {"nest-parent", "dirty-tracking"}) {
+    if (call.Has(flag)) {
+      return absl::InvalidArgumentError(absl::StrCat("--", flag, " goes with --ioas"));
+    }
+  }
   if (!call.Has("stage1-table")) return absl::InvalidArgumentError("--parent needs --stage1-table");
   v1::NestedDomain& nested = *domain->mutable_nested();
   nested.set_parent(call.Name("parent"));

@@ -26,6 +26,7 @@
 #include "absl/types/span.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
+#include "engine/base/dirty_bitmap.h"
 
 namespace viommu {
 
@@ -90,6 +91,7 @@ struct DomainProperties {
   bool write_only = true;  // A mapping that can be written only.
   bool sva = false;        // Made of a process: cached under its PASID, and an id shared by all.
   bool nest_parent = false;
+  bool dirty_tracking = false;  // It can tell which pages are written.
   std::string iommu = {};  // The only unit that can use it; empty: any that can walk its tables.
   // Of a kNested domain, for CheckCompatible: the guest's stage and what it rests on. Null for any
   // other.
@@ -300,6 +302,20 @@ class Backend {
   virtual absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
                                             std::optional<uint32_t> pasid,
                                             const DomainTarget& target) = 0;
+
+  // Whether devices that use a domain made with dirty_tracking, directly or through a kNested one
+  // on it, mark what they write from now on; at first they do not. Switching it on makes every page
+  // clean before. Without effect on what their DMA may do, at any moment. Once more is no error.
+  // kInternal: a flush failed; it is as before, but pages may be clean that were not.
+  virtual absl::Status SetDirtyTracking(Uid domain, bool enabled) = 0;
+  // What was marked in a range that such a domain maps without holes, in pages of `page_bytes` (a
+  // power of two of which the range is a multiple). With `clear` those pages are clean then, but for
+  // those of a table entry that reaches out of the range, and what is written after the answer is
+  // marked anew: caches are flushed once, at the end.
+  // kInternal: the flush failed; what was dirty is so still, and may come to be so in larger
+  // pieces.
+  virtual absl::StatusOr<DirtyBitmap> ReadDirty(Uid domain, IovaRange range, uint64_t page_bytes,
+                                                bool clear) = 0;
 
   // Drops what caches hold of a kNested domain's first stage, in order; when it returns no cache of
   // any device that the domain serves holds it (R4). All of it, or kInternal.

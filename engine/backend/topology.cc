@@ -103,8 +103,6 @@ class Validator {
       Add(path + ".guest_address_width_bits",
           absl::StrCat(spec.guest_address_width_bits, " bits need levels_5"));
     }
-    // What a unit shows must work from end to end.
-    if (spec.dirty_tracking) Add(path + ".dirty_tracking", "dirty tracking is not available");
     CheckFirstStage(path, spec);
   }
 
@@ -344,6 +342,10 @@ bool ServesDeviceTlbs(const IommuSpec& unit) {
 }
 
 bool HasPassThrough(const IommuSpec& unit) { return IsSmmu(unit) || unit.pass_through; }
+
+bool HasDirtyTracking(const IommuSpec& unit) {
+  return IsSmmu(unit) ? unit.smmu_v3.stage1 && unit.smmu_v3.hardware_dirty : unit.dirty_tracking;
+}
 
 std::optional<uint32_t> StreamIdOf(const IommuSpec& unit, const DeviceSpec& device) {
   const auto pci = ParsePciAddress(device.pci_address);

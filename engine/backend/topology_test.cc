@@ -64,7 +64,7 @@ TEST(TopologyTest, AcceptsAGoodOne) {
   t.devices[2].id = std::string(63, 'a');
   IommuSpec& rich = t.iommus[1];
   rich.first_stage = rich.first_stage_levels_5 = rich.first_stage_leaf_1g = rich.nesting = true;
-  rich.supervisor_requests = rich.extended_access = true;
+  rich.supervisor_requests = rich.extended_access = rich.dirty_tracking = true;
   t.iommus[0].device_tlb = false;
   EXPECT_TRUE(Validate(t).empty());
   EXPECT_TRUE(Validate(Topology{}).empty());
@@ -246,8 +246,6 @@ TEST(TopologyTest, NamesEachProblemAndItsPlace) {
     std::function<void(Topology*)> spoil;
     const char* path;
   } kCases[] = {
-      {"dirty tracking", [](Topology* t) { t->iommus[1].dirty_tracking = true; },
-       "iommus[1].dirty_tracking"},
       {"empty id",
        [](Topology* t) { t->iommus[0].id = t->devices[0].iommu = t->devices[1].iommu = ""; },
        "iommus[0].id"},

@@ -54,6 +54,7 @@ struct CreateDomain {
   std::string device;
   bool nest_parent;
   bool pasid;
+  bool dirty_tracking;
 };
 struct CreateNestedDomain {
   uint64_t uid;
@@ -74,6 +75,11 @@ struct CreateSvaDomain {
   uint64_t process;  // Its Ioas.
   std::string device;
   uint32_t pasid;  // Of the process, for all its domains.
+};
+// Pages that were marked before are not restored, as memory is not.
+struct SetDirtyTracking {
+  uint64_t domain;
+  bool enabled;
 };
 // Of an object of any kind.
 struct Destroy {
@@ -168,12 +174,12 @@ struct Plug {
 
 using LogicalOperation =
     std::variant<record::CreateMemoryRegion, record::CreateIoas, record::CreateDomain,
-                 record::CreateNestedDomain, record::CreateSvaDomain, record::Destroy, record::Map,
-                 record::Unmap, record::SetAllowedRanges, record::ResizeMemoryRegion,
-                 record::SetLargePages, record::LoadReservedRegions, record::UnloadReservedRegions,
-                 record::Claim, record::Release, record::Attach, record::Detach,
-                 record::SetDefaultDomain, record::HostMapping, record::SetHealth, record::Unplug,
-                 record::Plug, record::TakePasid, record::FreePasid, record::Reset>;
+                 record::CreateNestedDomain, record::CreateSvaDomain, record::SetDirtyTracking,
+                 record::Destroy, record::Map, record::Unmap, record::SetAllowedRanges,
+                 record::ResizeMemoryRegion, record::SetLargePages, record::LoadReservedRegions,
+                 record::UnloadReservedRegions, record::Claim, record::Release, record::Attach,
+                 record::Detach, record::SetDefaultDomain, record::HostMapping, record::SetHealth,
+                 record::Unplug, record::Plug, record::TakePasid, record::FreePasid, record::Reset>;
 
 struct Record {
   std::string principal;

@@ -107,6 +107,7 @@ DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view pr
   view.pasid = domain.spec.pasid;
   view.properties = domain.properties;
   view.automatic = domain.automatic;
+  view.dirty_tracking_enabled = domain.dirty_tracking_enabled;
   if (domain.sva()) view.sva_pasid = model.process_pasids.Of(domain.ioas);
   view.children = ChildrenOf(model, domain, principal);
   if (domain.nested()) {
@@ -221,6 +222,7 @@ HardwareView HardwareOf(const Model& model, const Device& device) {
   view.pasid_bits = std::min(device.spec.pasid_bits, PasidBits(unit));
   view.ats = device.spec.ats && ServesDeviceTlbs(unit) && !device.spec.untrusted;
   view.pass_through = HasPassThrough(unit);
+  view.dirty_tracking = HasDirtyTracking(unit);
   if (unit.architecture == IommuArchitecture::kSmmuV3) {
     AddSmmu(unit.smmu_v3, &view);
   } else {

@@ -25,6 +25,17 @@ absl::Status CheckNesting(const Model& model, const Device& device, absl::string
       .Resource(device.Name());
 }
 
+absl::Status CheckTracking(const Model& model, const Device& device, absl::string_view field) {
+  const IommuSpec& unit = model.UnitOf(device);
+  if (HasDirtyTracking(unit)) return absl::OkStatus();
+  return Error(absl::StatusCode::kUnimplemented, "DIRTY_TRACKING_UNAVAILABLE",
+               absl::StrCat("iommus/", unit.id, " of ", device.Name(),
+                            " can not tell which pages are written"))
+      .Errno("EOPNOTSUPP")
+      .Field(field)
+      .Resource(device.Name());
+}
+
 absl::Status CheckNotProcess(const Ioas& ioas, absl::string_view principal) {
   if (ioas.mode != IoasMode::kProcess) return absl::OkStatus();
   const std::string name = ioas.NameFor(principal);

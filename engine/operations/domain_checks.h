@@ -16,6 +16,9 @@ absl::Status CheckNotStatic(const std::string& id);
 // kUnimplemented NESTING_UNAVAILABLE: the unit of the device can not nest.
 absl::Status CheckNesting(const Model& model, const Device& device, absl::string_view field);
 
+// kUnimplemented DIRTY_TRACKING_UNAVAILABLE: the unit of the device can not tell what is written.
+absl::Status CheckTracking(const Model& model, const Device& device, absl::string_view field);
+
 // kFailedPrecondition PROCESS_ADDRESS_SPACE: only SVA domains show it.
 absl::Status CheckNotProcess(const Ioas& ioas, absl::string_view principal);
 

@@ -93,7 +93,8 @@ void DomainMaking::Unplan(Model& model) {
 
 record::CreateDomain DomainMaking::Logical() const {
   const DomainSpec& spec = domain_->spec;
-  return {domain_->uid(), domain_->id(), spec.ioas, device_id_, spec.nest_parent, spec.pasid};
+  return {domain_->uid(),   domain_->id(), spec.ioas,          device_id_,
+          spec.nest_parent, spec.pasid,    spec.dirty_tracking};
 }
 
 absl::Status DomainMaking::Apply(Backend& backend) {

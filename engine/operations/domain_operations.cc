@@ -1,6 +1,5 @@
 #include "engine/operations/domain_operations.h"
 
-#include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/views.h"
@@ -20,11 +19,7 @@ absl::StatusOr<std::vector<Uid>> CreateDomainOperation::Lanes(Model& model) {
 
 absl::Status CreateDomainOperation::CheckOptions(const Model& model, const Device& device) const {
   if (request_.dirty_tracking) {
-    return Error(absl::StatusCode::kUnimplemented, "DIRTY_TRACKING_UNAVAILABLE",
-                 absl::StrCat("the backend \"", model.backend().name(),
-                              "\" does not track which pages are written"))
-        .Errno("EOPNOTSUPP")
-        .Field("domain.paging.dirty_tracking");
+    RETURN_IF_ERROR(CheckTracking(model, device, "domain.paging.dirty_tracking"));
   }
   if (request_.fault_queue.has_value()) {
     if (!request_.nest_parent) return FaultQueueUnavailable("domain.paging.fault_queue");
@@ -46,6 +41,7 @@ absl::Status CreateDomainOperation::Plan(Model& model) {
   RETURN_IF_ERROR(CheckOptions(model, *device));
   DomainSpec spec{ioas->uid(), device->index};
   spec.nest_parent = request_.nest_parent;
+  spec.dirty_tracking = request_.dirty_tracking;
   spec.pasid = request_.pasid;
   RETURN_IF_ERROR(making_.Plan(model, *ioas, id_, spec, /*automatic=*/false));
   answer() = ViewOf(model, making_.domain(), context().principal);

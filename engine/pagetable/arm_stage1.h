@@ -38,6 +38,7 @@ template <int kGranuleLog2>
 class ArmStage1 : public ArmLpae<kGranuleLog2> {
  public:
   static constexpr bool kWriteImpliesRead = true;
+  static constexpr bool kTracksDirty = true;  // What was made with track_dirty.
 
   struct Options {
     int input_bits = 48;   // As the CD's T0SZ says.
@@ -66,6 +67,13 @@ class ArmStage1 : public ArmLpae<kGranuleLog2> {
   static PageAccess PermissionOf(uint64_t entry) {
     return {true, (entry & lpae::kReadOnly) == 0 || (entry & lpae::kDirtyModifier) != 0};
   }
+
+  // AP[2] of a leaf with DBM is set while it is clean (iommufd-semantics.md section 19).
+  static bool IsDirty(uint64_t entry) {
+    return (entry & (lpae::kDirtyModifier | lpae::kReadOnly)) == lpae::kDirtyModifier;
+  }
+  static uint64_t Cleaned(uint64_t entry) { return entry | lpae::kReadOnly; }
+  static uint64_t Dirtied(uint64_t entry) { return entry & ~lpae::kReadOnly; }
 
  private:
   static constexpr uint64_t kNormalMemory =

@@ -85,6 +85,19 @@ TYPED_TEST(ArmStage1CodingTest, MayBeWrittenWhetherCleanOrDirty) {
   EXPECT_EQ(TypeParam::LeafAddress(dirty, 0), PhysAddr{0x10000});
 }
 
+TYPED_TEST(ArmStage1CodingTest, TellsCleanFromDirty) {
+  const TypeParam format = Make<TypeParam>(true);
+  const uint64_t clean = format.LeafEntry(PhysAddr{0x10000}, 0, kBoth);
+  const uint64_t dirty = clean & ~lpae::kReadOnly;
+  EXPECT_FALSE(TypeParam::IsDirty(clean));
+  EXPECT_TRUE(TypeParam::IsDirty(dirty));
+  EXPECT_EQ(TypeParam::Cleaned(dirty), clean);
+  EXPECT_EQ(TypeParam::Dirtied(clean), dirty);
+  EXPECT_FALSE(TypeParam::IsDirty(format.LeafEntry(PhysAddr{0x10000}, 0, {true, false})));
+  // Without DBM the hardware tells nothing.
+  EXPECT_FALSE(TypeParam::IsDirty(Make<TypeParam>().LeafEntry(PhysAddr{0x10000}, 0, kBoth)));
+}
+
 TYPED_TEST(ArmStage1CodingTest, TellsWhatAContextDescriptorSays) {
   typename TypeParam::Options options;
   options.input_bits = 39;

@@ -35,6 +35,7 @@ template <int kGranuleLog2>
 class ArmStage2 : public ArmLpae<kGranuleLog2> {
  public:
   static constexpr bool kWriteImpliesRead = false;
+  static constexpr bool kTracksDirty = false;  // Its leaves have no DBM of ours.
 
   struct Options {
     int input_bits = 48;   // IPA bits, as T0SZ of the STE's VTCR says.

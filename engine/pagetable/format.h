@@ -23,6 +23,11 @@
 //   static PhysAddr LeafAddress(uint64_t entry, int level);   inverse of LeafEntry
 //   static PhysAddr TableAddress(uint64_t entry);             inverse of TableEntry
 //   static PageAccess PermissionOf(uint64_t entry);           of a leaf
+//   static constexpr bool kTracksDirty;           hardware marks the leaves that it writes through
+// and a format that says so, of a leaf:
+//   static bool IsDirty(uint64_t entry);          hardware wrote since it was made or cleaned
+//   static uint64_t Cleaned(uint64_t entry);      the same, for hardware to mark when it writes
+//   static uint64_t Dirtied(uint64_t entry);      the same, as hardware marks it
 //
 // LeafEntry must be linear in the address: the walker fills a run of leaves by adding the
 // difference of two neighbours. What other architectures add, joins here when its format does:

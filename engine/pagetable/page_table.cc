@@ -123,6 +123,15 @@ uint64_t PageTable::Unmap(Iova iova, uint64_t size_bytes, PageList* freed) {
   return walker_->Unmap({iova, last}, freed);
 }
 
+bool PageTable::ReadDirty(bool clear, DirtyBitmap* bitmap) {
+  // What lies beyond the aperture is not mapped.
+  return aperture().Overlaps(bitmap->range()) && walker_->ReadDirty(clear, bitmap);
+}
+
+void PageTable::MarkDirty(const DirtyBitmap& bitmap) {
+  if (aperture().Overlaps(bitmap.range())) walker_->MarkDirty(bitmap);
+}
+
 absl::optional<PageTranslation> PageTable::Translate(Iova iova) const {
   if (!aperture().Contains(iova)) return absl::nullopt;
   return walker_->Translate(iova);

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/optional.h"
 #include "engine/base/address.h"
+#include "engine/base/dirty_bitmap.h"
 #include "engine/base/status_macros.h"
 #include "engine/pagetable/format.h"
 #include "engine/pagetable/table_arena.h"
@@ -79,6 +80,20 @@ class PageTable {
   // as it is. Never fails and never allocates. Tables that nothing leads to any more are appended
   // to `freed`, contents untouched: after the flush, the caller gives them to TableArena::Free.
   uint64_t Unmap(Iova iova, uint64_t size_bytes, PageList* freed);
+
+  // Marks in `bitmap` what devices wrote in its range, by the leaves that they wrote through; a
+  // large leaf counts as a whole. With `clear` those leaves are clean afterwards, but for one that
+  // reaches out of the range: the rest of it is not told. The answer is whether any was cleaned: then
+  // the caller flushes, because a device that caches a leaf as dirty does not mark it again. No mark
+  // of a device is lost on the way: it is in the bitmap or still in the table. In a format that does
+  // not track (format.h) nothing is ever dirty.
+  bool ReadDirty(bool clear, DirtyBitmap* bitmap);
+  // Makes leaves dirty again that meet a dirty page of `bitmap`, so that a ReadDirty whose answer
+  // did not get through can be made again; neighbours in a page larger than they are become dirty
+  // as well. Leaves that can not be written stay clean.
+  void MarkDirty(const DirtyBitmap& bitmap);
+  // Makes every leaf clean; answers as ReadDirty.
+  bool ClearDirty() { return walker_->ClearDirty(); }
 
   // Where `iova` leads to; nullopt when it is not mapped.
   absl::optional<PageTranslation> Translate(Iova iova) const;

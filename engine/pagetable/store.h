@@ -36,6 +36,13 @@ class PlainStore {
     }
   }
 
+  // Stores `value` if `word` still holds `seen`; else answers false and stores nothing. For words
+  // in which hardware sets bits: a plain store would undo what it set since they were read.
+  bool Exchange64(uint64_t* word, uint64_t seen, uint64_t value) const {
+    return __atomic_compare_exchange_n(word, &seen, value, /*weak=*/false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_RELAXED);
+  }
+
   // Stores `first`, `first + step`, ... in `count` consecutive words, each as by Store64.
   void Fill64(uint64_t* words, uint64_t count, uint64_t first, uint64_t step) const {
     for (uint64_t i = 0; i < count; ++i, first += step) Store64(words + i, first);
@@ -61,6 +68,12 @@ class ObservedStore {
   void Store128(uint64_t* pair, uint64_t low, uint64_t high) const {
     plain_.Store128(pair, low, high);
     (*observer_)(pair, 2 * sizeof(*pair));
+  }
+
+  bool Exchange64(uint64_t* word, uint64_t seen, uint64_t value) const {
+    if (!plain_.Exchange64(word, seen, value)) return false;
+    (*observer_)(word, sizeof(*word));
+    return true;
   }
 
   void Fill64(uint64_t* words, uint64_t count, uint64_t first, uint64_t step) const {

@@ -49,6 +49,21 @@ TEST(StoreTest, ObservesEveryStoreOnceAndAfterIt) {
   EXPECT_EQ(seen, (std::vector<uint64_t>{7, 8, 10, 11}));
 }
 
+TEST(StoreTest, ExchangesOnlyWhatHasNotChanged) {
+  uint64_t word = 5;
+  int stores = 0;
+  const StoreObserver count = [&](const uint64_t*, size_t) { ++stores; };
+  EXPECT_FALSE(ObservedStore(&count).Exchange64(&word, 4, 9));
+  EXPECT_EQ(word, 5u);
+  EXPECT_EQ(stores, 0) << "nothing was stored";
+  EXPECT_TRUE(ObservedStore(&count).Exchange64(&word, 5, 9));
+  EXPECT_EQ(word, 9u);
+  EXPECT_EQ(stores, 1);
+  EXPECT_TRUE(PlainStore().Exchange64(&word, 9, 1));
+  EXPECT_FALSE(PlainStore().Exchange64(&word, 9, 2));
+  EXPECT_EQ(word, 1u);
+}
+
 TEST(StoreTest, APairIsNeverSeenTorn) {
   alignas(16) static unsigned __int128 pair;
   pair = 0;

@@ -12,6 +12,7 @@
 
 #include "absl/types/optional.h"
 #include "engine/base/address.h"
+#include "engine/base/dirty_bitmap.h"
 #include "engine/pagetable/format.h"
 #include "engine/pagetable/table_arena.h"
 
@@ -56,6 +57,10 @@ class TableWalker {
   virtual uint64_t Unmap(const IovaRange& range, PageList* freed) = 0;
   // Leaves of what is mapped from now on: a subset of the format's sizes, with the smallest.
   virtual void SetLeafSizes(uint64_t page_sizes) = 0;
+  // As PageTable; of a range inside the format's widths, that of the bitmap.
+  virtual bool ReadDirty(bool clear, DirtyBitmap* bitmap) = 0;
+  virtual void MarkDirty(const DirtyBitmap& bitmap) = 0;
+  virtual bool ClearDirty() = 0;
   virtual void Clear(PageList* freed) = 0;  // Everything but the root; the last call.
   virtual absl::optional<PageTranslation> Translate(Iova iova) const = 0;
   virtual std::vector<TableEntry> PathTo(Iova iova) const = 0;

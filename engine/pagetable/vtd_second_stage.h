@@ -22,6 +22,7 @@ class VtdSecondStage {
   static constexpr int kPageShift = 12;
   static constexpr int kEntriesLog2 = 9;
   static constexpr bool kWriteImpliesRead = false;
+  static constexpr bool kTracksDirty = true;  // Where the PASID-table entry has SSADE.
 
   // Bits of an entry.
   static constexpr uint64_t kRead = uint64_t{1} << 0;   // R  [spec 9.8, vtdss VTDSS_FMT_R]
@@ -75,6 +76,9 @@ class VtdSecondStage {
   static PageAccess PermissionOf(uint64_t entry) {
     return {(entry & kRead) != 0, (entry & kWrite) != 0};
   }
+  static bool IsDirty(uint64_t entry) { return (entry & kDirty) != 0; }
+  static uint64_t Cleaned(uint64_t entry) { return entry & ~kDirty; }
+  static uint64_t Dirtied(uint64_t entry) { return entry | kDirty; }
 
  private:
   explicit VtdSecondStage(const Options& options);

@@ -21,6 +21,7 @@
 
 #include "absl/types/optional.h"
 #include "engine/base/address.h"
+#include "engine/base/dirty_bitmap.h"
 #include "engine/pagetable/format.h"
 #include "engine/pagetable/table_arena.h"
 #include "engine/pagetable/table_walker.h"
@@ -81,6 +82,35 @@ class Walker final : public TableWalker {
   }
 
   void SetLeafSizes(uint64_t page_sizes) override { leaf_sizes_ = page_sizes; }
+
+  bool ReadDirty(bool clear, DirtyBitmap* bitmap) override {
+    bool cleaned = false;
+    if constexpr (Format::kTracksDirty) {
+      VisitLeaves(InReach(bitmap->range()), [&](uint64_t* word, const IovaRange& span) {
+        if (!Format::IsDirty(Load(word))) return;
+        bitmap->Mark(span);
+        if (clear && bitmap->range().Contains(span)) cleaned |= Clean(word);
+      });
+    }
+    return cleaned;
+  }
+
+  void MarkDirty(const DirtyBitmap& bitmap) override {
+    if constexpr (Format::kTracksDirty) {
+      VisitLeaves(InReach(bitmap.range()), [&](uint64_t* word, const IovaRange& span) {
+        if (bitmap.AnyIn(span)) Dirty(word);
+      });
+    }
+  }
+
+  bool ClearDirty() override {
+    bool cleaned = false;
+    if constexpr (Format::kTracksDirty) {
+      VisitLeaves(InReach({0, kMaxAddress}),
+                  [&](uint64_t* word, const IovaRange&) { cleaned |= Clean(word); });
+    }
+    return cleaned;
+  }
 
   void Clear(PageList* freed) override { DiscardBelow(root_, top(), freed); }
 
@@ -385,6 +415,54 @@ class Walker final : public TableWalker {
                    : Discard(Format::TableAddress(entry), level - 1, freed);
     }
     return bytes;
+  }
+
+  // What of a range the tables can translate; it begins there.
+  IovaRange InReach(const IovaRange& range) const {
+    return {range.first, std::min(range.last, kMaxAddress >> (64 - format_.input_bits()))};
+  }
+
+  // Calls `visit` with each leaf that meets the range, and what the leaf spans.
+  template <typename Visit>
+  void VisitLeaves(const IovaRange& range, const Visit& visit) {
+    Path path;
+    const int level = Descend(range, &path);
+    VisitLeavesOf(path[level], level, range.first, range.last, visit);
+  }
+
+  // The range lies within this table.
+  template <typename Visit>
+  void VisitLeavesOf(PhysAddr table, int level, Iova first, Iova last, const Visit& visit) {
+    uint64_t* word = WordFor(table, first, level);
+    for (;; ++word) {
+      const Iova end = G::LastOfEntry(first, level);
+      if (const uint64_t entry = Load(word); Format::IsPresent(entry)) {
+        if (Format::IsLeaf(entry, level)) {
+          visit(word, IovaRange{end - (G::Span(level) - 1), end});
+        } else {
+          VisitLeavesOf(Format::TableAddress(entry), level - 1, first, std::min(last, end), visit);
+        }
+      }
+      if (end >= last) return;
+      first = end + 1;
+    }
+  }
+
+  // Hardware may set bits of the word at the same time: nothing that it sets is lost.
+  bool Clean(uint64_t* word) {
+    for (;;) {
+      const uint64_t entry = Load(word);
+      if (!Format::IsDirty(entry)) return false;
+      if (store_.Exchange64(word, entry, Format::Cleaned(entry))) return true;
+    }
+  }
+
+  void Dirty(uint64_t* word) {
+    for (;;) {
+      const uint64_t entry = Load(word);
+      if (!Format::PermissionOf(entry).write || Format::IsDirty(entry)) return;
+      if (store_.Exchange64(word, entry, Format::Dirtied(entry))) return;
+    }
   }
 
   void CountIn(PhysAddr table, int level, uint64_t entries, TableCounts* counts) const {

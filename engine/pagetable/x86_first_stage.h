@@ -25,6 +25,7 @@ class X86FirstStage {
   static constexpr int kPageShift = 12;
   static constexpr int kEntriesLog2 = 9;
   static constexpr bool kWriteImpliesRead = true;
+  static constexpr bool kTracksDirty = false;  // D is set from the start: it tells nothing.
 
   // Bits of an entry.
   static constexpr uint64_t kPresent = uint64_t{1} << 0;   // P    [spec 9.7, x86_64 X86_64_FMT_P]

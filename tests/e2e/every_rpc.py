@@ -51,8 +51,11 @@ STEPS = [
      {"name": "ioas/space"}),
     ("IoasService/ListIovaRanges", {"parent": "ioas/space"}, {}),
     ("DomainService/CreateDomain",
-     {"domain_id": "paging", "domain": {"paging": {"ioas": "ioas/space", "device": DEVICE}}},
+     {"domain_id": "paging",
+      "domain": {"paging": {"ioas": "ioas/space", "device": DEVICE, "dirty_tracking": True}}},
      {"name": "domains/paging", "type": "DOMAIN_TYPE_PAGING"}),
+    ("DomainService/SetDirtyTracking", {"name": "domains/paging", "enabled": True},
+     {"name": "domains/paging"}),
     ("DomainService/GetDomain", {"name": "domains/identity"}, {"type": "DOMAIN_TYPE_IDENTITY"}),
     ("DomainService/ListDomains", {}, {}),
     ("DeviceService/AttachDevice", {"name": DEVICE, "domain": "domains/blocked"}, {}),
@@ -85,6 +88,9 @@ STEPS = [
      {"data": BYTES}),
     ("SimulationService/Dma", {"name": DEVICE, "iova": 0x100000, "read_length": 5},
      {"bytes_done": "5", "data": BYTES}),
+    ("DomainService/ReadDirtyBitmap",
+     {"name": "domains/paging", "iova": 0x100000, "length": PAGE, "page_size_bytes": PAGE},
+     {"page_count": "1"}),
     ("SimulationService/DumpTables", {"name": DEVICE, "iova": 0x100000}, {}),
     ("SimulationService/ResizeMemoryRegion",
      {"name": "memoryRegions/ram", "size_bytes": 2 * PAGE}, {"size_bytes": str(2 * PAGE)}),
@@ -123,7 +129,7 @@ STEPS = [
 _WITHOUT_EFFECT = ("Get", "List", "Translate", "ReadMemory", "DumpTables", "Watch")
 # They have an effect, but none on the model: see simulation.proto, mapping.proto, viommu.proto.
 _WITHOUT_REQUEST_ID = ("Dma", "WriteMemory", "StreamMappings", "Invalidate",
-                       "StreamInvalidations")
+                       "StreamInvalidations", "ReadDirtyBitmap")
 
 
 def is_mutation(method):

@@ -136,6 +136,14 @@ class FaultyBackend : public Backend {
     if (points_.Fails(FaultPoints::kBackend, "Switch")) return Refused();
     return real_.Switch(group, pasid, target);
   }
+  absl::Status SetDirtyTracking(Uid domain, bool enabled) override {
+    return Point("SetDirtyTracking", [&] { return real_.SetDirtyTracking(domain, enabled); });
+  }
+  absl::StatusOr<DirtyBitmap> ReadDirty(Uid domain, IovaRange range, uint64_t page_bytes,
+                                        bool clear) override {
+    if (points_.Fails(FaultPoints::kBackend, "ReadDirty")) return Refused();
+    return real_.ReadDirty(domain, range, page_bytes, clear);
+  }
   absl::Status Invalidate(Uid domain,
                           absl::Span<const VtdStage1Invalidation> invalidations) override {
     return Point("Invalidate", [&] { return real_.Invalidate(domain, invalidations); });

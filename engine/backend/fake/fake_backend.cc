@@ -1,5 +1,6 @@
 #include "engine/backend/fake/fake_backend.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -22,6 +23,12 @@ std::string Where(const DomainTarget& target) {
       break;
   }
   return absl::StrCat("domain ", target.domain);
+}
+
+const IommuSpec& UnitOf(const Topology& topology, DeviceIndex device) {
+  const std::string& id = topology.devices[device].iommu;
+  return *std::find_if(topology.iommus.begin(), topology.iommus.end(),
+                       [&](const IommuSpec& unit) { return unit.id == id; });
 }
 
 DeviceSpec SmallDevice(int number, const std::string& iommu, const std::string& group) {
@@ -69,6 +76,8 @@ std::string FakeBackend::State() const {
     } else {
       absl::StrAppend(&state, "domain ", uid, " nested on ", domain.parent, "\n");
     }
+    if (domain.tracks) absl::StrAppend(&state, "  marks writes\n");
+    for (const Iova page : domain.dirty) absl::StrAppend(&state, "  dirty ", Hex(page), "\n");
     for (const auto& [iova, doorbell] : domain.doorbells) {
       absl::StrAppend(&state, "  doorbell ", Hex(iova), " -> ", Hex(doorbell.value), "\n");
     }
@@ -118,11 +127,12 @@ absl::StatusOr<DomainProperties> FakeBackend::PlanDomain(const DomainSpec& spec)
   properties.levels = 4;
   properties.aperture = {0, (uint64_t{1} << 48) - 1};
   properties.page_sizes = 0x1000;
-  if (spec.dirty_tracking) {
+  if (spec.dirty_tracking && !HasDirtyTracking(UnitOf(topology_, spec.device))) {
     return Error(absl::StatusCode::kUnimplemented, "DIRTY_TRACKING_UNAVAILABLE",
-                 "the fake backend has no dirty tracking")
+                 "the unit has no dirty tracking")
         .Errno("EOPNOTSUPP");
   }
+  properties.dirty_tracking = spec.dirty_tracking;
   properties.nest_parent = spec.nest_parent;
   // As VT-d has it: read only is not for nest parents, and a domain for PASIDs is taken to be a
   // first stage, whose writable pages can be read.
@@ -203,7 +213,7 @@ absl::Status FakeBackend::CreateDomain(Uid uid, const DomainSpec& spec,
   const auto it = ioas_.find(spec.ioas);
   const bool complete = it != ioas_.end() && it->second.areas.size() == existing.size();
   Note(absl::StrCat("CreateDomain ", uid, " over ", spec.ioas),
-       complete && domains_.try_emplace(uid, Domain{spec.ioas, 0}).second);
+       complete && domains_.try_emplace(uid, Domain{spec.ioas, 0, spec.dirty_tracking}).second);
   if (it != ioas_.end()) it->second.domains.insert(uid);
   return absl::OkStatus();
 }
@@ -236,6 +246,20 @@ bool FakeBackend::MeetsArea(Uid ioas, const IovaRange& range) const {
   return next != areas.begin() && std::prev(next)->second.range().last >= range.first;
 }
 
+bool FakeBackend::Covers(Uid ioas, const IovaRange& range) const {
+  const auto found = ioas_.find(ioas);
+  if (found == ioas_.end()) return false;
+  const std::map<Iova, BackendMapping>& areas = found->second.areas;
+  for (Iova next = range.first;;) {
+    const auto above = areas.upper_bound(next);
+    if (above == areas.begin()) return false;
+    const IovaRange area = std::prev(above)->second.range();
+    if (!area.Contains(next)) return false;
+    if (area.last >= range.last) return true;
+    next = area.last + 1;
+  }
+}
+
 bool FakeBackend::MeetsDoorbell(Uid ioas, const IovaRange& range) const {
   for (const auto& [uid, domain] : domains_) {
     if (domain.ioas != ioas) continue;
@@ -265,6 +289,11 @@ absl::Status FakeBackend::Unmap(Uid uid, absl::Span<const IovaRange> ranges) {
   for (const IovaRange& range : ranges) {
     const bool cut = Cut(&ioas_[uid], range);
     Note(absl::StrCat("Unmap ", uid, " ", ToString(range)), cut);
+    for (auto& [domain_uid, domain] : domains_) {
+      if (domain.ioas != uid) continue;
+      domain.dirty.erase(domain.dirty.lower_bound(range.first & ~Iova{0xfff}),
+                         domain.dirty.upper_bound(range.last));
+    }
   }
   return absl::OkStatus();
 }
@@ -331,6 +360,42 @@ absl::StatusOr<Transition> FakeBackend::Switch(absl::Span<const DeviceIndex> gro
   return Transition{};
 }
 
+void FakeBackend::Write(Uid domain, Iova iova) {
+  absl::MutexLock lock(&mutex_);
+  Domain& written = domains_.at(domain);
+  if (written.tracks) written.dirty.insert(iova & ~Iova{0xfff});
+}
+
+absl::Status FakeBackend::SetDirtyTracking(Uid uid, bool enabled) {
+  RETURN_IF_ERROR(Ask("SetDirtyTracking"));
+  absl::MutexLock lock(&mutex_);
+  const auto it = domains_.find(uid);
+  const bool holds = it != domains_.end() && it->second.can_track;
+  Note(absl::StrCat("SetDirtyTracking ", uid, enabled ? " on" : " off"), holds);
+  if (!holds) return absl::OkStatus();
+  it->second.tracks = enabled;
+  if (enabled) it->second.dirty.clear();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<DirtyBitmap> FakeBackend::ReadDirty(Uid uid, IovaRange range, uint64_t page_bytes,
+                                                   bool clear) {
+  RETURN_IF_ERROR(Ask("ReadDirty"));
+  absl::MutexLock lock(&mutex_);
+  const auto it = domains_.find(uid);
+  const bool holds = it != domains_.end() && it->second.can_track && Covers(it->second.ioas, range);
+  Note(absl::StrCat("ReadDirty ", uid, " ", ToString(range), clear ? "" : " keep"), holds);
+  DirtyBitmap bitmap(range, page_bytes);
+  if (!holds) return bitmap;
+  std::set<Iova>& dirty = it->second.dirty;
+  for (auto page = dirty.begin(); page != dirty.end();) {
+    const IovaRange whole{*page, *page + 0xfff};
+    bitmap.Mark(whole);
+    page = clear && range.Contains(whole) ? dirty.erase(page) : std::next(page);
+  }
+  return bitmap;
+}
+
 absl::Status FakeBackend::Invalidate(Uid domain,
                                      absl::Span<const VtdStage1Invalidation> invalidations) {
   RETURN_IF_ERROR(Ask("Invalidate"));
@@ -383,6 +448,7 @@ Topology SmallTopology() {
   topology.iommus[0].numa_node = 0;
   topology.iommus[0].first_stage = true;
   topology.iommus[0].nesting = true;
+  topology.iommus[0].dirty_tracking = true;
   topology.iommus[1].id = "unit1";
   topology.devices = {SmallDevice(0, "unit0", "g0"), SmallDevice(1, "unit0", "g1"),
                       SmallDevice(2, "unit0", "g1"), SmallDevice(3, "unit0", "g3"),

@@ -42,6 +42,9 @@ class FakeBackend : public Backend {
   // The whole state in one text, for comparing before and after.
   std::string State() const;
 
+  // As devices that write to the page at `iova` of a domain whose writes are marked.
+  void Write(Uid domain, Iova iova);
+
   absl::string_view name() const override { return "fake"; }
   const Topology& topology() const override { return topology_; }
   HardwareRegisters DescribeHardware(DeviceIndex) const override { return VtdHardware{}; }
@@ -83,6 +86,9 @@ class FakeBackend : public Backend {
   absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
                                     std::optional<uint32_t> pasid,
                                     const DomainTarget& target) override;
+  absl::Status SetDirtyTracking(Uid domain, bool enabled) override;
+  absl::StatusOr<DirtyBitmap> ReadDirty(Uid domain, IovaRange range, uint64_t page_bytes,
+                                        bool clear) override;
   absl::Status Invalidate(Uid domain,
                           absl::Span<const VtdStage1Invalidation> invalidations) override;
   absl::Status Block(DeviceIndex device) override;
@@ -107,7 +113,10 @@ class FakeBackend : public Backend {
   struct Domain {
     Uid ioas = 0;    // Of a paging one.
     Uid parent = 0;  // Of a nested one.
+    bool can_track = false;
+    bool tracks = false;
     std::map<Iova, PhysAddr> doorbells = {};
+    std::set<Iova> dirty = {};  // Pages of 4 KiB.
   };
   using PasidKey = std::pair<DeviceIndex, uint32_t>;
 
@@ -119,6 +128,8 @@ class FakeBackend : public Backend {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // An area of the Ioas, or a doorbell in a domain of it, is mapped there.
   bool MeetsArea(Uid ioas, const IovaRange& range) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Areas of the Ioas cover the range without a hole.
+  bool Covers(Uid ioas, const IovaRange& range) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MeetsDoorbell(Uid ioas, const IovaRange& range) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // No device, PASID or nested domain refers to the domain.
   bool Unused(Uid domain) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -137,9 +148,9 @@ class FakeBackend : public Backend {
 };
 
 // Two units, six devices: dev0 plain; dev1 and dev2 in one group; dev3 with a DIRECT region; dev4
-// untrusted; dev5 allows IDENTITY and sits behind the second unit, which alone can not nest. All
-// have an MSI window. PASIDs of dev0 have 8 bits, of dev1 6, of dev2 4, of dev5 20; the others have
-// none.
+// untrusted; dev5 allows IDENTITY and sits behind the second unit, which alone can neither nest nor
+// track what is written. All have an MSI window. PASIDs of dev0 have 8 bits, of dev1 6, of dev2 4,
+// of dev5 20; the others have none.
 Topology SmallTopology();
 
 }  // namespace viommu

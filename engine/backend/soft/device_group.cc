@@ -169,6 +169,37 @@ void DeviceGroup::MovePlace(uint32_t pasid, const Entered& target) {
   }
 }
 
+std::vector<uint32_t> DeviceGroup::PasidsOn(const UnitDomain& tables) const {
+  std::vector<uint32_t> pasids;
+  for (const auto& [pasid, entered] : places_) {
+    const UnitDomain* const domain = entered.place.domain.get();
+    if (domain != nullptr && &domain->tables() == &tables) pasids.push_back(pasid);
+  }
+  return pasids;
+}
+
+absl::Status DeviceGroup::WriteAgain(const UnitDomain& tables) {
+  absl::MutexLock lock(&mutex_);
+  for (const uint32_t pasid : PasidsOn(tables)) {
+    Entered& entered = places_.at(pasid);
+    UnitTranslation translation = Preview(entered.place);
+    RETURN_IF_ERROR(WriteAll(pasid, translation));
+    entered.translation = std::move(translation);
+  }
+  return absl::OkStatus();
+}
+
+void DeviceGroup::ForceAgain(const UnitDomain& tables) {
+  absl::MutexLock lock(&mutex_);
+  for (const uint32_t pasid : PasidsOn(tables)) {
+    Entered& entered = places_.at(pasid);
+    entered.translation = Preview(entered.place);
+    for (const uint32_t requester : requesters_) {
+      if (!IsHeld(requester)) unit_.ForceEntry(requester, pasid, entered.translation);
+    }
+  }
+}
+
 absl::Status DeviceGroup::DropPasids() {
   std::vector<uint32_t> pasids;
   {

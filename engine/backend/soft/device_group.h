@@ -3,8 +3,8 @@
 //
 // All members sit behind one unit and are always on the same domains. A change takes every step
 // that can fail for lack of something before the first store; if the hardware fails later, the
-// members that have moved go back in reverse order (R2, reliability case 15). What they go back to is
-// what the group knows of them, not what a table says.
+// members that have moved go back in reverse order (R2, reliability case 15). What they go back to
+// is what the group knows of them, not what a table says.
 //
 // A member that is held is blocked whatever the group is on: a change leaves its entries alone, and
 // letting it go writes those of where the group is then.
@@ -77,6 +77,12 @@ class DeviceGroup {
                                       std::optional<uint32_t> pasid = std::nullopt)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Writes again all entries that lead to what `tables` maps, after its tracking has changed.
+  // kInternal: the hardware failed; some may be as they were.
+  absl::Status WriteAgain(const UnitDomain& tables) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same in any case; flushes that fail are owed.
+  void ForceAgain(const UnitDomain& tables) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Blocks the requests with any PASID.
   // kInternal: the hardware failed; some may be left.
   absl::Status DropPasids() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -116,6 +122,8 @@ class DeviceGroup {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status WriteAll(uint32_t pasid, const UnitTranslation& target)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The PASIDs with which the group is on what `tables` maps.
+  std::vector<uint32_t> PasidsOn(const UnitDomain& tables) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   // Leaves where the group is with `pasid`, whose entries are gone, for `target`.
   void MovePlace(uint32_t pasid, const Entered& target) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Blocks all entries of a member, in any case.

@@ -31,7 +31,7 @@ NestedDomain::~NestedDomain() {
 }
 
 UnitTranslation NestedDomain::TranslationWith(uint32_t tag) const {
-  return {kind(), parent_->shared_properties(), parent_->root(), tag, stage1_};
+  return {kind(), parent_->shared_properties(), parent_->root(), tag, stage1_, parent_->tracked()};
 }
 
 absl::Status NestedDomain::Invalidate(absl::Span<const VtdStage1Invalidation> invalidations) {

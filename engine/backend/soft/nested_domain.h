@@ -1,6 +1,6 @@
 // engine/backend/soft/nested_domain.h -- A guest's first stage on a nest parent. Its tables are the
-// guest's, in memory that the parent maps; what it has of its own is a tag per unit, since what caches
-// make of both stages is neither the parent's nor another child's.
+// guest's, in memory that the parent maps; what it has of its own is a tag per unit, since what
+// caches make of both stages is neither the parent's nor another child's.
 //
 // Where a flush that the guest asked for failed, its next one drops everything.
 //
@@ -33,6 +33,8 @@ class NestedDomain final : public UnitDomain, private SoftDomain::Child {
   // kInternal: a flush failed, this one or one that AbandonUnit left to be done.
   absl::Status Invalidate(absl::Span<const VtdStage1Invalidation> invalidations)
       ABSL_LOCKS_EXCLUDED(mutex_);
+
+  const UnitDomain& tables() const override { return *parent_; }
 
  private:
   UnitTranslation TranslationWith(uint32_t tag) const override;

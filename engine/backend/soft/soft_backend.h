@@ -91,6 +91,9 @@ class SoftBackendT final : public Backend, private Simulation {
   absl::Status Unmap(Uid ioas, absl::Span<const IovaRange> areas) override;
   absl::Status MapDoorbell(Uid domain, Iova iova, PhysAddr doorbell) override;
   absl::Status UnmapDoorbell(Uid domain, Iova iova) override;
+  absl::Status SetDirtyTracking(Uid domain, bool enabled) override;
+  absl::StatusOr<DirtyBitmap> ReadDirty(Uid domain, IovaRange range, uint64_t page_bytes,
+                                        bool clear) override;
   absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
                                     std::optional<uint32_t> pasid,
                                     const DomainTarget& target) override;
@@ -151,6 +154,9 @@ class SoftBackendT final : public Backend, private Simulation {
   absl::StatusOr<DomainRecord> FindDomain(Uid uid) const ABSL_LOCKS_EXCLUDED(mutex_);
   // kFailedPrecondition, NOT_A_NEST_PARENT: it is nested itself.
   absl::StatusOr<std::shared_ptr<SoftDomain>> FindParent(Uid uid) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // kFailedPrecondition, NOT_TRACKED: it is nested itself, or was made without dirty tracking.
+  absl::StatusOr<std::shared_ptr<SoftDomain>> FindTracked(Uid uid) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<GroupPlace> FindPlace(const DomainTarget& target) const
       ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -295,6 +295,42 @@ absl::Status SoftBackendT<Store>::UnmapDoorbell(Uid domain, Iova iova) {
   return found->Unmap(absl::MakeConstSpan(&page, 1));
 }
 
+// Dirty tracking.
+
+template <typename Store>
+absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::FindTracked(Uid uid) const {
+  ASSIGN_OR_RETURN(DomainRecord record, FindDomain(uid));
+  if (record.paging != nullptr && record.paging->properties().dirty_tracking) {
+    return std::move(record.paging);
+  }
+  return soft_internal::WrongDomain("NOT_TRACKED", uid, "was made without dirty tracking");
+}
+
+template <typename Store>
+absl::Status SoftBackendT<Store>::SetDirtyTracking(Uid domain, bool enabled) {
+  ASSIGN_OR_RETURN(const auto found, FindTracked(domain));
+  if (found->tracked() == enabled) return absl::OkStatus();
+  if (enabled) RETURN_IF_ERROR(found->ClearDirty());
+  // Whoever enters the domain from here on does so as it is now; the others are written again.
+  found->Track(enabled);
+  absl::Status result;
+  for (const auto& group : groups_) {
+    result = group->WriteAgain(*found);
+    if (!result.ok()) break;
+  }
+  if (result.ok()) return result;
+  found->Track(!enabled);
+  for (const auto& group : groups_) group->ForceAgain(*found);
+  return result;
+}
+
+template <typename Store>
+absl::StatusOr<DirtyBitmap> SoftBackendT<Store>::ReadDirty(Uid domain, IovaRange range,
+                                                           uint64_t page_bytes, bool clear) {
+  ASSIGN_OR_RETURN(const auto found, FindTracked(domain));
+  return found->ReadDirty(range, page_bytes, clear);
+}
+
 // Attaching.
 
 template <typename Store>

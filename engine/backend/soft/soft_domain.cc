@@ -171,6 +171,25 @@ absl::Status SoftDomain::MapDoorbell(Iova iova, PhysAddr doorbell) {
   return table_.Map(iova, doorbell, TableArena::kPageBytes, AccessOf(Permission::kReadWrite));
 }
 
+absl::StatusOr<DirtyBitmap> SoftDomain::ReadDirty(const IovaRange& range, uint64_t page_bytes,
+                                                  bool clear) {
+  DirtyBitmap bitmap(range, page_bytes);
+  absl::MutexLock lock(&mutex_);
+  if (!table_.ReadDirty(clear, &bitmap)) return bitmap;
+  absl::Status flushed = FlushLocked(absl::MakeConstSpan(&range, 1), /*leaves_only=*/true);
+  if (flushed.ok()) return bitmap;
+  // Nobody gets the answer; and what is cached as dirty is not marked again by itself.
+  table_.MarkDirty(bitmap);
+  return flushed;
+}
+
+absl::Status SoftDomain::ClearDirty() {
+  absl::MutexLock lock(&mutex_);
+  table_.ClearDirty();
+  const IovaRange everything = table_.aperture();
+  return FlushLocked(absl::MakeConstSpan(&everything, 1), /*leaves_only=*/true);
+}
+
 void SoftDomain::AddChild(Child* child) {
   absl::MutexLock lock(&mutex_);
   children_.insert(child);
@@ -187,7 +206,7 @@ bool SoftDomain::HasChildren() const {
 }
 
 UnitTranslation SoftDomain::TranslationWith(uint32_t tag) const {
-  return {kind(), properties_, root_, tag};
+  return {kind(), properties_, root_, tag, {}, tracked()};
 }
 
 UnitTranslation SoftDomain::TranslationToCome(const DomainProperties& properties,

@@ -10,6 +10,7 @@
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_SOFT_DOMAIN_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_SOFT_DOMAIN_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -26,6 +27,7 @@
 #include "engine/backend/soft/unit_port.h"
 #include "engine/backend/soft/vtd_capability.h"
 #include "engine/base/address.h"
+#include "engine/base/dirty_bitmap.h"
 #include "engine/base/status_macros.h"
 #include "engine/pagetable/page_table.h"
 #include "engine/pagetable/table_arena.h"
@@ -106,6 +108,18 @@ class SoftDomain final : public UnitDomain {
   // As PageTable::Map.
   absl::Status MapDoorbell(Iova iova, PhysAddr doorbell) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Whether entries that lead to the domain, or to what is nested on it, have devices mark what
+  // they write. Those that stand are to be written again (DeviceGroup::WriteAgain).
+  bool tracked() const { return tracked_.load(); }
+  void Track(bool enabled) { tracked_.store(enabled); }
+  // What was marked, as PageTable::ReadDirty; what is cleaned is dropped from all caches as well.
+  // kInternal: a flush failed; what was dirty is so still.
+  absl::StatusOr<DirtyBitmap> ReadDirty(const IovaRange& range, uint64_t page_bytes, bool clear)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Makes everything clean, in the tables and in caches, those too of units that AbandonUnit left.
+  // kInternal: a flush failed.
+  absl::Status ClearDirty() ABSL_LOCKS_EXCLUDED(mutex_);
+
   // `child` is nested on the domain from here on, until it is removed.
   void AddChild(Child* child) ABSL_LOCKS_EXCLUDED(mutex_);
   void RemoveChild(Child* child) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -134,6 +148,7 @@ class SoftDomain final : public UnitDomain {
   const std::shared_ptr<const DomainProperties> properties_;
   const PhysAddr root_;
   TableArena& arena_;
+  std::atomic<bool> tracked_{false};
 
   mutable absl::Mutex mutex_;
   PageTable table_ ABSL_GUARDED_BY(mutex_);

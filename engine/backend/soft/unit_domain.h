@@ -45,6 +45,9 @@ class UnitDomain {
   // kInternal: a flush failed.
   absl::Status FlushAbandoned() ABSL_LOCKS_EXCLUDED(uses_mutex_);
 
+  // The domain in whose tables a device finds what it may use: this one, or a guest's nest parent.
+  virtual const UnitDomain& tables() const { return *this; }
+
   // What EnterUnit would answer; a placeholder stands for a tag not yet taken.
   UnitTranslation Preview(const UnitPort* unit) const ABSL_LOCKS_EXCLUDED(uses_mutex_);
 
@@ -59,7 +62,7 @@ class UnitDomain {
 
   explicit UnitDomain(TranslationKind kind) : kind_(kind) {}
 
-  // Pure, and of what never changes.
+  // Pure, and of what never changes, but that the tables may be tracked or not (SoftDomain::Track).
   virtual UnitTranslation TranslationWith(uint32_t tag) const = 0;
 
   UnitTag TagOf(const UnitUse& use) const { return {kind_, use.tag}; }

@@ -51,8 +51,9 @@ struct UnitTranslation {
   // Of the table at `root`, which is the nest parent's for kNested; null for kBlocked, kIdentity.
   std::shared_ptr<const DomainProperties> properties = nullptr;
   PhysAddr root = {};
-  uint32_t tag = 0;  // UnitTag::id, of the same kind.
+  uint32_t tag = 0;                                    // UnitTag::id, of the same kind.
   std::variant<std::monostate, VtdStage1> guest = {};  // For kNested: the guest's stage.
+  bool tracked = false;  // Writes through the table at `root` are marked there.
 };
 
 // How one domain is used behind one unit: what of it can be cached there.

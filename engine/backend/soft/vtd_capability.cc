@@ -173,18 +173,25 @@ absl::Status CheckSecondStage(const IommuSpec& spec, const DomainProperties& pro
     return Incompatible(spec, "it enforces cache coherency, which the unit cannot");
   }
   if (properties.nest_parent && !spec.nesting) return Incompatible(spec, "it is a nest parent");
+  if (properties.dirty_tracking && !spec.dirty_tracking) {
+    return Incompatible(spec, "it tells which pages are written, which the unit cannot");
+  }
   return absl::OkStatus();
 }
 
 absl::StatusOr<DomainProperties> PlanPaging(const IommuSpec& unit, const DomainSpec& spec) {
-  if (spec.dirty_tracking) {
+  if (spec.dirty_tracking && !unit.dirty_tracking) {
     return Unavailable(unit, "DIRTY_TRACKING_UNAVAILABLE", "dirty tracking");
   }
-  if (!spec.nest_parent) return unit.first_stage ? PlanFirstStage(unit) : PlanSecondStage(unit);
-  if (!unit.nesting) return Unavailable(unit, "NESTING_UNAVAILABLE", "nested translation");
+  if (spec.nest_parent && !unit.nesting) {
+    return Unavailable(unit, "NESTING_UNAVAILABLE", "nested translation");
+  }
+  const bool second_stage = spec.nest_parent || spec.dirty_tracking || !unit.first_stage;
+  if (!second_stage) return PlanFirstStage(unit);
   ASSIGN_OR_RETURN(DomainProperties properties, PlanSecondStage(unit));
-  properties.nest_parent = true;
-  properties.read_only = false;  // Erratum 772415.
+  properties.nest_parent = spec.nest_parent;
+  properties.dirty_tracking = spec.dirty_tracking;
+  if (spec.nest_parent) properties.read_only = false;  // Erratum 772415.
   return properties;
 }
 

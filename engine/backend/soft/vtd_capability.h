@@ -47,13 +47,13 @@ absl::Status CheckFirstStage(const IommuSpec& spec, const DomainProperties& prop
 // Whether a unit can use a domain that was made for another (vtd/iommu.c:
 // paging_domain_compatible_second_stage).
 // kFailedPrecondition, INCOMPATIBLE_DOMAIN: the unit lacks the depth, a page size, the width,
-//   the snooping that the domain promises, or the nesting that it is the parent of.
+//   the snooping that the domain promises, the nesting that it is the parent of, or dirty tracking.
 absl::Status CheckSecondStage(const IommuSpec& spec, const DomainProperties& properties);
 
 // A paging domain as the flags of `spec` ask for it (iommufd-semantics.md 4.9): a second stage for
-// a nest parent and where there is no first stage, a first stage otherwise. What PASIDs may use is
-// of either.
-// kUnimplemented: NESTING_UNAVAILABLE; DIRTY_TRACKING_UNAVAILABLE, on any unit.
+// a nest parent, for dirty tracking and where there is no first stage, a first stage otherwise. What
+// PASIDs may use is of either.
+// kUnimplemented: DIRTY_TRACKING_UNAVAILABLE, NESTING_UNAVAILABLE: the unit does not have it.
 // kFailedPrecondition: the unit walks no table.
 absl::StatusOr<DomainProperties> PlanPaging(const IommuSpec& unit, const DomainSpec& spec);
 

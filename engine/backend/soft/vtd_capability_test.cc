@@ -65,11 +65,32 @@ TEST(VtdCapabilityTest, PlansPagingDomainsByTheirFlags) {
   EXPECT_EQ(refused.code(), absl::StatusCode::kUnimplemented);
   EXPECT_EQ(DetailOf(refused)->reason, "NESTING_UNAVAILABLE");
   EXPECT_EQ(DetailOf(refused)->errno_name, "EOPNOTSUPP");
+}
+
+TEST(VtdCapabilityTest, TracksWritesInASecondStageWhereTheUnitCan) {
+  IommuSpec plain, can;
+  plain.first_stage = can.first_stage = plain.nesting = can.nesting = true;
+  can.dirty_tracking = true;
   DomainSpec dirty;
   dirty.dirty_tracking = true;
-  refused = PlanPaging(rich, dirty).status();
+  const absl::Status refused = PlanPaging(plain, dirty).status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kUnimplemented);
   EXPECT_EQ(DetailOf(refused)->reason, "DIRTY_TRACKING_UNAVAILABLE");
+  EXPECT_EQ(DetailOf(refused)->errno_name, "EOPNOTSUPP");
+  for (const bool nest_parent : {false, true}) {
+    dirty.nest_parent = nest_parent;
+    const auto properties = PlanPaging(can, dirty);
+    ASSERT_TRUE(properties.ok());
+    EXPECT_EQ(properties->format, kSecondStageFormat);
+    EXPECT_TRUE(properties->dirty_tracking);
+    EXPECT_EQ(properties->nest_parent, nest_parent);
+    EXPECT_EQ(properties->read_only, !nest_parent);
+    EXPECT_TRUE(CheckDomain(can, *properties).ok());
+    EXPECT_EQ(DetailOf(CheckDomain(plain, *properties))->reason, "INCOMPATIBLE_DOMAIN");
+  }
+  const DomainProperties parent = *PlanPaging(can, dirty);
+  const DomainProperties child = *PlanNested(can, {}, parent);
+  EXPECT_EQ(DetailOf(CheckDomain(plain, child))->reason, "INCOMPATIBLE_DOMAIN");
 }
 
 TEST(VtdCapabilityTest, PlansAGuestsStageForAUnitThatCanWalkIt) {

@@ -28,6 +28,7 @@ PasidEntry SecondStageEntry(const UnitTranslation& translation) {
   fields.levels = translation.properties->levels;
   fields.domain_id = static_cast<uint16_t>(translation.tag);
   fields.page_walk_snoop = kPageWalkSnoop;
+  fields.track_dirty = translation.tracked;
   return MakeSecondStageEntry(fields);
 }
 
@@ -44,6 +45,7 @@ PasidEntry NestedEntry(const UnitTranslation& translation) {
   fields.domain_id = static_cast<uint16_t>(translation.tag);
   fields.page_walk_snoop = kPageWalkSnoop;
   fields.force_snoop = translation.properties->enforces_cache_coherency;
+  fields.track_dirty = translation.tracked;
   return MakeNestedEntry(fields);
 }
 
