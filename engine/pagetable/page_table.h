@@ -83,10 +83,10 @@ class PageTable {
 
   // Marks in `bitmap` what devices wrote in its range, by the leaves that they wrote through; a
   // large leaf counts as a whole. With `clear` those leaves are clean afterwards, but for one that
-  // reaches out of the range: the rest of it is not told. The answer is whether any was cleaned: then
-  // the caller flushes, because a device that caches a leaf as dirty does not mark it again. No mark
-  // of a device is lost on the way: it is in the bitmap or still in the table. In a format that does
-  // not track (format.h) nothing is ever dirty.
+  // reaches out of the range: the rest of it is not told. The answer is whether any was cleaned:
+  // then the caller flushes, because a device that caches a leaf as dirty does not mark it again.
+  // No mark of a device is lost on the way: it is in the bitmap or still in the table. In a format
+  // that does not track (format.h) nothing is ever dirty.
   bool ReadDirty(bool clear, DirtyBitmap* bitmap);
   // Makes leaves dirty again that meet a dirty page of `bitmap`, so that a ReadDirty whose answer
   // did not get through can be made again; neighbours in a page larger than they are become dirty

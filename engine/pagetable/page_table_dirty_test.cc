@@ -149,8 +149,8 @@ TEST(PageTableArmDirtyTest, TellsAndClearsPagesOfAnyGranule) {
   using Stage1 = ArmStage1Kind<16, 42, 2, true>;
   constexpr uint64_t kGranule = 64 * kKiB;
   TableMemory memory(128);
-  auto table = *PageTable::Create(Stage1::MakeFormat(kGranule | 512 * kMiB), PlainStore(),
-                                  memory.arena());
+  auto table =
+      *PageTable::Create(Stage1::MakeFormat(kGranule | 512 * kMiB), PlainStore(), memory.arena());
   ASSERT_TRUE(table.Map(kGiB, PhysAddr{kGiB}, 3 * kGranule, kReadWrite).ok());
   const Iova written = kGiB + kGranule;
   __atomic_fetch_and(LeafWord(&memory, table, written), ~(uint64_t{1} << 7), __ATOMIC_RELAXED);
