@@ -50,7 +50,9 @@ std::shared_ptr<const void> PasidTables::Unlink(uint32_t pasid) {
   const PhysAddr table = found->second;
   const uint64_t* words = arena_->WordsAt(table);
   for (size_t entry = 0; entry < vtd::kPasidTableEntries; ++entry) {
-    if ((words[entry * vtd::PasidEntry().size()] & vtd::kPresent) != 0) return nullptr;
+    const uint64_t* word = words + entry * vtd::PasidEntry().size();
+    // Hardware may be reading the entry at the same time.
+    if ((__atomic_load_n(word, __ATOMIC_RELAXED) & vtd::kPresent) != 0) return nullptr;
   }
   PlainStore().Store64(arena_->WordsAt(directory_) + index, 0);
   tables_.erase(found);
