@@ -14,21 +14,21 @@ namespace viommu::hardware::smmu {
 
 enum EventId : uint8_t {
   kNoEvent = 0x00,
-  kUnsupportedTransaction = 0x01,   // F_UUT
-  kBadStreamId = 0x02,              // C_BAD_STREAMID
-  kSteFetch = 0x03,                 // F_STE_FETCH
-  kBadSte = 0x04,                   // C_BAD_STE
+  kUnsupportedTransaction = 0x01,    // F_UUT
+  kBadStreamId = 0x02,               // C_BAD_STREAMID
+  kSteFetch = 0x03,                  // F_STE_FETCH
+  kBadSte = 0x04,                    // C_BAD_STE
   kBadAtsTranslationRequest = 0x05,  // F_BAD_ATS_TREQ
-  kStreamDisabled = 0x06,           // F_STREAM_DISABLED
-  kTranslatedForbidden = 0x07,      // F_TRANSL_FORBIDDEN
-  kBadSubstreamId = 0x08,           // C_BAD_SUBSTREAMID
-  kCdFetch = 0x09,                  // F_CD_FETCH
-  kBadCd = 0x0a,                    // C_BAD_CD
-  kWalkAbort = 0x0b,                // F_WALK_EABT
-  kTranslationFault = 0x10,         // F_TRANSLATION
-  kAddressSizeFault = 0x11,         // F_ADDR_SIZE
-  kAccessFault = 0x12,              // F_ACCESS
-  kPermissionFault = 0x13,          // F_PERMISSION
+  kStreamDisabled = 0x06,            // F_STREAM_DISABLED
+  kTranslatedForbidden = 0x07,       // F_TRANSL_FORBIDDEN
+  kBadSubstreamId = 0x08,            // C_BAD_SUBSTREAMID
+  kCdFetch = 0x09,                   // F_CD_FETCH
+  kBadCd = 0x0a,                     // C_BAD_CD
+  kWalkAbort = 0x0b,                 // F_WALK_EABT
+  kTranslationFault = 0x10,          // F_TRANSLATION
+  kAddressSizeFault = 0x11,          // F_ADDR_SIZE
+  kAccessFault = 0x12,               // F_ACCESS
+  kPermissionFault = 0x13,           // F_PERMISSION
 };
 
 // What the request was doing when a fault met it (CLASS).
@@ -50,11 +50,11 @@ struct Event {
   bool read = false;                     // RnW
   bool stage2 = false;                   // S2
   EventClass event_class = EventClass::kCd;
-  uint64_t address = 0;  // InputAddr
+  bool table_read = false;  // TTRnW: of a stage 1 table, read and not marked.
+  uint64_t address = 0;     // InputAddr
   // 0x10 to 0x13 with S2: the IPA of the page. 0x03, 0x09, 0x0b: the address fetched.
   uint64_t second_address = 0;
-  // It was silenced (F_STREAM_DISABLED and others of abort STEs record nothing; CD.R and S2R too).
-  bool recorded = true;
+  bool recorded = true;  // CD.R and STE.S2R do not silence it.
   // The request completes as if it were harmless instead of with an abort (CD.A of 0): a read is 0,
   // a write ignored.
   bool reads_zero = false;

@@ -1,5 +1,5 @@
-// engine/backend/soft/hardware/smmu_model.h -- One Arm SMMUv3, as devices and as software's register
-// accesses meet it.
+// engine/backend/soft/hardware/smmu_model.h -- One Arm SMMUv3, as devices and as software's
+// register accesses meet it.
 //
 // Its purpose is to prove wrong whoever writes the tables: it shares no code with the writers,
 // reads the bits in memory as the hardware would, never more than one 64-bit word at a time, and
@@ -46,14 +46,7 @@ class SmmuModel {
   using Outcome = smmu::Outcome;
   using Counters = smmu::Counters;
 
-  // The wires to the interrupt controller. Each pulses when what it stands for happens, if IRQ_CTRL
-  // lets it (a CMD_SYNC that asks for an interrupt, or for an MSI that has no address, always does).
-  enum class Interrupt : uint8_t {
-    kGlobalError,  // GERROR has a new error.
-    kEventQueue,   // The event queue was empty and no longer is.
-    kPriQueue,     // The PRI queue was, or the last request of a group is in it.
-    kCommandSync,
-  };
+  using Interrupt = smmu::Interrupt;
   using InterruptHandler = std::function<void(Interrupt)>;
 
   // `memory` outlives the model.
@@ -107,15 +100,15 @@ class SmmuModel {
   Translation Probe(const Request& request) const;
 
   // What software answered to the stalled access, once it has; nullopt when `timeout` passes first.
-  // Takes the answer: it is given once. kTerminate for ids that are not, or no longer, known.
+  // Takes the answer: it is given once. kAbort for ids that are not, or no longer, known.
   std::optional<smmu::ResumeAnswer> AwaitResume(uint64_t stall_id, absl::Duration timeout);
 
-  // A page request of a device. False: the unit did not put it into the PRI queue and, if it was the
-  // last of its group, has answered it.
+  // A page request of a device. False: the unit did not put it into the PRI queue and, if it was
+  // the last of its group, has answered it.
   bool RequestPages(const smmu::PageRequest& request);
 
-  // The answer to the group of page requests, by software or by the unit, once there is one; nullopt
-  // when `timeout` passes first. Takes the answer.
+  // The answer to the group of page requests, by software or by the unit, once there is one;
+  // nullopt when `timeout` passes first. Takes the answer.
   std::optional<smmu::PageAnswer> AwaitPageAnswer(uint32_t stream_id, uint16_t group,
                                                   absl::Duration timeout);
 
@@ -144,7 +137,14 @@ class SmmuModel {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint32_t ReadLocked(uint32_t offset) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   void WriteLocked(uint32_t offset, uint32_t value) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  uint32_t ReadQueue(uint32_t offset) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  void WriteQueue(uint32_t offset, uint32_t value) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WriteControl(uint32_t value) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WriteStreamTable(uint64_t value) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Stalls whose events found no place are retried once there is some.
+  void RetryUnrecorded() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Report(bool may_stall, smmu::Event* event, uint64_t* stall_id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The interrupts that are due since the last call; to be raised without the lock.
   std::vector<Interrupt> TakeInterrupts() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Raise(const std::vector<Interrupt>& interrupts) const;

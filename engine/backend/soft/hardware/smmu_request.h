@@ -52,9 +52,9 @@ struct Outcome {
   uint64_t stall_id = 0;
 };
 
-// What a RESUME says about a stalled access (RESP of CMD_RESUME; CMD_STALL_TERM terminates).
+// What a RESUME says about a stalled access (Ac and Ab of CMD_RESUME; CMD_STALL_TERM aborts).
 enum class ResumeAnswer : uint8_t {
-  kTerminate = 0,  // As the configuration says: an abort, or harmless.
+  kTerminate = 0,  // It completes as if it were harmless: a read is 0, a write ignored.
   kRetry = 1,      // Make the access again from where it stopped.
   kAbort = 2,
 };
@@ -72,10 +72,11 @@ struct PageRequest {
   uint16_t group = 0;  // PRG index: 9 bits.
 };
 
-// RESP of CMD_PRI_RESP, and of responses that the unit makes itself.
+// RESP of CMD_PRI_RESP, and of responses that the unit makes itself, by their PCIe names. (Linux
+// calls the first two PRI_RESP_DENY and PRI_RESP_FAIL.)
 enum class PageAnswer : uint8_t {
-  kDeny = 0,  // Invalid request.
-  kFail = 1,  // Response failure: page requests are off until the device is told otherwise.
+  kResponseFailure = 0,  // Page requests are off until the device is told otherwise.
+  kInvalidRequest = 1,
   kSuccess = 2,
 };
 
