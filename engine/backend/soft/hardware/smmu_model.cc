@@ -45,6 +45,8 @@ enum Register : uint32_t {
 
 constexpr uint32_t kArchitectureValue = 3;  // SMMUv3.3
 constexpr uint32_t kControl0Fields = 0x1f;
+constexpr uint32_t kControl0PriQueue = 1u << 1;         // PRIQEN
+constexpr uint32_t kControl0CheckTranslated = 1u << 4;  // ATSCHK
 constexpr uint32_t kControl2Fields = 0x7;
 constexpr uint32_t kBypassFields = 1u << 20;  // ABORT
 constexpr uint32_t kBypassUpdate = 1u << 31;  // UPDATE
@@ -249,7 +251,10 @@ void SmmuModel::WriteStreamTable(uint64_t value) {
 }
 
 void SmmuModel::WriteControl(uint32_t value) {
-  registers_.cr0 = value & kControl0Fields;
+  uint32_t fields = kControl0Fields;
+  if (!spec_.ats) fields &= ~kControl0CheckTranslated;
+  if (!spec_.ats || !spec_.pri) fields &= ~kControl0PriQueue;
+  registers_.cr0 = value & fields;
   if (!registers_.enabled()) stalls_.AbortAll();
   commands_.Run();
   RetryUnrecorded();
@@ -355,6 +360,10 @@ SmmuModel::Translation SmmuModel::Probe(const Request& request) const {
 SmmuModel::Outcome SmmuModel::Access(const Request& request, absl::Span<char> data) {
   Outcome outcome;
   Request page = request;
+  // An access is never a question.
+  if (page.type == smmu::AddressType::kTranslationRequest) {
+    page.type = smmu::AddressType::kUntranslated;
+  }
   bool goes_on = true;
   while (goes_on && outcome.bytes_done < data.size()) {
     page.address = request.address + outcome.bytes_done;

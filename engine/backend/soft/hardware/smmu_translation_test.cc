@@ -245,6 +245,84 @@ TEST(SmmuTranslationTest, WalksRootsOfStage2ThatLieSideBySide) {
   EXPECT_EQ(world.Where(5ull << 21), 0u);
 }
 
+TEST(SmmuTranslationTest, WalksTablesOfStage2OfEveryGranule) {
+  // S2TG, T0SZ; SL0 1: level 1 of 4 KiB tables, level 2 of others.
+  const struct {
+    uint64_t granule, size;
+    int shift, start_level;
+  } kCases[] = {{0, 28, 12, 1}, {2, 30, 14, 2}, {1, 25, 16, 2}};
+  for (const auto& c : kCases) {
+    World world(Stages::kSecond);
+    const uint64_t pages = 1ull << (c.shift - 12);
+    const int stride = c.shift - 3;
+    const uint64_t data = world.Page(pages);
+    uint64_t table = world.Page(pages);
+    world.Store(world.stream_entry + 16,
+                (World::kStream2 & ~(0x3full << 32)) | c.size << 32 | c.granule << 46);
+    world.Store(world.stream_entry + 24, table);
+    for (int level = c.start_level; level < 3; ++level) {
+      const uint64_t next = world.Page(pages);
+      world.Store(table + 8 * 5, next | 3);
+      table = next;
+    }
+    world.Store(table + 8 * 5, data | World::kSecondLeaf | 3);
+    uint64_t address = 0;
+    for (int level = c.start_level; level <= 3; ++level) {
+      address |= 5ull << (c.shift + stride * (3 - level));
+    }
+    const Translation page = world.Translate(World::Read(address + 0x68));
+    ASSERT_TRUE(page.ok()) << c.shift << smmu::EventName(page.fault.id);
+    EXPECT_EQ(page.physical.value, data + 0x68);
+    EXPECT_EQ(page.page_shift, c.shift);
+  }
+}
+
+// 52 bits in and out: 64 KiB tables alone, whose descriptors hold the top bits further down.
+TEST(SmmuTranslationTest, LeadsToAddressesOf52Bits) {
+  SmmuModel::Spec spec;
+  spec.output_address_bits = 52;
+  spec.wide_input = true;
+  World world(Stages::kFirst, spec);
+  const uint64_t top = world.Page(2);
+  world.Store(top + 8 * 700, 0xaull << 12 | 5ull << 42 | World::kFirstLeaf | 1);
+  world.Store(world.context0 + 8, top);
+  world.Store(world.context0,
+              (World::kContext0 & ~0xffull & ~(7ull << 32)) | 6ull << 32 | 12 | 1 << 6);
+  const Translation block = world.Translate(World::Read(700ull << 42 | 0x12345));
+  ASSERT_TRUE(block.ok()) << smmu::EventName(block.fault.id);
+  EXPECT_EQ(block.physical.value, 0xaull << 48 | 5ull << 42 | 0x12345);
+  EXPECT_EQ(block.page_shift, 42);
+  // The same with fewer bits out: then it is too large a block.
+  world.Store(world.context0, (World::kContext0 & ~0xffull) | 12 | 1 << 6);
+  world.Submit(0x04, 31);
+  world.Submit(0x30);
+  EXPECT_EQ(world.Translate(World::Read(700ull << 42)).fault.id, smmu::kAddressSizeFault);
+}
+
+// In EL2 without E2H there are no users: AP[1] says nothing, and XN all.
+TEST(SmmuTranslationTest, KnowsOnePrivilegeInEl2) {
+  World world;
+  world.Flip(world.stream_entry + 8, 2ull << 30);  // STRW
+  world.Flip(world.leaf_4k, 1 << 6 | 1ull << 54);
+  EXPECT_EQ(world.Where(World::kIova4K), world.data);
+  smmu::Request request = World::Read(World::kIova4K);
+  request.instruction = true;
+  EXPECT_EQ(world.Translate(request).fault.id, smmu::kPermissionFault);
+  world.model->Write32(0x20, 0xe);
+  world.model->Write32(0x2c, 3);  // E2H
+  world.model->Write32(0x20, 0xf);
+  world.Submit(0x20);
+  EXPECT_EQ(world.Translate(World::Read(World::kIova4K)).fault.id, smmu::kPermissionFault);
+}
+
+TEST(SmmuTranslationTest, ReadsConfigurationAheadWhenToldTo) {
+  World world;
+  world.Submit(0x01 | uint64_t{World::kStream} << 32);
+  EXPECT_EQ(world.model->counters().ste_misses, 1u);
+  world.Flip(world.stream_entry, 1);
+  EXPECT_EQ(world.Where(World::kIova4K), world.data);
+}
+
 TEST(SmmuTranslationTest, SaysInItsRegistersWhatItCanDo) {
   SmmuModel::Spec spec;
   World world(Stages::kFirst, spec);
