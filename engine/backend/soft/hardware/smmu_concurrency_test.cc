@@ -35,6 +35,7 @@ TEST(SmmuConcurrencyTest, LeavesAPageAloneOnceTheSyncIsConsumed) {
       const auto outcome =
           world.model->Access(World::Write(World::kIova4K, substream), absl::MakeSpan(bytes));
       if (outcome.fault.none()) writes.fetch_add(1);
+      std::this_thread::yield();  // The unit's lock is not fair.
     }
   };
   std::vector<std::thread> devices;
