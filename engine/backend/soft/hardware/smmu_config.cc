@@ -14,9 +14,10 @@ constexpr uint64_t kContextTablePointer = Bits(51, 12);
 constexpr uint64_t kContextTableValid = Bit(0);
 constexpr int kMinAlignment = 6;
 
-// STRTAB_BASE_CFG
-int StreamLog2(const Registers& registers) {
-  return static_cast<int>(Field(registers.stream_table_config, 5, 0));
+// STRTAB_BASE_CFG.LOG2SIZE, as far as the unit has streams.
+int StreamLog2(const ConfigLookup& lookup) {
+  const int log2 = static_cast<int>(Field(lookup.registers.stream_table_config, 5, 0));
+  return std::min(log2, lookup.spec.stream_id_bits);
 }
 
 bool TwoLevel(const ConfigLookup& lookup) {
@@ -50,7 +51,7 @@ Fault FindStreamTable(const ConfigLookup& lookup, uint32_t part, uint64_t* descr
       return Fault{};
     }
   }
-  const int log2 = StreamLog2(lookup.registers) - StreamSplit(lookup.registers) + 3;
+  const int log2 = StreamLog2(lookup) - StreamSplit(lookup.registers) + 3;
   const uint64_t base = Aligned(lookup.registers.stream_table & kTablePointer, log2);
   const PhysAddr place{base + uint64_t{part} * 8};
   const absl::optional<uint64_t> word = lookup.memory.Load64(place);
@@ -62,7 +63,7 @@ Fault FindStreamTable(const ConfigLookup& lookup, uint32_t part, uint64_t* descr
 }
 
 Fault LocateStream(const ConfigLookup& lookup, uint32_t stream_id, PhysAddr* place) {
-  const int log2 = StreamLog2(lookup.registers);
+  const int log2 = StreamLog2(lookup);
   if (log2 < 32 && (stream_id >> log2) != 0) return Only(kBadStreamId);
   if (!TwoLevel(lookup)) {
     const uint64_t base = Aligned(lookup.registers.stream_table & kTablePointer, log2 + 6);

@@ -175,6 +175,16 @@ TEST(SmmuFaultTest, RecordsStreamsOutOfRangeOnlyIfAsked) {
   EXPECT_EQ(world.EventCount(), 0u);
 }
 
+TEST(SmmuFaultTest, HasNoMoreStreamsThanSidsizeSays) {
+  SmmuModel::Spec spec;
+  spec.stream_id_bits = 3;
+  World world(Stages::kFirst, spec);
+  EXPECT_EQ(world.Where(World::kIova4K), world.data);
+  smmu::Request request = World::Read(World::kIova4K);
+  request.stream_id = 8;
+  EXPECT_EQ(world.Translate(request).fault.id, smmu::kBadStreamId);
+}
+
 TEST(SmmuFaultTest, ReportsWhatMemoryDoesNotAnswer) {
   constexpr uint64_t kNowhere = 0x3000000000;
   World world;
