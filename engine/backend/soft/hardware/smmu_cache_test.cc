@@ -1,7 +1,6 @@
 // What the unit remembers is used until a command covers it: which command takes what.
 #include <cstdint>
 #include <functional>
-#include <optional>
 
 #include "engine/backend/soft/hardware/smmu_model.h"
 #include "engine/backend/soft/hardware/smmu_test_world.h"
@@ -403,6 +402,17 @@ TEST(SmmuCacheTest, KeepsTheWorldsApart) {
     EXPECT_FALSE(world.CommandError());
     EXPECT_EQ(world.Where(kVa) == 0, c.taken);
   }
+}
+
+TEST(SmmuCacheTest, TakesTablesOfEl2WhateverTheAsidWithoutE2h) {
+  World world;
+  world.Flip(world.stream_entry + 8, 2ull << 30);
+  world.Store(world.leaf_4k + 8, world.Load(world.leaf_4k));
+  EXPECT_EQ(world.Where(kVa), world.data);
+  world.Store(world.entry0, 0);
+  EXPECT_EQ(world.Where(kVa + 0x1000), world.data);
+  world.Submit(0x22 | kOtherAsid, kVa);
+  EXPECT_EQ(world.Where(kVa), 0u);
 }
 
 // Speculation: what is invalidated before memory is changed comes back as it was.

@@ -89,7 +89,7 @@ CommandQueue::Error CommandQueue::ConsumeInvalidation(const Command& command) {
   const bool names_state = command.opcode() < kTlbiAll;
   if (names_state && (command.word[0] & kSecure)) return kIllegal;
   if (!ApplyInvalidation(spec_, registers_, command, &warm_)) return kIllegal;
-  if (refills_) Refill();
+  Refill();
   return kNoError;
 }
 

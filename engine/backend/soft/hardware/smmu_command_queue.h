@@ -86,6 +86,7 @@ class CommandQueue {
   Error ConsumePageResponse(const Command& command);
   Error ConsumeStallCommand(const Command& command);
   Error ConsumeSync(const Command& command);
+  // Reads again what the noted requests need.
   void Refill();
 
   Ring ring_;

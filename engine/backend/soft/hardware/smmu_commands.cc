@@ -1,6 +1,5 @@
 #include "engine/backend/soft/hardware/smmu_commands.h"
 
-#include <limits>
 #include <optional>
 
 #include "engine/backend/soft/hardware/smmu_config.h"

@@ -267,7 +267,8 @@ TEST(SmmuFaultTest, RefusesAddressesBeyondWhatTheSizesSay) {
   const Translation beyond = second.Translate(World::Read(World::kIpa1G + 0x5000));
   EXPECT_EQ(beyond.fault.id, smmu::kAddressSizeFault);
   EXPECT_TRUE(beyond.fault.stage2);
-  EXPECT_EQ(second.Translate(World::Read(1ull << 40)).fault.id, smmu::kTranslationFault);
+  EXPECT_EQ(second.Translate(World::Read(1ull << 40 | second.DataAddress())).fault.id,
+            smmu::kTranslationFault);
   EXPECT_THAT(second.NextEvent(), ElementsAre(0x11 | kSid, kRead | kInput | kStage2,
                                               World::kIpa1G + 0x5000, World::kIpa1G + 0x5000));
 }

@@ -72,6 +72,26 @@ TEST(SmmuPageRequestTest, TellsTheAnswersApart) {
   }
 }
 
+TEST(SmmuPageRequestTest, HasNothingToAnswerBeforeTheLastOfAGroup) {
+  World world;
+  EXPECT_TRUE(world.model->RequestPages(RequestOf(9, false)));
+  world.Submit(0x41 | kSid, 9 | 2 << 12);
+  EXPECT_EQ(AnswerTo(world, 9), std::nullopt);
+  EXPECT_TRUE(world.model->RequestPages(RequestOf(9)));
+  world.Submit(0x41 | kSid, 9 | 1 << 12);
+  EXPECT_EQ(AnswerTo(world, 9), PageAnswer::kInvalidRequest);
+}
+
+TEST(SmmuPageRequestTest, IsNotThereWithoutPri) {
+  SmmuModel::Spec spec;
+  spec.pri = false;
+  World world(Stages::kFirst, spec);
+  world.model->Write32(0x20, 0x1f);
+  EXPECT_EQ(world.model->Read32(0x24), 0x1du);
+  EXPECT_FALSE(world.model->RequestPages(RequestOf(5)));
+  EXPECT_EQ(AnswerTo(world, 5), PageAnswer::kResponseFailure);
+}
+
 TEST(SmmuPageRequestTest, WakesTheDeviceThatWaits) {
   World world;
   EXPECT_TRUE(world.model->RequestPages(RequestOf(4)));

@@ -3,7 +3,6 @@
 #include <optional>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "absl/time/time.h"
 #include "absl/types/span.h"
