@@ -226,6 +226,7 @@ TEST(SmmuFaultTest, RefusesWhatTheDescriptorsOfStage1Forbid) {
       {"table read-only", 0, 1ull << 62, true, true, false, smmu::kPermissionFault},
       {"table not for users", 0, 1ull << 61, false, false, false, smmu::kPermissionFault},
       {"execute", 0, 0, false, false, true, smmu::kNoEvent},
+      {"execute only", 1 << 6, 0, false, false, true, smmu::kNoEvent},
       {"XN", 1ull << 54, 0, false, false, true, smmu::kPermissionFault},
       {"PXN", 1ull << 53 | 1 << 7, 0, false, true, true, smmu::kPermissionFault},
       {"XNTable", 0, 1ull << 60, false, false, true, smmu::kPermissionFault},

@@ -100,7 +100,8 @@ void SetPermissions(const Walk& walk, uint64_t word, const CachedTable& at, bool
     return;
   }
   const bool user = (word & kUser) && !at.no_user;
-  leaf->user = {user, user && writable, user && !(word & kUserExecuteNever) && !at.no_user_execute};
+  // What users may not read they may still execute.
+  leaf->user = {user, user && writable, !(word & kUserExecuteNever) && !at.no_user_execute};
   const bool reachable = !(user && walk.context->privileged_never);
   leaf->privileged = {
       reachable, reachable && writable,
