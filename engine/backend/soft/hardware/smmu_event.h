@@ -58,10 +58,10 @@ struct Event {
   // The request completes as if it were harmless instead of with an abort (CD.A of 0): a read is 0,
   // a write ignored.
   bool reads_zero = false;
+  // Without an event (id 0): ended all the same, as what an abort STE does.
+  bool terminated = false;
 
   bool none() const { return id == kNoEvent && !terminated; }
-  // Ended without an event: what an abort STE does.
-  bool terminated = false;
 };
 
 // The 32 bytes in the event queue.

@@ -4,8 +4,10 @@
 // Source of positions: Arm IHI 0070 6.3.1 to 6.3.6 (SMMU_IDR0, 1, 3 and 5), as Linux
 // arm-smmu-v3.h names them (IDR0_*, IDR1_*, ...).
 //
-// Not offered, whatever software writes: the secure state, big-endian tables, AArch32 tables,
-// split-stage ATS (EATS 2), VMID wildcards, E2H of stage 2, VMS, MPAM, small translation tables.
+// Not offered, whatever software writes: the secure state, AArch32, big-endian and small
+// translation tables, 52-bit addresses with 4 and 16 KiB granules, access flags of tables,
+// split-stage ATS (EATS 2), broadcast invalidation, VMID wildcards, VMS, MPAM, overrides of
+// attributes.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_SMMU_SPEC_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_SMMU_SPEC_H_
 
