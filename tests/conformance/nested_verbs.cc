@@ -60,7 +60,7 @@ Step NewPaging(const std::string& id, const std::string& ioas, const std::string
   paging.set_pasid(flags.pasid);
   paging.set_dirty_tracking(flags.dirty_tracking);
   paging.set_fault_queue(flags.fault_queue);
-  return SendNewDomain(id, std::move(domain));
+  return SendNewDomain(id, domain);
 }
 
 Step NewParent(const std::string& id, const std::string& ioas, const std::string& device) {

@@ -178,7 +178,7 @@ Step Unmap(const std::string& ioas, const std::vector<Span>& ranges) {
     range.set_iova(span.iova);
     range.set_length(span.length);
   }
-  return SendUnmap(std::move(request));
+  return SendUnmap(request);
 }
 
 Step UnmapAll(const std::string& ioas) {
@@ -255,7 +255,7 @@ Step NewDomain(const std::string& id, const std::string& ioas, const std::string
   v1::Domain domain;
   domain.mutable_paging()->set_ioas(World::Ioas(ioas));
   domain.mutable_paging()->set_device(device);
-  return SendNewDomain(id, std::move(domain));
+  return SendNewDomain(id, domain);
 }
 
 Step DeleteDomain(const std::string& id) {
