@@ -46,9 +46,29 @@ def _against_btree(what, operation, shuffled, goal):
                f"BM_AgainstBtree<{operation}>/areas:1000000/shuffled:{shuffled}", "ratio", goal)
 
 
-def _single(size, label):
-    return [Bar("P3", f"{verb} one page of {label}, against the store loop per entry",
-                f"P3SingleOperations/{size}", f"P3_{verb}_ratio", 60) for verb in ("map", "unmap")]
+_SIZES = {"4 KiB": 4 << 10, "16 KiB": 16 << 10, "64 KiB": 64 << 10, "2 MiB": 2 << 20,
+          "32 MiB": 32 << 20, "512 MiB": 512 << 20, "1 GiB": 1 << 30}
+
+
+def _page_tables(what, suffix, pages, sizes):
+    """The rows of one format: `pages` are 2 MiB of tables full of pages, `sizes` its leaves."""
+    whole = f"P1P2GiBOfPages{suffix}"
+    single = f"P3SingleOperations{suffix}"
+    return [
+        Bar("P1", f"{what}map {pages} pages, against the store loop", whole, "P1_ratio", 1.5),
+        Bar("P1 stretch", "the same, against memset", whole, "P1_to_memset", 1.5, is_bar=False),
+        Bar("P2", "unmap of the same, against the store loop", whole, "P2_ratio", 2.0),
+        *[Bar("P3", f"{what}{verb} one page of {size}, against the store loop per entry",
+              f"{single}/{_SIZES[size]}", f"P3_{verb}_ratio", 60)
+          for size in sizes for verb in ("map", "unmap")],
+    ]
+
+
+def _arm(stage):
+    return [bar for granule, pages, sizes in (("4k", "1 GiB as 4 KiB", ("4 KiB", "2 MiB", "1 GiB")),
+                                              ("16k", "4 GiB as 16 KiB", ("16 KiB", "32 MiB")),
+                                              ("64k", "16 GiB as 64 KiB", ("64 KiB", "512 MiB")))
+            for bar in _page_tables(f"Arm stage {stage}: ", f"_arm_stage{stage}_{granule}", pages, sizes)]
 
 
 def _engine_map(pages, is_bar=False):
@@ -57,12 +77,12 @@ def _engine_map(pages, is_bar=False):
 
 
 BARS = [
-    Bar("P1", "map 1 GiB as 4 KiB pages, against the store loop", "P1P2GiBOfPages", "P1_ratio", 1.5),
-    Bar("P1 stretch", "the same, against memset", "P1P2GiBOfPages", "P1_to_memset", 1.5, is_bar=False),
-    Bar("P2", "unmap of the same, against the store loop", "P1P2GiBOfPages", "P2_ratio", 2.0),
-    *_single(4096, "4 KiB"),
-    *_single(2 << 20, "2 MiB"),
-    *_single(1 << 30, "1 GiB"),
+    *_page_tables("", "", "1 GiB as 4 KiB", ("4 KiB", "2 MiB", "1 GiB")),
+    *_page_tables("x86: ", "_x86_first_stage", "1 GiB as 4 KiB", ("4 KiB", "2 MiB", "1 GiB")),
+    *_arm(1),
+    *_arm(2),
+    *_page_tables("Arm, 16 roots: ", "_arm_stage2_4k_side_by_side", "1 GiB as 4 KiB",
+                  ("4 KiB", "2 MiB", "1 GiB")),
     *[_against_btree(what, operation, shuffled, goal)
       for what, operation, goal in (("insert", "Insert", 1.25), ("look up", "Lookup", 1.25),
                                     ("check for overlap", "OverlapCheck", 1.25),

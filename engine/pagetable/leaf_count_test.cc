@@ -64,5 +64,34 @@ TEST(LeafCountTest, CountsTheLeavesThatAPageTableMakes) {
   }
 }
 
+// The same for formats whose smallest leaf is not 4 KiB.
+template <typename Kind>
+void CompareWithTables(std::mt19937_64* random) {
+  constexpr uint64_t kPage = kPageOf<Kind>, kBlock = kBlockOf<Kind>;
+  TableMemory memory(PagesFor<Kind>(16) + kRootPagesOf<Kind>);
+  for (int round = 0; round < 100; ++round) {
+    auto table =
+        PageTable::Create(Kind::MakeFormat(kAllSizesOf<Kind>), PlainStore(), memory.arena());
+    ASSERT_TRUE(table.ok());
+    const Iova iova = kBlock * (2 + (*random)() % 4) - kPage * ((*random)() % 50);
+    const bool alike = (*random)() % 2 == 0;
+    const PhysAddr to{alike ? iova + 8 * kBlock : kPage * ((*random)() % 1000)};
+    const uint64_t size = kPage * (1 + (*random)() % 100) + (alike ? 2 * kBlock : 0);
+    ASSERT_TRUE(table->Map(iova, to, size, kReadWrite).ok());
+    const LeafCounts counts = CountLeaves(table->page_sizes(), iova, to, size);
+    const TableCounts made = table->Count();
+    EXPECT_EQ(counts[Kind::kPageShift], made.leaves[0]);
+    EXPECT_EQ(counts[Kind::kPageShift + Kind::kEntriesLog2], made.leaves[1]);
+  }
+}
+
+TEST(LeafCountTest, CountsTheLeavesOfLargerGranules) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE(seed);
+  std::mt19937_64 random(seed);
+  CompareWithTables<ArmStage1Kind<14, 48, 4>>(&random);
+  CompareWithTables<ArmStage2Kind<16, 46, 2, 4>>(&random);
+}
+
 }  // namespace
 }  // namespace viommu

@@ -59,7 +59,7 @@ absl::Status ConflictError(Iova iova) {
 
 absl::Status ExhaustedError(uint64_t tables_needed) {
   return Error(absl::StatusCode::kResourceExhausted, "TABLE_MEMORY_EXHAUSTED",
-               absl::StrCat("fewer than the ", tables_needed, " table pages needed are left"))
+               absl::StrCat("there is no room left for the ", tables_needed, " tables needed"))
       .Errno("ENOMEM");
 }
 
@@ -73,6 +73,7 @@ PageTable::~PageTable() {
   PageList tables;
   walker_->Clear(&tables);
   arena_->Free(&tables);
+  arena_->FreeBlock(shape_.root, shape_.root_pages_log2);
 }
 
 // The errors are made elsewhere to keep this short: it is a good part of mapping one page.
@@ -95,9 +96,10 @@ inline absl::Status PageTable::CheckMap(Iova iova, PhysAddr to, uint64_t size_by
   return absl::OkStatus();
 }
 
-absl::Status PageTable::Map(Iova iova, PhysAddr to, uint64_t size_bytes, PageAccess permission) {
+absl::Status PageTable::Map(Iova iova, PhysAddr to, uint64_t size_bytes, PageAccess permission,
+                            MemoryType memory) {
   RETURN_IF_ERROR(CheckMap(iova, to, size_bytes, permission));
-  const MapOutcome outcome = walker_->Map({iova, iova + (size_bytes - 1)}, to, permission);
+  const MapOutcome outcome = walker_->Map({iova, iova + (size_bytes - 1)}, to, permission, memory);
   switch (outcome.kind) {
     case MapOutcome::kConflict:
       return ConflictError(outcome.conflict);

@@ -30,14 +30,17 @@ namespace viommu {
 class PageTable {
  public:
   // An empty table of `format`, written through `store` (store.h).
-  // kResourceExhausted: the arena has no page for the root.
+  // kResourceExhausted: the arena has no block for the root.
   template <typename Format, typename Store>
   static absl::StatusOr<PageTable> Create(const Format& format, const Store& store,
                                           TableArena* arena) {
-    ASSIGN_OR_RETURN(const PhysAddr root, arena->AllocateZeroed());
-    return PageTable({root, format.top_level() + 1, format.input_bits(), format.output_bits(),
-                      format.page_sizes(), Format::kWriteImpliesRead},
-                     arena, std::make_unique<Walker<Format, Store>>(format, store, arena, root));
+    using FormatWalker = Walker<Format, Store>;
+    const int root_pages_log2 = FormatWalker::RootPagesLog2(format);
+    ASSIGN_OR_RETURN(const PhysAddr root, arena->AllocateBlock(root_pages_log2));
+    return PageTable(
+        {root, root_pages_log2, format.top_level() + 1, Format::kPageShift, Format::kEntriesLog2,
+         format.input_bits(), format.output_bits(), format.page_sizes(), Format::kWriteImpliesRead},
+        arena, std::make_unique<FormatWalker>(format, store, arena, root));
   }
 
   // Frees every table. No device may reach them any more, not even through a cache.
@@ -47,6 +50,10 @@ class PageTable {
 
   PhysAddr root() const { return shape_.root; }
   int levels() const { return shape_.levels; }
+  // Bytes that one entry of a table of this level spans; level 0 holds the smallest leaves.
+  uint64_t EntrySpan(int level) const {
+    return uint64_t{1} << (shape_.page_shift + level * shape_.entries_log2);
+  }
   uint64_t page_sizes() const { return shape_.page_sizes; }  // Bit n set: leaves of 2^n bytes.
   // A mapping for writing only can be read as well: the format cannot tell them apart.
   bool write_implies_read() const { return shape_.write_implies_read; }
@@ -59,8 +66,9 @@ class PageTable {
   // kOutOfRange: the range leaves the aperture or wraps (IOVA_OUT_OF_APERTURE), or a physical
   //   address is wider than an entry holds (PHYSICAL_ADDRESS_TOO_WIDE).
   // kFailedPrecondition: a part of the range is mapped already (IOVA_CONFLICT).
-  // kResourceExhausted: the arena has too few pages for the tables (TABLE_MEMORY_EXHAUSTED).
-  absl::Status Map(Iova iova, PhysAddr to, uint64_t size_bytes, PageAccess permission);
+  // kResourceExhausted: the arena has no room for the tables (TABLE_MEMORY_EXHAUSTED).
+  absl::Status Map(Iova iova, PhysAddr to, uint64_t size_bytes, PageAccess permission,
+                   MemoryType memory = MemoryType::kNormal);
 
   // Whether what is mapped from now on may get leaves above the smallest; at first it does. What is
   // mapped already stays.
@@ -85,7 +93,10 @@ class PageTable {
  private:
   struct Shape {
     PhysAddr root;
+    int root_pages_log2;
     int levels;
+    int page_shift;
+    int entries_log2;
     int input_bits;
     int output_bits;
     uint64_t page_sizes;

@@ -6,15 +6,13 @@
 
 #include "absl/synchronization/mutex.h"
 #include "engine/pagetable/page_table.h"
+#include "engine/pagetable/page_table_kinds.h"
 #include "engine/pagetable/page_table_testing.h"
 #include "engine/pagetable/store.h"
 #include "gtest/gtest.h"
 
 namespace viommu {
 namespace {
-
-constexpr uint64_t kPage = 4 * kKiB;
-constexpr uint64_t kAllSizes = kPage | 2 * kMiB | kGiB;
 
 struct Mapping {
   Iova iova;
@@ -27,13 +25,15 @@ class PageTableDeviceTest : public ::testing::Test {
  protected:
   template <typename Store>
   static PageTable Make(TableMemory* memory, const Store& store) {
-    return *PageTable::Create(Kind::MakeFormat(kAllSizes), store, memory->arena());
+    return *PageTable::Create(Kind::MakeFormat(kAllSizesOf<Kind>), store, memory->arena());
   }
+
+  static constexpr uint64_t kPage = kPageOf<Kind>;
+  static constexpr uint64_t kBlock = kBlockOf<Kind>;
+  static constexpr uint64_t kLargest = kLargestOf<Kind>;
 };
 
-using Kinds = ::testing::Types<VtdSecondStageKind<3>, VtdSecondStageKind<4>, VtdSecondStageKind<5>,
-                               X86FirstStageKind<4>, X86FirstStageKind<5>>;
-TYPED_TEST_SUITE(PageTableDeviceTest, Kinds);
+TYPED_TEST_SUITE(PageTableDeviceTest, PageTableKinds);
 
 // Looks at a set of addresses after every store and remembers what it finds wrong.
 template <typename Kind>
@@ -80,10 +80,10 @@ class Watcher {
   int stores_ = 0;
 };
 
-std::vector<Iova> Around(const std::vector<Mapping>& mappings) {
+std::vector<Iova> Around(const std::vector<Mapping>& mappings, uint64_t page_bytes) {
   std::vector<Iova> addresses;
   for (const Mapping& m : mappings) {
-    const uint64_t step = std::max(kPage, m.size / 97 / kPage * kPage);
+    const uint64_t step = std::max(page_bytes, m.size / 97 / page_bytes * page_bytes);
     for (uint64_t offset = 0; offset < m.size; offset += step) {
       addresses.push_back(m.iova + offset);
       addresses.push_back(m.iova + offset + step - 1);
@@ -95,26 +95,33 @@ std::vector<Iova> Around(const std::vector<Mapping>& mappings) {
 }
 
 TYPED_TEST(PageTableDeviceTest, ShowsOldOrNewAfterEverySingleStore) {
-  const struct {
+  constexpr uint64_t kPage = TestFixture::kPage, kBlock = TestFixture::kBlock;
+  constexpr Iova kPlace = 4 * TestFixture::kLargest;  // Tables of all levels begin here.
+  struct Case {
     const char* name;
     std::vector<Mapping> there;
     Mapping change;
-  } kCases[] = {
-      {"one page, new tables", {}, {kGiB, 0x5000, kPage}},
-      {"one page, beside another", {{kGiB + kPage, 0, kPage}}, {kGiB, 0x5000, kPage}},
-      {"over two tables", {{kGiB - 2 * kPage, 0, kPage}}, {kGiB - kPage, 0x5000, 2 * kPage}},
-      {"a whole table of pages", {}, {kGiB, 0x5000, 2 * kMiB}},
-      {"ends of tables and one between", {}, {2 * kMiB - kPage, 0x5000, 2 * kMiB + 2 * kPage}},
-      {"mixed leaves", {}, {0x3fe400000, 0x3fe400000, 0xc2200000}},
-      {"mixed leaves with ragged ends", {}, {kGiB - 0x3000, kGiB - 0x3000, kGiB + 0x205000}},
-      {"2 MiB leaves beside pages", {{kGiB, 0, kPage}}, {kGiB + 2 * kMiB, 0, 6 * kMiB}},
   };
-  for (const auto& c : kCases) {
+  std::vector<Case> cases = {
+      {"one page, new tables", {}, {kPlace, 5 * kPage, kPage}},
+      {"one page, beside another", {{kPlace + kPage, 0, kPage}}, {kPlace, 5 * kPage, kPage}},
+      {"over two tables", {{kPlace - 2 * kPage, 0, kPage}}, {kPlace - kPage, 5 * kPage, 2 * kPage}},
+      {"a whole table of pages", {}, {kPlace, 5 * kPage, kBlock}},
+      {"ends of tables and one between", {}, {kBlock - kPage, 5 * kPage, kBlock + 2 * kPage}},
+      {"mixed leaves with ragged ends",
+       {},
+       {kPlace - 3 * kPage, kPlace - 3 * kPage, TestFixture::kLargest + kBlock + 5 * kPage}},
+      {"blocks beside pages", {{kPlace, 0, kPage}}, {kPlace + kBlock, 0, 3 * kBlock}},
+  };
+  if (TypeParam::kPageShift == 12) {
+    cases.push_back({"mixed leaves", {}, {0x3fe400000, 0x3fe400000, 0xc2200000}});
+  }
+  for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
-    TableMemory memory(64);
+    TableMemory memory(PagesFor<TypeParam>(64), TableMemory::kAlignedBase);
     std::vector<Mapping> all = c.there;
     all.push_back(c.change);
-    Watcher<TypeParam> watcher(&memory, Around(all));
+    Watcher<TypeParam> watcher(&memory, Around(all, kPage));
     const StoreObserver observer = [&](const uint64_t*, size_t width) {
       watcher.AfterStore(width);
     };
@@ -123,7 +130,7 @@ TYPED_TEST(PageTableDeviceTest, ShowsOldOrNewAfterEverySingleStore) {
       ASSERT_TRUE(table.Map(m.iova, PhysAddr{m.to}, m.size, kReadOnly).ok());
     }
     // What will be seen at the end, from a table of its own.
-    TableMemory other_memory(64);
+    TableMemory other_memory(PagesFor<TypeParam>(64), TableMemory::kAlignedBase);
     PageTable other = this->Make(&other_memory, PlainStore());
     for (const Mapping& m : c.there) {
       ASSERT_TRUE(other.Map(m.iova, PhysAddr{m.to}, m.size, kReadOnly).ok());
@@ -131,7 +138,8 @@ TYPED_TEST(PageTableDeviceTest, ShowsOldOrNewAfterEverySingleStore) {
     const auto& [iova, to, size] = c.change;
     ASSERT_TRUE(other.Map(iova, PhysAddr{to}, size, kReadWrite).ok());
     const auto before = watcher.LookAtAll(table.root());
-    const auto after = Watcher<TypeParam>(&other_memory, Around(all)).LookAtAll(other.root());
+    const auto after =
+        Watcher<TypeParam>(&other_memory, Around(all, kPage)).LookAtAll(other.root());
 
     watcher.Expect(table.root(), before, after);
     ASSERT_TRUE(table.Map(iova, PhysAddr{to}, size, kReadWrite).ok());
@@ -151,31 +159,37 @@ TYPED_TEST(PageTableDeviceTest, ShowsOldOrNewAfterEverySingleStore) {
 }
 
 TYPED_TEST(PageTableDeviceTest, StoresNothingWhenAMapIsRefused) {
-  TableMemory memory(TypeParam::kLevels + 1);
+  constexpr uint64_t kPage = TestFixture::kPage, kBlock = TestFixture::kBlock;
+  constexpr Iova kPlace = 4 * TestFixture::kLargest;
+  TableMemory memory(PagesFor<TypeParam>(TypeParam::kLevels + 1), TableMemory::kAlignedBase);
   int stores = 0;
   const StoreObserver observer = [&](const uint64_t*, size_t) { ++stores; };
   PageTable table = this->Make(&memory, ObservedStore(&observer));
-  ASSERT_TRUE(table.Map(kGiB + 4 * kMiB, PhysAddr{0}, kPage, kReadWrite).ok());
+  ASSERT_TRUE(table.Map(kPlace + 2 * kBlock, PhysAddr{0}, kPage, kReadWrite).ok());
   stores = 0;
-  EXPECT_EQ(table.Map(kGiB, PhysAddr{kPage}, 5 * kMiB, kReadWrite).code(),
+  EXPECT_EQ(table.Map(kPlace, PhysAddr{kPage}, 2 * kBlock + kBlock / 2, kReadWrite).code(),
             absl::StatusCode::kFailedPrecondition);
-  EXPECT_EQ(table.Map(kGiB, PhysAddr{kPage}, 4 * kMiB, kReadWrite).code(),
+  EXPECT_EQ(table.Map(kPlace, PhysAddr{kPage}, 2 * kBlock, kReadWrite).code(),
             absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(table.Map(kGiB, PhysAddr{1}, kPage, kReadWrite).code(),
+  EXPECT_EQ(table.Map(kPlace, PhysAddr{1}, kPage, kReadWrite).code(),
             absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(stores, 0);
+  EXPECT_EQ(memory.arena()->pages_in_use(), PagesFor<TypeParam>(TypeParam::kLevels));
 }
 
 TYPED_TEST(PageTableDeviceTest, ChangesNothingWhicheverTablePageIsMissing) {
   // Needs tables of every level, in several places.
-  const Mapping kWanted = {kGiB - 2 * kMiB - kPage, 0x7000, kGiB + 8 * kMiB};
-  for (uint64_t pages = TypeParam::kLevels;; ++pages) {
-    SCOPED_TRACE(pages);
-    TableMemory memory(pages);
+  constexpr uint64_t kPage = TestFixture::kPage, kBlock = TestFixture::kBlock;
+  constexpr uint64_t kLargest = TestFixture::kLargest;
+  const Mapping kWanted = {4 * kLargest - kBlock - kPage, 7 * kPage, kLargest + 4 * kBlock};
+  for (uint64_t tables = TypeParam::kLevels;; ++tables) {
+    SCOPED_TRACE(tables);
+    const uint64_t pages = PagesFor<TypeParam>(tables);
+    TableMemory memory(pages, TableMemory::kAlignedBase);
     PageTable table = this->Make(&memory, PlainStore());
-    ASSERT_TRUE(table.Map(0, PhysAddr{0x3000}, 3 * kPage, kReadOnly).ok());
-    const char* const data = reinterpret_cast<char*>(memory.arena()->WordsAt(TableMemory::kBase));
-    const std::vector<char> before(data, data + pages * kPage);
+    ASSERT_TRUE(table.Map(0, PhysAddr{3 * kPage}, 3 * kPage, kReadOnly).ok());
+    const char* const data = reinterpret_cast<char*>(memory.arena()->WordsAt(memory.base()));
+    const std::vector<char> before(data, data + pages * 4096);
     const uint64_t in_use = memory.arena()->pages_in_use();
     const absl::Status status =
         table.Map(kWanted.iova, PhysAddr{kWanted.to}, kWanted.size, kReadWrite);
@@ -192,7 +206,10 @@ TYPED_TEST(PageTableDeviceTest, ChangesNothingWhicheverTablePageIsMissing) {
 // A device that walks all the time, with no cache: so the flush is to wait until it is between two
 // walks. It must never meet a word that leads nowhere or elsewhere.
 TYPED_TEST(PageTableDeviceTest, CanBeWalkedWhileItChanges) {
-  TableMemory memory(64);
+  constexpr uint64_t kPage = TestFixture::kPage;
+  constexpr uint64_t kEntries = kEntriesOf<TypeParam>;
+  constexpr Iova kStart = 4 * TestFixture::kLargest - TestFixture::kBlock;
+  TableMemory memory(PagesFor<TypeParam>(64), TableMemory::kAlignedBase);
   PageTable table = this->Make(&memory, PlainStore());
   constexpr uint64_t kDelta = 8 * kGiB + kPage;
   absl::Mutex walking;
@@ -200,7 +217,7 @@ TYPED_TEST(PageTableDeviceTest, CanBeWalkedWhileItChanges) {
   std::atomic<int> hits = 0;
   std::thread device([&] {
     for (uint64_t i = 0; !stop; ++i) {
-      const Iova iova = kGiB - 2 * kMiB + i * 37 % 1024 * kPage + i % kPage;
+      const Iova iova = kStart + i * 37 % (2 * kEntries) * kPage + i % kPage;
       absl::ReaderMutexLock lock(&walking);
       const Seen seen = TypeParam::Look(memory, table.root().value, iova);
       if (!seen.mapped) continue;
@@ -209,8 +226,8 @@ TYPED_TEST(PageTableDeviceTest, CanBeWalkedWhileItChanges) {
     }
   });
   for (uint64_t i = 0; i < 3000 || hits == 0; ++i) {
-    const Iova iova = kGiB - 2 * kMiB + i * 61 % 512 * kPage;
-    const uint64_t size = (1 + i * 17 % 512) * kPage;
+    const Iova iova = kStart + i * 61 % kEntries * kPage;
+    const uint64_t size = (1 + i * 17 % kEntries) * kPage;
     ASSERT_TRUE(table.Map(iova, PhysAddr{iova + kDelta}, size, kReadWrite).ok());
     PageList freed;
     ASSERT_EQ(table.Unmap(iova, size, &freed), size);

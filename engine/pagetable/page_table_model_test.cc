@@ -1,22 +1,21 @@
 // Random operations against a plain model: a map of leaves.
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <map>
 #include <random>
-#include <set>
 #include <utility>
 #include <vector>
 
 #include "engine/base/errors.h"
 #include "engine/pagetable/page_table.h"
+#include "engine/pagetable/page_table_kinds.h"
 #include "engine/pagetable/page_table_testing.h"
 #include "engine/pagetable/store.h"
 #include "gtest/gtest.h"
 
 namespace viommu {
 namespace {
-
-constexpr uint64_t kPage = 4 * kKiB;
 
 struct Leaf {
   uint64_t size;
@@ -71,15 +70,20 @@ class Model {
             leaf.permission.write};
   }
 
-  // The tables that these leaves need, the root among them.
-  uint64_t Tables(int levels) const {
-    std::set<std::pair<int, Iova>> tables = {{levels - 1, 0}};
-    for (const auto& [iova, leaf] : leaves_) {
-      for (int level = levels - 1; level >= 0 && leaf.size <= kPage << (9 * level); --level) {
-        tables.insert({level, iova >> (12 + 9 * (level + 1))});
+  // The tables that these leaves need, the root among them, as one.
+  template <typename Kind>
+  uint64_t Tables() const {
+    uint64_t tables = 1;
+    for (int level = 0; level < Kind::kLevels - 1; ++level) {
+      absl::optional<Iova> counted;  // Leaves are in order, so tables are too.
+      for (const auto& [iova, leaf] : leaves_) {
+        const Iova table = iova / SpanOf<Kind>(level + 1);
+        if (leaf.size > SpanOf<Kind>(level) || counted == table) continue;
+        counted = table;
+        ++tables;
       }
     }
-    return tables.size();
+    return tables;
   }
 
   const std::map<Iova, Leaf>& leaves() const { return leaves_; }
@@ -92,8 +96,13 @@ class Model {
 template <typename Kind>
 class PageTableModelTest : public ::testing::Test {
  protected:
-  // Small enough that maps run out of tables, and that places are used again and again.
-  static constexpr uint64_t kTablePages = 24;
+  // Few enough that maps run out of tables, and that places are used again and again.
+  static constexpr uint64_t kTables = Kind::kLevels == 2 ? 12 : 24;
+  static constexpr uint64_t kPage = kPageOf<Kind>;
+  static constexpr uint64_t kBlock = kBlockOf<Kind>;
+  static constexpr uint64_t kLargest = kLargestOf<Kind>;
+  // How much longer filling a table takes than one of 512 entries: it is done less often.
+  static constexpr uint64_t kEffort = kEntriesOf<Kind> / 512;
 
   PageTableModelTest() : seed_(ChooseSeed()), random_(seed_) {
     std::cout << "VIOMMU_TEST_SEED=" << seed_ << "\n";
@@ -110,23 +119,28 @@ class PageTableModelTest : public ::testing::Test {
   // Near one of the places where tables begin and end.
   Iova RandomIova() {
     constexpr Iova kTop = Iova{1} << Kind::kInputBits;
-    const Iova places[] = {0, kGiB - 8 * kMiB, 2 * kGiB - 8 * kMiB, kTop - 2 * kGiB,
-                           kTop - 16 * kMiB};
-    const uint64_t steps[] = {kPage, 2 * kMiB};
+    // Where a table two levels up begins, or one of the tables of a root.
+    constexpr Iova kBorder = std::min(SpanOf<Kind>(2), kTop / 2);
+    const Iova places[] = {0, kBorder - 4 * kBlock,
+                           std::min(2 * kBorder, kTop - 4 * kBlock) - 4 * kBlock,
+                           kTop - std::max(2 * kLargest, 8 * kBlock), kTop - 8 * kBlock};
+    const uint64_t steps[] = {kPage, kBlock};
     return places[Below(5)] + Below(8) * steps[Below(2)];
   }
 
   uint64_t RandomSize() {
-    const uint64_t sizes[] = {kPage, 3 * kPage, 512 * kPage, 513 * kPage, 2 * kMiB, kGiB};
-    return Below(4) == 0 ? sizes[Below(6)] : (1 + Below(20)) * kPage;
+    const uint64_t sizes[] = {
+        kPage,  3 * kPage, kEntriesOf<Kind> * kPage, (kEntriesOf<Kind> + 1) * kPage,
+        kBlock, kLargest};
+    return Below(4 * kEffort) == 0 ? sizes[Below(6)] : (1 + Below(20)) * kPage;
   }
 
   void MapSomething() {
     const Iova iova = RandomIova();
     const uint64_t size = RandomSize();
-    // A GiB that is not aligned alike would make the model crawl.
-    const bool alike = size == kGiB || Below(2) == 0;
-    const uint64_t to = (alike ? iova : RandomIova()) % (8 * kGiB);
+    // A large leaf's size that is not aligned alike would make the model crawl.
+    const bool alike = size > kBlock + kPage || Below(2) == 0;
+    const uint64_t to = (alike ? iova : RandomIova()) % (8 * kLargest);
     const PageAccess permissions[] = {kReadOnly, kWriteOnly, kReadWrite};
     const PageAccess permission = permissions[Below(3)];
     const absl::Status status = table_.Map(iova, PhysAddr{to}, size, permission);
@@ -141,7 +155,7 @@ class PageTableModelTest : public ::testing::Test {
       if (++exhausted_ % 50 != 0) return;  // Slow: copies the model.
       Model with = model_;
       with.Map(iova, to, size, permission);
-      ASSERT_GT(with.Tables(Kind::kLevels), kTablePages);
+      ASSERT_GT(with.template Tables<Kind>(), kTables);
     } else {
       model_.Map(iova, to, size, Granted<Kind>(permission));
       ++mapped_;
@@ -180,31 +194,30 @@ class PageTableModelTest : public ::testing::Test {
       CompareAt(iova + leaf.size);
       if (iova > 0) CompareAt(iova - 1);
     }
-    ASSERT_EQ(memory_.arena()->pages_in_use(), model_.Tables(Kind::kLevels));
+    const uint64_t needed = model_.template Tables<Kind>();
+    ASSERT_EQ(memory_.arena()->pages_in_use(), PagesFor<Kind>(needed));
     const TableCounts counts = table_.Count();
     uint64_t leaves = 0, tables = 0;
     for (const uint64_t n : counts.leaves) leaves += n;
     for (const uint64_t n : counts.tables) tables += n;
     ASSERT_EQ(leaves, model_.leaves().size());
-    ASSERT_EQ(tables, model_.Tables(Kind::kLevels));
+    ASSERT_EQ(tables, needed - 1 + (1u << Kind::kRootTablesLog2));
   }
 
   const uint64_t seed_;
   std::mt19937_64 random_;
-  TableMemory memory_{kTablePages};
-  Model model_{{kPage, 2 * kMiB, kGiB}};
+  TableMemory memory_{PagesFor<Kind>(kTables), TableMemory::kAlignedBase};
+  Model model_{{kPage, kBlock, kLargest}};
   PageTable table_ =
-      *PageTable::Create(Kind::MakeFormat(kPage | 2 * kMiB | kGiB), PlainStore(), memory_.arena());
+      *PageTable::Create(Kind::MakeFormat(kAllSizesOf<Kind>), PlainStore(), memory_.arena());
   int mapped_ = 0;
   int exhausted_ = 0;
 };
 
-using Kinds = ::testing::Types<VtdSecondStageKind<3>, VtdSecondStageKind<4>, VtdSecondStageKind<5>,
-                               X86FirstStageKind<4>, X86FirstStageKind<5>>;
-TYPED_TEST_SUITE(PageTableModelTest, Kinds);
+TYPED_TEST_SUITE(PageTableModelTest, PageTableKinds);
 
 TYPED_TEST(PageTableModelTest, AgreesWithTheModelAfterRandomOperations) {
-  constexpr int kOperations = 40000;
+  constexpr int kOperations = 40000 / TestFixture::kEffort;
   for (int i = 0; i < kOperations; ++i) {
     SCOPED_TRACE(i);
     if (this->Below(2) == 0) {
@@ -212,7 +225,7 @@ TYPED_TEST(PageTableModelTest, AgreesWithTheModelAfterRandomOperations) {
     } else {
       this->UnmapSomething();
     }
-    this->CompareAt(this->RandomIova() + this->Below(kPage));
+    this->CompareAt(this->RandomIova() + this->Below(this->kPage));
     if (i % 500 == 0) this->CompareAll();
     if (this->HasFatalFailure()) return;
   }
@@ -222,7 +235,7 @@ TYPED_TEST(PageTableModelTest, AgreesWithTheModelAfterRandomOperations) {
   PageList freed;
   this->table_.Unmap(0, ~uint64_t{0}, &freed);
   this->memory_.arena()->Free(&freed);
-  EXPECT_EQ(this->memory_.arena()->pages_in_use(), 1u);
+  EXPECT_EQ(this->memory_.arena()->pages_in_use(), kRootPagesOf<TypeParam>);
 }
 
 }  // namespace

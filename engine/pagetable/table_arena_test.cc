@@ -77,7 +77,7 @@ TEST(TableArenaTest, AlignsBlocksPhysicallyAndLosesNoPageToIt) {
   }
   EXPECT_EQ(arena.pages_in_use(), pages);
   PageList rest;
-  EXPECT_TRUE(arena.TakeUninitialized(64 - pages, &rest));
+  EXPECT_TRUE(arena.TakeUninitialized(64 - pages, 0, &rest));
   while (!rest.empty()) EXPECT_TRUE(seen.insert(arena.PopFront(&rest).value).second);
   EXPECT_EQ(seen.size(), 64u);
 }
@@ -99,7 +99,7 @@ TEST(TableArenaTest, CutsAFreedBlockIntoSmallerOnes) {
   TableArena& arena = *memory.arena();
   const PhysAddr block = *arena.AllocateBlock(3);
   PageList rest;
-  ASSERT_TRUE(arena.TakeUninitialized(8, &rest));
+  ASSERT_TRUE(arena.TakeUninitialized(8, 0, &rest));
   arena.FreeBlock(block, 3);
   std::set<uint64_t> seen;
   for (const int log2 : {2, 0, 1, 0}) {
@@ -117,18 +117,18 @@ TEST(TableArenaTest, TakesAllPagesOrNone) {
   TableMemory memory(8);
   TableArena& arena = *memory.arena();
   PageList pages;
-  EXPECT_FALSE(arena.TakeUninitialized(9, &pages));
+  EXPECT_FALSE(arena.TakeUninitialized(9, 0, &pages));
   EXPECT_TRUE(pages.empty());
-  EXPECT_TRUE(arena.TakeUninitialized(5, &pages));
-  EXPECT_FALSE(arena.TakeUninitialized(4, &pages));
+  EXPECT_TRUE(arena.TakeUninitialized(5, 0, &pages));
+  EXPECT_FALSE(arena.TakeUninitialized(4, 0, &pages));
   EXPECT_EQ(pages.size(), 5u);
   EXPECT_EQ(arena.pages_in_use(), 5u);
-  EXPECT_TRUE(arena.TakeUninitialized(0, &pages));
-  EXPECT_TRUE(arena.TakeUninitialized(3, &pages));
+  EXPECT_TRUE(arena.TakeUninitialized(0, 0, &pages));
+  EXPECT_TRUE(arena.TakeUninitialized(3, 0, &pages));
   arena.Free(&pages);
   EXPECT_TRUE(pages.empty());
   EXPECT_EQ(arena.pages_in_use(), 0u);
-  EXPECT_TRUE(arena.TakeUninitialized(8, &pages));
+  EXPECT_TRUE(arena.TakeUninitialized(8, 0, &pages));
   arena.Free(&pages);
 }
 
@@ -139,11 +139,83 @@ TEST(TableArenaTest, ListsKeepTheirOrderThroughMoves) {
   PageList list;
   for (int i = 0; i < 4; ++i) {
     pages.push_back(*arena.AllocateZeroed());
-    arena.PushBack(pages.back(), &list);
+    arena.PushBack(pages.back(), 0, &list);
   }
   PageList moved = std::move(list);
   for (const PhysAddr page : pages) EXPECT_EQ(arena.PopFront(&moved), page);
   EXPECT_TRUE(moved.empty());
+}
+
+TEST(TableArenaTest, TakesAllBlocksOrNone) {
+  TableMemory memory(32);  // The base is an odd page: 7 aligned blocks of 4 pages, and 4 pages.
+  TableArena& arena = *memory.arena();
+  PageList blocks;
+  EXPECT_FALSE(arena.TakeUninitialized(8, 2, &blocks)) << "enough pages, but not side by side";
+  EXPECT_TRUE(blocks.empty());
+  EXPECT_EQ(arena.pages_in_use(), 0u);
+  ASSERT_TRUE(arena.TakeUninitialized(5, 2, &blocks));
+  ASSERT_TRUE(arena.TakeUninitialized(2, 2, &blocks));
+  EXPECT_EQ(blocks.size(), 7u);
+  EXPECT_EQ(arena.pages_in_use(), 28u);
+  EXPECT_FALSE(arena.TakeUninitialized(1, 2, &blocks));
+  std::set<PhysAddr> seen;
+  PageList rest;
+  while (!blocks.empty()) {
+    const PhysAddr block = arena.PopFront(&blocks);
+    EXPECT_TRUE(IsAligned(block.value, 4 * kPage));
+    EXPECT_TRUE(seen.insert(block).second);
+    arena.PushBack(block, 2, &rest);
+  }
+  arena.Free(&rest);
+  EXPECT_TRUE(rest.empty());
+  EXPECT_EQ(arena.pages_in_use(), 0u);
+  EXPECT_TRUE(arena.TakeUninitialized(32, 0, &rest)) << "every page, one by one";
+  arena.Free(&rest);
+}
+
+TEST(TableArenaTest, PutsFreePagesTogetherWhenABlockIsNotToBeHadOtherwise) {
+  TableMemory memory(64, TableMemory::kAlignedBase);
+  TableArena& arena = *memory.arena();
+  PageList pages;
+  ASSERT_TRUE(arena.TakeUninitialized(64, 0, &pages));
+  std::set<PhysAddr> kept;
+  PageList back;
+  while (!pages.empty()) {
+    const PhysAddr page = arena.PopFront(&pages);
+    // One page in each half of the memory stays, so that there is no block of 32 pages.
+    if (page == memory.base() + 5 * kPage || page == memory.base() + 40 * kPage) {
+      kept.insert(page);
+    } else {
+      arena.PushBack(page, 0, &back);
+    }
+  }
+  arena.Free(&back);
+  EXPECT_EQ(arena.AllocateBlock(5).status().code(), absl::StatusCode::kResourceExhausted);
+  PageList blocks;
+  ASSERT_TRUE(arena.TakeUninitialized(2, 4, &blocks));
+  EXPECT_FALSE(arena.TakeUninitialized(1, 4, &blocks));
+  while (!blocks.empty()) {
+    const PhysAddr block = arena.PopFront(&blocks);
+    EXPECT_TRUE(IsAligned(block.value, 16 * kPage));
+    for (uint64_t i = 0; i < 16; ++i) EXPECT_EQ(kept.count(block + i * kPage), 0u);
+    arena.FreeBlock(block, 4);
+  }
+  for (const PhysAddr page : kept) arena.Free(page);
+  EXPECT_TRUE(arena.AllocateBlock(6).ok()) << "all of it";
+  EXPECT_EQ(arena.pages_in_use(), 64u);
+}
+
+TEST(TableArenaTest, PutsWhatWasNeverUsedTogetherWithWhatWasFreed) {
+  TableMemory memory(16, TableMemory::kAlignedBase);
+  TableArena& arena = *memory.arena();
+  const PhysAddr page = *arena.AllocateZeroed();
+  const PhysAddr block = *arena.AllocateBlock(3);  // Leaves pages 1 to 7 behind.
+  EXPECT_EQ(block, memory.base() + 8 * kPage);
+  arena.Free(page);
+  EXPECT_EQ(*arena.AllocateBlock(3), memory.base());
+  arena.FreeBlock(block, 3);
+  arena.FreeBlock(memory.base(), 3);
+  EXPECT_TRUE(arena.AllocateBlock(4).ok());
 }
 
 TEST(TableArenaTest, ServesManyThreadsAtOnce) {
@@ -154,12 +226,12 @@ TEST(TableArenaTest, ServesManyThreadsAtOnce) {
     threads.emplace_back([&arena, id] {
       for (int round = 0; round < 500; ++round) {
         PageList pages;
-        ASSERT_TRUE(arena.TakeUninitialized(id * 8, &pages));
+        ASSERT_TRUE(arena.TakeUninitialized(id * 8, 0, &pages));
         const PhysAddr page = *arena.AllocateZeroed();
         ASSERT_TRUE(IsZero(arena, page, kPage));
         Scribble(arena, page, kPage);
         arena.LiveEntries(page) = static_cast<uint32_t>(id);
-        arena.PushBack(page, &pages);
+        arena.PushBack(page, 0, &pages);
         arena.Free(&pages);
       }
     });

@@ -31,7 +31,7 @@ struct TableEntry {
   uint64_t value = 0;
 };
 
-// What the tables hold. An array index is a level.
+// What the tables hold. An array index is a level. A root of several tables counts as so many.
 struct TableCounts {
   static constexpr int kMaxLevels = 6;
   std::array<uint64_t, kMaxLevels> leaves{};
@@ -42,7 +42,7 @@ struct TableCounts {
 struct MapOutcome {
   enum Kind { kDone, kConflict, kExhausted } kind = kDone;
   Iova conflict = 0;           // kConflict: the first address of the range that is mapped.
-  uint64_t tables_needed = 0;  // kExhausted: more than the arena has left.
+  uint64_t tables_needed = 0;  // kExhausted: more than the arena has room for.
 };
 
 // Thread-compatible; devices may read the tables at any time.
@@ -50,12 +50,13 @@ class TableWalker {
  public:
   virtual ~TableWalker() = default;
 
-  virtual MapOutcome Map(const IovaRange& range, PhysAddr to, PageAccess permission) = 0;
+  virtual MapOutcome Map(const IovaRange& range, PhysAddr to, PageAccess permission,
+                         MemoryType memory) = 0;
   // Both move the tables that nothing leads to any more to `freed`.
   virtual uint64_t Unmap(const IovaRange& range, PageList* freed) = 0;
   // Leaves of what is mapped from now on: a subset of the format's sizes, with the smallest.
   virtual void SetLeafSizes(uint64_t page_sizes) = 0;
-  virtual void Clear(PageList* freed) = 0;  // Everything, the root too; the last call.
+  virtual void Clear(PageList* freed) = 0;  // Everything but the root; the last call.
   virtual absl::optional<PageTranslation> Translate(Iova iova) const = 0;
   virtual std::vector<TableEntry> PathTo(Iova iova) const = 0;
   virtual TableCounts Count() const = 0;

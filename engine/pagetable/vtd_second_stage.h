@@ -51,11 +51,14 @@ class VtdSecondStage {
   static absl::StatusOr<VtdSecondStage> Create(const Options& options);
 
   int top_level() const { return levels_ - 1; }
+  static constexpr int root_tables_log2() { return 0; }
   int input_bits() const { return kPageShift + levels_ * kEntriesLog2; }
   int output_bits() const { return host_address_bits_; }
   uint64_t page_sizes() const { return page_sizes_; }
 
-  uint64_t LeafEntry(PhysAddr address, int level, PageAccess permission) const {
+  // One memory type for all: EMT (5:3) stays 0, as Linux leaves it.
+  uint64_t LeafEntry(PhysAddr address, int level, PageAccess permission,
+                     MemoryType /*memory*/ = MemoryType::kNormal) const {
     return address.value | snoop_ | (permission.read ? kRead : 0) |
            (permission.write ? kWrite : 0) | (level > 0 ? kPageSize : 0);
   }

@@ -30,29 +30,36 @@ namespace viommu {
 template <typename Format, typename Store>
 class Walker final : public TableWalker {
  public:
-  // `root` is a zeroed page of `arena`, which outlives this object.
+  // How many pages of the arena a table takes, and the root of `format`.
+  static constexpr int kTablePagesLog2 = Geometry<Format>::kTableBytesLog2 - TableArena::kPageShift;
+  static constexpr int RootPagesLog2(const Format& format) {
+    return kTablePagesLog2 + format.root_tables_log2();
+  }
+
+  // `root` is a zeroed block of `arena`, which outlives this object, for so many pages. It stays
+  // the caller's.
   Walker(const Format& format, const Store& store, TableArena* arena, PhysAddr root)
       : format_(format),
         store_(store),
         arena_(arena),
         root_(root),
         leaf_sizes_(format.page_sizes()) {
-    static_assert(G::kEntries * sizeof(uint64_t) == TableArena::kPageBytes,
-                  "a table is one page of the arena");
+    static_assert(kTablePagesLog2 >= 0, "a table is a block of the arena");
     arena_->LiveEntries(root_) = 0;
   }
 
   // Looks first (conflicts, tables needed), takes all tables at once, then cannot fail any more:
   // a refused map never shows anything to a device.
-  MapOutcome Map(const IovaRange& range, PhysAddr to, PageAccess permission) override {
+  MapOutcome Map(const IovaRange& range, PhysAddr to, PageAccess permission,
+                 MemoryType memory) override {
     Path path;
     const int level = Descend(range, &path);
-    if (MapRun(path[level], level, {range.first, range.last, to}, permission)) return {};
+    if (MapRun(path[level], level, {range.first, range.last, to}, permission, memory)) return {};
     MapOutcome outcome;
     Survey(path[level], level, {range.first, range.last, to}, &outcome);
     if (outcome.kind != MapOutcome::kDone) return outcome;
-    MapContext context{permission, {}};
-    if (!arena_->TakeUninitialized(outcome.tables_needed, &context.spare)) {
+    MapContext context{permission, memory, {}};
+    if (!arena_->TakeUninitialized(outcome.tables_needed, kTablePagesLog2, &context.spare)) {
       outcome.kind = MapOutcome::kExhausted;
       return outcome;
     }
@@ -68,14 +75,14 @@ class Walker final : public TableWalker {
       const PhysAddr emptied = path[level++];
       store_.Store64(WordFor(path[level], range.first, level), 0);
       --arena_->LiveEntries(path[level]);
-      arena_->PushBack(emptied, freed);
+      GiveAway(emptied, freed);
     }
     return bytes;
   }
 
   void SetLeafSizes(uint64_t page_sizes) override { leaf_sizes_ = page_sizes; }
 
-  void Clear(PageList* freed) override { Discard(root_, top(), freed); }
+  void Clear(PageList* freed) override { DiscardBelow(root_, top(), freed); }
 
   absl::optional<PageTranslation> Translate(Iova iova) const override {
     PhysAddr table = root_;
@@ -105,7 +112,7 @@ class Walker final : public TableWalker {
 
   TableCounts Count() const override {
     TableCounts counts;
-    CountIn(root_, top(), &counts);
+    CountIn(root_, top(), G::kEntries << format_.root_tables_log2(), &counts);
     return counts;
   }
 
@@ -136,6 +143,7 @@ class Walker final : public TableWalker {
 
   struct MapContext {
     PageAccess permission;
+    MemoryType memory;
     PageList spare;  // Exactly the tables that the map needs.
   };
 
@@ -147,7 +155,13 @@ class Walker final : public TableWalker {
   static uint64_t Load(const uint64_t* word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
 
   uint64_t* WordFor(PhysAddr table, Iova iova, int level) const {
-    return arena_->WordsAt(table) + G::Index(iova, level);
+    // Nothing lies above the root's index: addresses are below 2^input_bits.
+    const bool wide = format_.root_tables_log2() > 0 && level == top();
+    return arena_->WordsAt(table) + (wide ? iova >> G::Shift(level) : G::Index(iova, level));
+  }
+
+  void GiveAway(PhysAddr table, PageList* freed) const {
+    arena_->PushBack(table, kTablePagesLog2, freed);
   }
 
   // Follows the tables from the root as long as one of them spans the whole range; answers the
@@ -182,12 +196,13 @@ class Walker final : public TableWalker {
 
   // The short way for most maps: the whole piece is one run of leaves in a table that is there.
   // Answers false, with nothing changed, when it is not or when something is in the way.
-  bool MapRun(PhysAddr table, int level, const Piece& piece, PageAccess permission) {
+  bool MapRun(PhysAddr table, int level, const Piece& piece, PageAccess permission,
+              MemoryType memory) {
     const uint64_t run = LeafRun(piece, level);
     if (run == 0 || LastOfRun(piece, level, run) != piece.last) return false;
     uint64_t* word = WordFor(table, piece.first, level);
     if (!AllAbsent(word, run)) return false;
-    FillLeaves(word, run, level, piece.to, permission);
+    FillLeaves(word, run, level, piece.to, permission, memory);
     arena_->LiveEntries(table) += static_cast<uint32_t>(run);
     return true;
   }
@@ -245,7 +260,7 @@ class Walker final : public TableWalker {
       const uint64_t run = LeafRun(piece, level);
       last = LastOfRun(piece, level, run);
       if (run > 0) {
-        FillLeaves(word, run, level, piece.to, context->permission);
+        FillLeaves(word, run, level, piece.to, context->permission, context->memory);
         word += run;
         added += run;
         continue;
@@ -264,9 +279,10 @@ class Walker final : public TableWalker {
     arena_->LiveEntries(table) += static_cast<uint32_t>(added);
   }
 
-  void FillLeaves(uint64_t* word, uint64_t count, int level, PhysAddr to, PageAccess permission) {
-    const uint64_t leaf = format_.LeafEntry(to, level, permission);
-    const uint64_t next = format_.LeafEntry(to + G::Span(level), level, permission);
+  void FillLeaves(uint64_t* word, uint64_t count, int level, PhysAddr to, PageAccess permission,
+                  MemoryType memory) {
+    const uint64_t leaf = format_.LeafEntry(to, level, permission, memory);
+    const uint64_t next = format_.LeafEntry(to + G::Span(level), level, permission, memory);
     store_.Fill64(word, count, leaf, next - leaf);
   }
 
@@ -344,40 +360,43 @@ class Walker final : public TableWalker {
     *bytes += UnmapFrom(child, level - 1, first, last, freed);
     if (arena_->LiveEntries(child) > 0) return 0;
     store_.Store64(word, 0);
-    arena_->PushBack(child, freed);
+    GiveAway(child, freed);
     return 1;
   }
 
   // Gives away an unlinked table and all below it, untouched. Answers the bytes they mapped.
   uint64_t Discard(PhysAddr table, int level, PageList* freed) {
-    uint32_t left = arena_->LiveEntries(table);
-    uint64_t bytes = 0;
-    if (level == 0) {
-      bytes = left * G::Span(0);
-    } else {
-      for (const uint64_t* word = arena_->WordsAt(table); left > 0; ++word) {
-        const uint64_t entry = Load(word);
-        if (!Format::IsPresent(entry)) continue;
-        --left;
-        bytes += Format::IsLeaf(entry, level)
-                     ? G::Span(level)
-                     : Discard(Format::TableAddress(entry), level - 1, freed);
-      }
-    }
-    arena_->PushBack(table, freed);
+    const uint64_t bytes = DiscardBelow(table, level, freed);
+    GiveAway(table, freed);
     return bytes;
   }
 
-  void CountIn(PhysAddr table, int level, TableCounts* counts) const {
-    ++counts->tables[level];
+  // The same without the table itself.
+  uint64_t DiscardBelow(PhysAddr table, int level, PageList* freed) {
+    uint32_t left = arena_->LiveEntries(table);
+    if (level == 0) return left * G::Span(0);
+    uint64_t bytes = 0;
+    for (const uint64_t* word = arena_->WordsAt(table); left > 0; ++word) {
+      const uint64_t entry = Load(word);
+      if (!Format::IsPresent(entry)) continue;
+      --left;
+      bytes += Format::IsLeaf(entry, level)
+                   ? G::Span(level)
+                   : Discard(Format::TableAddress(entry), level - 1, freed);
+    }
+    return bytes;
+  }
+
+  void CountIn(PhysAddr table, int level, uint64_t entries, TableCounts* counts) const {
+    counts->tables[level] += entries / G::kEntries;
     const uint64_t* words = arena_->WordsAt(table);
-    for (uint64_t i = 0; i < G::kEntries; ++i) {
+    for (uint64_t i = 0; i < entries; ++i) {
       const uint64_t entry = Load(words + i);
       if (!Format::IsPresent(entry)) continue;
       if (Format::IsLeaf(entry, level)) {
         ++counts->leaves[level];
       } else {
-        CountIn(Format::TableAddress(entry), level - 1, counts);
+        CountIn(Format::TableAddress(entry), level - 1, G::kEntries, counts);
       }
     }
   }

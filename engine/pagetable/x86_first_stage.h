@@ -53,13 +53,16 @@ class X86FirstStage {
   static absl::StatusOr<X86FirstStage> Create(const Options& options);
 
   int top_level() const { return levels_ - 1; }
+  static constexpr int root_tables_log2() { return 0; }
   int input_bits() const { return kPageShift + levels_ * kEntriesLog2 - 1; }
   int output_bits() const { return host_address_bits_; }
   uint64_t page_sizes() const { return page_sizes_; }
 
   // Accessed and dirty are set from the start: nobody asks a first stage of ours what was used, and
   // so the hardware never has to write into it. XD is left alone: no request of ours executes.
-  uint64_t LeafEntry(PhysAddr address, int level, PageAccess permission) const {
+  // The memory type is that of PAT entry 0 (PWT, PCD and PAT clear), as in Linux.
+  uint64_t LeafEntry(PhysAddr address, int level, PageAccess permission,
+                     MemoryType /*memory*/ = MemoryType::kNormal) const {
     return address.value | kPresent | kUser | kAccessed | (permission.write ? kWrite | kDirty : 0) |
            (level > 0 ? kPageSize : 0);
   }

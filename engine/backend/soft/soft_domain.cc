@@ -11,10 +11,10 @@ namespace {
 
 PageAccess AccessOf(Permission permission) { return {CanRead(permission), CanWrite(permission)}; }
 
-// Address bits below the last entry of a path: what the tables were for to which it led once.
-uint64_t BitsBelow(const std::vector<TableEntry>& path) {
-  constexpr int kBitsPerLevel = 9;
-  return (TableArena::kPageBytes << (path.back().level * kBitsPerLevel)) - 1;
+// Address bits below the last entry on the way to an address: what the tables were for to which it
+// led once.
+uint64_t BitsBelow(const PageTable& table, Iova iova) {
+  return table.EntrySpan(table.PathTo(iova).back().level) - 1;
 }
 
 TranslationKind KindOf(const DomainProperties& properties) {
@@ -127,8 +127,8 @@ absl::Status SoftDomain::UnmapLocked(absl::Span<const IovaRange> ranges) {
 }
 
 IovaRange SoftDomain::ShadowOf(const IovaRange& range) const {
-  return {range.first & ~BitsBelow(table_.PathTo(range.first)),
-          range.last | BitsBelow(table_.PathTo(range.last))};
+  return {range.first & ~BitsBelow(table_, range.first),
+          range.last | BitsBelow(table_, range.last)};
 }
 
 void SoftDomain::UnmapDeferred(const IovaRange& range) {
