@@ -14,6 +14,12 @@ TEST(DomainIdsTest, HandsOutEachIdAboveTheReservedOnesOnce) {
   EXPECT_FALSE(ids.Take().has_value());
 }
 
+TEST(DomainIdsTest, BeginsWithTheFirst) {
+  DomainIds ids(8, 1);
+  for (int want = 1; want < 256; ++want) EXPECT_EQ(ids.Take(), want);
+  EXPECT_FALSE(ids.Take().has_value());
+}
+
 TEST(DomainIdsTest, ReachesTheLastIdOf16Bits) {
   DomainIds ids(16);
   int last = 0;
