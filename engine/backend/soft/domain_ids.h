@@ -26,13 +26,20 @@ class DomainIds {
 
   // nullopt: all are taken.
   std::optional<uint16_t> Take() {
+    const std::optional<uint16_t> id = Next();
     if (!returned_.empty()) {
-      const uint16_t id = returned_.back();
       returned_.pop_back();
-      return id;
+    } else if (id.has_value()) {
+      ++next_;
     }
+    return id;
+  }
+
+  // What Take would answer.
+  std::optional<uint16_t> Next() const {
+    if (!returned_.empty()) return returned_.back();
     if (next_ == end_) return std::nullopt;
-    return static_cast<uint16_t>(next_++);
+    return static_cast<uint16_t>(next_);
   }
 
   // `id` was taken and tags nothing any more, in no cache.

@@ -63,7 +63,7 @@ class SmmuPort final : public UnitPort {
 
   absl::StatusOr<uint32_t> TakeTag(TranslationKind kind) override { return unit_.TakeTag(kind); }
   void ReturnTag(const UnitTag& tag) override { unit_.ReturnTag(tag); }
-  uint32_t TagToCome(TranslationKind) const override { return 0; }
+  uint32_t TagToCome(TranslationKind kind) const override { return unit_.TagToCome(kind); }
 
   absl::Status Flush(const TagUse& use, absl::Span<const IovaRange> ranges,
                      bool leaves_only) override {

@@ -60,7 +60,7 @@ absl::Status SmmuUnit::SetControl(uint32_t bits) {
       .Errno("ETIMEDOUT");
 }
 
-smmu::Ste SmmuUnit::SteOf(uint32_t stream_id) const { 
+smmu::Ste SmmuUnit::SteOf(uint32_t stream_id) const {
   absl::MutexLock lock(&mutex_);
   return stream_table_->Read(stream_id);
 }
@@ -163,6 +163,11 @@ absl::StatusOr<uint32_t> SmmuUnit::TakeTag(TranslationKind kind) {
                             first ? spec_.smmu_v3.asid_bits : spec_.smmu_v3.vmid_bits, " bits"))
       .Errno("ENOSPC")
       .Meta("iommu", spec_.id);
+}
+
+uint32_t SmmuUnit::TagToCome(TranslationKind kind) const {
+  absl::MutexLock lock(&mutex_);
+  return (IsFirstStage(kind) ? asids_ : vmids_).Next().value_or(0);
 }
 
 void SmmuUnit::ReturnTag(const UnitTag& tag) {

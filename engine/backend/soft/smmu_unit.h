@@ -101,6 +101,9 @@ class SmmuUnit {
   absl::Status Settle() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<uint32_t> TakeTag(TranslationKind kind) ABSL_LOCKS_EXCLUDED(mutex_);
   void ReturnTag(const UnitTag& tag) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The one that TakeTag would answer: neither another entry's nor 0, as which a first stage counts
+  // its VMID.
+  uint32_t TagToCome(TranslationKind kind) const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Flush(const TagUse& use, absl::Span<const IovaRange> ranges, bool leaves_only)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status FlushTag(const UnitTag& tag) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -204,8 +204,9 @@ TEST_F(SoftBackendSmmuTest, ReplacesDomainsAsPlanned) {
     DomainTarget target;
     const char* reads;
     bool hitless;
-  } kSteps[] = {{On(kDomain), "first", true}, {On(kParent), "other", true},
-                {On(kDomain), "first", true}, {On(kOtherDomain), "other", false},
+  } kSteps[] = {{On(kDomain), "first", true},       {On(kParent), "other", false},
+                {On(kDomain), "first", false},      {On(kOtherDomain), "other", false},
+                {Identity(), "NO_MEMORY", true},    {On(kParent), "other", true},
                 {Blocked(), "ABORTED", true}};
   for (const auto& step : kSteps) {
     EXPECT_EQ(backend_->PlanSwitch({kFunction0}, kRid, step.target).hitless, step.hitless);
