@@ -22,6 +22,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/fake/fake_viommus.h"
 
 namespace viommu {
 
@@ -41,6 +42,11 @@ class FakeBackend : public Backend {
   std::vector<std::string> breaches() const;
   // The whole state in one text, for comparing before and after.
   std::string State() const;
+
+  // Its units called "smmu..." have virtual IOMMUs.
+  FakeViommus& fake_viommus() { return viommus_; }
+  Viommus* viommus() override { return &viommus_; }
+  ViommuSupport DescribeViommus(DeviceIndex device) const override;
 
   absl::string_view name() const override { return "fake"; }
   const Topology& topology() const override { return topology_; }
@@ -106,7 +112,7 @@ class FakeBackend : public Backend {
   };
   struct Domain {
     Uid ioas = 0;    // Of a paging one.
-    Uid parent = 0;  // Of a nested one.
+    Uid parent = 0;  // Of a nested one; that of its Viommu.
     std::map<Iova, PhysAddr> doorbells = {};
   };
   using PasidKey = std::pair<DeviceIndex, uint32_t>;
@@ -123,7 +129,10 @@ class FakeBackend : public Backend {
   // No device, PASID or nested domain refers to the domain.
   bool Unused(Uid domain) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  bool HasDomain(Uid domain) const ABSL_LOCKS_EXCLUDED(mutex_);
+
   const Topology topology_;
+  FakeViommus viommus_;
   mutable absl::Mutex mutex_;
   std::function<absl::Status(const std::string&)> hook_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> log_ ABSL_GUARDED_BY(mutex_);
