@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "engine/base/status_macros.h"
 #include "engine/engine.h"
+#include "engine/event_delivery.h"
 #include "engine/host_flusher.h"
 #include "engine/model/model.h"
 #include "engine/pipeline/pipeline.h"
@@ -24,6 +25,7 @@ struct Engine::Core {
         backend(backend),
         model(backend, env, this->options.owner_limits, this->options.flush_queue),
         pipeline(&model, backend, journal),
+        events(backend, &model, &pipeline.mutex()),
         start_time(env->Now()) {}
 
   // Runs an operation under its request id, if it has one.
@@ -40,6 +42,7 @@ struct Engine::Core {
   Backend* const backend;
   Model model;  // Guarded by pipeline.mutex().
   Pipeline pipeline;
+  EventDelivery events;
   RequestTable requests;
   const absl::Time start_time;
   std::string boot_id;
@@ -62,6 +65,9 @@ absl::StatusOr<typename Op::Answer> Engine::Core::Execute(Op& operation) {
   if (remembered) requests.Succeed(context, operation.answer());
   return std::move(operation.answer());
 }
+
+// kUnimplemented SIMULATION_NOT_AVAILABLE
+absl::Status CheckSimulated(Backend& backend);
 
 }  // namespace viommu
 

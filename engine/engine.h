@@ -15,11 +15,14 @@
 //   kAborted            ETAG_MISMATCH
 //   kDeadlineExceeded   the deadline passed before the change was planned
 //   kResourceExhausted  OBJECT_LIMIT, MAPPING_LIMIT, MAPPED_BYTES_LIMIT, REGION_BYTES_LIMIT,
-//                       PASID_LIMIT: the owner would pass a limit of OwnerLimits; IN_FLIGHT_LIMIT:
+//                       PASID_LIMIT, EVENT_LIMIT: the owner would pass a limit of OwnerLimits;
+//                       IN_FLIGHT_LIMIT:
 //                       the caller has too many grants under way (never for what only revokes).
 //   kUnavailable        JOURNAL_FAILED: the change could not be made durable; nothing changed
 //
 // Lock order (outermost first; a lock is never taken while one further down is held):
+//   0. EventDelivery::order_: the order in which the backend's events come into their queues; the
+//      backend is asked for them under it, and under no other.
 //   1. MappingStream's own: the order of one stream's batches; not held while one is driven.
 //   2. Pipeline::mutex_: the whole model, that is objects, areas, attachments and lanes.
 //   3. The journal's own: Append is called under 2 and never blocks on storage.
@@ -41,6 +44,7 @@
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
 #include "engine/base/env.h"
+#include "engine/event_stream.h"
 #include "engine/journal/journal.h"
 #include "engine/types.h"
 #include "engine/watch.h"
@@ -142,6 +146,7 @@ class Engine {
   // INVALID_LENGTH: 0, and the magic range (0, 2^64-1) kOutOfRange         IOVA_OVERFLOW
   // kInvalidArgument    MISALIGNED: an area would be cut where the alignment does not allow it
   // kNotFound           IOVA_NOT_COVERED: no area in the range, or one that lies only partly in it
+  // kFailedPrecondition IN_USE: a hardware queue pins an area, and is named
   // kInternal           QUEUE_ERROR, QUEUE_TIMEOUT: the flush failed; try again (engine/DESIGN.md)
   absl::StatusOr<UnmapAnswer> Unmap(const CallContext&, const ObjectRef& ioas,
                                     const UnmapBatch& batch);
@@ -190,7 +195,9 @@ class Engine {
   //                     outside the aperture, or is not aligned to its pages;
   //                     PERMISSION_UNAVAILABLE: its tables can not hold the permission of an area
   // kFailedPrecondition of NESTED NOT_NEST_PARENT; INCOMPATIBLE_DOMAIN: the device can not use the
-  //                     parent
+  //                     parent; on a Viommu IOMMU_MISMATCH: the device is behind another unit
+  // kInvalidArgument    of NESTED on a Viommu INVALID_VSTE
+  // kUnimplemented      of NESTED on a Viommu PASID_UNAVAILABLE: its guest has all PASIDs
   // kInvalidArgument    of NESTED MISALIGNED: the table address; INVALID_ADDRESS_WIDTH: neither 48
   //                     nor 57; WRITE_PROTECT_WITHOUT_SUPERVISOR
   // kOutOfRange         of NESTED TABLE_OUT_OF_RANGE: the table is beyond the parent's aperture
@@ -218,7 +225,8 @@ class Engine {
   // `only`: the uid that the name must still mean; 0: whichever has the name.
   // kInvalidArgument    BATCH_TOO_LARGE
   // kFailedPrecondition NOT_NESTED
-  // kUnimplemented      COMMANDS_UNAVAILABLE: commands of an architecture that is not the domain's
+  // kUnimplemented      COMMANDS_UNAVAILABLE: commands of an architecture that is not the domain's;
+  //                     or it is on a Viommu, which takes them
   // kInternal           QUEUE_ERROR, QUEUE_TIMEOUT: nothing counts as done; try again
   absl::StatusOr<InvalidateAnswer> Invalidate(const CallContext&, const ObjectRef& domain,
                                               const InvalidationBatch& batch, Uid only = 0);
@@ -245,6 +253,72 @@ class Engine {
   absl::StatusOr<DirtyBitmap> ReadDirtyBitmap(const CallContext&, const ObjectRef& domain,
                                               const DirtyRequest& request);
 
+  // ---- Viommus ----
+  // A guest's slice of the unit of a device, over a nest parent whose owner it gets.
+  // kUnimplemented      VIOMMU_UNAVAILABLE: the unit has none; VIOMMU_TYPE_UNAVAILABLE
+  // kNotFound           also of the parent
+  // kAlreadyExists      VIOMMU_EXISTS: the id is taken
+  // kFailedPrecondition DEVICE_NOT_CLAIMED; NOT_NEST_PARENT; INCOMPATIBLE_DOMAIN: the unit can not
+  //                     use the parent; VIOMMU_EXISTS: the parent has one there
+  absl::StatusOr<ViommuView> CreateViommu(const CallContext&, const std::string& id,
+                                          const ViommuRequest&);
+  absl::StatusOr<ViommuView> GetViommu(const CallContext&, const ObjectRef&);
+  absl::StatusOr<Page<ViommuView>> ListViommus(const CallContext&, const PageRequest&);
+  // kFailedPrecondition IN_USE: NESTED domains, vdevices and queues are listed.
+  absl::Status DeleteViommu(const CallContext&, const ObjectRef&, const std::string& etag);
+  // What the guest calls a device. A reference to what belongs to a Viommu has an id of the form
+  // "vm0/vdevices/nic"; a new one's is "nic".
+  // kAlreadyExists      VDEVICE_EXISTS: the id is taken; DEVICE_HAS_VDEVICE; VIRTUAL_ID_TAKEN
+  // kFailedPrecondition DEVICE_NOT_CLAIMED; IOMMU_MISMATCH
+  // kUnimplemented      STREAMS_UNAVAILABLE: the device is not one stream
+  absl::StatusOr<VdeviceView> CreateVdevice(const CallContext&, const ObjectRef& viommu,
+                                            const std::string& id, const std::string& device,
+                                            uint64_t virtual_id);
+  absl::StatusOr<VdeviceView> GetVdevice(const CallContext&, const ObjectRef&);
+  absl::StatusOr<Page<VdeviceView>> ListVdevices(const CallContext&, const ObjectRef& viommu,
+                                                 const PageRequest&);
+  // kFailedPrecondition IN_USE: the device is attached to domains of the Viommu that translate.
+  absl::Status DeleteVdevice(const CallContext&, const ObjectRef&, const std::string& etag);
+  // A guest's commands: those up to the first that is wrong, which is named in the answer:
+  //   kInvalidArgument INVALID_COMMAND, UNKNOWN_STREAM_ID
+  //   kInternal        the hardware did not take it
+  // As Invalidate otherwise. kUnimplemented COMMANDS_UNAVAILABLE: those of VT-d
+  absl::StatusOr<InvalidateAnswer> InvalidateViommu(const CallContext&, const ObjectRef& viommu,
+                                                    const InvalidationBatch& batch, Uid only = 0);
+  // kInvalidArgument    INVALID_DEPTH: not from 1 to kMaxEventQueueDepth
+  // kAlreadyExists      EVENT_QUEUE_EXISTS: the id is taken, or there is one of the type
+  // kUnimplemented      EVENT_TYPE_UNAVAILABLE
+  absl::StatusOr<EventQueueView> CreateEventQueue(const CallContext&, const ObjectRef& viommu,
+                                                  const std::string& id, ViommuEventType type,
+                                                  uint32_t depth);
+  absl::StatusOr<EventQueueView> GetEventQueue(const CallContext&, const ObjectRef&);
+  absl::StatusOr<Page<EventQueueView>> ListEventQueues(const CallContext&, const ObjectRef& viommu,
+                                                       const PageRequest&);
+  absl::Status DeleteEventQueue(const CallContext&, const ObjectRef&, const std::string& etag);
+  // Oldest first; they stay.
+  absl::StatusOr<Page<EventView>> ListEvents(const CallContext&, const ObjectRef& queue,
+                                             const PageRequest&);
+  // Null on an error only. The engine outlives its streams. kResourceExhausted STREAM_LIMIT
+  absl::StatusOr<std::unique_ptr<EventStream>> OpenEventStream(const CallContext&,
+                                                               const ObjectRef& queue);
+  // Pins the pages below it in the Ioas of the nest parent.
+  // kInvalidArgument    INVALID_LENGTH, MISALIGNED, INDEX_OUT_OF_RANGE
+  // kOutOfRange         IOVA_OVERFLOW
+  // kUnimplemented      HARDWARE_QUEUES_UNAVAILABLE
+  // kNotFound           IOVA_NOT_COVERED
+  // kPermissionDenied   PERMISSION_MISSING: a part can not be read
+  // kFailedPrecondition MAPPING_SUSPENDED; MEMORY_UNAVAILABLE: not contiguous; QUEUE_ORDER
+  // kAlreadyExists      HARDWARE_QUEUE_EXISTS: the id or the index is taken
+  absl::StatusOr<HardwareQueueView> CreateHardwareQueue(const CallContext&, const ObjectRef& viommu,
+                                                        const std::string& id,
+                                                        const HardwareQueueRequest&);
+  absl::StatusOr<HardwareQueueView> GetHardwareQueue(const CallContext&, const ObjectRef&);
+  absl::StatusOr<Page<HardwareQueueView>> ListHardwareQueues(const CallContext&,
+                                                             const ObjectRef& viommu,
+                                                             const PageRequest&);
+  // kFailedPrecondition IN_USE: the one with the next index
+  absl::Status DeleteHardwareQueue(const CallContext&, const ObjectRef&, const std::string& etag);
+
   // ---- Devices ----
   absl::StatusOr<DeviceView> GetDevice(const CallContext&, const std::string& id);
   absl::StatusOr<Page<DeviceView>> ListDevices(const CallContext&, const PageRequest&);
@@ -256,7 +330,7 @@ class Engine {
   absl::StatusOr<DeviceView> ClaimDevice(const CallContext&, const std::string& id,
                                          const std::string& etag);
   // kFailedPrecondition DEVICE_NOT_CLAIMED; STILL_ATTACHED: what is attached of its group, RIDs and
-  // PASIDs, is listed. Domains made for it stay; PASIDs that are taken are freed.
+  // PASIDs, is listed. Domains made for it stay; PASIDs that are taken are freed, vdevices go.
   absl::StatusOr<DeviceView> ReleaseDevice(const CallContext&, const std::string& id,
                                            const std::string& etag);
   // Puts what the device sends with `pasid`, or (none) without PASID, on a domain. Members of a
@@ -268,6 +342,8 @@ class Engine {
   //   another domain), INCOMPATIBLE_DOMAIN, IOVA_CONFLICT (an area lies in a reserved region of the
   //   device; for an auto domain that is made, as CreateDomain); DEVICE_UNHEALTHY: a reset of a
   //   member failed
+  // kFailedPrecondition VDEVICE_MISSING: the domain translates for the guest of a Viommu, in which a
+  //   member of the group has no vdevice
   // kFailedPrecondition PASID_TAKEN: it is another principal's; PASID_INCOMPATIBLE: the domain was
   //   not made for PASIDs, and it is for one, or for the RID beside one; or the RID's was not. An
   //   auto domain never is
@@ -343,7 +419,8 @@ class Engine {
   // Memory that shrinks, or grows back up to the size it was made with, and memory that is taken
   // away. Areas that reach beyond the new end are suspended as a whole: no device can use them.
   // kInvalidArgument    INVALID_SIZE: 0, no multiple of 4 KiB, above the size it was made with
-  // kFailedPrecondition REGION_SUSPENDED; HOST_MAPPINGS: what goes is mapped by the host
+  // kFailedPrecondition REGION_SUSPENDED; HOST_MAPPINGS: what goes is mapped by the host; IN_USE: a
+  //                     hardware queue pins it
   // kInternal           as Unmap
   absl::StatusOr<MemoryRegionView> ResizeMemoryRegion(const CallContext&, const ObjectRef&,
                                                       uint64_t size_bytes, const std::string& etag);
@@ -383,6 +460,12 @@ class Engine {
   // kAlreadyExists DEVICE_PRESENT
   // kInternal, kResourceExhausted: it is still out.
   absl::StatusOr<DeviceView> PlugDevice(const CallContext&, const std::string& device);
+  // An event as the hardware would report it about the device's stream, whose id is put in.
+  // The caller must hold the device, or be an operator.
+  // kInvalidArgument INVALID_EVENT: one that no guest gets, or a field above its range
+  // kFailedPrecondition VDEVICE_MISSING
+  absl::StatusOr<RaiseAnswer> RaiseEvent(const CallContext&, const std::string& device,
+                                         const ArmSmmuV3Event& event);
   absl::StatusOr<std::vector<TableEntryDump>> DumpTables(
       const CallContext&, const std::string& device, Iova iova,
       std::optional<uint32_t> pasid = std::nullopt);

@@ -6,6 +6,7 @@
 #include "engine/base/errors.h"
 #include "engine/core.h"
 #include "engine/model/views.h"
+#include "engine/object_pages.h"
 #include "engine/paging.h"
 
 namespace viommu {
@@ -30,35 +31,6 @@ absl::StatusOr<Page<T>> PageOfPositions(size_t count, const PageRequest& page, F
     }
     result.items.push_back(*std::move(item));
   }
-  return result;
-}
-
-// Pages over objects of a kind: the cursor is "owner/id" of the last one shown. Operators see all
-// owners' objects, others their own.
-template <typename T, typename View, typename F>
-absl::StatusOr<Page<View>> PageOfObjects(const Model& model, const CallContext& context,
-                                         const PageRequest& page, F&& view_of) {
-  RETURN_IF_ERROR(CheckPageSize(page));
-  std::pair<std::string, std::string> after;
-  if (!page.cursor.empty()) {
-    // An owner may have slashes in it, an id has none.
-    const size_t slash = page.cursor.rfind('/');
-    if (slash == std::string::npos) return UnknownPageToken();
-    after = {page.cursor.substr(0, slash), page.cursor.substr(slash + 1)};
-  }
-  std::optional<std::string> only;
-  if (!context.is_operator) only = context.principal;
-  Page<View> result;
-  std::string last;
-  model.objects.Visit(T::kKind, only, after, [&](Object& object) {
-    if (result.items.size() == page.page_size) {
-      result.next_cursor = last;
-      return false;
-    }
-    last = absl::StrCat(object.owner(), "/", object.id());
-    result.items.push_back(view_of(static_cast<const T&>(object)));
-    return true;
-  });
   return result;
 }
 
@@ -338,6 +310,10 @@ EngineStats Engine::Stats() {
   stats.objects = {{"memory_region", model.objects.CountLive(ObjectKind::kMemoryRegion)},
                    {"ioas", model.objects.CountLive(ObjectKind::kIoas)},
                    {"domain", model.objects.CountLive(ObjectKind::kDomain)},
+                   {"viommu", model.objects.CountLive(ObjectKind::kViommu)},
+                   {"vdevice", model.objects.CountLive(ObjectKind::kVdevice)},
+                   {"event_queue", model.objects.CountLive(ObjectKind::kEventQueue)},
+                   {"hardware_queue", model.objects.CountLive(ObjectKind::kHardwareQueue)},
                    {"device", CountPresent(model)},
                    {"iommu", core_->backend->topology().iommus.size()}};
   model.objects.Visit(ObjectKind::kIoas, std::nullopt, {"", ""}, [&](Object& object) {

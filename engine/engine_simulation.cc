@@ -61,6 +61,8 @@ absl::Status CheckIssues(const Device& device, std::optional<uint32_t> pasid) {
 
 }  // namespace
 
+absl::Status CheckSimulated(Backend& backend) { return SimulationOf(backend).status(); }
+
 absl::StatusOr<DmaOutcome> Engine::Dma(const CallContext& context, const std::string& id, Iova iova,
                                        bool write, absl::Span<char> data,
                                        std::optional<uint32_t> pasid) {
@@ -83,7 +85,9 @@ absl::StatusOr<DmaOutcome> Engine::Dma(const CallContext& context, const std::st
         .Errno("EOVERFLOW")
         .Field("iova");
   }
-  return simulation->Dma(index, pasid, iova, write, data);
+  DmaOutcome outcome = simulation->Dma(index, pasid, iova, write, data);
+  core_->events.Deliver();
+  return outcome;
 }
 
 absl::Status Engine::ReadMemory(const CallContext& context, const ObjectRef& ref,

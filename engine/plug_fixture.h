@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -39,7 +40,8 @@ class NoSimulation : public Simulation {
 
 class SimulatedBackend : public FakeBackend {
  public:
-  SimulatedBackend() : FakeBackend(SmallTopology()) {}
+  explicit SimulatedBackend(Topology topology = SmallTopology())
+      : FakeBackend(std::move(topology)) {}
   Simulation* simulation() override { return &simulation_; }
 
  private:

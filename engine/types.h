@@ -29,7 +29,8 @@ inline constexpr size_t kMaxInFlightBatches = 32;    // Per mapping stream.
 inline constexpr size_t kMaxAllowedRanges = 1024;    // Of one Ioas.
 inline constexpr size_t kRememberedRequests = 1024;  // request_ids kept per principal.
 inline constexpr size_t kMaxPasidLabelBytes = 63;
-inline constexpr size_t kMaxDoorbellPages = 64;  // Of one owner's domains.
+inline constexpr size_t kMaxDoorbellPages = 64;                     // Of one owner's domains.
+inline constexpr uint32_t kMaxEventQueueDepth = uint32_t{1} << 19;  // iommufd: veventq_depth.
 inline constexpr uint64_t kMaxRegionBytes = uint64_t{1} << 44;
 inline constexpr uint64_t kMaxAccessBytes = uint64_t{1} << 20;  // One Dma, ReadMemory, WriteMemory.
 // Of one ReadDirtyBitmap: half a MiB, 16 GiB of pages of 4 KiB.
@@ -53,6 +54,10 @@ struct OwnerLimits {
   uint64_t max_region_bytes_total = uint64_t{1} << 46;
   // PASIDs of all devices that are reserved, allocated or attached: some hundred bytes each.
   uint64_t max_pasids = uint64_t{1} << 16;
+  // Viommus. What belongs to one is bounded by the devices and the hardware that there are, but for
+  uint64_t max_viommus = 4096;
+  // the depths of all its event queues together: two of the deepest, at some 60 bytes an event.
+  uint64_t max_queued_events = uint64_t{1} << 20;
   // Grants (what gives or makes something) of one caller between their start and their answer. Each
   // holds a batch of up to 4 MiB, so this is a GiB; and a revoke waits behind no more than these.
   uint64_t max_operations_in_flight = 256;
@@ -184,7 +189,9 @@ struct DomainView {
   DomainProperties properties;
   std::vector<std::string> children;    // The kNested ones on it.
   std::string parent;                   // Of kNested.
-  VtdStage1 stage1;                     // Of kNested.
+  VtdStage1 stage1;                     // Of kNested, without `viommu`.
+  std::string viommu;                   // Of kNested on one; else empty.
+  ArmSmmuV3Stage1 vste;                 // With `viommu`.
   std::optional<uint32_t> sva_pasid;    // Of kSva: the one of its process.
   bool dirty_tracking_enabled = false;  // Devices mark what they write.
   std::vector<std::string> attached_devices;
@@ -308,6 +315,7 @@ struct HardwareView {
   bool snoop_control = false;
   bool pass_through = false;
   bool dirty_tracking = false;
+  ViommuSupport viommus;
 };
 
 // ---- Domains to be made ----
@@ -322,19 +330,15 @@ struct PagingDomainRequest {
   std::optional<ObjectRef> fault_queue = {};  // Refused as long as there are none.
 };
 
-// A guest's first stage on SMMUv3: the guest's half of a stream table entry
-// (iommufd: struct iommu_hwpt_arm_smmuv3).
-struct ArmSmmuV3Stage1 {
-  uint64_t ste[2] = {};
-};
-
-// A guest's first stage on a nest parent (iommufd: IOMMU_HWPT_ALLOC on an HWPT).
+// A guest's first stage on a nest parent (iommufd: IOMMU_HWPT_ALLOC on an HWPT), or on a Viommu
+// (the same on a vIOMMU).
 struct NestedDomainRequest {
-  ObjectRef parent;
+  ObjectRef parent;  // Not looked at with `viommu`.
   std::string device;
   std::variant<VtdStage1, ArmSmmuV3Stage1> stage1 = {};
   bool pasid = false;
   std::optional<ObjectRef> fault_queue = {};
+  std::optional<ObjectRef> viommu = {};
 };
 
 // Of a process's address space (kernel: IOMMU_DOMAIN_SVA, iommu_sva_domain_alloc).
@@ -347,11 +351,6 @@ using DomainRequest = std::variant<PagingDomainRequest, NestedDomainRequest, Sva
 
 // ---- Invalidation of a guest's first stage ----
 
-// A command of a guest to its virtual SMMUv3. No backend takes one yet.
-struct ArmSmmuV3Invalidation {
-  uint8_t opcode = 0;
-};
-
 // Commands of one architecture, in order. The default is a probe: nothing to invalidate.
 using InvalidationBatch =
     std::variant<std::vector<VtdStage1Invalidation>, std::vector<ArmSmmuV3Invalidation>>;
@@ -359,7 +358,82 @@ using InvalidationBatch =
 struct InvalidateAnswer {
   uint64_t handled = 0;      // Commands of the batch that are done: the first ones.
   absl::Status first_error;  // Why the next one is not; OK when all are done.
-  Uid domain = 0;            // Which domain the name meant.
+  Uid target = 0;            // Which domain, or Viommu, the name meant.
+};
+
+// ---- Viommus ----
+
+// iommufd: enum iommu_viommu_type.
+enum class ViommuType { kArmSmmuV3, kTegra241Cmdqv };
+
+struct ViommuRequest {
+  std::string device;  // Its unit is the one that the Viommu is a slice of.
+  ViommuType type = ViommuType::kArmSmmuV3;
+  ObjectRef parent;
+};
+
+struct ViommuView {
+  ObjectView object;
+  ViommuType type = ViommuType::kArmSmmuV3;
+  std::string iommu;  // Resource names.
+  std::string parent;
+  std::string ioas;  // Below the parent.
+  std::vector<std::string> domains;
+  std::vector<std::string> vdevices;
+  std::vector<std::string> event_queues;
+  std::vector<std::string> hardware_queues;  // Ascending by index.
+};
+
+// What belongs to a Viommu has an id of the form "{viommu}/{collection}/{id}".
+struct VdeviceView {
+  ObjectView object;
+  std::string viommu;
+  std::string device;
+  uint64_t virtual_id = 0;
+};
+
+struct EventQueueView {
+  ObjectView object;
+  std::string viommu;
+  ViommuEventType type = ViommuEventType::kArmSmmuV3;
+  uint32_t depth = 0;
+  uint32_t queued = 0;         // Events that wait; a marker of lost ones is none.
+  uint64_t reported = 0;       // Since it was made, lost ones too.
+  uint64_t lost = 0;           // Of them.
+  uint32_t next_sequence = 0;  // Of what is reported next.
+};
+
+// What a queue holds. In the order of their sequence numbers, which count 0..2^31-1 and begin anew.
+struct EventView {
+  uint32_t sequence = 0;
+  // A marker: this one, and what is missing before it, did not fit. It has no event.
+  bool lost = false;
+  ArmSmmuV3Event event;
+};
+
+enum class HardwareQueueType { kTegra241Cmdqv };
+
+struct HardwareQueueRequest {
+  HardwareQueueType type = HardwareQueueType::kTegra241Cmdqv;
+  HardwareQueueSpec spec;
+};
+
+struct HardwareQueueView {
+  ObjectView object;
+  std::string viommu;
+  HardwareQueueType type = HardwareQueueType::kTegra241Cmdqv;
+  HardwareQueueSpec spec;
+};
+
+// What became of a simulated event.
+struct RaiseAnswer {
+  enum class Outcome {
+    kQueued,
+    kLost,     // The queue is full.
+    kDropped,  // There is no queue for such events.
+  };
+  Outcome outcome = Outcome::kQueued;
+  uint32_t sequence = 0;  // Unless dropped.
 };
 
 // ---- Dirty tracking ----
@@ -452,7 +526,16 @@ struct DetachAnswer {
 inline constexpr size_t kKeptChanges = 16384;     // Of the whole host, for those who resume.
 inline constexpr size_t kMaxWatchBacklog = 4096;  // Changes that one who watches may be behind.
 
-enum class WatchKind { kMemoryRegion, kIoas, kDomain, kDevice };
+enum class WatchKind {
+  kMemoryRegion,
+  kIoas,
+  kDomain,
+  kDevice,
+  kViommu,
+  kVdevice,
+  kEventQueue,
+  kHardwareQueue,
+};
 
 struct WatchOptions {
   struct Resume {
@@ -494,7 +577,7 @@ struct WatchEvent {
   // when the sync mark comes.
   uint64_t revision = 0;
   std::variant<SyncMark, MemoryRegionView, IoasView, DomainView, DeviceView, DeletedObject,
-               MappingSummary>
+               MappingSummary, ViommuView, VdeviceView, EventQueueView, HardwareQueueView>
       body;
 };
 

@@ -11,14 +11,16 @@
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/core.h"
+#include "engine/model/viommu_views.h"
 #include "engine/model/views.h"
 #include "engine/watch_reader.h"
 
 namespace viommu {
 namespace {
 
-constexpr WatchKind kAllKinds[] = {WatchKind::kMemoryRegion, WatchKind::kIoas, WatchKind::kDomain,
-                                   WatchKind::kDevice};
+constexpr WatchKind kAllKinds[] = {
+    WatchKind::kMemoryRegion, WatchKind::kIoas,    WatchKind::kDomain,     WatchKind::kDevice,
+    WatchKind::kViommu,       WatchKind::kVdevice, WatchKind::kEventQueue, WatchKind::kHardwareQueue};
 // Events that are read at a time, under the lock.
 constexpr size_t kPieceEvents = 256;
 // Who has read everything looks again after this: changes in quick succession are read together.
@@ -35,6 +37,14 @@ std::optional<WatchKind> WatchKindOf(const std::optional<ObjectKind>& kind) {
       return WatchKind::kIoas;
     case ObjectKind::kDomain:
       return WatchKind::kDomain;
+    case ObjectKind::kViommu:
+      return WatchKind::kViommu;
+    case ObjectKind::kVdevice:
+      return WatchKind::kVdevice;
+    case ObjectKind::kEventQueue:
+      return WatchKind::kEventQueue;
+    case ObjectKind::kHardwareQueue:
+      return WatchKind::kHardwareQueue;
     default:
       return std::nullopt;  // Not watched.
   }
@@ -169,6 +179,18 @@ void Watch::Reader::ReadSnapshot() {
         case WatchKind::kDevice:
           ReadDevices();
           break;
+        case WatchKind::kViommu:
+          ReadObjects(ObjectKind::kViommu);
+          break;
+        case WatchKind::kVdevice:
+          ReadObjects(ObjectKind::kVdevice);
+          break;
+        case WatchKind::kEventQueue:
+          ReadObjects(ObjectKind::kEventQueue);
+          break;
+        case WatchKind::kHardwareQueue:
+          ReadObjects(ObjectKind::kHardwareQueue);
+          break;
       }
     }
     if (ready_.size() >= kPieceEvents) return;
@@ -282,6 +304,18 @@ void Watch::Reader::ShowObject(WatchEvent::Type type, uint64_t revision, const O
       break;
     case ObjectKind::kDomain:
       event.body = ViewOf(model_, static_cast<const Domain&>(object), context_.principal);
+      break;
+    case ObjectKind::kViommu:
+      event.body = ViewOf(model_, static_cast<const Viommu&>(object), context_.principal);
+      break;
+    case ObjectKind::kVdevice:
+      event.body = ViewOf(model_, static_cast<const Vdevice&>(object), context_.principal);
+      break;
+    case ObjectKind::kEventQueue:
+      event.body = ViewOf(model_, static_cast<const ViommuEventQueue&>(object), context_.principal);
+      break;
+    case ObjectKind::kHardwareQueue:
+      event.body = ViewOf(model_, static_cast<const HardwareQueue&>(object), context_.principal);
       break;
     default:
       return;  // Not watched.

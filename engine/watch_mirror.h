@@ -43,6 +43,12 @@ inline std::string Line(const DeviceView& v) {
                       static_cast<int>(v.health), static_cast<int>(v.health_cause), v.health_reason,
                       " ", absl::StrJoin(v.group_members, ","));
 }
+// Of a Viommu, or of what belongs to one.
+template <typename View>
+std::string BriefLine(const View& v) {
+  return absl::StrCat(v.object.owner, "/", v.object.id, " ", v.object.uid, " ", v.object.etag, " @",
+                      v.object.revision);
+}
 inline std::string MappingLine(uint64_t revision, uint64_t count, uint64_t bytes) {
   return absl::StrCat(" maps ", count, " of ", bytes, " @", revision);
 }
@@ -67,6 +73,14 @@ inline std::string Listed(Engine& engine, const CallContext& caller) {
     if (v.object.uid != 0) lines[v.object.uid] = Line(v);
   }
   for (const auto& v : ItemsOf(engine.ListDevices(caller, all))) lines[v.uid] = Line(v);
+  for (const auto& v : ItemsOf(engine.ListViommus(caller, all))) {
+    lines[v.object.uid] = BriefLine(v);
+    const ObjectRef ref{v.object.id, v.object.owner};
+    const auto put = [&](const auto& child) { lines[child.object.uid] = BriefLine(child); };
+    for (const auto& child : ItemsOf(engine.ListVdevices(caller, ref, all))) put(child);
+    for (const auto& child : ItemsOf(engine.ListEventQueues(caller, ref, all))) put(child);
+    for (const auto& child : ItemsOf(engine.ListHardwareQueues(caller, ref, all))) put(child);
+  }
   std::string text;
   for (const auto& [uid, line] : lines) absl::StrAppend(&text, line, "\n");
   return text;
@@ -140,6 +154,11 @@ class WatchMirror {
     EXPECT_EQ(objects_.count(v.uid), 1u);
     EXPECT_EQ(v.mapping_revision, event_revision_);
     objects_[v.uid].mappings = MappingLine(v.mapping_revision, v.mapping_count, v.mapped_bytes);
+  }
+  // Of a Viommu, or of what belongs to one.
+  template <typename View>
+  void Apply(const View& v) {
+    Put(v.object.uid, v.object.revision, BriefLine(v));
   }
   void Apply(const DeletedObject& v) {
     EXPECT_EQ(++deleted[v.uid], 1);

@@ -13,7 +13,8 @@ namespace {
 constexpr absl::string_view kRevokes[] = {
     "DeleteDomain", "DeleteIoas",    "DeleteMemoryRegion", "DetachDevice",          "HostUnmap",
     "Unmap",        "ReleaseDevice", "RevokeMemoryRegion", "UnloadReservedRegions", "UnplugDevice",
-    "FreePasid",    "Invalidate",
+    "FreePasid",    "Invalidate",    "DeleteViommu",       "DeleteVdevice",         "DeleteEventQueue",
+    "DeleteHardwareQueue",
 };
 
 // No call for so long: those that were on their way have arrived.

@@ -1,6 +1,8 @@
 #include "server/client_watchdog.h"
 
 #include <chrono>
+#include <optional>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
@@ -37,6 +39,15 @@ ClientWatchdog::Guard::~Guard() {
 void ClientWatchdog::Guard::Begin(Wait wait) {
   wait_.store(wait, std::memory_order_relaxed);
   since_.store(SteadyNanoseconds(), std::memory_order_release);
+}
+
+void ClientWatchdog::Guard::Cut(const absl::Status& why) {
+  const std::optional<ErrorDetail> detail = DetailOf(why);
+  const std::string text =
+      detail.has_value() ? absl::StrCat(detail->reason, ": ", why.message())
+                         : std::string(why.message());
+  grpc_call_cancel_with_status(call_, static_cast<grpc_status_code>(why.code()), text.c_str(),
+                               nullptr);
 }
 
 absl::Status ClientWatchdog::Guard::status() const {

@@ -42,7 +42,11 @@ class ClientWatchdog {
     void Begin(Wait wait);
     void End() { since_.store(kNotWaiting, std::memory_order_relaxed); }
 
-    // Why the call was ended, if it was:
+    // Ends the call from another thread than its handler's, which waits for its client. There is no
+    // room for more than a code and a text.
+    void Cut(const absl::Status& why);
+
+    // Why the watchdog ended the call, if it did:
     // kResourceExhausted SLOW_READER: an answer was not taken in time.
     // kDeadlineExceeded OPEN_TIMEOUT: the first message did not come in time.
     absl::Status status() const;

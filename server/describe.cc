@@ -7,23 +7,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "server/convert.h"
+#include "server/describe_object.h"
 #include "server/names.h"
 
 namespace viommu {
 namespace {
-
-// The fields that every owned resource has.
-template <typename Resource>
-void DescribeObject(NameKind kind, const ObjectView& object, const CallContext& caller,
-                    Resource* out) {
-  out->set_name(FormatName(kind, object, caller));
-  if (object.uid != 0) out->set_uid(absl::StrCat(object.uid));
-  out->set_owner(object.owner);
-  out->set_etag(object.etag);
-  // The static domains were never made, and what a dry run shows is not made yet.
-  if (object.create_time != absl::Time()) *out->mutable_create_time() = ToProto(object.create_time);
-  out->set_revision(object.revision);
-}
 
 // The set bits of a page-size mask (bit n: 2^n bytes) as sizes.
 template <typename Repeated>
@@ -88,6 +76,8 @@ v1::OwnerLimits DescribeOwnerLimits(const OwnerLimits& limits) {
   out.set_max_operations_in_flight(limits.max_operations_in_flight);
   out.set_max_streams(limits.max_streams);
   out.set_max_pasids(limits.max_pasids);
+  out.set_max_viommus(limits.max_viommus);
+  out.set_max_queued_events(limits.max_queued_events);
   return out;
 }
 
@@ -160,6 +150,12 @@ v1::NestedDomain DescribeNested(const DomainView& view) {
   out.set_pasid(view.pasid);
   out.set_ioas(view.ioas);
   out.set_format(view.properties.format);
+  if (!view.viommu.empty()) {
+    out.set_viommu(view.viommu);
+    out.mutable_arm_smmu_v3()->set_ste_0(view.vste.ste[0]);
+    out.mutable_arm_smmu_v3()->set_ste_1(view.vste.ste[1]);
+    return out;
+  }
   v1::VtdStage1& stage1 = *out.mutable_vtd();
   stage1.set_table_address(view.stage1.table_address);
   stage1.set_address_width_bits(view.stage1.address_width_bits);
@@ -206,6 +202,9 @@ v1::HardwareCapabilities DescribeCapabilities(const HardwareView& view) {
   out.set_snoop_control(view.snoop_control);
   out.set_pass_through(view.pass_through);
   out.set_dirty_tracking(view.dirty_tracking);
+  out.set_viommu(view.viommus.arm_smmu_v3);
+  out.set_range_invalidation(view.viommus.range_invalidation);
+  out.set_hardware_queues(view.viommus.hardware_queues);
   return out;
 }
 

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/describe.h"
+#include "server/describe_viommu.h"
 #include "server/names.h"
 
 namespace viommu {
@@ -20,6 +21,14 @@ v1::WatchKind ToProto(WatchKind kind) {
       return v1::WATCH_KIND_DOMAIN;
     case WatchKind::kDevice:
       return v1::WATCH_KIND_DEVICE;
+    case WatchKind::kViommu:
+      return v1::WATCH_KIND_VIOMMU;
+    case WatchKind::kVdevice:
+      return v1::WATCH_KIND_VDEVICE;
+    case WatchKind::kEventQueue:
+      return v1::WATCH_KIND_EVENT_QUEUE;
+    case WatchKind::kHardwareQueue:
+      return v1::WATCH_KIND_HARDWARE_QUEUE;
   }
   return v1::WATCH_KIND_UNSPECIFIED;
 }
@@ -32,6 +41,14 @@ NameKind NameKindOf(WatchKind kind) {
       return NameKind::kIoas;
     case WatchKind::kDomain:
       return NameKind::kDomain;
+    case WatchKind::kViommu:
+      return NameKind::kViommu;
+    case WatchKind::kVdevice:
+      return NameKind::kVdevice;
+    case WatchKind::kEventQueue:
+      return NameKind::kEventQueue;
+    case WatchKind::kHardwareQueue:
+      return NameKind::kHardwareQueue;
     case WatchKind::kDevice:
       break;
   }
@@ -62,6 +79,18 @@ class Body {
   }
   void operator()(const DomainView& view) const {
     *Object()->mutable_domain() = Describe(view, caller_);
+  }
+  void operator()(const ViommuView& view) const {
+    *Object()->mutable_viommu() = Describe(view, caller_);
+  }
+  void operator()(const VdeviceView& view) const {
+    *Object()->mutable_vdevice() = Describe(view, caller_);
+  }
+  void operator()(const EventQueueView& view) const {
+    *Object()->mutable_event_queue() = Describe(view, caller_);
+  }
+  void operator()(const HardwareQueueView& view) const {
+    *Object()->mutable_hardware_queue() = Describe(view, caller_);
   }
   void operator()(const DeviceView& view) const { *Object()->mutable_device() = Describe(view); }
   void operator()(const DeletedObject& gone) const {

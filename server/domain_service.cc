@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "server/describe.h"
 #include "server/handler.h"
@@ -42,10 +43,27 @@ VtdStage1 ParseStage1(const v1::VtdStage1& stage1) {
   return out;
 }
 
+// What the first stage stands on: a parent, or a Viommu.
+absl::Status ParseBase(const v1::NestedDomain& nested, NestedDomainRequest* out) {
+  if (nested.viommu().empty()) {
+    ASSIGN_OR_RETURN(out->parent,
+                     ParseName(NameKind::kDomain, "domain.nested.parent", nested.parent()));
+    return absl::OkStatus();
+  }
+  if (!nested.parent().empty()) {
+    return Error(absl::StatusCode::kInvalidArgument, "CONFLICTING_FIELDS",
+                 "domain.nested.parent and domain.nested.viommu: a Viommu has its parent")
+        .Errno("EINVAL")
+        .Field("domain.nested.parent");
+  }
+  ASSIGN_OR_RETURN(out->viommu,
+                   ParseName(NameKind::kViommu, "domain.nested.viommu", nested.viommu()));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<NestedDomainRequest> ParseNested(const v1::NestedDomain& nested) {
   NestedDomainRequest out;
-  ASSIGN_OR_RETURN(out.parent,
-                   ParseName(NameKind::kDomain, "domain.nested.parent", nested.parent()));
+  RETURN_IF_ERROR(ParseBase(nested, &out));
   ASSIGN_OR_RETURN(out.device,
                    ParseHostName(NameKind::kDevice, "domain.nested.device", nested.device()));
   RETURN_IF_ERROR(Require(nested.has_vtd() || nested.has_arm_smmu_v3(), "domain.nested.stage1"));

@@ -22,6 +22,7 @@ struct Collection {
   absl::string_view prefix;
   absl::string_view type;
   bool owned;
+  absl::string_view below = "";  // Between the id of the Viommu and its own: "/vdevices/".
 };
 
 constexpr Collection kCollections[] = {
@@ -30,6 +31,10 @@ constexpr Collection kCollections[] = {
     {NameKind::kMemoryRegion, "memoryRegions/", "viommu.v1.MemoryRegion", true},
     {NameKind::kDevice, "devices/", "viommu.v1.Device", false},
     {NameKind::kIommu, "iommus/", "viommu.v1.Iommu", false},
+    {NameKind::kViommu, "viommus/", "viommu.v1.Viommu", true},
+    {NameKind::kVdevice, "viommus/", "viommu.v1.Vdevice", true, "/vdevices/"},
+    {NameKind::kEventQueue, "viommus/", "viommu.v1.EventQueue", true, "/eventQueues/"},
+    {NameKind::kHardwareQueue, "viommus/", "viommu.v1.HardwareQueue", true, "/hardwareQueues/"},
 };
 
 const Collection& CollectionOf(NameKind kind) { return kCollections[static_cast<size_t>(kind)]; }
@@ -45,6 +50,21 @@ bool IsId(absl::string_view id, bool colon_allowed) {
     if (!IsAlphanumeric(c) && !inside) return false;
   }
   return true;
+}
+
+std::string FormOf(const Collection& collection) {
+  if (collection.below.empty()) return absl::StrCat(collection.prefix, "{id}");
+  return absl::StrCat(collection.prefix, "{viommu}", collection.below, "{id}");
+}
+
+// What stands behind the prefix.
+bool IsIdIn(const Collection& collection, absl::string_view id) {
+  if (collection.below.empty()) return IsId(id, !collection.owned);
+  const size_t end = id.find('/');
+  if (end == absl::string_view::npos) return false;
+  absl::string_view own = id.substr(end);
+  return absl::ConsumePrefix(&own, collection.below) && IsId(id.substr(0, end), false) &&
+         IsId(own, false);
 }
 
 std::string Quoted(absl::string_view text) {
@@ -73,7 +93,7 @@ absl::Status Missing(absl::string_view field, absl::string_view form) {
 absl::StatusOr<ObjectRef> ParseName(NameKind kind, absl::string_view field,
                                     absl::string_view name) {
   const Collection& collection = CollectionOf(kind);
-  const std::string form = absl::StrCat(collection.prefix, "{id}");
+  const std::string form = FormOf(collection);
   if (name.empty()) return Missing(field, form);
   ObjectRef ref;
   absl::string_view rest = name;
@@ -85,7 +105,7 @@ absl::StatusOr<ObjectRef> ParseName(NameKind kind, absl::string_view field,
     ref.owner = std::string(rest.substr(0, slash));
     rest.remove_prefix(slash + 1);
   }
-  if (!absl::ConsumePrefix(&rest, collection.prefix) || !IsId(rest, !collection.owned)) {
+  if (!absl::ConsumePrefix(&rest, collection.prefix) || !IsIdIn(collection, rest)) {
     return Malformed(field, name, form);
   }
   ref.id = std::string(rest);
@@ -134,7 +154,14 @@ std::string ResourceType(absl::string_view name) {
     name.remove_prefix(slash + 1);
   }
   for (const Collection& collection : kCollections) {
-    if (absl::StartsWith(name, collection.prefix)) return std::string(collection.type);
+    absl::string_view rest = name;
+    if (!absl::ConsumePrefix(&rest, collection.prefix)) continue;
+    const size_t below = rest.find('/');
+    const bool fits = below == absl::string_view::npos || !collection.owned
+                          ? collection.below.empty()
+                          : !collection.below.empty() &&
+                                absl::StartsWith(rest.substr(below), collection.below);
+    if (fits) return std::string(collection.type);
   }
   return "";
 }

@@ -14,7 +14,18 @@
 
 namespace viommu {
 
-enum class NameKind { kIoas, kDomain, kMemoryRegion, kDevice, kIommu };
+enum class NameKind {
+  kIoas,
+  kDomain,
+  kMemoryRegion,
+  kDevice,
+  kIommu,
+  kViommu,
+  // What belongs to a Viommu: "viommus/vm0/vdevices/nic", with the id "vm0/vdevices/nic".
+  kVdevice,
+  kEventQueue,
+  kHardwareQueue,
+};
 
 // The object that `name` means; `field` is where the request has it.
 // kInvalidArgument: MISSING_FIELD, it is empty; MALFORMED_NAME.

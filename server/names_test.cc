@@ -21,6 +21,22 @@ TEST(NamesTest, ParsesOwnAndOwnersForms) {
   EXPECT_EQ(other->owner, "alice");
 }
 
+TEST(NamesTest, ParsesNamesBelowAViommu) {
+  const absl::StatusOr<ObjectRef> own =
+      ParseName(NameKind::kVdevice, "name", "viommus/vm0/vdevices/nic");
+  ASSERT_TRUE(own.ok()) << own.status();
+  EXPECT_EQ(own->id, "vm0/vdevices/nic");
+  const absl::StatusOr<ObjectRef> other =
+      ParseName(NameKind::kEventQueue, "name", "owners/alice/viommus/vm0/eventQueues/q");
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_EQ(other->id, "vm0/eventQueues/q");
+  EXPECT_EQ(other->owner, "alice");
+  EXPECT_EQ(ResourceType("viommus/vm0"), "viommu.v1.Viommu");
+  EXPECT_EQ(ResourceType("viommus/vm0/vdevices/nic"), "viommu.v1.Vdevice");
+  EXPECT_EQ(ResourceType("owners/a/viommus/vm0/hardwareQueues/q"), "viommu.v1.HardwareQueue");
+  EXPECT_EQ(ResourceType("viommus/vm0/nothing/x"), "");
+}
+
 TEST(NamesTest, AcceptsPciAddressesForDevicesOnly) {
   EXPECT_EQ(*ParseHostName(NameKind::kDevice, "name", "devices/0000:00:02.0"), "0000:00:02.0");
   EXPECT_FALSE(ParseName(NameKind::kIoas, "name", "ioas/0000:00:02.0").ok());
@@ -45,6 +61,13 @@ TEST(NamesTest, RefusesMalformedNames) {
       {"NUL", NameKind::kIoas, std::string("ioas/v\0m", 8), "MALFORMED_NAME"},
       {"owner missing", NameKind::kIoas, "owners//ioas/vm0", "MALFORMED_NAME"},
       {"owner only", NameKind::kIoas, "owners/alice", "MALFORMED_NAME"},
+      {"a Viommu for what belongs to it", NameKind::kVdevice, "viommus/vm0", "MALFORMED_NAME"},
+      {"no id below", NameKind::kVdevice, "viommus/vm0/vdevices/", "MALFORMED_NAME"},
+      {"no Viommu", NameKind::kVdevice, "viommus//vdevices/nic", "MALFORMED_NAME"},
+      {"below another", NameKind::kVdevice, "viommus/vm0/eventQueues/q", "MALFORMED_NAME"},
+      {"too far below", NameKind::kVdevice, "viommus/vm0/vdevices/nic/x", "MALFORMED_NAME"},
+      {"what belongs to a Viommu", NameKind::kViommu, "viommus/vm0/vdevices/nic",
+       "MALFORMED_NAME"},
       {"owner of a device", NameKind::kDevice, "owners/alice/devices/d0", "MALFORMED_NAME"},
   };
   for (const auto& c : kCases) {

@@ -81,7 +81,7 @@ class Daemon {
       case 5:
         return CallMemory(which / 8, request);
       case 7:
-        return CallViommu(request);
+        return CallViommu(which / 8, request);
       default:
         return CallSimulation(which / 8, request);
     }
@@ -222,14 +222,53 @@ class Daemon {
     }
   }
 
-  void CallViommu(const std::string& r) {
+  void CallViommu(int which, const std::string& r) {
     ViommuService s(engine_.get(), &admission_, &watchdog_);
-    Run(s, &ViommuService::Invalidate, r);
+    switch (which % 18) {
+      case 0:
+        return Run(s, &ViommuService::Invalidate, r);
+      case 1:
+        return Run(s, &ViommuService::CreateViommu, r);
+      case 2:
+        return Run(s, &ViommuService::GetViommu, r);
+      case 3:
+        return Run(s, &ViommuService::ListViommus, r);
+      case 4:
+        return Run(s, &ViommuService::DeleteViommu, r);
+      case 5:
+        return Run(s, &ViommuService::CreateVdevice, r);
+      case 6:
+        return Run(s, &ViommuService::GetVdevice, r);
+      case 7:
+        return Run(s, &ViommuService::ListVdevices, r);
+      case 8:
+        return Run(s, &ViommuService::DeleteVdevice, r);
+      case 9:
+        return Run(s, &ViommuService::CreateEventQueue, r);
+      case 10:
+        return Run(s, &ViommuService::GetEventQueue, r);
+      case 11:
+        return Run(s, &ViommuService::ListEventQueues, r);
+      case 12:
+        return Run(s, &ViommuService::DeleteEventQueue, r);
+      case 13:
+        return Run(s, &ViommuService::ListEvents, r);
+      case 14:
+        return Run(s, &ViommuService::CreateHardwareQueue, r);
+      case 15:
+        return Run(s, &ViommuService::GetHardwareQueue, r);
+      case 16:
+        return Run(s, &ViommuService::ListHardwareQueues, r);
+      default:
+        return Run(s, &ViommuService::DeleteHardwareQueue, r);
+    }
   }
 
   void CallSimulation(int which, const std::string& r) {
     SimulationService s(engine_.get(), &admission_);
-    switch (which % 11) {
+    switch (which % 12) {
+      case 10:
+        return Run(s, &SimulationService::RaiseEvent, r);
       case 0:
         return Run(s, &SimulationService::Dma, r);
       case 1:

@@ -28,6 +28,7 @@
 #include "viommu/v1/mapping.grpc.pb.h"
 #include "viommu/v1/memory.grpc.pb.h"
 #include "viommu/v1/simulation.grpc.pb.h"
+#include "viommu/v1/viommu.grpc.pb.h"
 
 namespace viommu {
 
@@ -70,6 +71,7 @@ struct Client {
         ioas(channel),
         mapping(channel),
         domain(channel),
+        viommu(channel),
         simulation(channel) {}
 
   std::shared_ptr<grpc::Channel> channel;
@@ -79,12 +81,13 @@ struct Client {
   v1::IoasService::Stub ioas;
   v1::MappingService::Stub mapping;
   v1::DomainService::Stub domain;
+  v1::ViommuService::Stub viommu;
   v1::SimulationService::Stub simulation;
 };
 
 class ServicesTest : public ::testing::Test {
  protected:
-  ServicesTest() {
+  explicit ServicesTest(Topology topology = SmallTopology()) : backend_(std::move(topology)) {
     auto engine = Engine::Create({"1.2.3"}, &backend_, &journal_, RealEnv());
     EXPECT_TRUE(engine.ok()) << engine.status();
     engine_ = *std::move(engine);
@@ -129,7 +132,7 @@ class ServicesTest : public ::testing::Test {
     EXPECT_EQ(region.owner(), "local");
   }
 
-  FakeBackend backend_{SmallTopology()};
+  FakeBackend backend_;
   MemoryJournal journal_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Server> server_;

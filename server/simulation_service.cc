@@ -45,6 +45,32 @@ absl::StatusOr<std::string> ParseAccess(const v1::DmaRequest& request) {
   return Require(false, "read_length or write_data");
 }
 
+// Numbers that the engine refuses stay above what it takes.
+ArmSmmuV3Event ParseEvent(const v1::ArmSmmuV3Event& event) {
+  ArmSmmuV3Event out;
+  out.id = static_cast<uint8_t>(std::min(event.id(), 0xffu));
+  out.substream_valid = event.has_substream_id();
+  out.substream_id = event.substream_id();
+  out.privileged = event.privileged();
+  out.instruction = event.instruction();
+  out.read = event.read();
+  out.access_class = static_cast<uint8_t>(std::min(event.access_class(), 0xffu));
+  out.address = event.address();
+  return out;
+}
+
+v1::RaiseEventOutcome ToProto(RaiseAnswer::Outcome outcome) {
+  switch (outcome) {
+    case RaiseAnswer::Outcome::kQueued:
+      return v1::RAISE_EVENT_OUTCOME_QUEUED;
+    case RaiseAnswer::Outcome::kLost:
+      return v1::RAISE_EVENT_OUTCOME_LOST;
+    case RaiseAnswer::Outcome::kDropped:
+      return v1::RAISE_EVENT_OUTCOME_DROPPED;
+  }
+  return v1::RAISE_EVENT_OUTCOME_UNSPECIFIED;
+}
+
 absl::Status CheckHealthReason(absl::string_view reason) {
   if (reason.size() <= kMaxHealthReasonBytes) return absl::OkStatus();
   return Error(absl::StatusCode::kInvalidArgument, "INVALID_LENGTH",
@@ -202,6 +228,20 @@ grpc::Status SimulationService::DumpTables(grpc::ServerContext* context,
     ASSIGN_OR_RETURN(const std::vector<TableEntryDump> entries,
                      engine_.DumpTables(call, device, request->iova(), PasidOf(*request)));
     for (const TableEntryDump& entry : entries) *response->add_entries() = Describe(entry);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status SimulationService::RaiseEvent(grpc::ServerContext* context,
+                                           const v1::RaiseEventRequest* request,
+                                           v1::RaiseEventResponse* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
+    RETURN_IF_ERROR(Require(request->has_event(), "event"));
+    ASSIGN_OR_RETURN(const RaiseAnswer answer,
+                     engine_.RaiseEvent(call, device, ParseEvent(request->event())));
+    response->set_outcome(ToProto(answer.outcome));
+    if (answer.outcome != RaiseAnswer::Outcome::kDropped) response->set_sequence(answer.sequence);
     return absl::OkStatus();
   });
 }

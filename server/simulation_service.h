@@ -40,6 +40,8 @@ class SimulationService final : public v1::SimulationService::Service {
                                   v1::MemoryRegion* response) override;
   grpc::Status DumpTables(grpc::ServerContext* context, const v1::DumpTablesRequest* request,
                           v1::DumpTablesResponse* response) override;
+  grpc::Status RaiseEvent(grpc::ServerContext* context, const v1::RaiseEventRequest* request,
+                          v1::RaiseEventResponse* response) override;
 
  private:
   Engine& engine_;

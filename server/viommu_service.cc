@@ -1,140 +1,251 @@
 #include "server/viommu_service.h"
 
-#include <optional>
-#include <utility>
-#include <vector>
+#include <algorithm>
+#include <string>
 
-#include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
-#include "server/call_context.h"
+#include "server/describe_viommu.h"
 #include "server/handler.h"
 #include "server/names.h"
 #include "server/request_check.h"
-#include "server/status.h"
 
 namespace viommu {
 namespace {
 
-InvalidationBatch ParseCommands(const v1::InvalidationCommands& commands) {
-  if (commands.has_arm_smmu_v3()) {
-    std::vector<ArmSmmuV3Invalidation> arm;
-    for (const auto& command : commands.arm_smmu_v3().invalidations()) {
-      arm.push_back({static_cast<uint8_t>(command.opcode())});
-    }
-    return arm;
-  }
-  std::vector<VtdStage1Invalidation> vtd;
-  vtd.reserve(commands.vtd().invalidations_size());
-  for (const auto& command : commands.vtd().invalidations()) {
-    vtd.push_back({command.address(), command.page_count(), command.leaves_only()});
-  }
-  return vtd;
+// The types beyond those here are refused by CheckKnown.
+absl::StatusOr<ViommuType> ParseType(v1::ViommuType type) {
+  RETURN_IF_ERROR(Require(type != v1::VIOMMU_TYPE_UNSPECIFIED, "viommu.type"));
+  return type == v1::VIOMMU_TYPE_ARM_SMMU_V3 ? ViommuType::kArmSmmuV3 : ViommuType::kTegra241Cmdqv;
 }
 
-absl::Status Refusal(absl::string_view reason, absl::string_view message) {
-  return Error(absl::StatusCode::kInvalidArgument, reason, message).Errno("EINVAL");
+absl::StatusOr<ViommuEventType> ParseType(v1::EventType type) {
+  RETURN_IF_ERROR(Require(type != v1::EVENT_TYPE_UNSPECIFIED, "event_queue.type"));
+  return type == v1::EVENT_TYPE_ARM_SMMU_V3 ? ViommuEventType::kArmSmmuV3
+                                            : ViommuEventType::kTegra241Cmdqv;
 }
 
-// One open stream: the domain that it is about, and the last batch that it had.
-class Session {
- public:
-  Session(Engine* engine, const CallContext& call) : engine_(*engine), call_(call) {}
+absl::StatusOr<ViommuRequest> ParseViommu(const v1::Viommu& viommu) {
+  ViommuRequest out;
+  ASSIGN_OR_RETURN(out.type, ParseType(viommu.type()));
+  ASSIGN_OR_RETURN(out.device,
+                   ParseHostName(NameKind::kDevice, "viommu.device", viommu.device()));
+  ASSIGN_OR_RETURN(out.parent, ParseName(NameKind::kDomain, "viommu.parent", viommu.parent()));
+  return out;
+}
 
-  // Errors: those that end the stream.
-  absl::Status Open(const v1::StreamInvalidationsRequest& request) {
-    RETURN_IF_ERROR(CheckKnown(request));
-    if (!request.has_open()) return Refusal("OPEN_EXPECTED", "the first message is not `open`");
-    ASSIGN_OR_RETURN(domain_, ParseName(NameKind::kDomain, "open.name", request.open().name()));
-    // Without commands it asks whether the domain takes any, and tells which one it is.
-    ASSIGN_OR_RETURN(const InvalidateAnswer probe, engine_.Invalidate(call_, domain_, {}));
-    uid_ = probe.domain;
-    return absl::OkStatus();
-  }
+absl::StatusOr<HardwareQueueRequest> ParseQueue(const v1::HardwareQueue& queue) {
+  RETURN_IF_ERROR(
+      Require(queue.type() != v1::HARDWARE_QUEUE_TYPE_UNSPECIFIED, "hardware_queue.type"));
+  HardwareQueueRequest out;
+  out.spec = {queue.index(), queue.base(), queue.length()};
+  return out;
+}
 
-  // Carries a batch out. Errors: those that end the stream.
-  absl::StatusOr<v1::StreamInvalidationsResponse> Answer(
-      const v1::StreamInvalidationsRequest& request) {
-    RETURN_IF_ERROR(CheckKnown(request));
-    if (request.has_open()) return Refusal("UNEXPECTED_OPEN", "open: the stream is open already");
-    RETURN_IF_ERROR(Require(request.has_batch(), "open or batch"));
-    v1::StreamInvalidationsResponse out;
-    out.set_sequence(request.batch().sequence());
-    const absl::StatusOr<InvalidateAnswer> answer = Handle(request.batch());
-    const absl::Status why = answer.ok() ? answer->first_error : answer.status();
-    if (answer.ok()) out.set_handled(answer->handled);
-    if (!why.ok()) *out.mutable_first_error() = ToRpcStatus(why);
-    return out;
-  }
-
- private:
-  absl::StatusOr<InvalidateAnswer> Handle(const v1::InvalidationStreamBatch& batch) {
-    if (last_.has_value() && batch.sequence() <= *last_) {
-      return Error(absl::StatusCode::kInvalidArgument, "SEQUENCE_NOT_ASCENDING",
-                   absl::StrCat("sequence ", batch.sequence(), " does not follow ", *last_))
-          .Errno("EINVAL")
-          .Field("sequence")
-          .ToStatus();
-    }
-    last_ = batch.sequence();
-    return engine_.Invalidate(call_, domain_, ParseCommands(batch.commands()), uid_);
-  }
-
-  Engine& engine_;
-  const CallContext& call_;
-  ObjectRef domain_;
-  Uid uid_ = 0;
-  std::optional<uint64_t> last_;  // Sequence number of the batch before.
-};
+absl::StatusOr<ObjectRef> ParseParent(const std::string& parent) {
+  return ParseName(NameKind::kViommu, "parent", parent);
+}
 
 }  // namespace
 
-grpc::Status ViommuService::Invalidate(grpc::ServerContext* context,
-                                       const v1::InvalidateRequest* request,
-                                       v1::InvalidateResponse* response) {
+grpc::Status ViommuService::CreateViommu(grpc::ServerContext* context,
+                                         const v1::CreateViommuRequest* request,
+                                         v1::Viommu* response) {
   return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
-    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kDomain, "name", request->name()));
-    ASSIGN_OR_RETURN(const InvalidateAnswer answer,
-                     engine_.Invalidate(call, ref, ParseCommands(request->commands())));
-    response->set_handled(answer.handled);
-    if (!answer.first_error.ok()) {
-      *response->mutable_first_error() = ToRpcStatus(answer.first_error);
-    }
+    RETURN_IF_ERROR(CheckNewId("viommu_id", request->viommu_id()));
+    ASSIGN_OR_RETURN(const ViommuRequest wanted, ParseViommu(request->viommu()));
+    ASSIGN_OR_RETURN(const ViommuView view,
+                     engine_.CreateViommu(call, request->viommu_id(), wanted));
+    *response = Describe(view, call);
     return absl::OkStatus();
   });
 }
 
-absl::Status ViommuService::Run(const CallContext& call, ClientWatchdog::Guard* guard,
-                                Stream* stream) {
-  v1::StreamInvalidationsRequest request;
-  guard->Begin(ClientWatchdog::Wait::kOpening);
-  const bool opened = stream->Read(&request);
-  guard->End();
-  if (!opened) return absl::OkStatus();
-  Session session(&engine_, call);
-  RETURN_IF_ERROR(session.Open(request));
-  while (stream->Read(&request)) {
-    ASSIGN_OR_RETURN(const v1::StreamInvalidationsResponse response, session.Answer(request));
-    guard->Begin(ClientWatchdog::Wait::kAnswerTaken);
-    const bool taken = stream->Write(response);
-    guard->End();
-    if (!taken) break;
-  }
-  return absl::OkStatus();
+grpc::Status ViommuService::GetViommu(grpc::ServerContext* context,
+                                      const v1::GetViommuRequest* request,
+                                      v1::Viommu* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kViommu, "name", request->name()));
+    ASSIGN_OR_RETURN(const ViommuView view, engine_.GetViommu(call, ref));
+    *response = Describe(view, call);
+    return absl::OkStatus();
+  });
 }
 
-absl::Status ViommuService::Serve(grpc::ServerContext* context, Stream* stream) {
-  ASSIGN_OR_RETURN(const Admission::Ticket ticket,
-                   admission_.Admit(CallKind::kStream, TransportOf(*context)));
-  ClientWatchdog::Guard guard(&watchdog_, context);
-  absl::Status status = Run(MakeCallContext(*context), &guard, stream);
-  RETURN_IF_ERROR(guard.status());
-  return status;
+grpc::Status ViommuService::ListViommus(grpc::ServerContext* context,
+                                        const v1::ListViommusRequest* request,
+                                        v1::ListViommusResponse* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) {
+    return AnswerPage(
+        *request, "", [&](const PageRequest& page) { return engine_.ListViommus(call, page); },
+        [&](const ViommuView& view) { *response->add_viommus() = Describe(view, call); }, response);
+  });
 }
 
-grpc::Status ViommuService::StreamInvalidations(grpc::ServerContext* context, Stream* stream) {
-  return ToGrpcStatus(Serve(context, stream));
+grpc::Status ViommuService::DeleteViommu(grpc::ServerContext* context,
+                                         const v1::DeleteViommuRequest* request,
+                                         google::protobuf::Empty*) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kViommu, "name", request->name()));
+    return engine_.DeleteViommu(call, ref, request->etag());
+  });
+}
+
+grpc::Status ViommuService::CreateVdevice(grpc::ServerContext* context,
+                                          const v1::CreateVdeviceRequest* request,
+                                          v1::Vdevice* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef parent, ParseParent(request->parent()));
+    RETURN_IF_ERROR(CheckNewId("vdevice_id", request->vdevice_id()));
+    const v1::Vdevice& wanted = request->vdevice();
+    ASSIGN_OR_RETURN(const std::string device,
+                     ParseHostName(NameKind::kDevice, "vdevice.device", wanted.device()));
+    RETURN_IF_ERROR(Require(wanted.has_virtual_id(), "vdevice.virtual_id"));
+    ASSIGN_OR_RETURN(const VdeviceView view,
+                     engine_.CreateVdevice(call, parent, request->vdevice_id(), device,
+                                           wanted.virtual_id()));
+    *response = Describe(view, call);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status ViommuService::GetVdevice(grpc::ServerContext* context,
+                                       const v1::GetVdeviceRequest* request,
+                                       v1::Vdevice* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kVdevice, "name", request->name()));
+    ASSIGN_OR_RETURN(const VdeviceView view, engine_.GetVdevice(call, ref));
+    *response = Describe(view, call);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status ViommuService::ListVdevices(grpc::ServerContext* context,
+                                         const v1::ListVdevicesRequest* request,
+                                         v1::ListVdevicesResponse* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef parent, ParseParent(request->parent()));
+    return AnswerPage(
+        *request, request->parent(),
+        [&](const PageRequest& page) { return engine_.ListVdevices(call, parent, page); },
+        [&](const VdeviceView& view) { *response->add_vdevices() = Describe(view, call); }, response);
+  });
+}
+
+grpc::Status ViommuService::DeleteVdevice(grpc::ServerContext* context,
+                                          const v1::DeleteVdeviceRequest* request,
+                                          google::protobuf::Empty*) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kVdevice, "name", request->name()));
+    return engine_.DeleteVdevice(call, ref, request->etag());
+  });
+}
+
+grpc::Status ViommuService::CreateEventQueue(grpc::ServerContext* context,
+                                             const v1::CreateEventQueueRequest* request,
+                                             v1::EventQueue* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef parent, ParseParent(request->parent()));
+    RETURN_IF_ERROR(CheckNewId("event_queue_id", request->event_queue_id()));
+    ASSIGN_OR_RETURN(const ViommuEventType type, ParseType(request->event_queue().type()));
+    ASSIGN_OR_RETURN(const EventQueueView view,
+                     engine_.CreateEventQueue(call, parent, request->event_queue_id(), type,
+                                              request->event_queue().depth()));
+    *response = Describe(view, call);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status ViommuService::GetEventQueue(grpc::ServerContext* context,
+                                          const v1::GetEventQueueRequest* request,
+                                          v1::EventQueue* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kEventQueue, "name", request->name()));
+    ASSIGN_OR_RETURN(const EventQueueView view, engine_.GetEventQueue(call, ref));
+    *response = Describe(view, call);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status ViommuService::ListEventQueues(grpc::ServerContext* context,
+                                            const v1::ListEventQueuesRequest* request,
+                                            v1::ListEventQueuesResponse* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef parent, ParseParent(request->parent()));
+    return AnswerPage(
+        *request, request->parent(),
+        [&](const PageRequest& page) { return engine_.ListEventQueues(call, parent, page); },
+        [&](const EventQueueView& view) { *response->add_event_queues() = Describe(view, call); }, response);
+  });
+}
+
+grpc::Status ViommuService::DeleteEventQueue(grpc::ServerContext* context,
+                                             const v1::DeleteEventQueueRequest* request,
+                                             google::protobuf::Empty*) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kEventQueue, "name", request->name()));
+    return engine_.DeleteEventQueue(call, ref, request->etag());
+  });
+}
+
+grpc::Status ViommuService::ListEvents(grpc::ServerContext* context,
+                                       const v1::ListEventsRequest* request,
+                                       v1::ListEventsResponse* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef queue,
+                     ParseName(NameKind::kEventQueue, "parent", request->parent()));
+    return AnswerPage(
+        *request, request->parent(),
+        [&](const PageRequest& page) { return engine_.ListEvents(call, queue, page); },
+        [&](const EventView& view) { *response->add_events() = Describe(view); }, response);
+  });
+}
+
+grpc::Status ViommuService::CreateHardwareQueue(grpc::ServerContext* context,
+                                                const v1::CreateHardwareQueueRequest* request,
+                                                v1::HardwareQueue* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef parent, ParseParent(request->parent()));
+    RETURN_IF_ERROR(CheckNewId("hardware_queue_id", request->hardware_queue_id()));
+    ASSIGN_OR_RETURN(const HardwareQueueRequest wanted, ParseQueue(request->hardware_queue()));
+    ASSIGN_OR_RETURN(const HardwareQueueView view,
+                     engine_.CreateHardwareQueue(call, parent, request->hardware_queue_id(),
+                                                 wanted));
+    *response = Describe(view, call);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status ViommuService::GetHardwareQueue(grpc::ServerContext* context,
+                                             const v1::GetHardwareQueueRequest* request,
+                                             v1::HardwareQueue* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kHardwareQueue, "name", request->name()));
+    ASSIGN_OR_RETURN(const HardwareQueueView view, engine_.GetHardwareQueue(call, ref));
+    *response = Describe(view, call);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status ViommuService::ListHardwareQueues(grpc::ServerContext* context,
+                                               const v1::ListHardwareQueuesRequest* request,
+                                               v1::ListHardwareQueuesResponse* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef parent, ParseParent(request->parent()));
+    return AnswerPage(
+        *request, request->parent(),
+        [&](const PageRequest& page) { return engine_.ListHardwareQueues(call, parent, page); },
+        [&](const HardwareQueueView& view) { *response->add_hardware_queues() = Describe(view, call); }, response);
+  });
+}
+
+grpc::Status ViommuService::DeleteHardwareQueue(grpc::ServerContext* context,
+                                                const v1::DeleteHardwareQueueRequest* request,
+                                                google::protobuf::Empty*) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kHardwareQueue, "name", request->name()));
+    return engine_.DeleteHardwareQueue(call, ref, request->etag());
+  });
 }
 
 }  // namespace viommu

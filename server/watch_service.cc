@@ -30,6 +30,14 @@ absl::StatusOr<WatchKind> ParseKind(int value, int index) {
       return WatchKind::kDomain;
     case v1::WATCH_KIND_DEVICE:
       return WatchKind::kDevice;
+    case v1::WATCH_KIND_VIOMMU:
+      return WatchKind::kViommu;
+    case v1::WATCH_KIND_VDEVICE:
+      return WatchKind::kVdevice;
+    case v1::WATCH_KIND_EVENT_QUEUE:
+      return WatchKind::kEventQueue;
+    case v1::WATCH_KIND_HARDWARE_QUEUE:
+      return WatchKind::kHardwareQueue;
     default: {
       const std::string field = absl::StrCat("kinds[", index, "]");
       return Error(absl::StatusCode::kInvalidArgument, "UNKNOWN_ENUM_VALUE",

@@ -48,6 +48,14 @@ WatchedIdentity IdentityOf(const v1::WatchedObject& object) {
       const v1::Device& device = object.device();
       return {v1::WATCH_KIND_DEVICE, device.name(), device.uid(), "", device.revision()};
     }
+    case v1::WatchedObject::kViommu:
+      return Identity(v1::WATCH_KIND_VIOMMU, object.viommu());
+    case v1::WatchedObject::kVdevice:
+      return Identity(v1::WATCH_KIND_VDEVICE, object.vdevice());
+    case v1::WatchedObject::kEventQueue:
+      return Identity(v1::WATCH_KIND_EVENT_QUEUE, object.event_queue());
+    case v1::WatchedObject::kHardwareQueue:
+      return Identity(v1::WATCH_KIND_HARDWARE_QUEUE, object.hardware_queue());
     case v1::WatchedObject::OBJECT_NOT_SET:
       break;
   }

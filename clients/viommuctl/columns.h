@@ -11,10 +11,13 @@
 #include "clients/viommuctl/table.h"
 #include "viommu/v1/device.pb.h"
 #include "viommu/v1/domain.pb.h"
+#include "viommu/v1/event_queue.pb.h"
+#include "viommu/v1/hardware_queue.pb.h"
 #include "viommu/v1/host.pb.h"
 #include "viommu/v1/ioas.pb.h"
 #include "viommu/v1/memory.pb.h"
 #include "viommu/v1/simulation.pb.h"
+#include "viommu/v1/viommu.pb.h"
 
 namespace viommu {
 
@@ -40,6 +43,16 @@ Table::Cells Headings(const v1::IovaRange&);
 Table::Cells Cells(const v1::IovaRange& range);
 Table::Cells Headings(const v1::ReservedRegion&);
 Table::Cells Cells(const v1::ReservedRegion& region);
+Table::Cells Headings(const v1::Viommu&);
+Table::Cells Cells(const v1::Viommu& viommu);
+Table::Cells Headings(const v1::Vdevice&);
+Table::Cells Cells(const v1::Vdevice& vdevice);
+Table::Cells Headings(const v1::EventQueue&);
+Table::Cells Cells(const v1::EventQueue& queue);
+Table::Cells Headings(const v1::Event&);
+Table::Cells Cells(const v1::Event& event);
+Table::Cells Headings(const v1::HardwareQueue&);
+Table::Cells Cells(const v1::HardwareQueue& queue);
 Table::Cells Headings(const v1::TableEntry&);
 Table::Cells Cells(const v1::TableEntry& entry);
 

@@ -80,6 +80,27 @@ absl::Status DirtyPages(Invocation& call);
 // guest_commands.cc
 absl::Status Invalidate(Invocation& call);
 
+// viommu_commands.cc
+absl::Status ListViommus(Invocation& call);
+absl::Status GetViommu(Invocation& call);
+absl::Status CreateViommu(Invocation& call);
+absl::Status DeleteViommu(Invocation& call);
+absl::Status ListVdevices(Invocation& call);
+absl::Status GetVdevice(Invocation& call);
+absl::Status CreateVdevice(Invocation& call);
+absl::Status DeleteVdevice(Invocation& call);
+absl::Status ListEventQueues(Invocation& call);
+absl::Status GetEventQueue(Invocation& call);
+absl::Status CreateEventQueue(Invocation& call);
+absl::Status DeleteEventQueue(Invocation& call);
+absl::Status ListHardwareQueues(Invocation& call);
+absl::Status GetHardwareQueue(Invocation& call);
+absl::Status CreateHardwareQueue(Invocation& call);
+absl::Status DeleteHardwareQueue(Invocation& call);
+absl::Status ListEvents(Invocation& call);
+absl::Status GiveCommand(Invocation& call);
+absl::Status RaiseEvent(Invocation& call);
+
 // simulation_commands.cc
 absl::Status DmaRead(Invocation& call);
 absl::Status DmaWrite(Invocation& call);

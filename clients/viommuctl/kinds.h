@@ -11,7 +11,19 @@
 
 namespace viommu {
 
-enum class Kind { kNone, kRegion, kIoas, kDomain, kDevice, kIommu, kQueue };
+enum class Kind {
+  kNone,
+  kRegion,
+  kIoas,
+  kDomain,
+  kDevice,
+  kIommu,
+  kQueue,
+  kViommu,
+  kVdevice,
+  kEventQueue,
+  kHardwareQueue,
+};
 
 // How one kind is written.
 struct KindWords {
@@ -20,6 +32,7 @@ struct KindWords {
   absl::string_view plural;    // "domains", as in `list domains`.
   absl::string_view prefix;    // "domains/", of resource names.
   absl::string_view suffix;    // "/invalidationQueue"; mostly empty.
+  absl::string_view below = "";  // "/vdevices/" of what belongs to a Viommu; else empty.
 };
 
 // One row for each kind but kNone.
@@ -27,11 +40,13 @@ absl::Span<const KindWords> AllKinds();
 const KindWords& WordsOf(Kind kind);
 
 // The resource name that `text` means where a `kind` is expected: an id ("vm0") gets the prefix of
-// its kind; "ioas/vm0" and "owners/x/ioas/vm0" stay as they are.
+// its kind; "ioas/vm0" and "owners/x/ioas/vm0" stay as they are. What belongs to a Viommu is called
+// "vm0/nic", or by its resource name.
 // kInvalidArgument: it is empty, or the name of another kind.
 absl::StatusOr<std::string> ResourceName(Kind kind, absl::string_view text);
 
-// How a command names the object again: the id where that is enough, else the resource name.
+// How a command names the object again: the id, or "vm0/nic", where that is enough, else the resource
+// name.
 std::string ShortName(absl::string_view resource_name);
 
 // The kind of a resource name; kNone: of none.

@@ -4,53 +4,12 @@
 #include "absl/strings/str_cat.h"
 #include "clients/viommuctl/columns.h"
 #include "clients/viommuctl/commands.h"
+#include "clients/viommuctl/object_verbs.h"
 #include "clients/viommuctl/values.h"
 #include "google/protobuf/empty.pb.h"
 
 namespace viommu {
 namespace {
-
-template <typename Stub, typename Request, typename Response>
-using Method = grpc::Status (Stub::*)(grpc::ClientContext*, const Request&, Response*);
-
-template <typename Stub, typename Request, typename Response>
-absl::Status Get(Invocation& call, Method<Stub, Request, Response> method) {
-  Request request;
-  request.set_name(call.FirstName());
-  const auto object = call.Call(method, request);
-  if (!object.ok()) return object.status();
-  call.Show(*object, TableOf(std::vector<Response>{*object}));
-  return absl::OkStatus();
-}
-
-template <typename Stub, typename Request, typename Response, typename Items>
-absl::Status List(Invocation& call, Method<Stub, Request, Response> method, Request request,
-                  const Items& (Response::*items)() const) {
-  const auto listing = call.CallPages(method, std::move(request), call.Limit());
-  if (!listing.ok()) return listing.status();
-  call.ShowListing(*listing, !listing->next_page_token().empty(), TableOf((*listing.*items)()));
-  return absl::OkStatus();
-}
-
-template <typename Stub, typename Request>
-absl::Status Delete(Invocation& call, Method<Stub, Request, google::protobuf::Empty> method) {
-  Request request;
-  request.set_name(call.FirstName());
-  const auto done = call.Call(method, request);
-  if (!done.ok()) return done.status();
-  call.Did(*done, request.name(), "deleted");
-  return absl::OkStatus();
-}
-
-// Answers a creation, if it went well.
-template <typename Object>
-absl::Status Created(Invocation& call, const absl::StatusOr<Object>& object) {
-  if (!object.ok()) return object.status();
-  // What a script takes along.
-  if (call.Quiet() && !call.ForPrograms() && !call.DryRun()) call.Print(object->name() + "\n");
-  call.Did(*object, object->name(), "created");
-  return absl::OkStatus();
-}
 
 // Of a choice that the command table offers; the default when none was made.
 v1::IoasMode ModeCalled(absl::string_view word) {
@@ -59,16 +18,6 @@ v1::IoasMode ModeCalled(absl::string_view word) {
   if (word == "vfio-type1v2") return v1::IOAS_MODE_VFIO_TYPE1V2;
   if (word == "process") return v1::IOAS_MODE_PROCESS;
   return v1::IOAS_MODE_UNSPECIFIED;
-}
-
-template <typename Stub, typename Request, typename Response, typename Items>
-std::vector<std::string> Names(Invocation& call, Method<Stub, Request, Response> method,
-                               const Items& (Response::*items)() const) {
-  std::vector<std::string> names;
-  const auto listing = call.CallPages(method, Request(), /*limit=*/0);
-  if (!listing.ok()) return names;
-  for (const auto& item : (*listing.*items)()) names.push_back(ShortName(item.name()));
-  return names;
 }
 
 constexpr absl::string_view kStage1Flags[] = {"stage1-table", "stage1-width", "stage1-supervisor",
@@ -86,6 +35,19 @@ absl::Status FillPaging(const Invocation& call, v1::Domain* domain) {
   paging.set_nest_parent(call.Has("nest-parent"));
   paging.set_dirty_tracking(call.Has("dirty-tracking"));
   paging.set_pasid(call.Has("pasid"));
+  return absl::OkStatus();
+}
+
+absl::Status FillOnViommu(const Invocation& call, v1::Domain* domain) {
+  for (const absl::string_view flag : kStage1Flags) {
+    if (call.Has(flag))
+      return absl::InvalidArgumentError(absl::StrCat("--", flag, " goes with --parent"));
+  }
+  v1::NestedDomain& nested = *domain->mutable_nested();
+  nested.set_viommu(call.Name("viommu"));
+  nested.set_device(call.Name("device"));
+  nested.mutable_arm_smmu_v3()->set_ste_0(call.Address("ste-0"));
+  nested.mutable_arm_smmu_v3()->set_ste_1(call.Address("ste-1"));
   return absl::OkStatus();
 }
 
@@ -185,8 +147,10 @@ absl::Status CreateIoas(Invocation& call) {
 }
 
 absl::Status CreateDomain(Invocation& call) {
-  if (int{call.Has("ioas")} + int{call.Has("parent")} + int{call.Has("process")} != 1) {
-    return absl::InvalidArgumentError("say over what: --ioas, --parent or --process");
+  if (int{call.Has("ioas")} + int{call.Has("parent")} + int{call.Has("process")} +
+          int{call.Has("viommu")} !=
+      1) {
+    return absl::InvalidArgumentError("say over what: --ioas, --parent, --viommu or --process");
   }
   v1::CreateDomainRequest request;
   request.set_domain_id(call.Text("ID"));
@@ -194,6 +158,8 @@ absl::Status CreateDomain(Invocation& call) {
   if (call.Has("process")) {
     request.mutable_domain()->mutable_sva()->set_process(call.Name("process"));
     request.mutable_domain()->mutable_sva()->set_device(call.Name("device"));
+  } else if (call.Has("viommu")) {
+    filled = FillOnViommu(call, request.mutable_domain());
   } else {
     filled = call.Has("ioas") ? FillPaging(call, request.mutable_domain())
                               : FillNested(call, request.mutable_domain());
@@ -227,6 +193,12 @@ std::vector<std::string> NamesOf(Kind kind, Invocation& call) {
     case Kind::kQueue:
     case Kind::kIommu:
       return Names(call, &v1::HostService::Stub::ListIommus, &v1::ListIommusResponse::iommus);
+    case Kind::kViommu:
+      return Names(call, &v1::ViommuService::Stub::ListViommus, &v1::ListViommusResponse::viommus);
+    // Known only by Viommu.
+    case Kind::kVdevice:
+    case Kind::kEventQueue:
+    case Kind::kHardwareQueue:
     case Kind::kNone:
       break;
   }

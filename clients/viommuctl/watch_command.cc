@@ -14,6 +14,10 @@ v1::WatchKind KindNamed(absl::string_view word) {
   if (word == "regions") return v1::WATCH_KIND_MEMORY_REGION;
   if (word == "ioas") return v1::WATCH_KIND_IOAS;
   if (word == "domains") return v1::WATCH_KIND_DOMAIN;
+  if (word == "viommus") return v1::WATCH_KIND_VIOMMU;
+  if (word == "vdevices") return v1::WATCH_KIND_VDEVICE;
+  if (word == "event-queues") return v1::WATCH_KIND_EVENT_QUEUE;
+  if (word == "hardware-queues") return v1::WATCH_KIND_HARDWARE_QUEUE;
   return v1::WATCH_KIND_DEVICE;
 }
 
@@ -52,6 +56,14 @@ std::string ObjectWords(const v1::WatchedObject& object) {
       return absl::StrCat(object.domain().attached_devices_size(), " attached devices");
     case v1::WatchedObject::kDevice:
       return DeviceWords(object.device());
+    case v1::WatchedObject::kViommu:
+      return absl::StrCat("on ", object.viommu().iommu());
+    case v1::WatchedObject::kVdevice:
+      return absl::StrCat(object.vdevice().device(), " as ", object.vdevice().virtual_id());
+    case v1::WatchedObject::kEventQueue:
+      return absl::StrCat(object.event_queue().depth(), " events");
+    case v1::WatchedObject::kHardwareQueue:
+      return absl::StrCat("index ", object.hardware_queue().index());
     case v1::WatchedObject::OBJECT_NOT_SET:
       break;
   }

@@ -24,14 +24,13 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "engine/backend/ids.h"
 #include "engine/backend/topology.h"
+#include "engine/backend/viommus.h"
 #include "engine/base/address.h"
 #include "engine/base/dirty_bitmap.h"
 
 namespace viommu {
-
-using Uid = uint64_t;          // Given by the engine; 0 is never an object.
-using DeviceIndex = uint32_t;  // Position in Topology::devices.
 
 // What a mapping lets a device do. At least one bit is set.
 enum class Permission : uint8_t { kRead = 1, kWrite = 2, kReadWrite = 3 };
@@ -77,6 +76,10 @@ struct DomainSpec {
   // kNested.
   Uid parent = 0;
   VtdStage1 stage1 = {};
+  // Of kNested on a Viommu, whose nest parent is `parent`; 0: on a nest parent directly. The
+  // guest's stage is `vste` then.
+  Uid viommu = 0;
+  ArmSmmuV3Stage1 vste = {};
 };
 
 struct DomainProperties {
@@ -97,6 +100,9 @@ struct DomainProperties {
   // other.
   std::shared_ptr<const DomainProperties> parent = nullptr;
   VtdStage1 stage1 = {};
+  // Of a kNested one on a Viommu: the guest's stage translates, so that every device on it has to
+  // have a Vdevice there.
+  bool needs_vdevice = false;
 };
 
 // Leaves of one size in a domain's tables.
@@ -226,6 +232,10 @@ class Backend {
   virtual const Topology& topology() const = 0;
   virtual HardwareRegisters DescribeHardware(DeviceIndex device) const = 0;
   virtual Simulation* simulation() { return nullptr; }
+  // Null when no unit has any.
+  virtual Viommus* viommus() { return nullptr; }
+  // Pure. What the unit of `device` has of that.
+  virtual ViommuSupport DescribeViommus(DeviceIndex) const { return {}; }
   virtual BackendStats Stats() const = 0;
   virtual std::vector<QueueState> Queues() const = 0;
 
@@ -233,6 +243,8 @@ class Backend {
   // kFailedPrecondition: the device's unit has no table format for it; INCOMPATIBLE_DOMAIN: it can
   //   not walk the guest's stage, or not the nest parent.
   // kUnimplemented: NESTING_UNAVAILABLE or DIRTY_TRACKING_UNAVAILABLE, the unit does not have it.
+  // kInvalidArgument INVALID_VSTE, errno EIO: the vSTE has a bit or a value that a guest may not
+  //   write (iommufd-semantics.md section 17.3).
   virtual absl::StatusOr<DomainProperties> PlanDomain(const DomainSpec& spec) const = 0;
   // Pure. kFailedPrecondition, reason INCOMPATIBLE_DOMAIN: `device` can not use such a domain.
   virtual absl::Status CheckCompatible(DeviceIndex device,

@@ -114,7 +114,11 @@ TEST(TopologyTest, NamesEachProblemOfAnSmmuAndItsPlace) {
          unit->stage2 = false;
        },
        "iommus[0].smmu_v3.nesting"},
-      {"few StreamIDs", [](SmmuV3Spec* unit, Topology*) { unit->stream_id_bits = 7; },
+      {"few StreamIDs",
+       [](SmmuV3Spec* unit, Topology* t) {
+         unit->stream_id_bits = 7;
+         t->devices.clear();
+       },
        "iommus[0].smmu_v3.stream_id_bits"},
       {"many StreamIDs", [](SmmuV3Spec* unit, Topology*) { unit->stream_id_bits = 33; },
        "iommus[0].smmu_v3.stream_id_bits"},

@@ -68,6 +68,9 @@ struct CreateNestedDomain {
   bool supervisor_requests;
   bool write_protect;
   bool extended_accessed;
+  // On a Viommu, of Arm SMMUv3; 0: it is not.
+  uint64_t viommu = 0;
+  uint64_t ste[2] = {};
 };
 struct CreateSvaDomain {
   uint64_t uid;
@@ -80,6 +83,38 @@ struct CreateSvaDomain {
 struct SetDirtyTracking {
   uint64_t domain;
   bool enabled;
+};
+struct CreateViommu {
+  uint64_t uid;
+  std::string id;
+  int type;  // ViommuType.
+  std::string device;
+  uint64_t parent;
+};
+// Ids of what belongs to a Viommu are whole: "vm0/vdevices/nic".
+struct CreateVdevice {
+  uint64_t uid;
+  std::string id;
+  uint64_t viommu;
+  std::string device;
+  uint64_t virtual_id;
+};
+// Empty, and counting from 0: what was in it is not kept.
+struct CreateEventQueue {
+  uint64_t uid;
+  std::string id;
+  uint64_t viommu;
+  int type;  // ViommuEventType.
+  uint32_t depth;
+};
+struct CreateHardwareQueue {
+  uint64_t uid;
+  std::string id;
+  uint64_t viommu;
+  int type;  // HardwareQueueType.
+  uint32_t index;
+  Iova base;
+  uint64_t length_bytes;
 };
 // Of an object of any kind.
 struct Destroy {
@@ -109,6 +144,7 @@ struct Claim {
 };
 struct Release {
   std::string device;
+  std::vector<uint64_t> vdevices = {};  // Of the group, which go with it.
 };
 // A page of a domain that leads to an interrupt doorbell from now on, for as long as the domain is.
 struct Doorbell {
@@ -165,6 +201,7 @@ struct SetDefaultDomain {
 };
 struct Unplug {
   std::string device;
+  std::vector<uint64_t> vdevices = {};  // Its own, which goes with it.
 };
 struct Plug {
   std::string device;
@@ -179,7 +216,9 @@ using LogicalOperation =
                  record::ResizeMemoryRegion, record::SetLargePages, record::LoadReservedRegions,
                  record::UnloadReservedRegions, record::Claim, record::Release, record::Attach,
                  record::Detach, record::SetDefaultDomain, record::HostMapping, record::SetHealth,
-                 record::Unplug, record::Plug, record::TakePasid, record::FreePasid, record::Reset>;
+                 record::Unplug, record::Plug, record::TakePasid, record::FreePasid, record::Reset,
+                 record::CreateViommu, record::CreateVdevice, record::CreateEventQueue,
+                 record::CreateHardwareQueue>;
 
 struct Record {
   std::string principal;

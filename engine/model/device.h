@@ -45,6 +45,7 @@ struct Device {
   bool present = true;     // Else it is unplugged: no verb finds it.
   bool held_back = false;  // Blocked for the hardware, whatever its group is on (Backend::Block).
   absl::btree_map<PasidOrRid, Attachment> attachments;  // The RID's comes first.
+  Uid vdevice = 0;  // What a guest calls it, of one Viommu; 0: no guest does.
   DeviceHealth health = DeviceHealth::kHealthy;
   HealthReason health_cause = HealthReason::kNone;
   std::string health_reason;

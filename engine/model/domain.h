@@ -13,7 +13,7 @@
 
 namespace viommu {
 
-// Refers to its Ioas, or to its nest parent; referred to by each attached device (once for the RID
+// Refers to its Ioas, to its nest parent, or to its Viommu, which keeps that parent; referred to by each attached device (once for the RID
 // and once for each PASID) and by the NESTED domains on it. The static domains are no objects.
 class Domain : public Object {
  public:
@@ -30,6 +30,8 @@ class Domain : public Object {
 
   bool sva() const { return spec.kind == DomainSpec::Kind::kSva; }
   bool nested() const { return spec.kind == DomainSpec::Kind::kNested; }
+  // What a NESTED one stands on: its Viommu, or its nest parent.
+  Uid stands_on() const { return spec.viommu != 0 ? spec.viommu : spec.parent; }
 
   Usage Holds() const override { return Usage(Resource::kDomains, 1); }
 

@@ -295,6 +295,15 @@ std::optional<PlacedArea> Ioas::FirstOverlap(const IovaRange& range) const {
   return Placed(it);
 }
 
+bool Ioas::Covers(const IovaRange& range) const {
+  Iova next = range.first;
+  for (auto it = areas_.LowerBound(range.first); it != areas_.end() && it.first() <= next; ++it) {
+    if (it.last() >= range.last) return true;
+    next = it.last() + 1;
+  }
+  return false;
+}
+
 void Ioas::AddPermissionLimits(const DomainProperties& properties) {
   for (const Permission p : {Permission::kRead, Permission::kWrite}) {
     if (!CanHold(properties, p)) ++refusing_[static_cast<size_t>(p)];

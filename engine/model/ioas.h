@@ -125,6 +125,14 @@ class Ioas : public Object {
   // kFailedPrecondition PERMISSION_UNAVAILABLE: tables so can not hold an area that is in force.
   absl::Status CheckPermissions(const DomainProperties& properties) const;
 
+  // Addresses that must stay mapped, and for whom.
+  struct Pin {
+    IovaRange range;
+    Uid holder = 0;
+  };
+  // Whether all of `range` is mapped in the planned view.
+  bool Covers(const IovaRange& range) const;
+
   IovaSpace& space() { return space_; }
   const IovaSpace& space() const { return space_; }
 
@@ -133,6 +141,7 @@ class Ioas : public Object {
   absl::btree_set<Uid> domains;  // Committed ones.
   // Whose reserved regions were loaded explicitly; they stay when it is unplugged and come back.
   absl::btree_set<DeviceIndex> loaded_devices;
+  std::vector<Pin> pins;  // A few; they may overlap.
 
  private:
   // Moves the areas of `range`, all of them committed and whole, to the revoked ones by taking the

@@ -33,6 +33,9 @@ constexpr Rule kRules[kResourceCount] = {
     {&OwnerLimits::max_operations_in_flight, "max_operations_in_flight", "operations under way",
      "IN_FLIGHT_LIMIT", "EAGAIN"},
     {&OwnerLimits::max_streams, "max_streams", "open mapping streams", "STREAM_LIMIT", "EMFILE"},
+    {&OwnerLimits::max_viommus, "max_viommus", "Viommus", "OBJECT_LIMIT", "ENOSPC"},
+    {&OwnerLimits::max_queued_events, "max_queued_events", "events in queues", "EVENT_LIMIT",
+     "ENOMEM"},
 };
 
 }  // namespace

@@ -150,6 +150,14 @@ std::string Model::IdOrGenerated(const std::string& id, ObjectKind kind) {
                          env_->Random() & 0xffffffffffff);
 }
 
+std::string Model::ChildIdOrGenerated(const Viommu& viommu, const std::string& id,
+                                      ObjectKind kind) {
+  const std::string prefix = ChildPrefix(viommu.id(), kind);
+  if (!id.empty()) return prefix + id;
+  return absl::StrFormat("%s%s-%012x", prefix, absl::AsciiStrToLower(SubCollection(kind)),
+                         env_->Random() & 0xffffffffffff);
+}
+
 absl::Status Model::ReserveObject(std::unique_ptr<Object> object) {
   ASSIGN_OR_RETURN(Object * reserved, objects.Reserve(std::move(object)));
   const absl::StatusOr<Account*> account = ledger.Take(reserved->owner(), reserved->Holds());

@@ -23,11 +23,15 @@
 #include "engine/model/device.h"
 #include "engine/model/domain.h"
 #include "engine/model/doorbell_table.h"
+#include "engine/model/hardware_queue.h"
 #include "engine/model/ioas.h"
 #include "engine/model/ledger.h"
 #include "engine/model/memory_region.h"
 #include "engine/model/object_table.h"
 #include "engine/model/process_pasids.h"
+#include "engine/model/vdevice.h"
+#include "engine/model/viommu.h"
+#include "engine/model/viommu_event_queue.h"
 #include "engine/types.h"
 
 namespace viommu {
@@ -74,6 +78,8 @@ class Model {
 
   // `id`, or when it is empty one that the engine makes up.
   std::string IdOrGenerated(const std::string& id, ObjectKind kind);
+  // The same for an object that belongs to `viommu`: "vm0/vdevices/" before it.
+  std::string ChildIdOrGenerated(const Viommu& viommu, const std::string& id, ObjectKind kind);
 
   // kAborted ETAG_MISMATCH; an empty `etag` matches.
   static absl::Status CheckEtag(const std::string& etag, const std::string& current,

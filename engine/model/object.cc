@@ -13,8 +13,30 @@ absl::string_view Collection(ObjectKind kind) {
       return "ioas";
     case ObjectKind::kDomain:
       return "domains";
+    case ObjectKind::kViommu:
+    case ObjectKind::kVdevice:
+    case ObjectKind::kEventQueue:
+    case ObjectKind::kHardwareQueue:
+      return "viommus";
   }
   return "";
+}
+
+absl::string_view SubCollection(ObjectKind kind) {
+  switch (kind) {
+    case ObjectKind::kVdevice:
+      return "vdevices";
+    case ObjectKind::kEventQueue:
+      return "eventQueues";
+    case ObjectKind::kHardwareQueue:
+      return "hardwareQueues";
+    default:
+      return "";
+  }
+}
+
+std::string ChildPrefix(absl::string_view viommu, ObjectKind kind) {
+  return absl::StrCat(viommu, "/", SubCollection(kind), "/");
 }
 
 absl::string_view ReasonPrefix(ObjectKind kind) {
@@ -25,6 +47,14 @@ absl::string_view ReasonPrefix(ObjectKind kind) {
       return "IOAS";
     case ObjectKind::kDomain:
       return "DOMAIN";
+    case ObjectKind::kViommu:
+      return "VIOMMU";
+    case ObjectKind::kVdevice:
+      return "VDEVICE";
+    case ObjectKind::kEventQueue:
+      return "EVENT_QUEUE";
+    case ObjectKind::kHardwareQueue:
+      return "HARDWARE_QUEUE";
   }
   return "";
 }

@@ -13,12 +13,26 @@
 
 namespace viommu {
 
-enum class ObjectKind { kMemoryRegion, kIoas, kDomain };
+enum class ObjectKind {
+  kMemoryRegion,
+  kIoas,
+  kDomain,
+  kViommu,
+  // What belongs to a Viommu.
+  kVdevice,
+  kEventQueue,
+  kHardwareQueue,
+};
 
-// The collection in resource names: "memoryRegions", "ioas", "domains".
+// The collection in resource names: "memoryRegions", "ioas", "domains". What belongs to a Viommu is
+// in that of the Viommus; its id says the rest: "vm0/vdevices/nic".
 absl::string_view Collection(ObjectKind kind);
+// The collection below a Viommu: "vdevices"; empty for what belongs to none.
+absl::string_view SubCollection(ObjectKind kind);
 // For error reasons: "MEMORY_REGION", "IOAS", "DOMAIN".
 absl::string_view ReasonPrefix(ObjectKind kind);
+// "vm0/vdevices/" for the Viommu "vm0": what the ids of its objects of a kind begin with.
+std::string ChildPrefix(absl::string_view viommu, ObjectKind kind);
 
 // Thread-compatible: guarded by the pipeline's lock. Invariant: an object that is referred to is
 // not destroyed.

@@ -6,14 +6,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/model/default_domains.h"
+#include "engine/model/object_view.h"
 
 namespace viommu {
 namespace {
-
-ObjectView Common(const Object& object) {
-  return {object.id(),   object.owner(),  object.uid(),
-          object.Etag(), object.revision, object.create_time};
-}
 
 template <typename Condition>
 bool AnyAttachment(const Device& device, Condition condition) {
@@ -28,14 +24,15 @@ uint64_t PageSizes(bool leaf_2m, bool leaf_1g) {
   return uint64_t{1} << 12 | uint64_t{leaf_2m} << 21 | uint64_t{leaf_1g} << 30;
 }
 
-// The NESTED domains on a nest parent; those that are still being made refer to it too.
+// The NESTED domains on a nest parent itself; those that are still being made refer to it too, and
+// so do Viommus.
 std::vector<std::string> ChildrenOf(const Model& model, const Domain& domain,
                                     absl::string_view principal) {
   std::vector<std::string> children;
   if (!domain.spec.nest_parent) return children;
   for (const auto& [holder, count] : domain.referrers()) {
     const Object* const child = model.objects.FindByUid(holder);  // Null: a device.
-    if (child == nullptr || child->state == Object::State::kReserved) continue;
+    if (child == nullptr || child->kind() != ObjectKind::kDomain || !child->exists()) continue;
     children.push_back(child->NameFor(principal));
   }
   return children;
@@ -66,7 +63,7 @@ void AddSmmu(const SmmuV3Spec& unit, HardwareView* view) {
 
 MemoryRegionView ViewOf(const MemoryRegion& region, absl::string_view) {
   MemoryRegionView view;
-  view.object = Common(region);
+  view.object = ViewOfObject(region);
   view.size_bytes = region.size_bytes;
   view.numa_node = region.numa_node;
   view.read_only = region.read_only;
@@ -78,7 +75,7 @@ MemoryRegionView ViewOf(const MemoryRegion& region, absl::string_view) {
 
 IoasView ViewOf(const Model& model, const Ioas& ioas, absl::string_view principal) {
   IoasView view;
-  view.object = Common(ioas);
+  view.object = ViewOfObject(ioas);
   view.mapping_count = ioas.mapping_count();
   view.mapped_bytes = ioas.mapped_bytes();
   view.mapping_revision = ioas.mapping_revision;
@@ -98,7 +95,7 @@ IoasView ViewOf(const Model& model, const Ioas& ioas, absl::string_view principa
 
 DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view principal) {
   DomainView view;
-  view.object = Common(domain);
+  view.object = ViewOfObject(domain);
   view.kind = domain.nested() ? DomainKind::kNested
               : domain.sva()  ? DomainKind::kSva
                               : DomainKind::kPaging;
@@ -113,6 +110,10 @@ DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view pr
   if (domain.nested()) {
     view.parent = model.Get<Domain>(domain.spec.parent)->NameFor(principal);
     view.stage1 = domain.spec.stage1;
+    view.vste = domain.spec.vste;
+  }
+  if (domain.spec.viommu != 0) {
+    view.viommu = model.Get<Viommu>(domain.spec.viommu)->NameFor(principal);
   }
   for (const Device& device : model.devices) {
     const bool attached = AnyAttachment(device, [&](const Attachment& attachment) {
@@ -228,6 +229,7 @@ HardwareView HardwareOf(const Model& model, const Device& device) {
   } else {
     AddVtd(unit, &view);
   }
+  view.viommus = model.backend().DescribeViommus(device.index);
   if (view.nesting) {
     DomainSpec parent;
     parent.device = device.index;

@@ -8,6 +8,7 @@
 #include "engine/operations/domain_checks.h"
 #include "engine/operations/pasids.h"
 #include "engine/operations/placement.h"
+#include "engine/operations/viommu_checks.h"
 
 namespace viommu {
 namespace {
@@ -127,7 +128,9 @@ absl::Status ToDomainOperation::CheckTarget(const Model& model, const Device& de
   RETURN_IF_ERROR(CheckProcessPasid(model, device, pasid_, target_, context().principal));
   RETURN_IF_ERROR(CheckPasidCompatible(model, device, pasid_, target_, context().principal));
   if (target_.kind == DomainTarget::Kind::kDomain) {
-    RETURN_IF_ERROR(CheckGroupCompatible(model, group_, *model.Get<Domain>(target_.domain)));
+    const Domain& domain = *model.Get<Domain>(target_.domain);
+    RETURN_IF_ERROR(CheckGroupCompatible(model, group_, domain));
+    RETURN_IF_ERROR(CheckVdevices(model, group_, domain, context().principal));
   }
   if (switches_hardware_ && !made_.planned()) {
     RETURN_IF_ERROR(model.backend().CheckSwitch(group_, pasid_, target_));

@@ -9,6 +9,7 @@
 #include "engine/operations/claims.h"
 #include "engine/operations/pasid_operations.h"
 #include "engine/operations/pasids.h"
+#include "engine/operations/placement.h"
 
 namespace viommu {
 namespace {
@@ -128,6 +129,13 @@ void ClaimOperation::Commit(Model& model) {
 
 // ---- Release ----
 
+absl::StatusOr<std::vector<Uid>> ReleaseOperation::Lanes(Model& model) {
+  ASSIGN_OR_RETURN(std::vector<Uid> lanes, GroupChange::Lanes(model));
+  ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id()));
+  VdevicesLeaving::AddLanes(model, model.GroupOf(*device).members, &lanes);
+  return SortedLanes(std::move(lanes));
+}
+
 absl::Status ReleaseOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, Locate(model));
   const Group& group = model.GroupOf(*device);
@@ -135,18 +143,21 @@ absl::Status ReleaseOperation::Plan(Model& model) {
   RETURN_IF_ERROR(CheckHeldFor(model, *device, context()));
   RETURN_IF_ERROR(CheckNothingAttached(model, group));
   type_ = group.default_domain;
+  vdevices_.Plan(model, group.members);
   Foresee(model);
   return absl::OkStatus();
 }
 
 absl::Status ReleaseOperation::Apply(Backend& backend) {
   ASSIGN_OR_RETURN(transition_, backend.AssignDefault(members(), type_));
+  vdevices_.Apply(backend);
   return absl::OkStatus();
 }
 
 void ReleaseOperation::Change(GroupState& group) const { group.claimed_by.clear(); }
 
 void ReleaseOperation::Commit(Model& model) {
+  vdevices_.Commit(model);
   FreeAllPasids(model, GroupIn(model));
   CommitChange(model, transition_.hitless);
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/operations/flush_step.h"
+#include "engine/operations/vdevices_leaving.h"
 #include "engine/pipeline/operation.h"
 
 namespace viommu {
@@ -76,9 +77,13 @@ class ReleaseOperation : public GroupChange {
   ReleaseOperation(CallContext context, std::string device, std::string etag)
       : GroupChange(std::move(context), std::move(device)), etag_(std::move(etag)) {}
 
+  // Those of the Viommus, too, in which members of the group have Vdevices.
+  absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
   bool revokes() const override { return true; }
   absl::Status Plan(Model& model) override;
-  LogicalOperation Logical() const override { return record::Release{device_id()}; }
+  LogicalOperation Logical() const override {
+    return record::Release{device_id(), vdevices_.Logical()};
+  }
   absl::Status Apply(Backend& backend) override;
   void Commit(Model& model) override;
 
@@ -88,6 +93,7 @@ class ReleaseOperation : public GroupChange {
   const std::string etag_;
   DefaultDomainType type_ = DefaultDomainType::kDma;
   Transition transition_;
+  VdevicesLeaving vdevices_;
 };
 
 class SetDefaultDomainOperation : public GroupChange {

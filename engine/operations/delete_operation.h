@@ -38,7 +38,7 @@ class DeleteOperation : public Operation {
 
   absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override {
     ASSIGN_OR_RETURN(T * object, model.Find<T>(context(), ref_));
-    std::vector<Uid> lanes = OtherLanes(*object);
+    std::vector<Uid> lanes = OtherLanes(model, *object);
     lanes.push_back(object->uid());
     return lanes;
   }
@@ -67,7 +67,7 @@ class DeleteOperation : public Operation {
   T& object() { return *object_; }
 
  private:
-  virtual std::vector<Uid> OtherLanes(const T&) { return {}; }
+  virtual std::vector<Uid> OtherLanes(const Model&, const T&) { return {}; }
   // References and reservations that the object held.
   virtual void DropWhatItHolds(Model&) {}
 

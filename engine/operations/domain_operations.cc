@@ -61,18 +61,18 @@ void CreateDomainOperation::Commit(Model& model) {
 
 // ---- Delete ----
 
-// What one refers to gets free. Of a NESTED one that is its parent, not the Ioas below: deleting
-// one does not wait behind the mappings there.
-std::vector<Uid> DeleteDomainOperation::OtherLanes(const Domain& domain) {
-  return {domain.nested() ? domain.spec.parent : domain.ioas};
+// What one refers to gets free. Of a NESTED one that is its parent or its Viommu, not the Ioas
+// below: deleting one does not wait behind the mappings there.
+std::vector<Uid> DeleteDomainOperation::OtherLanes(const Model&, const Domain& domain) {
+  return {domain.nested() ? domain.stands_on() : domain.ioas};
 }
 
 void DeleteDomainOperation::DropWhatItHolds(Model& model) {
   const Uid uid = object().uid();
   if (object().nested()) {
-    Domain& parent = *model.Get<Domain>(object().spec.parent);
-    parent.DropReferences(uid, 1);
-    model.Touch(parent);
+    Object& base = *model.objects.FindByUid(object().stands_on());
+    base.DropReferences(uid, 1);
+    model.Touch(base);
     return;
   }
   Ioas& ioas = *model.Get<Ioas>(object().ioas);

@@ -38,7 +38,7 @@ class DeleteDomainOperation : public DeleteOperation<Domain> {
   absl::Status Apply(Backend& backend) override { return backend.DestroyDomain(object().uid()); }
 
  private:
-  std::vector<Uid> OtherLanes(const Domain& domain) override;
+  std::vector<Uid> OtherLanes(const Model&, const Domain& domain) override;
   void DropWhatItHolds(Model& model) override;
 };
 

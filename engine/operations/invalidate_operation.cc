@@ -7,6 +7,7 @@
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/views.h"
+#include "engine/operations/invalidation_checks.h"
 
 namespace viommu {
 namespace {
@@ -19,15 +20,6 @@ absl::Status NotNested(const std::string& name) {
       .Errno("EINVAL")
       .Resource(name)
       .Violation("name a NESTED domain");
-}
-
-absl::Status CheckSize(const InvalidationBatch& batch) {
-  const size_t size = std::visit([](const auto& commands) { return commands.size(); }, batch);
-  if (size <= kMaxBatchEntries) return absl::OkStatus();
-  return Error(absl::StatusCode::kInvalidArgument, "BATCH_TOO_LARGE",
-               absl::StrCat(size, " commands in one batch; at most ", kMaxBatchEntries))
-      .Errno("EINVAL")
-      .Field("commands");
 }
 
 absl::Status CheckCommand(const VtdStage1Invalidation& command) {
@@ -63,20 +55,13 @@ absl::StatusOr<const Domain*> InvalidateOperation::FindNested(const Model& model
     return NotNested(absl::StrCat("domains/", ref_.id));
   }
   ASSIGN_OR_RETURN(const Domain* domain, model.Find<Domain>(context(), ref_));
-  const std::string name = domain->NameFor(context().principal);
-  if (only_ != 0 && domain->uid() != only_) {
-    return Error(absl::StatusCode::kNotFound, "DOMAIN_NOT_FOUND",
-                 absl::StrCat("the ", name, " that the stream was opened for is gone"))
-        .Errno("ENOENT")
-        .Resource(name)
-        .ToStatus();
-  }
-  if (!domain->nested()) return NotNested(name);
+  RETURN_IF_ERROR(CheckStillMeant(*domain, only_, context().principal));
+  if (!domain->nested()) return NotNested(domain->NameFor(context().principal));
   return domain;
 }
 
 absl::StatusOr<std::vector<Uid>> InvalidateOperation::Lanes(Model& model) {
-  RETURN_IF_ERROR(CheckSize(batch_));
+  RETURN_IF_ERROR(CheckInvalidationSize(batch_));
   ASSIGN_OR_RETURN(const Domain* domain, FindNested(model));
   return std::vector<Uid>{domain->uid()};
 }
@@ -84,14 +69,17 @@ absl::StatusOr<std::vector<Uid>> InvalidateOperation::Lanes(Model& model) {
 absl::Status InvalidateOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(const Domain* domain, FindNested(model));
   domain_ = domain->uid();
+  const std::string name = domain->NameFor(context().principal);
+  if (domain->spec.viommu != 0) {
+    const Viommu& viommu = *model.Get<Viommu>(domain->spec.viommu);
+    return CommandsUnavailable(
+        absl::StrCat(name, " stands on ", viommu.NameFor(context().principal),
+                     ", which takes the guest's commands"));
+  }
   const auto* commands = std::get_if<std::vector<VtdStage1Invalidation>>(&batch_);
   if (commands == nullptr) {
-    return Error(absl::StatusCode::kUnimplemented, "COMMANDS_UNAVAILABLE",
-                 absl::StrCat(domain->NameFor(context().principal),
-                              " is a first stage of Intel VT-d, the commands are not"))
-        .Errno("EOPNOTSUPP")
-        .Field("commands")
-        .ToStatus();
+    return CommandsUnavailable(
+        absl::StrCat(name, " is a first stage of Intel VT-d, the commands are not"));
   }
   answer() = {0, absl::OkStatus(), domain_};
   for (const VtdStage1Invalidation& command : *commands) {

@@ -42,6 +42,7 @@ absl::StatusOr<std::vector<Uid>> UnplugOperation::Lanes(Model& model) {
   for (const auto& [pasid, attachment] : device->attachments) {
     AddLanes(model, attachment.target, &lanes);
   }
+  VdevicesLeaving::AddLanes(model, {device->index}, &lanes);
   return SortedLanes(std::move(lanes));
 }
 
@@ -59,6 +60,7 @@ absl::Status UnplugOperation::Plan(Model& model) {
   ends_claim_ = last && group.claimed();
   leavings_.clear();
   left_ = 0;
+  vdevices_.Plan(model, {device_});
   for (const auto& [pasid, attachment] : device->attachments) {
     leavings_.emplace_back(model, *device, pasid);
   }
@@ -75,6 +77,7 @@ absl::Status UnplugOperation::Apply(Backend& backend) {
     return left;
   }
   for (Leaving& leaving : leavings_) leaving.Finish(backend);
+  vdevices_.Apply(backend);
   return absl::OkStatus();
 }
 
@@ -108,6 +111,7 @@ void UnplugOperation::Commit(Model& model) {
   Device& device = model.devices[device_];
   Group& group = model.GroupOf(device);
   for (Leaving& leaving : leavings_) leaving.Commit(model);
+  vdevices_.Commit(model);
   if (ends_claim_) {
     FreeAllPasids(model, group);
     const DomainState from = model.StateOf(group);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/operations/leaving.h"
+#include "engine/operations/vdevices_leaving.h"
 #include "engine/pipeline/operation.h"
 
 namespace viommu {
@@ -25,7 +26,9 @@ class UnplugOperation : public Operation {
   bool revokes() const override { return true; }
   absl::Status Plan(Model& model) override;
   void Unplan(Model& model) override;
-  LogicalOperation Logical() const override { return record::Unplug{device_id_}; }
+  LogicalOperation Logical() const override {
+    return record::Unplug{device_id_, vdevices_.Logical()};
+  }
   absl::Status Apply(Backend& backend) override;
   void Commit(Model& model) override;
 
@@ -39,6 +42,7 @@ class UnplugOperation : public Operation {
   std::vector<DeviceIndex> group_;
   std::vector<Leaving> leavings_;  // Of all that it is attached to.
   size_t left_ = 0;                // Those that the hardware has done.
+  VdevicesLeaving vdevices_;
   DefaultDomainType default_domain_ = DefaultDomainType::kDma;
   bool held_back_ = false;   // It is blocked since an attempt that failed half way.
   bool ends_claim_ = false;  // No other member is left.

@@ -6,6 +6,7 @@
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/views.h"
+#include "engine/operations/pins.h"
 
 namespace viommu {
 namespace {
@@ -65,6 +66,15 @@ void RegionLossOperation::FindLosses(const Model& model) {
   }
 }
 
+absl::Status RegionLossOperation::CheckPins(const Model& model) const {
+  for (const Loss& loss : losses_) {
+    for (const IovaRange& area : loss.areas) {
+      RETURN_IF_ERROR(CheckNotPinned(model, *loss.ioas, area, context()));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RegionLossOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(region_, model.Find<MemoryRegion>(context(), ref_));
   RETURN_IF_ERROR(Model::CheckEtag(etag_, region_->Etag(), region_->NameFor(context().principal)));
@@ -77,6 +87,7 @@ absl::Status RegionLossOperation::Plan(Model& model) {
     return absl::OkStatus();
   }
   FindLosses(model);
+  RETURN_IF_ERROR(CheckPins(model));
   // Maps that are planned meanwhile may use neither what is about to go nor what is yet to come.
   if (size_bytes_.has_value() && shrinks()) region_->size_bytes = *size_bytes_;
   if (!size_bytes_.has_value()) region_->suspended = true;

@@ -45,6 +45,8 @@ class RegionLossOperation : public AnsweringOperation<MemoryRegionView> {
   absl::Status CheckSize() const;
   absl::Status CheckHost(const Model& model) const;
   void FindLosses(const Model& model);
+  // kFailedPrecondition IN_USE: hardware reads a part of what would go by itself.
+  absl::Status CheckPins(const Model& model) const;
   bool shrinks() const { return size_bytes_.value_or(0) < previous_bytes_; }
 
   const ObjectRef ref_;

@@ -4,6 +4,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/operations/batch_checks.h"
 #include "engine/operations/dropped_references.h"
+#include "engine/operations/pins.h"
 
 namespace viommu {
 
@@ -43,6 +44,7 @@ absl::Status UnmapOperation::Plan(Model& model) {
   RETURN_IF_ERROR(CheckBatch());
   cut_ = {};
   absl::Status planned = PlanEntries();
+  if (planned.ok()) planned = CheckPinsCovered(model, *ioas_, context());
   if (!planned.ok()) {
     ioas_->UndoCut(cut_);
     cut_ = {};

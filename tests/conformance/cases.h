@@ -27,13 +27,15 @@ std::vector<Case> PasidCases();     // 5.3-5.6 for PASIDs.
 std::vector<Case> PasidTableCases();  // 5.6: which PASIDs are taken.
 std::vector<Case> GuestCases();       // 5.9, 10: invalidation, resets; watches.
 std::vector<Case> DirtyCases();       // 4.9, 9: which pages devices write.
+std::vector<Case> ViommuCases();      // 4.5, 12: Viommus, where there are none.
 
 inline std::vector<Case> AllCases() {
   std::vector<Case> all;
   for (auto* const cases :
-       {CommonCases, IoasCases, MapCases, CopyCases, UnmapCases, DomainCases, ClaimCases,
-        AttachCases, ReservedCases, HostCases, OptionCases, MemoryCases, StageCases, NestedCases,
-        AutoCases, PasidCases, PasidTableCases, GuestCases, DirtyCases}) {
+       {CommonCases, IoasCases,       MapCases,    CopyCases,     UnmapCases,
+        DomainCases, ClaimCases,      AttachCases, ReservedCases, HostCases,
+        OptionCases, MemoryCases,     StageCases,  NestedCases,   AutoCases,
+        PasidCases,  PasidTableCases, GuestCases,  DirtyCases,    ViommuCases}) {
     for (Case& row : cases()) all.push_back(std::move(row));
   }
   return all;

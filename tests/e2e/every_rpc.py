@@ -106,6 +106,7 @@ STEPS = [
       "domain": {"nested": {"parent": "domains/parent", "device": DEVICE,
                             "vtd": {"table_address": PAGE, "address_width_bits": 48}}}},
      {"type": "DOMAIN_TYPE_NESTED"}),
+    ("ViommuService/ListViommus", {}, {}),
     ("ViommuService/Invalidate",
      {"name": "domains/guest",
       "commands": {"vtd": {"invalidations": [{"address": PAGE, "page_count": 1}]}}},
@@ -126,10 +127,49 @@ STEPS = [
     ("SimulationService/PlugDevice", {"name": DEVICE}, {"health": "DEVICE_HEALTH_HEALTHY"}),
 ]
 
+# What no unit of the default host has: (method, request, code, reason).
+_QUEUE = "viommus/vm/eventQueues/q"
+ABSENT = [
+    ("ViommuService/CreateViommu",
+     {"viommu": {"type": "VIOMMU_TYPE_ARM_SMMU_V3", "device": DEVICE, "parent": "domains/parent"}},
+     "UNIMPLEMENTED", "VIOMMU_UNAVAILABLE"),
+    ("ViommuService/GetViommu", {"name": "viommus/vm"}, "NOT_FOUND", "VIOMMU_NOT_FOUND"),
+    ("ViommuService/DeleteViommu", {"name": "viommus/vm"}, "NOT_FOUND", "VIOMMU_NOT_FOUND"),
+    ("ViommuService/CreateVdevice",
+     {"parent": "viommus/vm", "vdevice": {"device": DEVICE, "virtual_id": 1}},
+     "NOT_FOUND", "VIOMMU_NOT_FOUND"),
+    ("ViommuService/GetVdevice", {"name": "viommus/vm/vdevices/nic"}, "NOT_FOUND",
+     "VDEVICE_NOT_FOUND"),
+    ("ViommuService/ListVdevices", {"parent": "viommus/vm"}, "NOT_FOUND", "VIOMMU_NOT_FOUND"),
+    ("ViommuService/DeleteVdevice", {"name": "viommus/vm/vdevices/nic"}, "NOT_FOUND",
+     "VDEVICE_NOT_FOUND"),
+    ("ViommuService/CreateEventQueue",
+     {"parent": "viommus/vm", "event_queue": {"type": "EVENT_TYPE_ARM_SMMU_V3", "depth": 1}},
+     "NOT_FOUND", "VIOMMU_NOT_FOUND"),
+    ("ViommuService/GetEventQueue", {"name": _QUEUE}, "NOT_FOUND", "EVENT_QUEUE_NOT_FOUND"),
+    ("ViommuService/ListEventQueues", {"parent": "viommus/vm"}, "NOT_FOUND", "VIOMMU_NOT_FOUND"),
+    ("ViommuService/DeleteEventQueue", {"name": _QUEUE}, "NOT_FOUND", "EVENT_QUEUE_NOT_FOUND"),
+    ("ViommuService/ListEvents", {"parent": _QUEUE}, "NOT_FOUND", "EVENT_QUEUE_NOT_FOUND"),
+    ("ViommuService/StreamEvents", {"open": {"name": _QUEUE}}, "NOT_FOUND",
+     "EVENT_QUEUE_NOT_FOUND"),
+    ("ViommuService/CreateHardwareQueue",
+     {"parent": "viommus/vm",
+      "hardware_queue": {"type": "HARDWARE_QUEUE_TYPE_TEGRA241_CMDQV", "length": PAGE}},
+     "NOT_FOUND", "VIOMMU_NOT_FOUND"),
+    ("ViommuService/GetHardwareQueue", {"name": "viommus/vm/hardwareQueues/q"}, "NOT_FOUND",
+     "HARDWARE_QUEUE_NOT_FOUND"),
+    ("ViommuService/ListHardwareQueues", {"parent": "viommus/vm"}, "NOT_FOUND",
+     "VIOMMU_NOT_FOUND"),
+    ("ViommuService/DeleteHardwareQueue", {"name": "viommus/vm/hardwareQueues/q"}, "NOT_FOUND",
+     "HARDWARE_QUEUE_NOT_FOUND"),
+    ("SimulationService/RaiseEvent", {"name": DEVICE, "event": {"id": 0x10}},
+     "FAILED_PRECONDITION", "VDEVICE_MISSING"),
+]
+
 _WITHOUT_EFFECT = ("Get", "List", "Translate", "ReadMemory", "DumpTables", "Watch")
 # They have an effect, but none on the model: see simulation.proto, mapping.proto, viommu.proto.
 _WITHOUT_REQUEST_ID = ("Dma", "WriteMemory", "StreamMappings", "Invalidate",
-                       "StreamInvalidations", "ReadDirtyBitmap")
+                       "StreamInvalidations", "ReadDirtyBitmap", "StreamEvents", "RaiseEvent")
 
 
 def is_mutation(method):

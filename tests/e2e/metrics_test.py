@@ -21,13 +21,14 @@ CODES = {
 
 # Series that start at 0, with their labels; label values by which they are told apart.
 AT_ZERO = [
-    ("viommu_objects", "kind", {"memory_region", "ioas", "domain"}),
+    ("viommu_objects", "kind", {"memory_region", "ioas", "domain", "viommu", "vdevice", "event_queue",
+                                "hardware_queue"}),
     ("viommu_mappings", None, None),
     ("viommu_mapped_bytes", None, None),
     ("viommu_limit_refusals_total", "limit",
      {"max_memory_regions", "max_ioas", "max_domains", "max_mappings", "max_mapped_bytes",
       "max_region_bytes_total", "max_pasids", "max_operations_in_flight",
-      "max_streams"}),
+      "max_streams", "max_viommus", "max_queued_events"}),
     ("viommu_claimed_devices", None, None),
     ("viommu_attached_devices", None, None),
     ("viommu_map_batch_entries_count", "path", {"unary", "stream"}),

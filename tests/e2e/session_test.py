@@ -172,8 +172,15 @@ class EveryRpcTest(unittest.TestCase):
         for service in self.client.listing():
             if service.startswith("viommu."):
                 served.update(self.client.listing(service))
-        called = {"viommu.v1." + method.replace("/", ".") for method, _, _ in every_rpc.STEPS}
-        self.assertEqual(served, called)
+        methods = [step[0] for step in every_rpc.STEPS + every_rpc.ABSENT]
+        self.assertEqual(served, {"viommu.v1." + method.replace("/", ".") for method in methods})
+
+    def test_what_the_host_does_not_have_is_refused(self):
+        self.client.get("DeviceService/ClaimDevice", {"name": every_rpc.DEVICE})
+        for method, request, code, reason in every_rpc.ABSENT:
+            with self.subTest(method):
+                answer = self.client.call(method, request)
+                self.assertEqual((code, reason), (answer.code, answer.failure.reason))
 
     def test_reflection_describes_what_is_served(self):
         self.assertEqual(

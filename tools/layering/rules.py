@@ -28,6 +28,7 @@ ALLOWED = {
     # which plugs the two together, knows both.
     "engine/engine_fixture.h": ["engine/backend/fake"],
     "engine/plug_fixture.h": ["engine/backend/fake"],
+    "engine/viommu_fixture.h": ["engine/backend/fake"],
     "engine/backend/soft": [
         "engine/backend",
         "engine/backend/soft/hardware",

@@ -42,7 +42,24 @@ DeviceSpec SmallDevice(int number, const std::string& iommu, const std::string& 
 
 }  // namespace
 
-FakeBackend::FakeBackend(Topology topology) : topology_(std::move(topology)) {}
+FakeBackend::FakeBackend(Topology topology)
+    : topology_(std::move(topology)),
+      viommus_({[this](const std::string& verb) { return Ask(verb); },
+                [this](const std::string& line, bool holds) { Record(line, holds); },
+                [this](Uid domain) { return HasDomain(domain); }}) {}
+
+bool FakeBackend::HasDomain(Uid domain) const {
+  absl::MutexLock lock(&mutex_);
+  return domains_.count(domain) == 1;
+}
+
+ViommuSupport FakeBackend::DescribeViommus(DeviceIndex device) const {
+  const DeviceSpec& spec = topology_.devices[device];
+  for (const IommuSpec& unit : topology_.iommus) {
+    if (unit.id == spec.iommu) return FakeViommus::Describe(unit, spec);
+  }
+  return {};
+}
 
 void FakeBackend::SetHook(std::function<absl::Status(const std::string&)> hook) {
   absl::MutexLock lock(&mutex_);
@@ -89,7 +106,7 @@ std::string FakeBackend::State() const {
     absl::StrAppend(&state, "device ", key.first, " pasid ", key.second, " on ", where, "\n");
   }
   for (const DeviceIndex device : blocked_) absl::StrAppend(&state, "held ", device, "\n");
-  return state;
+  return state + viommus_.State();
 }
 
 absl::Status FakeBackend::Ask(const std::string& verb) {
@@ -138,6 +155,10 @@ absl::StatusOr<DomainProperties> FakeBackend::PlanDomain(const DomainSpec& spec)
   // first stage, whose writable pages can be read.
   properties.read_only = !spec.nest_parent;
   properties.write_only = !spec.pasid;
+  if (spec.viommu != 0) {
+    ASSIGN_OR_RETURN(properties.needs_vdevice, FakeViommus::CheckVste(spec.vste));
+    return properties;
+  }
   if (spec.kind == DomainSpec::Kind::kNested) {
     properties.levels = spec.stage1.address_width_bits == 57 ? 5 : 4;
     properties.aperture = {0, (uint64_t{1} << (spec.stage1.address_width_bits - 1)) - 1};
@@ -207,7 +228,9 @@ absl::Status FakeBackend::CreateDomain(Uid uid, const DomainSpec& spec,
   if (spec.kind == DomainSpec::Kind::kNested) {
     Note(absl::StrCat("CreateDomain ", uid, " nested on ", spec.parent),
          domains_.count(spec.parent) == 1 && existing.empty() &&
+             (spec.viommu == 0 || viommus_.Exists(spec.viommu)) &&
              domains_.try_emplace(uid, Domain{0, spec.parent}).second);
+    if (spec.viommu != 0) viommus_.AddDomain(spec.viommu, uid);
     return absl::OkStatus();
   }
   const auto it = ioas_.find(spec.ioas);
@@ -224,7 +247,7 @@ bool FakeBackend::Unused(Uid domain) const {
   for (const auto& [device, place] : places_) unused = unused && place != where;
   for (const auto& [key, place] : pasids_) unused = unused && place != where;
   for (const auto& [uid, other] : domains_) unused = unused && other.parent != domain;
-  return unused;
+  return unused && !viommus_.Uses(domain);
 }
 
 absl::Status FakeBackend::DestroyDomain(Uid uid) {
@@ -234,6 +257,7 @@ absl::Status FakeBackend::DestroyDomain(Uid uid) {
   Note(absl::StrCat("DestroyDomain ", uid), it != domains_.end() && Unused(uid));
   if (it == domains_.end()) return absl::OkStatus();
   if (it->second.parent == 0) ioas_[it->second.ioas].domains.erase(uid);
+  viommus_.RemoveDomain(uid);
   domains_.erase(it);
   return absl::OkStatus();
 }

@@ -22,6 +22,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/fake/fake_viommus.h"
 
 namespace viommu {
 
@@ -44,6 +45,11 @@ class FakeBackend : public Backend {
 
   // As devices that write to the page at `iova` of a domain whose writes are marked.
   void Write(Uid domain, Iova iova);
+
+  // Its units called "smmu..." have virtual IOMMUs.
+  FakeViommus& fake_viommus() { return viommus_; }
+  Viommus* viommus() override { return &viommus_; }
+  ViommuSupport DescribeViommus(DeviceIndex device) const override;
 
   absl::string_view name() const override { return "fake"; }
   const Topology& topology() const override { return topology_; }
@@ -112,7 +118,7 @@ class FakeBackend : public Backend {
   };
   struct Domain {
     Uid ioas = 0;    // Of a paging one.
-    Uid parent = 0;  // Of a nested one.
+    Uid parent = 0;  // Of a nested one; that of its Viommu.
     bool can_track = false;
     bool tracks = false;
     std::map<Iova, PhysAddr> doorbells = {};
@@ -134,7 +140,10 @@ class FakeBackend : public Backend {
   // No device, PASID or nested domain refers to the domain.
   bool Unused(Uid domain) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  bool HasDomain(Uid domain) const ABSL_LOCKS_EXCLUDED(mutex_);
+
   const Topology topology_;
+  FakeViommus viommus_;
   mutable absl::Mutex mutex_;
   std::function<absl::Status(const std::string&)> hook_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> log_ ABSL_GUARDED_BY(mutex_);

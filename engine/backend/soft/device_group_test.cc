@@ -54,7 +54,7 @@ class DeviceGroupTest : public testing::Test {
   }
 
   std::shared_ptr<SoftDomain> NewDomain() {
-    return *SoftDomain::Create(*vtd::PlanSecondStage({}), 46, PlainStore(), arena_.get());
+    return *SoftDomain::Create(*vtd::PlanSecondStage({}), {}, PlainStore(), arena_.get());
   }
   static GroupPlace On(const std::shared_ptr<SoftDomain>& domain) {
     return {DomainTarget::Kind::kDomain, domain, false};
@@ -275,7 +275,7 @@ TEST_F(FailedSwitchTest, WhatIsNestedAndGoesLeavesItsFlushToItsParent) {
   DomainProperties properties = *vtd::PlanSecondStage({});
   properties.nest_parent = true;
   const std::shared_ptr<SoftDomain> parent =
-      *SoftDomain::Create(properties, 46, PlainStore(), arena_.get());
+      *SoftDomain::Create(properties, {}, PlainStore(), arena_.get());
   auto nested = std::make_shared<NestedDomain>(VtdStage1{}, parent);
   const uint16_t taken = *unit_->TakeDomainId();
   unit_->ReturnDomainId(taken);

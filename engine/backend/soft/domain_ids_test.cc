@@ -14,6 +14,18 @@ TEST(DomainIdsTest, HandsOutEachIdAboveTheReservedOnesOnce) {
   EXPECT_FALSE(ids.Take().has_value());
 }
 
+TEST(DomainIdsTest, BeginsWithTheFirst) {
+  DomainIds ids(8, 1);
+  for (int want = 1; want < 256; ++want) {
+    EXPECT_EQ(ids.Next(), want);
+    EXPECT_EQ(ids.Take(), want);
+  }
+  EXPECT_FALSE(ids.Next().has_value());
+  EXPECT_FALSE(ids.Take().has_value());
+  ids.Return(9);
+  EXPECT_EQ(ids.Next(), 9);
+}
+
 TEST(DomainIdsTest, ReachesTheLastIdOf16Bits) {
   DomainIds ids(16);
   int last = 0;

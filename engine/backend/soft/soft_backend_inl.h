@@ -206,7 +206,7 @@ absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::FindParent(Uid 
 template <typename Store>
 absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::MakeDomain(
     const IommuSpec& unit, const DomainProperties& properties) const {
-  return SoftDomain::Create(properties, PhysicalAddressBits(unit), store_,
+  return SoftDomain::Create(properties, unit, store_,
                             &machine_->memory().arena());
 }
 

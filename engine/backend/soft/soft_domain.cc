@@ -19,8 +19,7 @@ uint64_t BitsBelow(const PageTable& table, Iova iova) {
 
 TranslationKind KindOf(const DomainProperties& properties) {
   if (properties.sva) return TranslationKind::kProcess;
-  return properties.format == vtd::kFirstStageFormat ? TranslationKind::kFirstStage
-                                                     : TranslationKind::kSecondStage;
+  return IsFirstStage(properties) ? TranslationKind::kFirstStage : TranslationKind::kSecondStage;
 }
 
 bool MeetsAny(const IovaRange& range, const std::vector<IovaRange>& others) {
@@ -42,25 +41,6 @@ struct TablesLeft {
 };
 
 }  // namespace
-
-absl::StatusOr<VtdSecondStage> SoftDomain::SecondStageOf(const DomainProperties& properties,
-                                                         int host_address_bits) {
-  VtdSecondStage::Options options;
-  options.levels = properties.levels;
-  options.page_sizes = properties.page_sizes;
-  options.host_address_bits = host_address_bits;
-  options.force_snoop = properties.enforces_cache_coherency;
-  return VtdSecondStage::Create(options);
-}
-
-absl::StatusOr<X86FirstStage> SoftDomain::FirstStageOf(const DomainProperties& properties,
-                                                       int host_address_bits) {
-  X86FirstStage::Options options;
-  options.levels = properties.levels;
-  options.page_sizes = properties.page_sizes;
-  options.host_address_bits = host_address_bits;
-  return X86FirstStage::Create(options);
-}
 
 SoftDomain::SoftDomain(const DomainProperties& properties, PageTable table, TableArena* arena)
     : UnitDomain(KindOf(properties)),
@@ -168,7 +148,8 @@ absl::Status SoftDomain::MapDoorbell(Iova iova, PhysAddr doorbell) {
   absl::MutexLock lock(&mutex_);
   const auto known = table_.Translate(iova);
   if (known.has_value() && known->address == doorbell) return absl::OkStatus();
-  return table_.Map(iova, doorbell, TableArena::kPageBytes, AccessOf(Permission::kReadWrite));
+  return table_.Map(iova, doorbell, TableArena::kPageBytes, AccessOf(Permission::kReadWrite),
+                    MemoryType::kDevice);
 }
 
 absl::StatusOr<DirtyBitmap> SoftDomain::ReadDirty(const IovaRange& range, uint64_t page_bytes,

@@ -23,16 +23,15 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/soft/domain_tables.h"
 #include "engine/backend/soft/unit_domain.h"
 #include "engine/backend/soft/unit_port.h"
-#include "engine/backend/soft/vtd_capability.h"
+#include "engine/backend/topology.h"
 #include "engine/base/address.h"
 #include "engine/base/dirty_bitmap.h"
 #include "engine/base/status_macros.h"
 #include "engine/pagetable/page_table.h"
 #include "engine/pagetable/table_arena.h"
-#include "engine/pagetable/vtd_second_stage.h"
-#include "engine/pagetable/x86_first_stage.h"
 
 namespace viommu {
 
@@ -57,19 +56,14 @@ class SoftDomain final : public UnitDomain {
     virtual absl::Status FlushParentChange() = 0;
   };
 
-  // An empty domain. Its tables are made in `arena`, which outlives it, through `store`.
+  // An empty domain, planned for `unit`. Its tables are made in `arena`, which outlives it, through
+  // `store`.
   // kResourceExhausted: no table memory.
   template <typename Store>
   static absl::StatusOr<std::shared_ptr<SoftDomain>> Create(const DomainProperties& properties,
-                                                            int host_address_bits,
+                                                            const IommuSpec& unit,
                                                             const Store& store, TableArena* arena) {
-    if (properties.format == vtd::kFirstStageFormat) {
-      ASSIGN_OR_RETURN(const X86FirstStage format, FirstStageOf(properties, host_address_bits));
-      ASSIGN_OR_RETURN(PageTable table, PageTable::Create(format, store, arena));
-      return std::shared_ptr<SoftDomain>(new SoftDomain(properties, std::move(table), arena));
-    }
-    ASSIGN_OR_RETURN(const VtdSecondStage format, SecondStageOf(properties, host_address_bits));
-    ASSIGN_OR_RETURN(PageTable table, PageTable::Create(format, store, arena));
+    ASSIGN_OR_RETURN(PageTable table, MakePageTable(properties, unit, store, arena));
     return std::shared_ptr<SoftDomain>(new SoftDomain(properties, std::move(table), arena));
   }
 
@@ -129,10 +123,6 @@ class SoftDomain final : public UnitDomain {
 
  private:
   SoftDomain(const DomainProperties& properties, PageTable table, TableArena* arena);
-  static absl::StatusOr<VtdSecondStage> SecondStageOf(const DomainProperties& properties,
-                                                      int host_address_bits);
-  static absl::StatusOr<X86FirstStage> FirstStageOf(const DomainProperties& properties,
-                                                    int host_address_bits);
 
   absl::Status UnmapLocked(absl::Span<const IovaRange> ranges)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

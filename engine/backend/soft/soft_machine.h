@@ -15,6 +15,8 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/soft/smmu_port.h"
+#include "engine/backend/soft/smmu_unit.h"
 #include "engine/backend/soft/soft_memory.h"
 #include "engine/backend/soft/unit_port.h"
 #include "engine/backend/soft/vtd_port.h"
@@ -37,24 +39,31 @@ class SoftMachine {
   const SoftMemory& memory() const { return *memory_; }
 
   // Of a device behind a VT-d unit.
-  VtdUnit& unit_of(DeviceIndex device) { return *seats_[device].vtd; }
-  const VtdUnit& unit_of(DeviceIndex device) const { return *seats_[device].vtd; }
+  VtdUnit& unit_of(DeviceIndex device) { return *UnitOf(device).vtd; }
+  const VtdUnit& unit_of(DeviceIndex device) const { return *UnitOf(device).vtd; }
   uint16_t source_id_of(DeviceIndex device) const {
     return static_cast<uint16_t>(seats_[device].requester);
   }
+  // Of a device behind an SMMUv3.
+  SmmuUnit& smmu_of(DeviceIndex device) { return *UnitOf(device).smmu; }
+  const SmmuUnit& smmu_of(DeviceIndex device) const { return *UnitOf(device).smmu; }
   // As the unit of any architecture knows the device.
   uint32_t requester_of(DeviceIndex device) const { return seats_[device].requester; }
 
   // Makes the ports, once, which write by `store` what a device may be reading.
   template <typename Store>
   void MakePorts(const Store& store) {
-    for (const auto& unit : units_) {
-      ports_.push_back(std::make_unique<VtdPort<Store>>(unit.get(), store));
+    for (const Unit& unit : units_) {
+      if (unit.smmu != nullptr) {
+        ports_.push_back(std::make_unique<SmmuPort<Store>>(unit.smmu.get(), store));
+      } else {
+        ports_.push_back(std::make_unique<VtdPort<Store>>(unit.vtd.get(), store));
+      }
     }
   }
   // Of a device, once they are made.
-  UnitPort& port_of(DeviceIndex device) { return *ports_[seats_[device].port]; }
-  const UnitPort& port_of(DeviceIndex device) const { return *ports_[seats_[device].port]; }
+  UnitPort& port_of(DeviceIndex device) { return *ports_[seats_[device].unit]; }
+  const UnitPort& port_of(DeviceIndex device) const { return *ports_[seats_[device].unit]; }
 
   // kInternal: the hardware does not follow.
   absl::Status EnableTranslation();
@@ -68,18 +77,29 @@ class SoftMachine {
                                          Iova iova);
 
  private:
+  // One of the two.
+  struct Unit {
+    std::unique_ptr<VtdUnit> vtd;
+    std::unique_ptr<SmmuUnit> smmu;
+  };
   struct Seat {
-    VtdUnit* vtd = nullptr;
-    size_t port = 0;  // In ports_.
+    size_t unit = 0;  // In units_ and ports_.
     uint32_t requester = 0;
   };
 
   explicit SoftMachine(Topology topology) : topology_(std::move(topology)) {}
-  absl::Status AddUnit(const IommuSpec& spec);
+  absl::Status AddVtdUnit(const IommuSpec& spec);
+  absl::Status AddSmmu(const IommuSpec& spec);
+  Unit& UnitOf(DeviceIndex device) { return units_[seats_[device].unit]; }
+  const Unit& UnitOf(DeviceIndex device) const { return units_[seats_[device].unit]; }
+  DmaOutcome DmaBehindVtd(DeviceIndex device, std::optional<uint32_t> pasid, Iova iova, bool write,
+                          absl::Span<char> data);
+  DmaOutcome DmaBehindSmmu(DeviceIndex device, std::optional<uint32_t> pasid, Iova iova, bool write,
+                           absl::Span<char> data);
 
   const Topology topology_;
   std::unique_ptr<SoftMemory> memory_;
-  std::vector<std::unique_ptr<VtdUnit>> units_;   // As Topology::iommus.
+  std::vector<Unit> units_;                       // As Topology::iommus.
   std::vector<std::unique_ptr<UnitPort>> ports_;  // As Topology::iommus.
   std::vector<Seat> seats_;                       // As Topology::devices.
 };

@@ -1,41 +1,31 @@
 #include "engine/backend/soft/unit_capability.h"
 
-#include "absl/strings/str_cat.h"
+#include "engine/backend/soft/smmu_capability.h"
 #include "engine/backend/soft/vtd_capability.h"
-#include "engine/base/errors.h"
 
 namespace viommu {
 namespace {
 
-bool IsVtd(const IommuSpec& unit) { return unit.architecture == IommuArchitecture::kVtd; }
-
-absl::Status NoTables(const IommuSpec& unit) {
-  return Error(absl::StatusCode::kFailedPrecondition, "NO_TABLE_FORMAT",
-               absl::StrCat("iommu ", unit.id, " walks no page table of ours"))
-      .Errno("EOPNOTSUPP");
-}
+bool IsSmmu(const IommuSpec& unit) { return unit.architecture == IommuArchitecture::kSmmuV3; }
 
 }  // namespace
 
 absl::StatusOr<DomainProperties> PlanPaging(const IommuSpec& unit, const DomainSpec& spec) {
-  if (IsVtd(unit)) return vtd::PlanPaging(unit, spec);
-  return NoTables(unit);
+  return IsSmmu(unit) ? smmu::PlanPaging(unit, spec) : vtd::PlanPaging(unit, spec);
 }
 
 absl::StatusOr<DomainProperties> PlanSva(const IommuSpec& unit) {
-  if (IsVtd(unit)) return vtd::PlanSva(unit);
-  return NoTables(unit);
+  return IsSmmu(unit) ? smmu::PlanSva(unit) : vtd::PlanSva(unit);
 }
 
 absl::StatusOr<DomainProperties> PlanNested(const IommuSpec& unit, const VtdStage1& stage1,
                                             const DomainProperties& parent) {
-  if (IsVtd(unit)) return vtd::PlanNested(unit, stage1, parent);
-  return NoTables(unit);
+  if (IsSmmu(unit)) return smmu::NoVtdStage1(unit);
+  return vtd::PlanNested(unit, stage1, parent);
 }
 
 absl::Status CheckDomain(const IommuSpec& unit, const DomainProperties& properties) {
-  if (IsVtd(unit)) return vtd::CheckDomain(unit, properties);
-  return NoTables(unit);
+  return IsSmmu(unit) ? smmu::CheckDomain(unit, properties) : vtd::CheckDomain(unit, properties);
 }
 
 }  // namespace viommu

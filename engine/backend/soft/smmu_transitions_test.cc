@@ -1,0 +1,140 @@
+// Every ordered pair of places, with PASIDs in use and without: after each store of a change the
+// hardware sees the old place, the new one or nothing, and never anything but the first two where
+// that was promised.
+
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/backend/soft/smmu_unit.h"
+#include "engine/backend/soft/smmu_world.h"
+#include "engine/pagetable/store.h"
+#include "gtest/gtest.h"
+
+namespace viommu {
+namespace {
+
+constexpr uint32_t kPasid = 0x401;
+
+class SmmuTransitionsTest : public SmmuWorld {
+ protected:
+  struct Place {
+    const char* name;
+    UnitTranslation translation;
+    std::string reads;
+  };
+
+  std::vector<Place> Places() {
+    return {{"blocked", {}, "blocked"},
+            {"identity", {TranslationKind::kIdentity}, "0x1d"},
+            {"first stage", first_.translation, "0xf1"},
+            {"another first stage", other_first_.translation, "0xf2"},
+            {"second stage", second_.translation, "0x51"},
+            {"another second stage", other_second_.translation, "0x52"}};
+  }
+
+  // Goes from one place to another and looks, warm and cold, after every store.
+  void Go(uint32_t stream, uint32_t pasid, const Place& from, const Place& to) {
+    SCOPED_TRACE(std::string(from.name) + " to " + to.name);
+    const std::optional<uint32_t> requests =
+        pasid == kRidPasid ? kRid : std::optional<uint32_t>(pasid);
+    const std::optional<uint32_t> others = pasid == kRidPasid ? std::optional<uint32_t>(kPasid) : kRid;
+    ASSERT_TRUE(Set(stream, pasid, from.translation).ok());
+    ASSERT_EQ(Read(stream, requests), from.reads);
+    const std::string other_reads = Read(stream, others);
+    const Transition planned = unit_->PlanChange(stream, pasid, to.translation);
+    EXPECT_EQ(planned.reason.empty(), planned.hitless);
+    std::set<std::string> seen;
+    int stores = 0;
+    const StoreObserver look = [&](const uint64_t*, size_t) {
+      ++stores;
+      seen.insert(ReadCold(stream, requests));
+      seen.insert(Read(stream, requests));
+      EXPECT_EQ(ReadCold(stream, others), other_reads);
+      EXPECT_EQ(Read(stream, others), other_reads);
+    };
+    ASSERT_TRUE(unit_->SetEntry(ObservedStore(&look), stream, pasid, to.translation).ok());
+    EXPECT_EQ(Read(stream, requests), to.reads);
+    EXPECT_EQ(Read(stream, others), other_reads);
+    if (from.reads != to.reads) {
+      EXPECT_GT(stores, 0);
+    }
+    const bool between = seen.count("blocked") > 0 && from.reads != "blocked" && to.reads != "blocked";
+    EXPECT_EQ(planned.hitless, !between);
+    seen.erase("blocked");
+    seen.erase(from.reads);
+    seen.erase(to.reads);
+    EXPECT_TRUE(seen.empty()) << *seen.begin();
+  }
+
+  Domain first_ = FirstStage(0xf1);
+  Domain other_first_ = FirstStage(0xf2);
+  Domain second_ = SecondStage(0x51);
+  Domain other_second_ = SecondStage(0x52);
+  Domain of_pasid_ = FirstStage(0xfa);
+};
+
+bool HasSecondStage(const UnitTranslation& translation) {
+  return translation.kind == TranslationKind::kSecondStage;
+}
+
+TEST_F(SmmuTransitionsTest, RequestsWithoutPasid) {
+  for (const uint32_t stream : {kPlain, kNarrow, kCaching, kBare}) {
+    SCOPED_TRACE(stream);
+    for (const Place& from : Places()) {
+      for (const Place& to : Places()) Go(stream, kRidPasid, from, to);
+    }
+  }
+}
+
+TEST_F(SmmuTransitionsTest, RequestsWithoutPasidBesideOthers) {
+  for (const uint32_t stream : {kPlain, kCaching}) {
+    SCOPED_TRACE(stream);
+    ASSERT_TRUE(Set(stream, kPasid, of_pasid_.translation).ok());
+    for (const Place& from : Places()) {
+      for (const Place& to : Places()) {
+        if (HasSecondStage(from.translation) || HasSecondStage(to.translation)) continue;
+        Go(stream, kRidPasid, from, to);
+      }
+    }
+  }
+}
+
+TEST_F(SmmuTransitionsTest, RequestsWithPasid) {
+  for (const uint32_t stream : {kPlain, kCaching}) {
+    SCOPED_TRACE(stream);
+    for (const Place& rid : Places()) {
+      if (HasSecondStage(rid.translation)) continue;
+      ASSERT_TRUE(Set(stream, kRidPasid, rid.translation).ok());
+      for (const Place& from : Places()) {
+        for (const Place& to : Places()) {
+          const auto fits = [](const Place& place) {
+            return place.translation.kind == TranslationKind::kBlocked ||
+                   IsFirstStage(place.translation.kind);
+          };
+          if (fits(from) && fits(to)) Go(stream, kPasid, from, to);
+        }
+      }
+      ASSERT_TRUE(Set(stream, kPasid, {}).ok());
+    }
+  }
+}
+
+// What a replacement of domains costs on this hardware: a descriptor changes in its table and its
+// ASID, an entry in its stage and its VMID, which a first stage has too (iommufd-semantics.md 17.4).
+TEST_F(SmmuTransitionsTest, OnlyFromOneDomainToAnotherIsThereAGap) {
+  for (const Place& from : Places()) {
+    for (const Place& to : Places()) {
+      SCOPED_TRACE(std::string(from.name) + " to " + to.name);
+      ASSERT_TRUE(Set(kPlain, kRidPasid, from.translation).ok());
+      const bool gap = from.reads != to.reads && from.translation.properties != nullptr &&
+                       to.translation.properties != nullptr;
+      EXPECT_EQ(unit_->PlanChange(kPlain, kRidPasid, to.translation).hitless, !gap);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace viommu

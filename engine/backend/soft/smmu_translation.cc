@@ -1,0 +1,98 @@
+#include "engine/backend/soft/smmu_translation.h"
+
+#include "engine/backend/backend.h"
+#include "engine/backend/soft/smmu_capability.h"
+
+namespace viommu {
+
+UnitTranslation SmmuStream::At(uint32_t pasid) const {
+  const auto found = translations.find(pasid);
+  return found == translations.end() ? UnitTranslation{} : found->second;
+}
+
+void SmmuStream::Put(uint32_t pasid, const UnitTranslation& translation) {
+  if (translation.kind == TranslationKind::kBlocked) {
+    translations.erase(pasid);
+  } else {
+    translations[pasid] = translation;
+  }
+}
+
+bool SmmuStream::HasPasids() const {
+  return !translations.empty() && translations.rbegin()->first != kRidPasid;
+}
+
+bool SmmuStream::NeedsCds() const { return HasPasids() || IsFirstStage(At(kRidPasid).kind); }
+
+namespace smmu {
+namespace {
+
+Granule GranuleOf(const DomainProperties& properties) {
+  return static_cast<Granule>(GranuleLog2(properties));
+}
+
+Ste CdTableSte(const IommuSpec& unit, const SmmuStream& stream, DefaultSubstream without_ssid) {
+  CdTableFields fields;
+  fields.table = stream.cds == nullptr ? PhysAddr{} : stream.cds->root();
+  fields.format = stream.pasid_bits > kLinearCdsMaxLog2 ? CdTableFormat::kTwoLevel64KiB
+                                                        : CdTableFormat::kLinear;
+  fields.cds_log2 = stream.pasid_bits;
+  fields.without_ssid = without_ssid;
+  fields.ats = stream.device_tlb;
+  fields.stall_disable = unit.smmu_v3.stall;
+  return MakeCdTableSte(fields);
+}
+
+Ste Stage2Ste(const IommuSpec& unit, const SmmuStream& stream, const UnitTranslation& translation) {
+  // Arm counts levels from the root's: 3 is that of the smallest leaves.
+  constexpr int kLeafLevel = 3;
+  const DomainProperties& properties = *translation.properties;
+  Stage2Fields fields;
+  fields.root = translation.root;
+  fields.vmid = static_cast<uint16_t>(translation.tag);
+  fields.input_bits = InputBits(properties);
+  fields.start_level = kLeafLevel + 1 - properties.levels;
+  fields.granule = GranuleOf(properties);
+  fields.output_bits = unit.smmu_v3.oas_bits;
+  fields.coherent_walks = unit.smmu_v3.coherent;
+  fields.ats = stream.device_tlb;
+  fields.force_write_back = ForcesWriteBack(unit, properties);
+  return MakeStage2Ste(fields);
+}
+
+}  // namespace
+
+Cd CdFor(const IommuSpec& unit, const UnitTranslation& translation) {
+  if (!IsFirstStage(translation.kind)) return Cd{};
+  CdFields fields;
+  fields.root = translation.root;
+  fields.asid = static_cast<uint16_t>(translation.tag);
+  fields.input_bits = InputBits(*translation.properties);
+  fields.granule = GranuleOf(*translation.properties);
+  fields.output_bits = unit.smmu_v3.oas_bits;
+  fields.coherent_walks = unit.smmu_v3.coherent;
+  return MakeCd(fields);
+}
+
+Ste SteFor(const IommuSpec& unit, const SmmuStream& stream) {
+  const UnitTranslation rid = stream.At(kRidPasid);
+  switch (rid.kind) {
+    case TranslationKind::kBlocked:
+      return stream.HasPasids() ? CdTableSte(unit, stream, DefaultSubstream::kTerminate)
+                                : MakeAbortSte();
+    case TranslationKind::kIdentity:
+      return stream.HasPasids() ? CdTableSte(unit, stream, DefaultSubstream::kBypass)
+                                : MakeBypassSte({});
+    case TranslationKind::kFirstStage:
+    case TranslationKind::kProcess:
+      return CdTableSte(unit, stream, DefaultSubstream::kSsid0);
+    case TranslationKind::kSecondStage:
+      return Stage2Ste(unit, stream, rid);
+    case TranslationKind::kNested:
+      break;
+  }
+  return MakeAbortSte();
+}
+
+}  // namespace smmu
+}  // namespace viommu

@@ -1,0 +1,146 @@
+// tests/conformance/viommu_cases.cc -- Viommus and what belongs to them, on units that have none:
+// what is told before that, and that nothing of them is offered.
+#include <utility>
+
+#include "tests/conformance/cases.h"
+#include "tests/conformance/nested_verbs.h"
+#include "tests/conformance/requests.h"
+#include "tests/conformance/verbs.h"
+
+namespace viommu::conformance {
+namespace {
+
+using Stub = v1::ViommuService::Stub;
+
+constexpr char kViommu[] = "viommus/conf-v";
+constexpr char kQueue[] = "viommus/conf-v/eventQueues/q";
+constexpr char kHardwareQueue[] = "viommus/conf-v/hardwareQueues/q";
+
+template <typename Request, typename Response>
+Step Send(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+          const Request& request) {
+  return [method, request](World& world) { return world.Call(method, request).status(); };
+}
+
+// "none" is nobody's part.
+std::string DeviceCalled(World& world, const std::string& part) {
+  return part == "none" ? "devices/conf-none" : world.Device(part);
+}
+
+Step NewViommu(const std::string& device, const std::string& parent,
+               v1::ViommuType type = v1::VIOMMU_TYPE_ARM_SMMU_V3) {
+  return [=](World& world) {
+    v1::CreateViommuRequest request;
+    request.set_viommu_id(World::Id("v"));
+    request.mutable_viommu()->set_type(type);
+    request.mutable_viommu()->set_device(DeviceCalled(world, device));
+    request.mutable_viommu()->set_parent(World::Domain(parent));
+    return world.Call(&Stub::CreateViommu, std::move(request)).status();
+  };
+}
+
+Step NewVdevice(const std::string& device) {
+  return [=](World& world) {
+    v1::CreateVdeviceRequest request;
+    request.set_parent(kViommu);
+    request.mutable_vdevice()->set_device(DeviceCalled(world, device));
+    request.mutable_vdevice()->set_virtual_id(1);
+    return world.Call(&Stub::CreateVdevice, std::move(request)).status();
+  };
+}
+
+Step NewEventQueue(uint32_t depth, v1::EventType type = v1::EVENT_TYPE_ARM_SMMU_V3) {
+  v1::CreateEventQueueRequest request;
+  request.set_parent(kViommu);
+  request.mutable_event_queue()->set_type(type);
+  request.mutable_event_queue()->set_depth(depth);
+  return Send(&Stub::CreateEventQueue, request);
+}
+
+Step NewHardwareQueue(uint64_t base, uint64_t length) {
+  v1::CreateHardwareQueueRequest request;
+  request.set_parent(kViommu);
+  request.mutable_hardware_queue()->set_type(v1::HARDWARE_QUEUE_TYPE_TEGRA241_CMDQV);
+  request.mutable_hardware_queue()->set_base(base);
+  request.mutable_hardware_queue()->set_length(length);
+  return Send(&Stub::CreateHardwareQueue, request);
+}
+
+template <typename Request>
+Request Below(const char* parent) {
+  Request request;
+  request.set_parent(parent);
+  return request;
+}
+
+std::vector<Step> Parent() {
+  return {NewRegion("r"), NewIoas("a"), Claim("nested"), NewParent("p", "a", "nested")};
+}
+
+Refusal NoViommu() { return NotFound("VIOMMU_NOT_FOUND").Blames(kViommu); }
+
+// A NESTED domain on a Viommu that is not there.
+Step NestOnViommu(bool with_parent) {
+  return [=](World& world) {
+    v1::Domain domain = NestedOn("p", "nested", {});
+    if (!with_parent) domain.mutable_nested()->clear_parent();
+    domain.mutable_nested()->set_viommu(kViommu);
+    return SendNewDomain("n", std::move(domain))(world);
+  };
+}
+
+}  // namespace
+
+std::vector<Case> ViommuCases() {
+  return {
+      Refused("12.1/1", "no type", Parent(),
+              NewViommu("nested", "p", v1::VIOMMU_TYPE_UNSPECIFIED),
+              Invalid("MISSING_FIELD").Field("viommu.type")),
+      Refused("12.1/2", "a device that is not there, told before the parent", {},
+              NewViommu("none", "none"), NotFound("DEVICE_NOT_FOUND")),
+      Refused("12.1/2", "a device that the host has", {}, NewViommu("nested", "none"),
+              Precondition("DEVICE_NOT_CLAIMED", "EPERM")),
+      Refused("12.1/3", "a unit of VT-d, told before the type", Parent(),
+              NewViommu("nested", "p", v1::VIOMMU_TYPE_TEGRA241_CMDQV),
+              Unimplemented("VIOMMU_UNAVAILABLE").Field("viommu.device")),
+      Refused("12.1/3", "a unit of VT-d, told before the parent", {Claim("nested")},
+              NewViommu("nested", "none"), Unimplemented("VIOMMU_UNAVAILABLE")),
+      Refused("12.1", "looking at one that is not there", {},
+              Send(&Stub::GetViommu, Named<v1::GetViommuRequest>(kViommu)), NoViommu()),
+      Refused("12.1", "deleting one that is not there", {},
+              Send(&Stub::DeleteViommu, Named<v1::DeleteViommuRequest>(kViommu)), NoViommu()),
+      Refused("12.2/2", "a vdevice of no Viommu, told before the device", {}, NewVdevice("none"),
+              NoViommu()),
+      Refused("12.2", "listing the vdevices of none", {},
+              Send(&Stub::ListVdevices, Below<v1::ListVdevicesRequest>(kViommu)), NoViommu()),
+      Refused("12.3/1", "no type of events", {}, NewEventQueue(1, v1::EVENT_TYPE_UNSPECIFIED),
+              Invalid("MISSING_FIELD").Field("event_queue.type")),
+      Refused("12.3/2", "a queue of no events, told before the Viommu", {}, NewEventQueue(0),
+              Invalid("INVALID_DEPTH").Field("event_queue.depth")),
+      Refused("12.3/2", "a queue of too many events", {}, NewEventQueue((1u << 19) + 1),
+              Invalid("INVALID_DEPTH").Says("524289")),
+      Refused("12.3/3", "the longest queue, of no Viommu", {}, NewEventQueue(1u << 19), NoViommu()),
+      Refused("12.3", "the events of a queue that is not there", {},
+              Send(&Stub::ListEvents, Below<v1::ListEventsRequest>(kQueue)),
+              NotFound("EVENT_QUEUE_NOT_FOUND").Blames(kQueue)),
+      Refused("12.4/2", "a hardware queue of no bytes, told before the Viommu", {},
+              NewHardwareQueue(0, 0), Invalid("INVALID_LENGTH").Field("hardware_queue.length")),
+      Refused("12.4/3", "a hardware queue beyond the last address", {}, NewHardwareQueue(kTop, 2),
+              OutOfRange("IOVA_OVERFLOW").Field("hardware_queue.base")),
+      Refused("12.4/4", "a hardware queue of no Viommu", {}, NewHardwareQueue(0, kPage),
+              NoViommu()),
+      Refused("12.4", "deleting one that is not there", {},
+              Send(&Stub::DeleteHardwareQueue,
+                   Named<v1::DeleteHardwareQueueRequest>(kHardwareQueue)),
+              NotFound("HARDWARE_QUEUE_NOT_FOUND").Blames(kHardwareQueue)),
+      Refused("4.5", "a NESTED domain on a Viommu that is not there", Parent(),
+              NestOnViommu(/*with_parent=*/false), NoViommu()),
+      Refused("4.5", "a NESTED domain on a Viommu and a parent", Parent(),
+              NestOnViommu(/*with_parent=*/true),
+              Invalid("CONFLICTING_FIELDS").Field("domain.nested.parent")),
+      Refused("10/3", "commands to a Viommu that is not there", {},
+              Send(&Stub::Invalidate, Named<v1::InvalidateRequest>(kViommu)), NoViommu()),
+  };
+}
+
+}  // namespace viommu::conformance
