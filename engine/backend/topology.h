@@ -122,7 +122,8 @@ struct DeviceSpec {
   std::optional<PhysAddr> msi_doorbell = {};
   // Of a platform device behind an SMMUv3; a PCI function has its source id plus the unit's base.
   std::optional<uint32_t> stream_id = {};
-  bool stall = false;  // Its requests can wait for a fault to be resolved (SMMUv3, platform device).
+  bool stall =
+      false;  // Its requests can wait for a fault to be resolved (SMMUv3, platform device).
 };
 
 // Where doorbells of the device are mapped: its SW_MSI region; nullopt when it has none.
@@ -164,14 +165,13 @@ struct TopologyProblem {
 // [a-z0-9]([a-z0-9:._-]{0,61}[a-z0-9])? and be unique; names must resolve; PCI addresses be unique
 // per unit and within segment, bus, slot and function limits; numbers lie in the ranges above;
 // members of a group share one unit; a unit walks tables of some depth, a MGAW above 48 bits needs
-// levels_5, and what belongs to a first stage needs first_stage; an SMMUv3 has a stage and a granule,
-// and what builds on another feature has that; StreamIDs are there behind an SMMUv3 alone, fit its
-// stream table and are unique per unit; only platform devices stall, behind units that can wait;
-// reserved regions are not empty; a
-// doorbell is a page of its own, of an address that every unit can name, outside of DIRECT regions
-// and of the interrupt window, and its device has one SW_MSI region, of whole pages, and no MSI;
-// IDENTITY by default needs allow_identity, a unit with pass-through and a trusted device;
-// dirty_tracking is not available yet.
+// levels_5, and what belongs to a first stage needs first_stage; an SMMUv3 has a stage and a
+// granule, and what builds on another feature has that; StreamIDs are there behind an SMMUv3 alone,
+// fit its stream table and are unique per unit; only platform devices stall, behind units that can
+// wait; reserved regions are not empty; a doorbell is a page of its own, of an address that every
+// unit can name, outside of DIRECT regions and of the interrupt window, and its device has one
+// SW_MSI region, of whole pages, and no MSI; IDENTITY by default needs allow_identity, a unit with
+// pass-through and a trusted device; dirty_tracking is not available yet.
 std::vector<TopologyProblem> Validate(const Topology& topology);
 
 }  // namespace viommu

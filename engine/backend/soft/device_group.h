@@ -3,8 +3,8 @@
 //
 // All members sit behind one unit and are always on the same domains. A change takes every step
 // that can fail for lack of something before the first store; if the hardware fails later, the
-// members that have moved go back in reverse order (R2, reliability case 15). What they go back to is
-// what the group knows of them, not what a table says.
+// members that have moved go back in reverse order (R2, reliability case 15). What they go back to
+// is what the group knows of them, not what a table says.
 //
 // A member that is held is blocked whatever the group is on: a change leaves its entries alone, and
 // letting it go writes those of where the group is then.

@@ -1,6 +1,6 @@
 // engine/backend/soft/nested_domain.h -- A guest's first stage on a nest parent. Its tables are the
-// guest's, in memory that the parent maps; what it has of its own is a tag per unit, since what caches
-// make of both stages is neither the parent's nor another child's.
+// guest's, in memory that the parent maps; what it has of its own is a tag per unit, since what
+// caches make of both stages is neither the parent's nor another child's.
 //
 // Where a flush that the guest asked for failed, its next one drops everything.
 //

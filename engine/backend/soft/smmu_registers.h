@@ -11,8 +11,8 @@ namespace viommu::smmu {
 inline constexpr uint32_t kIdr0Register = 0x00;  // IDR0 .. IDR5, 4 bytes each.
 inline constexpr uint32_t kIidrRegister = 0x18;
 inline constexpr uint32_t kAidrRegister = 0x1c;
-inline constexpr uint32_t kControlRegister = 0x20;     // CR0
-inline constexpr uint32_t kControlAckRegister = 0x24;  // CR0ACK
+inline constexpr uint32_t kControlRegister = 0x20;          // CR0
+inline constexpr uint32_t kControlAckRegister = 0x24;       // CR0ACK
 inline constexpr uint32_t kTableAttributesRegister = 0x28;  // CR1
 inline constexpr uint32_t kControl2Register = 0x2c;         // CR2
 inline constexpr uint32_t kGlobalErrorRegister = 0x60;      // GERROR
@@ -26,7 +26,7 @@ inline constexpr uint32_t kCommandConsumerRegister = 0x9c;
 // CR0.
 inline constexpr uint32_t kControlEnable = 1 << 0;        // SMMUEN
 inline constexpr uint32_t kControlCommandQueue = 1 << 3;  // CMDQEN
-inline constexpr uint32_t kControlCheckAts = 1 << 4;      // ATSCHK: translated requests are checked.
+inline constexpr uint32_t kControlCheckAts = 1 << 4;  // ATSCHK: translated requests are checked.
 
 // CR1: tables and queues are write-back, inner shareable.
 inline constexpr uint32_t kTableAttributesCached = 3 << 10 | 1 << 8 | 1 << 6 | 3 << 4 | 1 << 2 | 1;
@@ -51,8 +51,9 @@ inline constexpr uint32_t kConsumerErrorMask = 0x7f;
 
 // CMDQ_CONS.ERR.
 inline constexpr uint32_t kCommandErrorIllegal = 1;
-inline constexpr uint32_t kCommandErrorAbort = 2;       // It could not be fetched.
-inline constexpr uint32_t kCommandErrorAtcTimeout = 3;  // A device did not answer before a CMD_SYNC.
+inline constexpr uint32_t kCommandErrorAbort = 2;  // It could not be fetched.
+inline constexpr uint32_t kCommandErrorAtcTimeout =
+    3;  // A device did not answer before a CMD_SYNC.
 
 }  // namespace viommu::smmu
 

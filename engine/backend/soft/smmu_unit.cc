@@ -33,9 +33,8 @@ absl::Status SmmuUnit::SetUp(absl::Span<const Requester> requesters) {
   ASSIGN_OR_RETURN(stream_table_, SmmuStreamTable::Create(spec_.smmu_v3, &arena_));
   for (const Requester& requester : requesters) {
     RETURN_IF_ERROR(stream_table_->AddStream(requester.stream_id));
-    streams_.emplace(
-        requester.stream_id,
-        SmmuStream{requester.stream_id, requester.pasid_bits, requester.device_tlb});
+    streams_.emplace(requester.stream_id,
+                     SmmuStream{requester.stream_id, requester.pasid_bits, requester.device_tlb});
   }
   hardware_->Write32(smmu::kTableAttributesRegister, smmu::kTableAttributesCached);
   hardware_->Write32(smmu::kControl2Register, smmu::kControl2RecordBadStreams);

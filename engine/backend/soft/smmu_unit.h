@@ -1,8 +1,8 @@
 // engine/backend/soft/smmu_unit.h -- The driver of one Arm SMMUv3.
 //
-// Owns the unit's stream table, its streams' context descriptors, its ASIDs and VMIDs and its command
-// queue. Tables that lead to a stream's entry are made before translation is enabled; descriptors
-// when a first stage or a PASID needs them, and they go with the last.
+// Owns the unit's stream table, its streams' context descriptors, its ASIDs and VMIDs and its
+// command queue. Tables that lead to a stream's entry are made before translation is enabled;
+// descriptors when a first stage or a PASID needs them, and they go with the last.
 //
 // A stream whose device may have ATS has it switched on while its entry lets it ask (EATS): after
 // the entry says so, and off before it no longer does. What the device then keeps is dropped after
@@ -109,6 +109,12 @@ class SmmuUnit {
   absl::Status FlushTag(const UnitTag& tag) ABSL_LOCKS_EXCLUDED(mutex_);
   void KeepUntilFlushed(std::shared_ptr<const void> tables) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Carries out commands that a guest gave, with physical ids in them, in order. What devices keep
+  // goes behind a CMD_SYNC after what the unit's TLBs do.
+  // kInternal: the queue failed; `handled` commands are done.
+  absl::Status Execute(absl::Span<const smmu::Command> commands, size_t* handled)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
  private:
   using Commands = std::vector<smmu::Command>;
   using FlushConfig = absl::FunctionRef<absl::Status(const smmu::Command&)>;
@@ -121,8 +127,8 @@ class SmmuUnit {
   absl::Status PrepareLocked(SmmuStream* stream, uint32_t pasid, TranslationKind kind)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // Writes what a stream's tables say of `pasid`, and the stream's entry, calling `flush_config` with
-  // what the configuration caches are to drop. Stops where that fails.
+  // Writes what a stream's tables say of `pasid`, and the stream's entry, calling `flush_config`
+  // with what the configuration caches are to drop. Stops where that fails.
   template <typename Store>
   absl::Status ChangeTables(const Store& store, SmmuStream* stream, uint32_t pasid,
                             const UnitTranslation& target, FlushConfig flush_config)
@@ -255,8 +261,7 @@ absl::Status SmmuUnit::ChangeCd(const Store& store, const SmmuStream& stream, ui
 }
 
 template <typename Store>
-absl::Status SmmuUnit::ChangeSte(const Store& store, SmmuStream* stream,
-                                 FlushConfig flush_config) {
+absl::Status SmmuUnit::ChangeSte(const Store& store, SmmuStream* stream, FlushConfig flush_config) {
   const smmu::Ste target = smmu::SteFor(spec_, *stream);
   if (!smmu::AllowsAts(target)) SwitchAts(stream, false);
   const auto plan = PlanEntry<smmu::SteArchitecture>(stream_table_->Read(stream->id), target);

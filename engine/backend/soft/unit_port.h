@@ -52,7 +52,8 @@ struct UnitTranslation {
   std::shared_ptr<const DomainProperties> properties = nullptr;
   PhysAddr root = {};
   uint32_t tag = 0;  // UnitTag::id, of the same kind.
-  std::variant<std::monostate, VtdStage1> guest = {};  // For kNested: the guest's stage.
+  // For kNested: the guest's stage, in the unit's own terms.
+  std::variant<std::monostate, VtdStage1, ArmSmmuV3Stage1> guest = {};
 };
 
 // How one domain is used behind one unit: what of it can be cached there.
@@ -126,7 +127,7 @@ class UnitPort {
 
   // Drops all cached translations of the ranges that the use has, in the unit and in device TLBs.
   // With `leaves_only` cached pointers to tables may stay: no table was unlinked. What nested
-  // translations make of the same second stage goes by FlushTag.
+  // translations make of the same second stage goes by FlushTag, unless they share its tag.
   // kInternal: the queue failed, or still does not do what is owed; what is cached is unknown.
   virtual absl::Status Flush(const TagUse& use, absl::Span<const IovaRange> ranges,
                              bool leaves_only) = 0;
