@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/numeric/bits.h"
 #include "engine/backend/soft/smmu_registers.h"
 #include "engine/base/status_macros.h"
 #include "engine/pagetable/store.h"
