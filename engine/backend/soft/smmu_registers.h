@@ -22,9 +22,13 @@ inline constexpr uint32_t kStreamTableConfigRegister = 0x88;
 inline constexpr uint32_t kCommandQueueRegister = 0x90;  // CMDQ_BASE
 inline constexpr uint32_t kCommandProducerRegister = 0x98;
 inline constexpr uint32_t kCommandConsumerRegister = 0x9c;
+inline constexpr uint32_t kEventQueueRegister = 0xa0;        // EVENTQ_BASE
+inline constexpr uint32_t kEventProducerRegister = 0x100a8;  // In the second page.
+inline constexpr uint32_t kEventConsumerRegister = 0x100ac;
 
 // CR0.
 inline constexpr uint32_t kControlEnable = 1 << 0;        // SMMUEN
+inline constexpr uint32_t kControlEventQueue = 1 << 2;    // EVENTQEN
 inline constexpr uint32_t kControlCommandQueue = 1 << 3;  // CMDQEN
 inline constexpr uint32_t kControlCheckAts = 1 << 4;  // ATSCHK: translated requests are checked.
 
@@ -45,7 +49,8 @@ inline constexpr int kStreamTableSplitShift = 6;
 inline constexpr uint32_t kStreamTableTwoLevel = 1 << 16;
 
 // CMDQ_PROD and CMDQ_CONS: indices modulo twice the entries, whose top bit is the wrap flag.
-inline constexpr uint32_t kQueueIndexMask = 0xfffff;
+// EVENTQ_PROD.OVFLG, EVENTQ_CONS.OVACKFLG: events were lost while they differ.
+inline constexpr uint32_t kEventOverflow = uint32_t{1} << 31;
 inline constexpr int kConsumerErrorShift = 24;  // CMDQ_CONS.ERR 30:24
 inline constexpr uint32_t kConsumerErrorMask = 0x7f;
 

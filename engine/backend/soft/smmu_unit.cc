@@ -41,6 +41,7 @@ absl::Status SmmuUnit::SetUp(absl::Span<const Requester> requesters) {
   hardware_->Write64(smmu::kStreamTableRegister, stream_table_->base());
   hardware_->Write32(smmu::kStreamTableConfigRegister, stream_table_->config());
   ASSIGN_OR_RETURN(queue_, SmmuCommandQueue::Create(hardware_.get(), &arena_));
+  ASSIGN_OR_RETURN(events_, SmmuEventQueue::Create(hardware_.get(), &arena_));
   return FlushEverything();  // Whatever was cached before the reset.
 }
 
@@ -68,6 +69,11 @@ smmu::Cd SmmuUnit::CdOf(uint32_t stream_id, uint32_t pasid) const {
   absl::MutexLock lock(&mutex_);
   const SmmuStream& stream = streams_.at(stream_id);
   return stream.cds == nullptr ? smmu::Cd{} : stream.cds->Read(pasid);
+}
+
+bool SmmuUnit::IsNested(uint32_t stream_id) const {
+  absl::MutexLock lock(&mutex_);
+  return streams_.at(stream_id).At(kRidPasid).kind == TranslationKind::kNested;
 }
 
 // ---- Before a change ----

@@ -32,6 +32,7 @@
 #include "engine/backend/soft/hardware/smmu_model.h"
 #include "engine/backend/soft/physical_memory.h"
 #include "engine/backend/soft/smmu_command_queue.h"
+#include "engine/backend/soft/smmu_event_queue.h"
 #include "engine/backend/soft/smmu_stream_table.h"
 #include "engine/backend/soft/smmu_translation.h"
 #include "engine/backend/soft/unit_port.h"
@@ -77,7 +78,12 @@ class SmmuUnit {
   smmu::Ste SteOf(uint32_t stream_id) const ABSL_LOCKS_EXCLUDED(mutex_);
   smmu::Cd CdOf(uint32_t stream_id, uint32_t pasid) const ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The contracts of the rest are those of UnitPort.
+  // What happened to requests since the last call.
+  SmmuEventQueue::Taken TakeEvents() { return events_->Take(); }
+  // Whether a guest's entry decides what becomes of the stream's requests.
+  bool IsNested(uint32_t stream_id) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The contracts of the rest are those of UnitPort, but for Execute.
 
   absl::Status CheckPasid(uint32_t stream_id, uint32_t pasid) const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status PrepareEntry(uint32_t stream_id, uint32_t pasid, TranslationKind kind)
@@ -171,6 +177,7 @@ class SmmuUnit {
   std::unique_ptr<hardware::SmmuModel> hardware_;
   std::unique_ptr<SmmuStreamTable> stream_table_;  // Constant once Create has returned.
   std::unique_ptr<SmmuCommandQueue> queue_;
+  std::unique_ptr<SmmuEventQueue> events_;
 
   mutable absl::Mutex mutex_;  // Also held by the only writer of an entry.
   absl::flat_hash_map<uint32_t, SmmuStream> streams_ ABSL_GUARDED_BY(mutex_);  // By StreamID.

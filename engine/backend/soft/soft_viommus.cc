@@ -1,8 +1,12 @@
 #include "engine/backend/soft/soft_viommus.h"
 
 #include "absl/strings/str_cat.h"
+#include "engine/backend/soft/smmu_unit.h"
+#include "engine/backend/soft/unit_port.h"
+#include "engine/backend/topology.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
+#include "engine/entries/smmu_events.h"
 #include "engine/entries/smmu_guest.h"
 
 namespace viommu {
@@ -57,6 +61,20 @@ smmu::GuestCommand GuestCommandOf(const ArmSmmuV3Invalidation& command) {
   return out;
 }
 
+ArmSmmuV3Event EventFor(const smmu::Event& event, uint64_t virtual_id) {
+  ArmSmmuV3Event out;
+  out.id = static_cast<uint8_t>(event.id);
+  out.stream_id = static_cast<uint32_t>(virtual_id);
+  out.substream_valid = event.ssid.has_value();
+  out.substream_id = event.ssid.value_or(0);
+  out.privileged = event.privileged;
+  out.instruction = event.instruction;
+  out.read = event.read;
+  out.access_class = static_cast<uint8_t>(event.reason);
+  out.address = event.address;
+  return out;
+}
+
 smmu::GuestCommandCaps CapsOf(const SmmuV3Spec& spec) {
   smmu::GuestCommandCaps caps;
   caps.range_invalidation = spec.range_invalidation;
@@ -93,6 +111,7 @@ absl::Status SoftViommus::CreateViommu(Uid uid, DeviceIndex device, Uid parent) 
   ASSIGN_OR_RETURN(const UnitTranslation entered,
                    viommu.parent->EnterUnit(&machine_.port_of(device), kRidPasid));
   viommu.vmid = entered.tag;
+  machine_.smmu_of(device).TakeEvents();  // What happened before is not the guest's.
   absl::MutexLock lock(&mutex_);
   viommus_.emplace(uid, std::move(viommu));
   return absl::OkStatus();
@@ -160,6 +179,43 @@ ViommuInvalidateOutcome SoftViommus::InvalidateViommu(
   outcome.handled = handled;
   if (outcome.status.ok()) outcome.status = refused;
   return outcome;
+}
+
+void SoftViommus::AppendEvents(Uid uid, const Viommu& viommu, const SmmuEventQueue::Taken& taken,
+                               std::vector<ViommuEvent>* events) const {
+  const SmmuUnit& unit = machine_.smmu_of(viommu.device);
+  absl::flat_hash_map<uint32_t, uint64_t> streams;  // Virtual ids by StreamID.
+  for (const auto& [virtual_id, device] : viommu.devices) {
+    const uint32_t stream = machine_.requester_of(device);
+    if (unit.IsNested(stream)) streams.emplace(stream, virtual_id);
+  }
+  ViommuEvent told;
+  told.viommu = uid;
+  for (const smmu::Event& event : taken.events) {
+    const auto stream = streams.find(event.stream_id);
+    if (stream == streams.end() || !smmu::GuestGets(event)) continue;
+    told.event = EventFor(event, stream->second);
+    events->push_back(told);
+  }
+  if (!taken.lost) return;
+  told.event = {};
+  told.lost = 1;  // The hardware does not count; one may have been the guest's.
+  events->push_back(told);
+}
+
+std::vector<ViommuEvent> SoftViommus::TakeEvents() {
+  absl::MutexLock lock(&mutex_);
+  // Of each unit once, for all Viommus on it.
+  absl::flat_hash_map<const SmmuUnit*, SmmuEventQueue::Taken> taken;
+  for (const auto& [uid, viommu] : viommus_) {
+    SmmuUnit& unit = machine_.smmu_of(viommu.device);
+    if (!taken.contains(&unit)) taken.emplace(&unit, unit.TakeEvents());
+  }
+  std::vector<ViommuEvent> events;
+  for (const auto& [uid, viommu] : viommus_) {
+    AppendEvents(uid, viommu, taken.at(&machine_.smmu_of(viommu.device)), &events);
+  }
+  return events;
 }
 
 absl::Status SoftViommus::CreateHardwareQueue(Uid, Uid, const HardwareQueueSpec&) {

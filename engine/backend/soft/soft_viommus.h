@@ -1,7 +1,9 @@
 // engine/backend/soft/soft_viommus.h -- The virtual IOMMUs of simulated SMMUv3s.
 //
 // A Viommu counts as a user of its nest parent behind its unit, so that the guest's VMID is the
-// same from its first command to its last. There are no hardware queues.
+// same from its first command to its last. Events stay in the unit's own queue until they are
+// taken; a guest is told those that its entry or its tables are the reason for, of devices that are
+// on them then. There are no hardware queues.
 //
 // Thread-safe. Lock order: the lock over the tables, then a domain's, then a unit's.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_SOFT_VIOMMUS_H_
@@ -20,9 +22,11 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/soft/smmu_event_queue.h"
 #include "engine/backend/soft/soft_domain.h"
 #include "engine/backend/soft/soft_machine.h"
 #include "engine/backend/viommus.h"
+#include "engine/entries/smmu_commands.h"
 
 namespace viommu {
 
@@ -43,7 +47,7 @@ class SoftViommus final : public Viommus {
   absl::Status DestroyVdevice(Uid uid) override;
   ViommuInvalidateOutcome InvalidateViommu(
       Uid viommu, absl::Span<const ArmSmmuV3Invalidation> commands) override;
-  std::vector<ViommuEvent> TakeEvents() override { return {}; }
+  std::vector<ViommuEvent> TakeEvents() override;
   absl::Status CreateHardwareQueue(Uid uid, Uid viommu, const HardwareQueueSpec& spec) override;
   absl::Status DestroyHardwareQueue(Uid uid) override;
 
@@ -61,6 +65,10 @@ class SoftViommus final : public Viommus {
 
   absl::StatusOr<smmu::Command> PhysicalCommand(const Viommu& viommu,
                                                 const ArmSmmuV3Invalidation& command) const;
+
+  // Appends what a unit tells a Viommu, given as it was taken.
+  void AppendEvents(Uid uid, const Viommu& viommu, const SmmuEventQueue::Taken& taken,
+                    std::vector<ViommuEvent>* events) const;
 
   SoftMachine& machine_;
   const FindParent find_parent_;

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/soft/smmu_event_queue.h"
 #include "engine/backend/soft/soft_backend.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
@@ -214,6 +215,7 @@ TEST_F(SoftViommusTest, CommandsReachNoOtherGuest) {
 
 // Invariant I9.
 TEST_F(SoftViommusTest, WhatTheHostUnmapsIsGoneForTheGuestToo) {
+  backend_->machine().smmu_of(kNic).hardware().SetRefills(true);
   ASSERT_TRUE(backend_->CreateDomain(kGuest, Nested(Translating()), {}).ok());
   for (const DeviceIndex device : {kNic, kDisk}) {
     ASSERT_TRUE(Switch(device, kGuest).ok());
@@ -260,6 +262,41 @@ TEST_F(SoftViommusTest, RefusesAGuestsEntryBesidePasids) {
   ASSERT_TRUE(backend_->CreateDomain(kGuest, Nested(Translating()), {}).ok());
   ASSERT_TRUE(backend_->Switch({kNic}, 3, {DomainTarget::Kind::kDomain, kPaging}).ok());
   EXPECT_EQ(DetailOf(Switch(kNic, kGuest))->reason, "PASIDS_IN_USE");
+}
+
+TEST_F(SoftViommusTest, TellsTheGuestWhatIsItsOwnFault) {
+  ASSERT_TRUE(backend_->CreateDomain(kGuest, Nested(Translating()), {}).ok());
+  ASSERT_TRUE(Switch(kDisk, kGuest).ok());
+  ASSERT_TRUE(Switch(kNic, kParent).ok());
+  EXPECT_EQ(Read(kDisk, kVirtual + kPage), "F_TRANSLATION");
+  EXPECT_EQ(Read(kNic, kBase + 8 * kMiB), "F_TRANSLATION") << "the host's business";
+  std::vector<ViommuEvent> events = viommus_->TakeEvents();
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].viommu, kViommu);
+  EXPECT_EQ(events[0].lost, 0u);
+  EXPECT_EQ(events[0].event.id, 0x10);
+  EXPECT_EQ(events[0].event.stream_id, kVirtualStream + 1);
+  EXPECT_TRUE(events[0].event.read);
+  EXPECT_EQ(events[0].event.address, kVirtual + kPage);
+  EXPECT_TRUE(viommus_->TakeEvents().empty());
+  // A guest's table that leads out of its memory, which the second stage refuses.
+  ASSERT_TRUE(backend_->Unmap(kIoas, {Memory().range()}).ok());
+  Read(kDisk);
+  EXPECT_TRUE(viommus_->TakeEvents().empty());
+}
+
+TEST_F(SoftViommusTest, SaysThatEventsWereLost) {
+  ASSERT_TRUE(backend_->CreateDomain(kGuest, Nested(Translating()), {}).ok());
+  ASSERT_TRUE(Switch(kDisk, kGuest).ok());
+  for (uint32_t i = 0; i < SmmuEventQueue::kEntries + 3; ++i) Read(kDisk, kVirtual + kPage);
+  std::vector<ViommuEvent> events = viommus_->TakeEvents();
+  ASSERT_EQ(events.size(), SmmuEventQueue::kEntries + 1);
+  EXPECT_EQ(events.back().lost, 1u);
+  EXPECT_EQ(events.front().lost, 0u);
+  Read(kDisk, kVirtual + kPage);
+  events = viommus_->TakeEvents();
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].lost, 0u);
 }
 
 TEST_F(SoftViommusTest, TakesNothingForGood) {
