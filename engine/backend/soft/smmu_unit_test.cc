@@ -168,7 +168,9 @@ TEST_F(SmmuUnitTest, MakesDescriptorsWhenNeededAndFreesThem) {
   EXPECT_GT(with_rid, before);
   ASSERT_TRUE(Set(kPlain, 1023, first_.translation).ok());
   EXPECT_EQ(arena_->pages_in_use(), with_rid) << "in the table of descriptor 0";
+  EXPECT_EQ(Read(kPlain, 1024), "blocked") << "and the unit remembers that there is no table";
   ASSERT_TRUE(Set(kPlain, 1024, first_.translation).ok());
+  EXPECT_EQ(Read(kPlain, 1024), "0xf1");
   ASSERT_TRUE(Set(kPlain, 1025, first_.translation).ok());
   EXPECT_EQ(arena_->pages_in_use(), with_rid + 16);
   ASSERT_TRUE(Set(kPlain, 1024, kBlocked).ok());
