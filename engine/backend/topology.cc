@@ -288,7 +288,8 @@ class Validator {
       return Add(path, absl::StrCat("its StreamID is wider than the ", bits, " bits of iommu \"",
                                     unit.id, "\""));
     }
-    const auto [other, is_new] = stream_ids_.emplace(std::make_pair(spec.iommu, *id), spec.pci_address);
+    const auto [other, is_new] =
+        stream_ids_.emplace(std::make_pair(spec.iommu, *id), spec.pci_address);
     // Two functions of one address are reported as such.
     if (is_new || (!spec.pci_address.empty() && !other->second.empty())) return;
     Add(path, absl::StrCat("StreamID ", *id, " is used twice behind \"", spec.iommu, "\""));

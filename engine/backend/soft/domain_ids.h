@@ -1,10 +1,10 @@
-// engine/backend/soft/domain_ids.h -- The domain ids of one VT-d unit, the ASIDs or the VMIDs of one
-// SMMUv3: which of them tag something.
+// engine/backend/soft/domain_ids.h -- The domain ids of one VT-d unit, the ASIDs or the VMIDs of
+// one SMMUv3: which of them tag something.
 //
 // Those below the first are never handed out: VT-d's 0 is unused and 1 belongs to pass-through
-// (vtd/pasid.h, vtd/iommu.h), SMMUv3's VMID 0 to first stages without a second. An id comes back only
-// after every cache entry that it tags has been flushed; the one given back last is taken first, so
-// that a flush that was forgotten shows early.
+// (vtd/pasid.h, vtd/iommu.h), SMMUv3's VMID 0 to first stages without a second. An id comes back
+// only after every cache entry that it tags has been flushed; the one given back last is taken
+// first, so that a flush that was forgotten shows early.
 //
 // Thread-compatible: the unit holds its lock.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_DOMAIN_IDS_H_

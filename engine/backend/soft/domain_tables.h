@@ -1,5 +1,5 @@
-// engine/backend/soft/domain_tables.h -- The page tables of a domain of any format, as its properties
-// describe them.
+// engine/backend/soft/domain_tables.h -- The page tables of a domain of any format, as its
+// properties describe them.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_DOMAIN_TABLES_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_DOMAIN_TABLES_H_
 

@@ -1,11 +1,14 @@
 #include "engine/backend/soft/smmu_capability.h"
 
+#include <memory>
 #include <string>
 
 #include "absl/numeric/bits.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
+#include "engine/entries/smmu_guest.h"
 #include "engine/pagetable/arm_lpae.h"
 
 namespace viommu::smmu {
@@ -51,6 +54,14 @@ DomainProperties PlanSecondStage(const IommuSpec& unit) {
   DomainProperties properties = PlanTables(unit, kSecondStage, granule_log2, input_bits);
   properties.levels = lpae::ConcatenatedRoot(granule_log2, input_bits).levels;
   return properties;
+}
+
+// As the seam has it, with the word at fault.
+absl::Status InvalidVste(const GuestSteWords& words, const absl::Status& why) {
+  const int word = ValidateVste({words[0], 0}).ok() ? 1 : 0;
+  return Error(absl::StatusCode::kInvalidArgument, "INVALID_VSTE", why.message())
+      .Errno("EIO")
+      .Field(absl::StrCat("domain.nested.arm_smmu_v3.ste_", word));
 }
 
 }  // namespace
@@ -129,6 +140,29 @@ absl::StatusOr<DomainProperties> PlanSva(const IommuSpec& unit) {
   return properties;
 }
 
+absl::StatusOr<DomainProperties> PlanVste(const IommuSpec& unit, const ArmSmmuV3Stage1& vste,
+                                          const DomainProperties& parent) {
+  if (!unit.smmu_v3.nesting) {
+    return Unavailable(unit, "NESTING_UNAVAILABLE", "nested translation");
+  }
+  if (!parent.nest_parent) {
+    return Error(absl::StatusCode::kFailedPrecondition, "NOT_A_NEST_PARENT",
+                 "the parent was not made to be nested on")
+        .Errno("EINVAL");
+  }
+  RETURN_IF_ERROR(CheckDomain(unit, parent));
+  const GuestSteWords words = {vste.ste[0], vste.ste[1]};
+  const auto guest = ValidateVste(words);
+  if (!guest.ok()) return InvalidVste(words, guest.status());
+  DomainProperties properties =
+      PlanTables(unit, kFirstStage, GranuleOf(unit.smmu_v3), kFirstStageBits);
+  properties.format = absl::StrCat(kFirstStage, "guest");  // Of any granule that the unit has.
+  properties.write_only = false;
+  properties.parent = std::make_shared<const DomainProperties>(parent);
+  properties.needs_vdevice = guest->kind == GuestSteKind::kTranslate;
+  return properties;
+}
+
 absl::Status NoVtdStage1(const IommuSpec& unit) {
   return Unavailable(unit, "NESTING_UNAVAILABLE", "x86-64 tables for a guest's stage");
 }
@@ -154,8 +188,8 @@ absl::Status CheckTogether(const IommuSpec& unit, TranslationKind without_pasid,
         .Errno("EOPNOTSUPP")
         .Meta("iommu", unit.id);
   }
-  const bool has_second_stage = without_pasid == TranslationKind::kSecondStage ||
-                                without_pasid == TranslationKind::kNested;
+  const bool has_second_stage =
+      without_pasid == TranslationKind::kSecondStage || without_pasid == TranslationKind::kNested;
   if (with_pasids.empty() || !has_second_stage) return absl::OkStatus();
   return Error(absl::StatusCode::kFailedPrecondition, "PASIDS_IN_USE",
                absl::StrCat("behind iommu ", unit.id,

@@ -1,5 +1,5 @@
-// engine/backend/soft/smmu_capability.h -- What an IommuSpec means in SMMUv3 terms: the hardware that
-// it asks for, the domains it can have, the domains it can use.
+// engine/backend/soft/smmu_capability.h -- What an IommuSpec means in SMMUv3 terms: the hardware
+// that it asks for, the domains it can have, the domains it can use.
 //
 // Rules as the kernel's arm-smmu-v3.c (iommufd-semantics.md 4.9, 17.7). All functions are pure.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_SMMU_CAPABILITY_H_
@@ -28,8 +28,8 @@ int GranuleLog2(const DomainProperties& properties);
 // Of the addresses that its tables translate.
 int InputBits(const DomainProperties& properties);
 
-// Whether a second stage makes all memory write-back, whatever a guest's first stage says (S2FWB): a
-// nest parent's, where the unit can.
+// Whether a second stage makes all memory write-back, whatever a guest's first stage says (S2FWB):
+// a nest parent's, where the unit can.
 bool ForcesWriteBack(const IommuSpec& unit, const DomainProperties& properties);
 
 // A paging domain as the flags of `spec` ask for it: a first stage where the unit has one, a second
@@ -41,6 +41,13 @@ absl::StatusOr<DomainProperties> PlanPaging(const IommuSpec& unit, const DomainS
 // A process's address space: a first stage of the processors' granule.
 // kUnimplemented, SVA_UNAVAILABLE: the unit has no first stage or not that granule.
 absl::StatusOr<DomainProperties> PlanSva(const IommuSpec& unit);
+
+// What a guest's entry asks for, on a nest parent.
+// kUnimplemented, NESTING_UNAVAILABLE: the unit has no nesting.
+// kInvalidArgument, INVALID_VSTE: the entry has what a guest may not write.
+// kFailedPrecondition: NOT_A_NEST_PARENT; as CheckDomain.
+absl::StatusOr<DomainProperties> PlanVste(const IommuSpec& unit, const ArmSmmuV3Stage1& vste,
+                                          const DomainProperties& parent);
 
 // kUnimplemented, NESTING_UNAVAILABLE: always. A guest's stage of VT-d is nothing to the unit.
 absl::Status NoVtdStage1(const IommuSpec& unit);

@@ -1,5 +1,5 @@
-// engine/backend/soft/smmu_cd_table.h -- The context descriptors of one stream, by SSID; that of SSID
-// 0 serves requests without PASID.
+// engine/backend/soft/smmu_cd_table.h -- The context descriptors of one stream, by SSID; that of
+// SSID 0 serves requests without PASID.
 //
 // Up to 1024 descriptors lie in one table; more are in tables of 1024, made when needed, below a
 // first level.

@@ -115,8 +115,9 @@ absl::Status SmmuCommandQueue::TakeError() {
   if (reason == smmu::kCommandErrorAtcTimeout) {
     return QueueTimeout("a device does not answer an invalidation of its TLB");
   }
-  return Error(absl::StatusCode::kInternal, "QUEUE_ERROR",
-               absl::StrCat("the hardware stopped at the command (", words, ") with reason ", reason))
+  return Error(
+             absl::StatusCode::kInternal, "QUEUE_ERROR",
+             absl::StrCat("the hardware stopped at the command (", words, ") with reason ", reason))
       .Errno("EINVAL");
 }
 

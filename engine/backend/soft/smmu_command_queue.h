@@ -1,5 +1,5 @@
-// engine/backend/soft/smmu_command_queue.h -- The command queue of an SMMUv3, as its driver sees it:
-// commands go in, and a CMD_SYNC behind them says when they are done.
+// engine/backend/soft/smmu_command_queue.h -- The command queue of an SMMUv3, as its driver sees
+// it: commands go in, and a CMD_SYNC behind them says when they are done.
 //
 // Sources: Arm IHI 0070 3.5, 4.7.3, 7.1; iommufd-semantics.md 17.8.
 //
@@ -49,7 +49,7 @@ class SmmuCommandQueue {
   absl::Status Submit(absl::Span<const smmu::Command> batch) ABSL_LOCKS_EXCLUDED(mutex_);
 
   Counters counters() const ABSL_LOCKS_EXCLUDED(mutex_);
-  uint32_t head() const;  // The slot that the hardware takes next.
+  uint32_t head() const;                              // The slot that the hardware takes next.
   uint32_t tail() const ABSL_LOCKS_EXCLUDED(mutex_);  // The slot to be filled next.
 
  private:

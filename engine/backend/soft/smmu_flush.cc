@@ -145,4 +145,23 @@ absl::Status SmmuUnit::FlushTag(const UnitTag& tag) {
   return SubmitInOrder({WholeTag(tag)}, devices);
 }
 
+absl::Status SmmuUnit::Execute(absl::Span<const smmu::Command> commands, size_t* handled) {
+  absl::MutexLock lock(&mutex_);
+  *handled = 0;
+  RETURN_IF_ERROR(FlushWhatIsOwed());
+  const auto is_of_devices = [](const smmu::Command& command) {
+    return smmu::OpcodeOf(command) == smmu::Opcode::kAtcInv;
+  };
+  while (*handled < commands.size()) {
+    const auto rest = commands.subspan(*handled);
+    size_t together = 1;
+    while (together < rest.size() && is_of_devices(rest[together]) == is_of_devices(rest[0])) {
+      ++together;
+    }
+    RETURN_IF_ERROR(queue_->Submit(rest.first(together)));
+    *handled += together;
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace viommu

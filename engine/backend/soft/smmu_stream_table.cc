@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/numeric/bits.h"
 #include "engine/backend/soft/smmu_registers.h"
 #include "engine/base/status_macros.h"
 #include "engine/pagetable/store.h"
@@ -21,7 +20,8 @@ constexpr int kSecondLevelPagesLog2 = PagesLog2(smmu::kStreamL2Bytes);
 // Nobody reads the entries yet.
 void FillWithAbort(uint64_t* words, size_t entries) {
   const smmu::Ste abort = smmu::MakeAbortSte();
-  for (size_t i = 0; i < entries; ++i) std::copy(abort.begin(), abort.end(), words + i * abort.size());
+  for (size_t i = 0; i < entries; ++i)
+    std::copy(abort.begin(), abort.end(), words + i * abort.size());
 }
 
 }  // namespace
@@ -32,8 +32,8 @@ absl::StatusOr<std::unique_ptr<SmmuStreamTable>> SmmuStreamTable::Create(const S
   const bool two_level =
       spec.two_level_stream_table && spec.stream_id_bits > smmu::kStreamTableSplit;
   const int bits = std::min(spec.stream_id_bits, kMaxStreamTableBits);
-  const uint64_t bytes = two_level ? sizeof(uint64_t) << (bits - smmu::kStreamTableSplit)
-                                   : sizeof(smmu::Ste) << bits;
+  const uint64_t bytes =
+      two_level ? sizeof(uint64_t) << (bits - smmu::kStreamTableSplit) : sizeof(smmu::Ste) << bits;
   const int pages_log2 = PagesLog2(bytes);
   ASSIGN_OR_RETURN(const PhysAddr root, arena->AllocateBlock(pages_log2));
   if (!two_level) FillWithAbort(arena->WordsAt(root), size_t{1} << bits);

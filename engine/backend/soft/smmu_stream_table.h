@@ -1,5 +1,5 @@
-// engine/backend/soft/smmu_stream_table.h -- The stream table of one SMMUv3: linear, or of two levels
-// where the unit walks such.
+// engine/backend/soft/smmu_stream_table.h -- The stream table of one SMMUv3: linear, or of two
+// levels where the unit walks such.
 //
 // Everything that leads to an entry is made before translation is enabled and stays until the table
 // goes. Every entry aborts until its stream is put on something; a StreamID beyond the tables that

@@ -40,7 +40,8 @@ class SmmuTransitionsTest : public SmmuWorld {
     SCOPED_TRACE(std::string(from.name) + " to " + to.name);
     const std::optional<uint32_t> requests =
         pasid == kRidPasid ? kRid : std::optional<uint32_t>(pasid);
-    const std::optional<uint32_t> others = pasid == kRidPasid ? std::optional<uint32_t>(kPasid) : kRid;
+    const std::optional<uint32_t> others =
+        pasid == kRidPasid ? std::optional<uint32_t>(kPasid) : kRid;
     ASSERT_TRUE(Set(stream, pasid, from.translation).ok());
     ASSERT_EQ(Read(stream, requests), from.reads);
     const std::string other_reads = Read(stream, others);
@@ -61,7 +62,8 @@ class SmmuTransitionsTest : public SmmuWorld {
     if (from.reads != to.reads) {
       EXPECT_GT(stores, 0);
     }
-    const bool between = seen.count("blocked") > 0 && from.reads != "blocked" && to.reads != "blocked";
+    const bool between =
+        seen.count("blocked") > 0 && from.reads != "blocked" && to.reads != "blocked";
     EXPECT_EQ(planned.hitless, !between);
     seen.erase("blocked");
     seen.erase(from.reads);
@@ -123,7 +125,8 @@ TEST_F(SmmuTransitionsTest, RequestsWithPasid) {
 }
 
 // What a replacement of domains costs on this hardware: a descriptor changes in its table and its
-// ASID, an entry in its stage and its VMID, which a first stage has too (iommufd-semantics.md 17.4).
+// ASID, an entry in its stage and its VMID, which a first stage has too
+// (iommufd-semantics.md 17.4).
 TEST_F(SmmuTransitionsTest, OnlyFromOneDomainToAnotherIsThereAGap) {
   for (const Place& from : Places()) {
     for (const Place& to : Places()) {

@@ -1,7 +1,10 @@
 #include "engine/backend/soft/smmu_translation.h"
 
+#include <variant>
+
 #include "engine/backend/backend.h"
 #include "engine/backend/soft/smmu_capability.h"
+#include "engine/entries/smmu_guest.h"
 
 namespace viommu {
 
@@ -43,7 +46,7 @@ Ste CdTableSte(const IommuSpec& unit, const SmmuStream& stream, DefaultSubstream
   return MakeCdTableSte(fields);
 }
 
-Ste Stage2Ste(const IommuSpec& unit, const SmmuStream& stream, const UnitTranslation& translation) {
+Stage2Fields Stage2Of(const IommuSpec& unit, const UnitTranslation& translation) {
   // Arm counts levels from the root's: 3 is that of the smallest leaves.
   constexpr int kLeafLevel = 3;
   const DomainProperties& properties = *translation.properties;
@@ -55,9 +58,25 @@ Ste Stage2Ste(const IommuSpec& unit, const SmmuStream& stream, const UnitTransla
   fields.granule = GranuleOf(properties);
   fields.output_bits = unit.smmu_v3.oas_bits;
   fields.coherent_walks = unit.smmu_v3.coherent;
-  fields.ats = stream.device_tlb;
   fields.force_write_back = ForcesWriteBack(unit, properties);
+  return fields;
+}
+
+Ste Stage2Ste(const IommuSpec& unit, const SmmuStream& stream, const UnitTranslation& translation) {
+  Stage2Fields fields = Stage2Of(unit, translation);
+  fields.ats = stream.device_tlb;
   return MakeStage2Ste(fields);
+}
+
+// The device's ATS follows the guest's.
+Ste SteForGuest(const IommuSpec& unit, const SmmuStream& stream,
+                const UnitTranslation& translation) {
+  const auto& vste = std::get<ArmSmmuV3Stage1>(translation.guest);
+  const auto guest = ValidateVste({vste.ste[0], vste.ste[1]});
+  if (!guest.ok()) return MakeAbortSte();
+  Stage2Fields parent = Stage2Of(unit, translation);
+  parent.ats = guest->ats && stream.device_tlb;
+  return MakeGuestSte(*guest, parent);
 }
 
 }  // namespace
@@ -89,7 +108,7 @@ Ste SteFor(const IommuSpec& unit, const SmmuStream& stream) {
     case TranslationKind::kSecondStage:
       return Stage2Ste(unit, stream, rid);
     case TranslationKind::kNested:
-      break;
+      return SteForGuest(unit, stream, rid);
   }
   return MakeAbortSte();
 }

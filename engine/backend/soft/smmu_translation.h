@@ -1,9 +1,9 @@
 // engine/backend/soft/smmu_translation.h -- What a stream's requests are to meet, as the context
 // descriptors and the stream table entry that say it (iommufd-semantics.md 17.3, 17.7).
 //
-// A first stage is a descriptor, that of SSID 0 for requests without PASID. While PASIDs are in use,
-// or requests without PASID are on a first stage, the stream's entry leads to the descriptors and
-// S1DSS says what requests without PASID get; else the entry says it alone.
+// A first stage is a descriptor, that of SSID 0 for requests without PASID. While PASIDs are in
+// use, or requests without PASID are on a first stage, the stream's entry leads to the descriptors
+// and S1DSS says what requests without PASID get; else the entry says it alone.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_SMMU_TRANSLATION_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_SMMU_TRANSLATION_H_
 

@@ -33,15 +33,15 @@ absl::Status SmmuUnit::SetUp(absl::Span<const Requester> requesters) {
   ASSIGN_OR_RETURN(stream_table_, SmmuStreamTable::Create(spec_.smmu_v3, &arena_));
   for (const Requester& requester : requesters) {
     RETURN_IF_ERROR(stream_table_->AddStream(requester.stream_id));
-    streams_.emplace(
-        requester.stream_id,
-        SmmuStream{requester.stream_id, requester.pasid_bits, requester.device_tlb});
+    streams_.emplace(requester.stream_id,
+                     SmmuStream{requester.stream_id, requester.pasid_bits, requester.device_tlb});
   }
   hardware_->Write32(smmu::kTableAttributesRegister, smmu::kTableAttributesCached);
   hardware_->Write32(smmu::kControl2Register, smmu::kControl2RecordBadStreams);
   hardware_->Write64(smmu::kStreamTableRegister, stream_table_->base());
   hardware_->Write32(smmu::kStreamTableConfigRegister, stream_table_->config());
   ASSIGN_OR_RETURN(queue_, SmmuCommandQueue::Create(hardware_.get(), &arena_));
+  ASSIGN_OR_RETURN(events_, SmmuEventQueue::Create(hardware_.get(), &arena_));
   return FlushEverything();  // Whatever was cached before the reset.
 }
 
@@ -69,6 +69,11 @@ smmu::Cd SmmuUnit::CdOf(uint32_t stream_id, uint32_t pasid) const {
   absl::MutexLock lock(&mutex_);
   const SmmuStream& stream = streams_.at(stream_id);
   return stream.cds == nullptr ? smmu::Cd{} : stream.cds->Read(pasid);
+}
+
+bool SmmuUnit::IsNested(uint32_t stream_id) const {
+  absl::MutexLock lock(&mutex_);
+  return streams_.at(stream_id).At(kRidPasid).kind == TranslationKind::kNested;
 }
 
 // ---- Before a change ----

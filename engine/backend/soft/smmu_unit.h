@@ -1,8 +1,8 @@
 // engine/backend/soft/smmu_unit.h -- The driver of one Arm SMMUv3.
 //
-// Owns the unit's stream table, its streams' context descriptors, its ASIDs and VMIDs and its command
-// queue. Tables that lead to a stream's entry are made before translation is enabled; descriptors
-// when a first stage or a PASID needs them, and they go with the last.
+// Owns the unit's stream table, its streams' context descriptors, its ASIDs and VMIDs and its
+// command queue. Tables that lead to a stream's entry are made before translation is enabled;
+// descriptors when a first stage or a PASID needs them, and they go with the last.
 //
 // A stream whose device may have ATS has it switched on while its entry lets it ask (EATS): after
 // the entry says so, and off before it no longer does. What the device then keeps is dropped after
@@ -32,6 +32,7 @@
 #include "engine/backend/soft/hardware/smmu_model.h"
 #include "engine/backend/soft/physical_memory.h"
 #include "engine/backend/soft/smmu_command_queue.h"
+#include "engine/backend/soft/smmu_event_queue.h"
 #include "engine/backend/soft/smmu_stream_table.h"
 #include "engine/backend/soft/smmu_translation.h"
 #include "engine/backend/soft/unit_port.h"
@@ -77,7 +78,12 @@ class SmmuUnit {
   smmu::Ste SteOf(uint32_t stream_id) const ABSL_LOCKS_EXCLUDED(mutex_);
   smmu::Cd CdOf(uint32_t stream_id, uint32_t pasid) const ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The contracts of the rest are those of UnitPort.
+  // What happened to requests since the last call.
+  SmmuEventQueue::Taken TakeEvents() { return events_->Take(); }
+  // Whether a guest's entry decides what becomes of the stream's requests.
+  bool IsNested(uint32_t stream_id) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The contracts of the rest are those of UnitPort, but for Execute.
 
   absl::Status CheckPasid(uint32_t stream_id, uint32_t pasid) const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status PrepareEntry(uint32_t stream_id, uint32_t pasid, TranslationKind kind)
@@ -109,6 +115,12 @@ class SmmuUnit {
   absl::Status FlushTag(const UnitTag& tag) ABSL_LOCKS_EXCLUDED(mutex_);
   void KeepUntilFlushed(std::shared_ptr<const void> tables) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Carries out commands that a guest gave, with physical ids in them, in order. What devices keep
+  // goes behind a CMD_SYNC after what the unit's TLBs do.
+  // kInternal: the queue failed; `handled` commands are done.
+  absl::Status Execute(absl::Span<const smmu::Command> commands, size_t* handled)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
  private:
   using Commands = std::vector<smmu::Command>;
   using FlushConfig = absl::FunctionRef<absl::Status(const smmu::Command&)>;
@@ -121,8 +133,8 @@ class SmmuUnit {
   absl::Status PrepareLocked(SmmuStream* stream, uint32_t pasid, TranslationKind kind)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // Writes what a stream's tables say of `pasid`, and the stream's entry, calling `flush_config` with
-  // what the configuration caches are to drop. Stops where that fails.
+  // Writes what a stream's tables say of `pasid`, and the stream's entry, calling `flush_config`
+  // with what the configuration caches are to drop. Stops where that fails.
   template <typename Store>
   absl::Status ChangeTables(const Store& store, SmmuStream* stream, uint32_t pasid,
                             const UnitTranslation& target, FlushConfig flush_config)
@@ -165,6 +177,7 @@ class SmmuUnit {
   std::unique_ptr<hardware::SmmuModel> hardware_;
   std::unique_ptr<SmmuStreamTable> stream_table_;  // Constant once Create has returned.
   std::unique_ptr<SmmuCommandQueue> queue_;
+  std::unique_ptr<SmmuEventQueue> events_;
 
   mutable absl::Mutex mutex_;  // Also held by the only writer of an entry.
   absl::flat_hash_map<uint32_t, SmmuStream> streams_ ABSL_GUARDED_BY(mutex_);  // By StreamID.
@@ -255,8 +268,7 @@ absl::Status SmmuUnit::ChangeCd(const Store& store, const SmmuStream& stream, ui
 }
 
 template <typename Store>
-absl::Status SmmuUnit::ChangeSte(const Store& store, SmmuStream* stream,
-                                 FlushConfig flush_config) {
+absl::Status SmmuUnit::ChangeSte(const Store& store, SmmuStream* stream, FlushConfig flush_config) {
   const smmu::Ste target = smmu::SteFor(spec_, *stream);
   if (!smmu::AllowsAts(target)) SwitchAts(stream, false);
   const auto plan = PlanEntry<smmu::SteArchitecture>(stream_table_->Read(stream->id), target);

@@ -76,12 +76,9 @@ TEST_F(SmmuUnitTest, LeavesNothingOfAnOldTranslationInAnyCache) {
   const struct {
     const UnitTranslation translation;
     const char* reads;
-  } kPlaces[] = {{kBlocked, "blocked"},
-                 {kIdentity, "0x1d"},
-                 {first_.translation, "0xf1"},
-                 {other_first_.translation, "0xf2"},
-                 {second_.translation, "0x51"},
-                 {other_second_.translation, "0x52"}};
+  } kPlaces[] = {{kBlocked, "blocked"},         {kIdentity, "0x1d"},
+                 {first_.translation, "0xf1"},  {other_first_.translation, "0xf2"},
+                 {second_.translation, "0x51"}, {other_second_.translation, "0x52"}};
   unit_->hardware().SetRefills(true);
   for (const uint32_t stream : {kPlain, kNarrow, kCaching, kBare}) {
     for (const bool pasids : {false, true}) {
@@ -114,9 +111,8 @@ TEST_F(SmmuUnitTest, LeavesNothingOfAPasidInAnyCache) {
   const struct {
     const UnitTranslation translation;
     const char* reads;
-  } kPlaces[] = {{kBlocked, "blocked"},
-                 {first_.translation, "0xf1"},
-                 {other_first_.translation, "0xf2"}};
+  } kPlaces[] = {
+      {kBlocked, "blocked"}, {first_.translation, "0xf1"}, {other_first_.translation, "0xf2"}};
   unit_->hardware().SetRefills(true);
   for (const uint32_t stream : {kPlain, kNarrow, kCaching}) {
     for (const UnitTranslation& rid : {kBlocked, kIdentity, first_.translation}) {
@@ -172,7 +168,9 @@ TEST_F(SmmuUnitTest, MakesDescriptorsWhenNeededAndFreesThem) {
   EXPECT_GT(with_rid, before);
   ASSERT_TRUE(Set(kPlain, 1023, first_.translation).ok());
   EXPECT_EQ(arena_->pages_in_use(), with_rid) << "in the table of descriptor 0";
+  EXPECT_EQ(Read(kPlain, 1024), "blocked") << "and the unit remembers that there is no table";
   ASSERT_TRUE(Set(kPlain, 1024, first_.translation).ok());
+  EXPECT_EQ(Read(kPlain, 1024), "0xf1");
   ASSERT_TRUE(Set(kPlain, 1025, first_.translation).ok());
   EXPECT_EQ(arena_->pages_in_use(), with_rid + 16);
   ASSERT_TRUE(Set(kPlain, 1024, kBlocked).ok());
@@ -217,11 +215,11 @@ TEST_F(SmmuUnitTest, DropsWhatDevicesKeepBehindTheUnitsOwnCaches) {
     return OpcodesSince(from);
   };
   ASSERT_TRUE(Set(kCaching, kRidPasid, first_.translation).ok());
-  EXPECT_EQ(opcodes(kRidPasid, second_.translation),
-            (Opcodes{Opcode::kCfgiSte, Opcode::kSync, Opcode::kCfgiSte, Opcode::kSync,
-                     Opcode::kCfgiSte, Opcode::kSync, Opcode::kCfgiCd, Opcode::kSync,
-                     Opcode::kCfgiCd, Opcode::kSync, Opcode::kTlbiNhAsid, Opcode::kSync,
-                     Opcode::kAtcInv, Opcode::kSync}));
+  EXPECT_EQ(
+      opcodes(kRidPasid, second_.translation),
+      (Opcodes{Opcode::kCfgiSte, Opcode::kSync, Opcode::kCfgiSte, Opcode::kSync, Opcode::kCfgiSte,
+               Opcode::kSync, Opcode::kCfgiCd, Opcode::kSync, Opcode::kCfgiCd, Opcode::kSync,
+               Opcode::kTlbiNhAsid, Opcode::kSync, Opcode::kAtcInv, Opcode::kSync}));
   // Off before the entry lets it ask no more, so that there is nothing left to drop.
   EXPECT_EQ(opcodes(kRidPasid, kBlocked),
             (Opcodes{Opcode::kCfgiSte, Opcode::kSync, Opcode::kCfgiSte, Opcode::kSync,
@@ -277,8 +275,7 @@ TEST_F(SmmuUnitTest, HandsOutTagsOfEachStageUntilThereAreNone) {
   IommuSpec spec = EverySmmu();
   spec.smmu_v3.asid_bits = spec.smmu_v3.vmid_bits = 8;
   const auto unit = *SmmuUnit::Create(spec, {}, &memory_, arena_.get());
-  for (const TranslationKind kind :
-       {TranslationKind::kFirstStage, TranslationKind::kSecondStage}) {
+  for (const TranslationKind kind : {TranslationKind::kFirstStage, TranslationKind::kSecondStage}) {
     for (uint32_t want = 1; want < 256; ++want) ASSERT_EQ(*unit->TakeTag(kind), want);
     const absl::Status none = unit->TakeTag(kind).status();
     EXPECT_EQ(none.code(), absl::StatusCode::kResourceExhausted);

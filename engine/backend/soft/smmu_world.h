@@ -58,9 +58,8 @@ class SmmuWorld : public testing::Test {
   explicit SmmuWorld(const IommuSpec& spec = EverySmmu()) : spec_(spec) {
     const auto window = *memory_.AddWindow(4096 * kPage, 1024 * kPage);
     arena_ = std::make_unique<TableArena>(window.data, window.base, window.size_bytes);
-    unit_ = *SmmuUnit::Create(
-        spec_, {{kPlain, 20}, {kNarrow, 8}, {kCaching, 20, true}, {kBare, 0}}, &memory_,
-        arena_.get());
+    unit_ = *SmmuUnit::Create(spec_, {{kPlain, 20}, {kNarrow, 8}, {kCaching, 20, true}, {kBare, 0}},
+                              &memory_, arena_.get());
     EXPECT_TRUE(unit_->EnableTranslation().ok());
     iova_ = NewWord(0x1d).value;  // What IDENTITY leads to.
   }

@@ -30,7 +30,9 @@
 #include "engine/backend/soft/soft_domain.h"
 #include "engine/backend/soft/soft_ioas.h"
 #include "engine/backend/soft/soft_machine.h"
+#include "engine/backend/soft/soft_viommus.h"
 #include "engine/backend/soft/unit_domain.h"
+#include "engine/backend/soft/viommu_domain.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
 #include "engine/pagetable/store.h"
@@ -62,6 +64,10 @@ class SoftBackendT final : public Backend, private Simulation {
     return machine_->DescribeHardware(device);
   }
   Simulation* simulation() override { return this; }
+  Viommus* viommus() override { return &viommus_; }
+  ViommuSupport DescribeViommus(DeviceIndex device) const override {
+    return viommus_.Describe(device);
+  }
   BackendStats Stats() const override { return machine_->Stats(); }
   std::vector<QueueState> Queues() const override { return machine_->Queues(); }
 
@@ -106,13 +112,15 @@ class SoftBackendT final : public Backend, private Simulation {
                                            DefaultDomainType type) override;
 
  private:
-  // A paging domain and the Ioas it maps, or a nested one.
+  // A paging domain and the Ioas it maps, or a nested one, on a nest parent or on a Viommu.
   struct DomainRecord {
     std::shared_ptr<SoftDomain> paging;
     std::shared_ptr<SoftIoas> ioas;
     std::shared_ptr<NestedDomain> nested;
+    std::shared_ptr<ViommuDomain> guest;
 
     std::shared_ptr<UnitDomain> domain() const {
+      if (guest != nullptr) return guest;
       if (nested != nullptr) return nested;
       return paging;
     }
@@ -166,6 +174,8 @@ class SoftBackendT final : public Backend, private Simulation {
   mutable absl::Mutex mutex_;
   absl::flat_hash_map<Uid, std::shared_ptr<SoftIoas>> ioases_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<Uid, DomainRecord> domains_ ABSL_GUARDED_BY(mutex_);
+
+  SoftViommus viommus_;
 
   // Constant once made. Behind the tables above, because groups leave their domains first.
   std::vector<std::unique_ptr<DeviceGroup>> groups_;

@@ -48,7 +48,9 @@ absl::StatusOr<std::unique_ptr<SoftBackendT<Store>>> SoftBackendT<Store>::Create
 
 template <typename Store>
 SoftBackendT<Store>::SoftBackendT(std::unique_ptr<SoftMachine> machine, Store store)
-    : machine_(std::move(machine)), store_(store) {}
+    : machine_(std::move(machine)),
+      store_(store),
+      viommus_(machine_.get(), [this](Uid uid) { return FindParent(uid); }) {}
 
 template <typename Store>
 void SoftBackendT<Store>::MakeGroups() {
@@ -93,6 +95,7 @@ absl::StatusOr<DomainProperties> SoftBackendT<Store>::PlanDomain(const DomainSpe
   if (spec.kind == DomainSpec::Kind::kPaging) return PlanPaging(unit, spec);
   if (spec.kind == DomainSpec::Kind::kSva) return PlanSva(unit);
   ASSIGN_OR_RETURN(const auto parent, FindParent(spec.parent));
+  if (spec.viommu != 0) return PlanVste(unit, spec.vste, parent->properties());
   return PlanNested(unit, spec.stage1, parent->properties());
 }
 
@@ -206,8 +209,7 @@ absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::FindParent(Uid 
 template <typename Store>
 absl::StatusOr<std::shared_ptr<SoftDomain>> SoftBackendT<Store>::MakeDomain(
     const IommuSpec& unit, const DomainProperties& properties) const {
-  return SoftDomain::Create(properties, unit, store_,
-                            &machine_->memory().arena());
+  return SoftDomain::Create(properties, unit, store_, &machine_->memory().arena());
 }
 
 template <typename Store>
@@ -217,10 +219,11 @@ absl::Status SoftBackendT<Store>::CreateDomain(Uid uid, const DomainSpec& spec,
   ASSIGN_OR_RETURN(const auto ioas, FindIoas(spec.ioas));
   ASSIGN_OR_RETURN(const auto mappings, Locate(existing));
   ASSIGN_OR_RETURN(const DomainProperties properties, PlanDomain(spec));
-  ASSIGN_OR_RETURN(const auto domain, MakeDomain(machine_->port_of(spec.device).spec(), properties));
+  ASSIGN_OR_RETURN(const auto domain,
+                   MakeDomain(machine_->port_of(spec.device).spec(), properties));
   domain->SetLargePages(ioas->large_pages());
   RETURN_IF_ERROR(domain->Map(mappings));
-  RETURN_IF_ERROR(AddDomain(uid, {domain, ioas, nullptr}));
+  RETURN_IF_ERROR(AddDomain(uid, {domain, ioas, nullptr, nullptr}));
   ioas->Add(domain);
   return absl::OkStatus();
 }
@@ -229,8 +232,12 @@ template <typename Store>
 absl::Status SoftBackendT<Store>::CreateNestedDomain(Uid uid, const DomainSpec& spec) {
   RETURN_IF_ERROR(PlanDomain(spec).status());
   ASSIGN_OR_RETURN(auto parent, FindParent(spec.parent));
+  if (spec.viommu != 0) {
+    auto guest = std::make_shared<ViommuDomain>(spec.vste, std::move(parent));
+    return AddDomain(uid, {nullptr, nullptr, nullptr, std::move(guest)});
+  }
   auto nested = std::make_shared<NestedDomain>(spec.stage1, std::move(parent));
-  return AddDomain(uid, {nullptr, nullptr, std::move(nested)});
+  return AddDomain(uid, {nullptr, nullptr, std::move(nested), nullptr});
 }
 
 template <typename Store>

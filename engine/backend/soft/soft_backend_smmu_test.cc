@@ -204,9 +204,9 @@ TEST_F(SoftBackendSmmuTest, ReplacesDomainsAsPlanned) {
     DomainTarget target;
     const char* reads;
     bool hitless;
-  } kSteps[] = {{On(kDomain), "first", true},       {On(kParent), "other", false},
-                {On(kDomain), "first", false},      {On(kOtherDomain), "other", false},
-                {Identity(), "NO_MEMORY", true},    {On(kParent), "other", true},
+  } kSteps[] = {{On(kDomain), "first", true},    {On(kParent), "other", false},
+                {On(kDomain), "first", false},   {On(kOtherDomain), "other", false},
+                {Identity(), "NO_MEMORY", true}, {On(kParent), "other", true},
                 {Blocked(), "ABORTED", true}};
   for (const auto& step : kSteps) {
     EXPECT_EQ(backend_->PlanSwitch({kFunction0}, kRid, step.target).hitless, step.hitless);
@@ -237,8 +237,8 @@ TEST_F(SoftBackendSmmuTest, ADomainBelongsToItsSmmu) {
     spec.device = maker;
     const DomainProperties properties = *backend_->PlanDomain(spec);
     for (const DeviceIndex user : {kNic, kFunction0, kPlatform, kFar, kVtdDisk}) {
-      const bool same = backend_->topology().devices[maker].iommu ==
-                        backend_->topology().devices[user].iommu;
+      const bool same =
+          backend_->topology().devices[maker].iommu == backend_->topology().devices[user].iommu;
       const absl::Status status = backend_->CheckCompatible(user, properties);
       EXPECT_EQ(status.ok(), same) << maker << " for " << user;
       if (!same) {
@@ -295,11 +295,11 @@ TEST_F(SoftBackendSmmuTest, TakesNothingForGood) {
 
 TEST_F(SoftBackendSmmuTest, ShowsItsHardware) {
   const auto seen = std::get<ArmSmmuV3Hardware>(backend_->DescribeHardware(kNic));
-  EXPECT_EQ(seen.idr[0] & 3, 3u);             // S1P, S2P.
-  EXPECT_EQ(seen.idr[1] & 0x3f, 16u);         // SIDSIZE.
-  EXPECT_EQ(seen.idr[1] >> 6 & 0x1f, 16u);    // SSIDSIZE.
-  EXPECT_EQ(seen.idr[3] >> 10 & 1, 1u);       // RIL.
-  EXPECT_EQ(seen.idr[5] & 7, 5u);             // OAS: 48 bits.
+  EXPECT_EQ(seen.idr[0] & 3, 3u);           // S1P, S2P.
+  EXPECT_EQ(seen.idr[1] & 0x3f, 16u);       // SIDSIZE.
+  EXPECT_EQ(seen.idr[1] >> 6 & 0x1f, 16u);  // SSIDSIZE.
+  EXPECT_EQ(seen.idr[3] >> 10 & 1, 1u);     // RIL.
+  EXPECT_EQ(seen.idr[5] & 7, 5u);           // OAS: 48 bits.
   const auto far = std::get<ArmSmmuV3Hardware>(backend_->DescribeHardware(kFar));
   EXPECT_EQ(far.idr[1] & 0x3f, 20u);
   EXPECT_EQ(far.idr[3] >> 10 & 1, 0u);
@@ -351,18 +351,18 @@ TEST(SoftBackendGranuleTest, MapsByTheSmallestGranuleThatTheUnitHas) {
         const DomainProperties properties = *backend->PlanDomain(spec);
         EXPECT_EQ(properties.format, (stage1 ? "arm-stage1-" : "arm-stage2-") +
                                          std::to_string((1 << granule_log2) / 1024) + "k");
-        EXPECT_EQ(properties.aperture.last,
-                  (uint64_t{1} << (stage1 ? 48 : oas_bits)) - 1);
+        EXPECT_EQ(properties.aperture.last, (uint64_t{1} << (stage1 ? 48 : oas_bits)) - 1);
         const Iova iova = properties.aperture.last - (64 * kMiB - 1);
         const BackendMapping mapping{iova, 64 * kMiB, 1, 0, Permission::kReadWrite};
         ASSERT_TRUE(sim->HostMap(0, mapping).ok());
         std::string text(5, '-');
-        EXPECT_EQ(sim->Dma(0, std::nullopt, iova + 33 * kMiB, false, absl::MakeSpan(text)).bytes_done,
-                  5u);
+        EXPECT_EQ(
+            sim->Dma(0, std::nullopt, iova + 33 * kMiB, false, absl::MakeSpan(text)).bytes_done,
+            5u);
         EXPECT_EQ(text, "there");
         ASSERT_TRUE(sim->HostUnmap(0, mapping.range()).ok());
-        EXPECT_TRUE(
-            sim->Dma(0, std::nullopt, iova + 33 * kMiB, false, absl::MakeSpan(text)).fault.has_value());
+        EXPECT_TRUE(sim->Dma(0, std::nullopt, iova + 33 * kMiB, false, absl::MakeSpan(text))
+                        .fault.has_value());
       }
     }
   }

@@ -26,11 +26,11 @@ constexpr uint64_t kPageBytes = 4096;
 constexpr uint32_t kNoReadOnlyOnNestParents = 1 << 0;  // IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17.
 
 constexpr smmu::Opcode kSmmuCommands[] = {
-    smmu::Opcode::kCfgiSte,      smmu::Opcode::kCfgiAll,  smmu::Opcode::kCfgiCd,
-    smmu::Opcode::kCfgiCdAll,    smmu::Opcode::kTlbiNhAll, smmu::Opcode::kTlbiNhAsid,
-    smmu::Opcode::kTlbiNhVa,     smmu::Opcode::kTlbiNhVaa, smmu::Opcode::kTlbiS12VmAll,
-    smmu::Opcode::kTlbiS2Ipa,    smmu::Opcode::kTlbiNsnhAll, smmu::Opcode::kAtcInv,
-    smmu::Opcode::kPriResponse,  smmu::Opcode::kResume,   smmu::Opcode::kSync};
+    smmu::Opcode::kCfgiSte,     smmu::Opcode::kCfgiAll,     smmu::Opcode::kCfgiCd,
+    smmu::Opcode::kCfgiCdAll,   smmu::Opcode::kTlbiNhAll,   smmu::Opcode::kTlbiNhAsid,
+    smmu::Opcode::kTlbiNhVa,    smmu::Opcode::kTlbiNhVaa,   smmu::Opcode::kTlbiS12VmAll,
+    smmu::Opcode::kTlbiS2Ipa,   smmu::Opcode::kTlbiNsnhAll, smmu::Opcode::kAtcInv,
+    smmu::Opcode::kPriResponse, smmu::Opcode::kResume,      smmu::Opcode::kSync};
 
 // "SPT.2: PASID-table entry not present" has the reason before the colon.
 std::pair<std::string, std::string> SplitFaultName(uint8_t code) {

@@ -24,6 +24,11 @@ absl::StatusOr<DomainProperties> PlanNested(const IommuSpec& unit, const VtdStag
   return vtd::PlanNested(unit, stage1, parent);
 }
 
+absl::StatusOr<DomainProperties> PlanVste(const IommuSpec& unit, const ArmSmmuV3Stage1& vste,
+                                          const DomainProperties& parent) {
+  return IsSmmu(unit) ? smmu::PlanVste(unit, vste, parent) : vtd::NoVste(unit);
+}
+
 absl::Status CheckDomain(const IommuSpec& unit, const DomainProperties& properties) {
   return IsSmmu(unit) ? smmu::CheckDomain(unit, properties) : vtd::CheckDomain(unit, properties);
 }

@@ -1,5 +1,5 @@
-// engine/backend/soft/unit_capability.h -- The domains that a unit of any architecture can have, and
-// those it can use. All functions are pure.
+// engine/backend/soft/unit_capability.h -- The domains that a unit of any architecture can have,
+// and those it can use. All functions are pure.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_UNIT_CAPABILITY_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_UNIT_CAPABILITY_H_
 
@@ -24,6 +24,13 @@ absl::StatusOr<DomainProperties> PlanSva(const IommuSpec& unit);
 // kFailedPrecondition: NOT_A_NEST_PARENT; as CheckDomain.
 absl::StatusOr<DomainProperties> PlanNested(const IommuSpec& unit, const VtdStage1& stage1,
                                             const DomainProperties& parent);
+
+// What a guest's SMMUv3 entry asks for, on a nest parent.
+// kUnimplemented, NESTING_UNAVAILABLE: the unit is no SMMUv3 that nests.
+// kInvalidArgument, INVALID_VSTE: the entry has what a guest may not write.
+// kFailedPrecondition: NOT_A_NEST_PARENT; as CheckDomain.
+absl::StatusOr<DomainProperties> PlanVste(const IommuSpec& unit, const ArmSmmuV3Stage1& vste,
+                                          const DomainProperties& parent);
 
 // Whether a unit can use a domain that was made for any unit.
 // kFailedPrecondition, INCOMPATIBLE_DOMAIN: it can not; the message says why.

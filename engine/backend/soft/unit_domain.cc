@@ -21,7 +21,7 @@ absl::StatusOr<UnitTranslation> UnitDomain::EnterUnit(UnitPort* unit, uint32_t p
     ++use.groups[pasid];
     return TranslationWith(use.tag);
   }
-  ASSIGN_OR_RETURN(const uint32_t tag, unit->TakeTag(kind_));
+  ASSIGN_OR_RETURN(const uint32_t tag, TakeTag(unit));
   units_.push_back({unit, tag, {{pasid, 1}}});
   return TranslationWith(tag);
 }
@@ -42,7 +42,7 @@ std::optional<uint32_t> UnitDomain::DropGroup(UnitPort* unit, uint32_t pasid) {
 void UnitDomain::LeaveUnit(UnitPort* unit, uint32_t pasid) {
   absl::MutexLock lock(&uses_mutex_);
   const std::optional<uint32_t> tag = DropGroup(unit, pasid);
-  if (tag.has_value()) unit->ReturnTag({kind_, *tag});
+  if (tag.has_value()) ReturnTag(unit, {kind_, *tag});
 }
 
 void UnitDomain::AbandonUnit(UnitPort* unit, uint32_t pasid) {
@@ -64,7 +64,7 @@ absl::Status UnitDomain::FlushAbandonedLocked() {
     const absl::Status status = use.unit->FlushTag(use.tag);
     result.Update(status);
     if (status.ok()) {
-      use.unit->ReturnTag(use.tag);
+      ReturnTag(use.unit, use.tag);
     } else {
       left.push_back(use);
     }
@@ -96,7 +96,7 @@ UnitTranslation UnitDomain::Preview(const UnitPort* unit) const {
   for (const UnitUse& use : units_) {
     if (use.unit == unit) return TranslationWith(use.tag);
   }
-  return TranslationWith(unit->TagToCome(kind_));
+  return TranslationWith(TagToCome(unit));
 }
 
 }  // namespace viommu

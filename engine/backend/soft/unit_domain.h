@@ -65,6 +65,11 @@ class UnitDomain {
   // Pure, and of what never changes, but that the tables may be tracked or not (SoftDomain::Track).
   virtual UnitTranslation TranslationWith(uint32_t tag) const = 0;
 
+  // A tag of its own for a unit, which it gives back; what stands for it until then.
+  virtual absl::StatusOr<uint32_t> TakeTag(UnitPort* unit) { return unit->TakeTag(kind_); }
+  virtual void ReturnTag(UnitPort* unit, const UnitTag& tag) { unit->ReturnTag(tag); }
+  virtual uint32_t TagToCome(const UnitPort* unit) const { return unit->TagToCome(kind_); }
+
   UnitTag TagOf(const UnitUse& use) const { return {kind_, use.tag}; }
 
   // Calls `flush` for every unit, also behind one that fails, and flushes those abandoned.

@@ -51,8 +51,9 @@ struct UnitTranslation {
   // Of the table at `root`, which is the nest parent's for kNested; null for kBlocked, kIdentity.
   std::shared_ptr<const DomainProperties> properties = nullptr;
   PhysAddr root = {};
-  uint32_t tag = 0;                                    // UnitTag::id, of the same kind.
-  std::variant<std::monostate, VtdStage1> guest = {};  // For kNested: the guest's stage.
+  uint32_t tag = 0;  // UnitTag::id, of the same kind.
+  // For kNested: the guest's stage, in the unit's own terms.
+  std::variant<std::monostate, VtdStage1, ArmSmmuV3Stage1> guest = {};
   bool tracked = false;  // Writes through the table at `root` are marked there.
 };
 
@@ -127,7 +128,7 @@ class UnitPort {
 
   // Drops all cached translations of the ranges that the use has, in the unit and in device TLBs.
   // With `leaves_only` cached pointers to tables may stay: no table was unlinked. What nested
-  // translations make of the same second stage goes by FlushTag.
+  // translations make of the same second stage goes by FlushTag, unless they share its tag.
   // kInternal: the queue failed, or still does not do what is owed; what is cached is unknown.
   virtual absl::Status Flush(const TagUse& use, absl::Span<const IovaRange> ranges,
                              bool leaves_only) = 0;

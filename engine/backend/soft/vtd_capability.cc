@@ -223,6 +223,10 @@ absl::StatusOr<DomainProperties> PlanNested(const IommuSpec& unit, const VtdStag
   return properties;
 }
 
+absl::Status NoVste(const IommuSpec& unit) {
+  return Unavailable(unit, "NESTING_UNAVAILABLE", "stream table for a guest's entry");
+}
+
 absl::Status CheckDomain(const IommuSpec& unit, const DomainProperties& properties) {
   if (properties.format != kFirstStageFormat) return CheckSecondStage(unit, properties);
   if (properties.parent != nullptr) {

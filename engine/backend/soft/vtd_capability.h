@@ -67,6 +67,9 @@ absl::StatusOr<DomainProperties> PlanSva(const IommuSpec& unit);
 absl::StatusOr<DomainProperties> PlanNested(const IommuSpec& unit, const VtdStage1& stage1,
                                             const DomainProperties& parent);
 
+// kUnimplemented, NESTING_UNAVAILABLE: always. A guest's entry of an SMMUv3 is nothing to the unit.
+absl::Status NoVste(const IommuSpec& unit);
+
 // Whether a unit can use a domain of any form that was made for another.
 // As CheckFirstStage, CheckSecondStage. kFailedPrecondition, INCOMPATIBLE_DOMAIN: the unit lacks
 //   nesting or what the guest's stage asks for.

@@ -56,8 +56,8 @@ class VtdPort final : public UnitPort {
 
   Transition PlanChange(uint32_t requester, uint32_t pasid,
                         const UnitTranslation& target) const override {
-    const auto plan = PlanEntry<vtd::PasidArchitecture>(
-        unit_.EntryOf(SourceId(requester), pasid), EntryFor(target));
+    const auto plan = PlanEntry<vtd::PasidArchitecture>(unit_.EntryOf(SourceId(requester), pasid),
+                                                        EntryFor(target));
     if (plan.hitless()) return {};
     return {false, "the PASID-table entry changes in more than one atomic store"};
   }
