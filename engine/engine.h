@@ -342,7 +342,8 @@ class Engine {
   //   another domain), INCOMPATIBLE_DOMAIN, IOVA_CONFLICT (an area lies in a reserved region of the
   //   device; for an auto domain that is made, as CreateDomain); DEVICE_UNHEALTHY: a reset of a
   //   member failed
-  // kFailedPrecondition VDEVICE_MISSING: the domain translates for the guest of a Viommu, in which a
+  // kFailedPrecondition VDEVICE_MISSING: the domain translates for the guest of a Viommu, in which
+  // a
   //   member of the group has no vdevice
   // kFailedPrecondition PASID_TAKEN: it is another principal's; PASID_INCOMPATIBLE: the domain was
   //   not made for PASIDs, and it is for one, or for the RID beside one; or the RID's was not. An

@@ -1,6 +1,4 @@
 // Event queues of Viommus, and streams of their events.
-#include "engine/event_stream.h"
-
 #include <memory>
 #include <string>
 #include <thread>
@@ -8,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "engine/event_stream.h"
 #include "engine/viommu_fixture.h"
 #include "gtest/gtest.h"
 
@@ -216,10 +215,9 @@ TEST_F(FewEventsTest, LimitsTheDepthsOfAnOwnersQueuesTogether) {
   ASSERT_TRUE(MakeParent("twin", "dev0").ok());
   ASSERT_TRUE(MakeViommu("second", "dev0", "twin").ok());
   const auto make = [&](uint32_t depth) {
-    return Described(engine_
-                         ->CreateEventQueue(alice_, Ref("second"), "q",
-                                            ViommuEventType::kArmSmmuV3, depth)
-                         .status());
+    return Described(
+        engine_->CreateEventQueue(alice_, Ref("second"), "q", ViommuEventType::kArmSmmuV3, depth)
+            .status());
   };
   EXPECT_EQ(make(8), "RESOURCE_EXHAUSTED EVENT_LIMIT");
   EXPECT_EQ(make(7), "OK");

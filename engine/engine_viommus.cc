@@ -82,9 +82,9 @@ absl::StatusOr<ViommuView> Engine::GetViommu(const CallContext& context, const O
 absl::StatusOr<Page<ViommuView>> Engine::ListViommus(const CallContext& context,
                                                      const PageRequest& page) {
   absl::MutexLock lock(&core_->pipeline.mutex());
-  return PageOfObjects<Viommu, ViommuView>(
-      core_->model, context, page,
-      [&](const Viommu& viommu) { return ViewOf(core_->model, viommu, context.principal); });
+  return PageOfObjects<Viommu, ViommuView>(core_->model, context, page, [&](const Viommu& viommu) {
+    return ViewOf(core_->model, viommu, context.principal);
+  });
 }
 
 absl::Status Engine::DeleteViommu(const CallContext& context, const ObjectRef& ref,
@@ -128,8 +128,8 @@ absl::StatusOr<InvalidateAnswer> Engine::InvalidateViommu(const CallContext& con
 
 absl::StatusOr<EventQueueView> Engine::CreateEventQueue(const CallContext& context,
                                                         const ObjectRef& viommu,
-                                                        const std::string& id,
-                                                        ViommuEventType type, uint32_t depth) {
+                                                        const std::string& id, ViommuEventType type,
+                                                        uint32_t depth) {
   CreateEventQueueOperation operation(context, viommu, id, type, depth);
   return core_->Execute(operation);
 }
@@ -155,8 +155,8 @@ absl::Status Engine::DeleteEventQueue(const CallContext& context, const ObjectRe
   return core_->ExecuteVoid(operation);
 }
 
-absl::StatusOr<Page<EventView>> Engine::ListEvents(const CallContext& context,
-                                                   const ObjectRef& ref, const PageRequest& page) {
+absl::StatusOr<Page<EventView>> Engine::ListEvents(const CallContext& context, const ObjectRef& ref,
+                                                   const PageRequest& page) {
   RETURN_IF_ERROR(CheckPageSize(page));
   // The cursor is the number of the first event that was not shown.
   uint64_t next = 0;
@@ -215,7 +215,8 @@ absl::StatusOr<RaiseAnswer> Engine::RaiseEvent(const CallContext& context, const
   ASSIGN_OR_RETURN(const Device* device, core_->model.FindDevice(id));
   if (!context.is_operator) RETURN_IF_ERROR(CheckClaimed(model, *device, context.principal));
   RETURN_IF_ERROR(CheckEvent(event));
-  const Vdevice* const vdevice = device->vdevice == 0 ? nullptr : model.Get<Vdevice>(device->vdevice);
+  const Vdevice* const vdevice =
+      device->vdevice == 0 ? nullptr : model.Get<Vdevice>(device->vdevice);
   if (vdevice == nullptr || !vdevice->exists()) return NoVdevice(*device);
   ViommuEvent raised{vdevice->viommu, ViommuEventType::kArmSmmuV3, 0, event};
   raised.event.stream_id = static_cast<uint32_t>(vdevice->virtual_id);

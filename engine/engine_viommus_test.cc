@@ -107,7 +107,8 @@ TEST_F(EngineViommusTest, HasOneViommuOfAParentOnAnIommu) {
 TEST_F(EngineViommusTest, KeepsAViommuWhileAnythingBelongsToIt) {
   ASSERT_TRUE(MakeVdevice("nic", "dev0", 9).ok());
   ASSERT_TRUE(MakeGuest("guest", kVsteAbort).ok());
-  ASSERT_TRUE(engine_->CreateEventQueue(alice_, Ref("vm"), "q", ViommuEventType::kArmSmmuV3, 4).ok());
+  ASSERT_TRUE(
+      engine_->CreateEventQueue(alice_, Ref("vm"), "q", ViommuEventType::kArmSmmuV3, 4).ok());
   const absl::Status status = engine_->DeleteViommu(alice_, Ref("vm"), "");
   EXPECT_EQ(Described(status), "FAILED_PRECONDITION IN_USE");
   EXPECT_EQ(absl::StrJoin(DetailOf(status)->violations, " "),
@@ -125,8 +126,8 @@ TEST_F(EngineViommusTest, RefusesVdevicesInTheOrderOfTheKernel) {
   for (const char* const device : {"dev1", "dev4", "platform0"}) Claim(device);
   ASSERT_TRUE(MakeVdevice("nic", "dev0", 9).ok());
   const std::string before = Everything();
-  const auto make = [&](const std::string& viommu, const std::string& id,
-                        const std::string& device, uint64_t virtual_id) {
+  const auto make = [&](const std::string& viommu, const std::string& id, const std::string& device,
+                        uint64_t virtual_id) {
     return DescribedInFull(
         engine_->CreateVdevice(alice_, Ref(viommu), id, device, virtual_id).status());
   };
@@ -191,12 +192,17 @@ TEST_F(EngineViommusTest, RefusesGuestsEntriesThatAreNotAllowed) {
        "UNIMPLEMENTED PASID_UNAVAILABLE domain.nested.pasid"},
       {"VT-d", [](auto& r) { r.stage1 = VtdStage1(); },
        "UNIMPLEMENTED STAGE1_UNAVAILABLE domain.nested.vtd"},
-      {"stage 2", [](auto& r) { r.stage1 = ArmSmmuV3Stage1{{1 | 6 << 1, 0}}; },
+      {"stage 2",
+       [](auto& r) {
+         r.stage1 = ArmSmmuV3Stage1{{1 | 6 << 1, 0}};
+       },
        "INVALID_ARGUMENT INVALID_VSTE domain.nested.arm_smmu_v3.ste_0"},
-      {"a bit of the host", [](auto& r) { r.stage1 = ArmSmmuV3Stage1{{1, uint64_t{1} << 19}}; },
+      {"a bit of the host",
+       [](auto& r) {
+         r.stage1 = ArmSmmuV3Stage1{{1, uint64_t{1} << 19}};
+       },
        "INVALID_ARGUMENT INVALID_VSTE domain.nested.arm_smmu_v3.ste_1"},
-      {"no Viommu for an entry",
-       [](auto& r) { r.viommu.reset(), r.parent = Ref("parent"); },
+      {"no Viommu for an entry", [](auto& r) { r.viommu.reset(), r.parent = Ref("parent"); },
        "UNIMPLEMENTED STAGE1_UNAVAILABLE domain.nested.arm_smmu_v3"},
       {"VT-d on a parent of SMMUv3",
        [](auto& r) { r.viommu.reset(), r.parent = Ref("parent"), r.stage1 = VtdStage1(); },
@@ -273,8 +279,9 @@ TEST_F(EngineViommusTest, CarriesCommandsOutUpToTheFirstThatIsWrong) {
   auto answer = give({all, atc, unknown, all});
   ASSERT_TRUE(answer.ok()) << answer.status();
   EXPECT_EQ(answer->handled, 2u);
-  EXPECT_EQ(DescribedInFull(answer->first_error),
-            "INVALID_ARGUMENT UNKNOWN_STREAM_ID commands.arm_smmu_v3.invalidations[2].stream_id #2");
+  EXPECT_EQ(
+      DescribedInFull(answer->first_error),
+      "INVALID_ARGUMENT UNKNOWN_STREAM_ID commands.arm_smmu_v3.invalidations[2].stream_id #2");
   EXPECT_EQ(LoggedAs("InvalidateViommu"), 1u);
   answer = give({});
   EXPECT_TRUE(answer->first_error.ok());

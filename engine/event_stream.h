@@ -1,9 +1,9 @@
 // engine/event_stream.h -- Events of one Viommu's queue as their reader gets them.
 //
 // Each event is told once on a stream, and leaves the queue when it is acknowledged. What was told
-// and not acknowledged is told anew to whoever opens the queue next, under the same sequence number;
-// two streams on one queue get the same. A marker of lost events that has been told is told again
-// when more were lost.
+// and not acknowledged is told anew to whoever opens the queue next, under the same sequence
+// number; two streams on one queue get the same. A marker of lost events that has been told is told
+// again when more were lost.
 #ifndef VIOMMU_ENGINE_EVENT_STREAM_H_
 #define VIOMMU_ENGINE_EVENT_STREAM_H_
 

@@ -20,7 +20,8 @@ namespace viommu {
 // The ids of `owner` (none: of everybody) that begin with `prefix`, after the last one shown. The
 // cursor is "owner\nid" of that one; neither has a line break in it.
 template <typename T, typename View, typename F>
-absl::StatusOr<Page<View>> PageOfObjects(const Model& model, const std::optional<std::string>& owner,
+absl::StatusOr<Page<View>> PageOfObjects(const Model& model,
+                                         const std::optional<std::string>& owner,
                                          absl::string_view prefix, const PageRequest& page,
                                          F&& view_of) {
   RETURN_IF_ERROR(CheckPageSize(page));

@@ -48,7 +48,8 @@ class ViommuTest : public EngineTest {
   absl::Status MakeVdevice(const std::string& id, const std::string& device, uint64_t virtual_id) {
     return engine_->CreateVdevice(alice_, Ref("vm"), id, device, virtual_id).status();
   }
-  absl::Status MakeGuest(const std::string& id, uint64_t ste_0, const std::string& device = "dev0") {
+  absl::Status MakeGuest(const std::string& id, uint64_t ste_0,
+                         const std::string& device = "dev0") {
     NestedDomainRequest request;
     request.viommu = Ref("vm");
     request.device = device;

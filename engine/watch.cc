@@ -11,16 +11,17 @@
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/core.h"
-#include "engine/model/viommu_views.h"
 #include "engine/model/views.h"
+#include "engine/model/viommu_views.h"
 #include "engine/watch_reader.h"
 
 namespace viommu {
 namespace {
 
-constexpr WatchKind kAllKinds[] = {
-    WatchKind::kMemoryRegion, WatchKind::kIoas,    WatchKind::kDomain,     WatchKind::kDevice,
-    WatchKind::kViommu,       WatchKind::kVdevice, WatchKind::kEventQueue, WatchKind::kHardwareQueue};
+constexpr WatchKind kAllKinds[] = {WatchKind::kMemoryRegion, WatchKind::kIoas,
+                                   WatchKind::kDomain,       WatchKind::kDevice,
+                                   WatchKind::kViommu,       WatchKind::kVdevice,
+                                   WatchKind::kEventQueue,   WatchKind::kHardwareQueue};
 // Events that are read at a time, under the lock.
 constexpr size_t kPieceEvents = 256;
 // Who has read everything looks again after this: changes in quick succession are read together.

@@ -11,9 +11,11 @@ namespace viommu {
 namespace {
 
 constexpr absl::string_view kRevokes[] = {
-    "DeleteDomain", "DeleteIoas",    "DeleteMemoryRegion", "DetachDevice",          "HostUnmap",
-    "Unmap",        "ReleaseDevice", "RevokeMemoryRegion", "UnloadReservedRegions", "UnplugDevice",
-    "FreePasid",    "Invalidate",    "DeleteViommu",       "DeleteVdevice",         "DeleteEventQueue",
+    "DeleteDomain",        "DeleteIoas",         "DeleteMemoryRegion",
+    "DetachDevice",        "HostUnmap",          "Unmap",
+    "ReleaseDevice",       "RevokeMemoryRegion", "UnloadReservedRegions",
+    "UnplugDevice",        "FreePasid",          "Invalidate",
+    "DeleteViommu",        "DeleteVdevice",      "DeleteEventQueue",
     "DeleteHardwareQueue",
 };
 

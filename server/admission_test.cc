@@ -41,11 +41,11 @@ std::set<std::string> Series(prometheus::Registry& registry) {
 
 TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
   const std::set<std::string> revokes = {
-      "DeleteDomain",  "DeleteIoas",         "DeleteMemoryRegion",
-      "DetachDevice",  "HostUnmap",          "Unmap",
-      "ReleaseDevice", "RevokeMemoryRegion", "UnloadReservedRegions",
-      "UnplugDevice",  "FreePasid",          "Invalidate",
-      "DeleteViommu",  "DeleteVdevice",      "DeleteEventQueue",
+      "DeleteDomain",        "DeleteIoas",         "DeleteMemoryRegion",
+      "DetachDevice",        "HostUnmap",          "Unmap",
+      "ReleaseDevice",       "RevokeMemoryRegion", "UnloadReservedRegions",
+      "UnplugDevice",        "FreePasid",          "Invalidate",
+      "DeleteViommu",        "DeleteVdevice",      "DeleteEventQueue",
       "DeleteHardwareQueue",
   };
   const std::set<std::string> others = {

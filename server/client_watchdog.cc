@@ -43,9 +43,8 @@ void ClientWatchdog::Guard::Begin(Wait wait) {
 
 void ClientWatchdog::Guard::Cut(const absl::Status& why) {
   const std::optional<ErrorDetail> detail = DetailOf(why);
-  const std::string text =
-      detail.has_value() ? absl::StrCat(detail->reason, ": ", why.message())
-                         : std::string(why.message());
+  const std::string text = detail.has_value() ? absl::StrCat(detail->reason, ": ", why.message())
+                                              : std::string(why.message());
   grpc_call_cancel_with_status(call_, static_cast<grpc_status_code>(why.code()), text.c_str(),
                                nullptr);
 }

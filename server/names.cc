@@ -157,10 +157,10 @@ std::string ResourceType(absl::string_view name) {
     absl::string_view rest = name;
     if (!absl::ConsumePrefix(&rest, collection.prefix)) continue;
     const size_t below = rest.find('/');
-    const bool fits = below == absl::string_view::npos || !collection.owned
-                          ? collection.below.empty()
-                          : !collection.below.empty() &&
-                                absl::StartsWith(rest.substr(below), collection.below);
+    const bool fits =
+        below == absl::string_view::npos || !collection.owned
+            ? collection.below.empty()
+            : !collection.below.empty() && absl::StartsWith(rest.substr(below), collection.below);
     if (fits) return std::string(collection.type);
   }
   return "";

@@ -66,8 +66,7 @@ TEST(NamesTest, RefusesMalformedNames) {
       {"no Viommu", NameKind::kVdevice, "viommus//vdevices/nic", "MALFORMED_NAME"},
       {"below another", NameKind::kVdevice, "viommus/vm0/eventQueues/q", "MALFORMED_NAME"},
       {"too far below", NameKind::kVdevice, "viommus/vm0/vdevices/nic/x", "MALFORMED_NAME"},
-      {"what belongs to a Viommu", NameKind::kViommu, "viommus/vm0/vdevices/nic",
-       "MALFORMED_NAME"},
+      {"what belongs to a Viommu", NameKind::kViommu, "viommus/vm0/vdevices/nic", "MALFORMED_NAME"},
       {"owner of a device", NameKind::kDevice, "owners/alice/devices/d0", "MALFORMED_NAME"},
   };
   for (const auto& c : kCases) {

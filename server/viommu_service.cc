@@ -28,8 +28,7 @@ absl::StatusOr<ViommuEventType> ParseType(v1::EventType type) {
 absl::StatusOr<ViommuRequest> ParseViommu(const v1::Viommu& viommu) {
   ViommuRequest out;
   ASSIGN_OR_RETURN(out.type, ParseType(viommu.type()));
-  ASSIGN_OR_RETURN(out.device,
-                   ParseHostName(NameKind::kDevice, "viommu.device", viommu.device()));
+  ASSIGN_OR_RETURN(out.device, ParseHostName(NameKind::kDevice, "viommu.device", viommu.device()));
   ASSIGN_OR_RETURN(out.parent, ParseName(NameKind::kDomain, "viommu.parent", viommu.parent()));
   return out;
 }
@@ -62,8 +61,7 @@ grpc::Status ViommuService::CreateViommu(grpc::ServerContext* context,
 }
 
 grpc::Status ViommuService::GetViommu(grpc::ServerContext* context,
-                                      const v1::GetViommuRequest* request,
-                                      v1::Viommu* response) {
+                                      const v1::GetViommuRequest* request, v1::Viommu* response) {
   return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kViommu, "name", request->name()));
     ASSIGN_OR_RETURN(const ViommuView view, engine_.GetViommu(call, ref));
@@ -101,9 +99,9 @@ grpc::Status ViommuService::CreateVdevice(grpc::ServerContext* context,
     ASSIGN_OR_RETURN(const std::string device,
                      ParseHostName(NameKind::kDevice, "vdevice.device", wanted.device()));
     RETURN_IF_ERROR(Require(wanted.has_virtual_id(), "vdevice.virtual_id"));
-    ASSIGN_OR_RETURN(const VdeviceView view,
-                     engine_.CreateVdevice(call, parent, request->vdevice_id(), device,
-                                           wanted.virtual_id()));
+    ASSIGN_OR_RETURN(
+        const VdeviceView view,
+        engine_.CreateVdevice(call, parent, request->vdevice_id(), device, wanted.virtual_id()));
     *response = Describe(view, call);
     return absl::OkStatus();
   });
@@ -128,7 +126,8 @@ grpc::Status ViommuService::ListVdevices(grpc::ServerContext* context,
     return AnswerPage(
         *request, request->parent(),
         [&](const PageRequest& page) { return engine_.ListVdevices(call, parent, page); },
-        [&](const VdeviceView& view) { *response->add_vdevices() = Describe(view, call); }, response);
+        [&](const VdeviceView& view) { *response->add_vdevices() = Describe(view, call); },
+        response);
   });
 }
 
@@ -160,7 +159,8 @@ grpc::Status ViommuService::GetEventQueue(grpc::ServerContext* context,
                                           const v1::GetEventQueueRequest* request,
                                           v1::EventQueue* response) {
   return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
-    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kEventQueue, "name", request->name()));
+    ASSIGN_OR_RETURN(const ObjectRef ref,
+                     ParseName(NameKind::kEventQueue, "name", request->name()));
     ASSIGN_OR_RETURN(const EventQueueView view, engine_.GetEventQueue(call, ref));
     *response = Describe(view, call);
     return absl::OkStatus();
@@ -175,7 +175,8 @@ grpc::Status ViommuService::ListEventQueues(grpc::ServerContext* context,
     return AnswerPage(
         *request, request->parent(),
         [&](const PageRequest& page) { return engine_.ListEventQueues(call, parent, page); },
-        [&](const EventQueueView& view) { *response->add_event_queues() = Describe(view, call); }, response);
+        [&](const EventQueueView& view) { *response->add_event_queues() = Describe(view, call); },
+        response);
   });
 }
 
@@ -183,7 +184,8 @@ grpc::Status ViommuService::DeleteEventQueue(grpc::ServerContext* context,
                                              const v1::DeleteEventQueueRequest* request,
                                              google::protobuf::Empty*) {
   return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
-    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kEventQueue, "name", request->name()));
+    ASSIGN_OR_RETURN(const ObjectRef ref,
+                     ParseName(NameKind::kEventQueue, "name", request->name()));
     return engine_.DeleteEventQueue(call, ref, request->etag());
   });
 }
@@ -208,9 +210,9 @@ grpc::Status ViommuService::CreateHardwareQueue(grpc::ServerContext* context,
     ASSIGN_OR_RETURN(const ObjectRef parent, ParseParent(request->parent()));
     RETURN_IF_ERROR(CheckNewId("hardware_queue_id", request->hardware_queue_id()));
     ASSIGN_OR_RETURN(const HardwareQueueRequest wanted, ParseQueue(request->hardware_queue()));
-    ASSIGN_OR_RETURN(const HardwareQueueView view,
-                     engine_.CreateHardwareQueue(call, parent, request->hardware_queue_id(),
-                                                 wanted));
+    ASSIGN_OR_RETURN(
+        const HardwareQueueView view,
+        engine_.CreateHardwareQueue(call, parent, request->hardware_queue_id(), wanted));
     *response = Describe(view, call);
     return absl::OkStatus();
   });
@@ -220,7 +222,8 @@ grpc::Status ViommuService::GetHardwareQueue(grpc::ServerContext* context,
                                              const v1::GetHardwareQueueRequest* request,
                                              v1::HardwareQueue* response) {
   return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
-    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kHardwareQueue, "name", request->name()));
+    ASSIGN_OR_RETURN(const ObjectRef ref,
+                     ParseName(NameKind::kHardwareQueue, "name", request->name()));
     ASSIGN_OR_RETURN(const HardwareQueueView view, engine_.GetHardwareQueue(call, ref));
     *response = Describe(view, call);
     return absl::OkStatus();
@@ -235,7 +238,10 @@ grpc::Status ViommuService::ListHardwareQueues(grpc::ServerContext* context,
     return AnswerPage(
         *request, request->parent(),
         [&](const PageRequest& page) { return engine_.ListHardwareQueues(call, parent, page); },
-        [&](const HardwareQueueView& view) { *response->add_hardware_queues() = Describe(view, call); }, response);
+        [&](const HardwareQueueView& view) {
+          *response->add_hardware_queues() = Describe(view, call);
+        },
+        response);
   });
 }
 
@@ -243,7 +249,8 @@ grpc::Status ViommuService::DeleteHardwareQueue(grpc::ServerContext* context,
                                                 const v1::DeleteHardwareQueueRequest* request,
                                                 google::protobuf::Empty*) {
   return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
-    ASSIGN_OR_RETURN(const ObjectRef ref, ParseName(NameKind::kHardwareQueue, "name", request->name()));
+    ASSIGN_OR_RETURN(const ObjectRef ref,
+                     ParseName(NameKind::kHardwareQueue, "name", request->name()));
     return engine_.DeleteHardwareQueue(call, ref, request->etag());
   });
 }

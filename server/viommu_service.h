@@ -1,8 +1,8 @@
 // server/viommu_service.h -- ViommuService over the engine. Stateless, thread-safe.
 //
 // A stream of invalidations has the handler's thread alone: each batch is carried out and answered
-// before the next is read, so that a client which takes no answers is held back by that. A stream of
-// events has a second one, which tells of them while the handler's takes acknowledgements.
+// before the next is read, so that a client which takes no answers is held back by that. A stream
+// of events has a second one, which tells of them while the handler's takes acknowledgements.
 #ifndef VIOMMU_SERVER_VIOMMU_SERVICE_H_
 #define VIOMMU_SERVER_VIOMMU_SERVICE_H_
 
@@ -48,26 +48,33 @@ class ViommuService final : public v1::ViommuService::Service {
   grpc::Status StreamInvalidations(grpc::ServerContext* context,
                                    InvalidationStream* stream) override;
 
-  grpc::Status CreateEventQueue(grpc::ServerContext* context, const v1::CreateEventQueueRequest* request,
+  grpc::Status CreateEventQueue(grpc::ServerContext* context,
+                                const v1::CreateEventQueueRequest* request,
                                 v1::EventQueue* response) override;
   grpc::Status GetEventQueue(grpc::ServerContext* context, const v1::GetEventQueueRequest* request,
                              v1::EventQueue* response) override;
-  grpc::Status ListEventQueues(grpc::ServerContext* context, const v1::ListEventQueuesRequest* request,
+  grpc::Status ListEventQueues(grpc::ServerContext* context,
+                               const v1::ListEventQueuesRequest* request,
                                v1::ListEventQueuesResponse* response) override;
-  grpc::Status DeleteEventQueue(grpc::ServerContext* context, const v1::DeleteEventQueueRequest* request,
+  grpc::Status DeleteEventQueue(grpc::ServerContext* context,
+                                const v1::DeleteEventQueueRequest* request,
                                 google::protobuf::Empty* response) override;
   grpc::Status ListEvents(grpc::ServerContext* context, const v1::ListEventsRequest* request,
                           v1::ListEventsResponse* response) override;
   // viommu_events.cc
   grpc::Status StreamEvents(grpc::ServerContext* context, EventStream* stream) override;
 
-  grpc::Status CreateHardwareQueue(grpc::ServerContext* context, const v1::CreateHardwareQueueRequest* request,
+  grpc::Status CreateHardwareQueue(grpc::ServerContext* context,
+                                   const v1::CreateHardwareQueueRequest* request,
                                    v1::HardwareQueue* response) override;
-  grpc::Status GetHardwareQueue(grpc::ServerContext* context, const v1::GetHardwareQueueRequest* request,
+  grpc::Status GetHardwareQueue(grpc::ServerContext* context,
+                                const v1::GetHardwareQueueRequest* request,
                                 v1::HardwareQueue* response) override;
-  grpc::Status ListHardwareQueues(grpc::ServerContext* context, const v1::ListHardwareQueuesRequest* request,
+  grpc::Status ListHardwareQueues(grpc::ServerContext* context,
+                                  const v1::ListHardwareQueuesRequest* request,
                                   v1::ListHardwareQueuesResponse* response) override;
-  grpc::Status DeleteHardwareQueue(grpc::ServerContext* context, const v1::DeleteHardwareQueueRequest* request,
+  grpc::Status DeleteHardwareQueue(grpc::ServerContext* context,
+                                   const v1::DeleteHardwareQueueRequest* request,
                                    google::protobuf::Empty* response) override;
 
  private:

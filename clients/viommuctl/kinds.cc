@@ -51,9 +51,9 @@ bool IsPathOf(const KindWords& words, absl::string_view path) {
 
 absl::Status Refusal(const KindWords& words, absl::string_view text) {
   if (!words.below.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("\"", absl::CHexEscape(text), "\" names no ", words.singular,
-                     "; write VIOMMU/ID or ", words.prefix, "VIOMMU", words.below, "ID"));
+    return absl::InvalidArgumentError(absl::StrCat("\"", absl::CHexEscape(text), "\" names no ",
+                                                   words.singular, "; write VIOMMU/ID or ",
+                                                   words.prefix, "VIOMMU", words.below, "ID"));
   }
   return absl::InvalidArgumentError(absl::StrCat("\"", absl::CHexEscape(text), "\" names no ",
                                                  words.singular, "; write ID or ", words.prefix,
@@ -96,7 +96,8 @@ absl::StatusOr<std::string> ResourceName(Kind kind, absl::string_view text) {
 std::string ShortName(absl::string_view resource_name) {
   for (const KindWords& words : kKinds) {
     absl::string_view id = resource_name;
-    if (!absl::ConsumePrefix(&id, words.prefix) || !absl::ConsumeSuffix(&id, words.suffix)) continue;
+    if (!absl::ConsumePrefix(&id, words.prefix) || !absl::ConsumeSuffix(&id, words.suffix))
+      continue;
     if (words.below.empty()) return std::string(id);
     if (!IsPathOf(words, id)) continue;
     const auto [viommu, own] = Halves(id, words.below);

@@ -28,10 +28,10 @@ enum class Kind {
 // How one kind is written.
 struct KindWords {
   Kind kind;
-  absl::string_view singular;  // "domain", as in `get domain`.
-  absl::string_view plural;    // "domains", as in `list domains`.
-  absl::string_view prefix;    // "domains/", of resource names.
-  absl::string_view suffix;    // "/invalidationQueue"; mostly empty.
+  absl::string_view singular;    // "domain", as in `get domain`.
+  absl::string_view plural;      // "domains", as in `list domains`.
+  absl::string_view prefix;      // "domains/", of resource names.
+  absl::string_view suffix;      // "/invalidationQueue"; mostly empty.
   absl::string_view below = "";  // "/vdevices/" of what belongs to a Viommu; else empty.
 };
 
@@ -45,8 +45,8 @@ const KindWords& WordsOf(Kind kind);
 // kInvalidArgument: it is empty, or the name of another kind.
 absl::StatusOr<std::string> ResourceName(Kind kind, absl::string_view text);
 
-// How a command names the object again: the id, or "vm0/nic", where that is enough, else the resource
-// name.
+// How a command names the object again: the id, or "vm0/nic", where that is enough, else the
+// resource name.
 std::string ShortName(absl::string_view resource_name);
 
 // The kind of a resource name; kNone: of none.

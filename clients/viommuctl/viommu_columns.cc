@@ -36,8 +36,8 @@ Table::Cells Cells(const v1::Viommu& viommu) {
 
 Table::Cells Headings(const v1::Vdevice&) { return {"VDEVICE", "DEVICE", "VIRTUAL-ID", "OWNER"}; }
 Table::Cells Cells(const v1::Vdevice& vdevice) {
-  return {ShortName(vdevice.name()), ShortName(vdevice.device()), absl::StrCat(vdevice.virtual_id()),
-          vdevice.owner()};
+  return {ShortName(vdevice.name()), ShortName(vdevice.device()),
+          absl::StrCat(vdevice.virtual_id()), vdevice.owner()};
 }
 
 Table::Cells Headings(const v1::EventQueue&) {

@@ -146,7 +146,10 @@ absl::Status RaiseEvent(Invocation& call) {
   if (!raised.ok()) return raised.status();
   const bool queued = raised->outcome() == v1::RAISE_EVENT_OUTCOME_QUEUED;
   const bool lost = raised->outcome() == v1::RAISE_EVENT_OUTCOME_LOST;
-  call.Did(*raised, request.name(), queued ? "reported" : lost ? "lost" : "dropped",
+  call.Did(*raised, request.name(),
+           queued ? "reported"
+           : lost ? "lost"
+                  : "dropped",
            raised->has_sequence() ? absl::StrCat("sequence ", raised->sequence()) : "no queue");
   return absl::OkStatus();
 }

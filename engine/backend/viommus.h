@@ -134,8 +134,8 @@ class Viommus {
   // The device is attached to no domain of the Viommu that translates.
   virtual absl::Status DestroyVdevice(Uid uid) = 0;
 
-  // Carries commands out in order; when it returns, no cache of any device that they name holds what
-  // the handled ones cover (R4).
+  // Carries commands out in order; when it returns, no cache of any device that they name holds
+  // what the handled ones cover (R4).
   virtual ViommuInvalidateOutcome InvalidateViommu(
       Uid viommu, absl::Span<const ArmSmmuV3Invalidation> commands) = 0;
 

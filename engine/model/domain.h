@@ -13,8 +13,9 @@
 
 namespace viommu {
 
-// Refers to its Ioas, to its nest parent, or to its Viommu, which keeps that parent; referred to by each attached device (once for the RID
-// and once for each PASID) and by the NESTED domains on it. The static domains are no objects.
+// Refers to its Ioas, to its nest parent, or to its Viommu, which keeps that parent; referred to by
+// each attached device (once for the RID and once for each PASID) and by the NESTED domains on it.
+// The static domains are no objects.
 class Domain : public Object {
  public:
   static constexpr ObjectKind kKind = ObjectKind::kDomain;

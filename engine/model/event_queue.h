@@ -60,8 +60,8 @@ class EventQueue {
   uint64_t next_;
   uint64_t reported_ = 0;
   uint64_t lost_ = 0;
-  std::deque<Queued> events_;         // Ascending.
-  std::optional<uint64_t> marker_;    // Above them.
+  std::deque<Queued> events_;       // Ascending.
+  std::optional<uint64_t> marker_;  // Above them.
 };
 
 }  // namespace viommu

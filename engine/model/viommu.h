@@ -33,9 +33,9 @@ class Viommu : public Object {
   const std::string iommu;   // IommuSpec::id.
   const Uid parent;
   // What belongs to it, by what tells it apart; all under way or live.
-  absl::btree_map<uint64_t, Uid> vdevices;            // By virtual id.
+  absl::btree_map<uint64_t, Uid> vdevices;  // By virtual id.
   absl::btree_map<ViommuEventType, Uid> event_queues;
-  absl::btree_map<uint32_t, Uid> hardware_queues;     // By index; without gaps.
+  absl::btree_map<uint32_t, Uid> hardware_queues;  // By index; without gaps.
 };
 
 }  // namespace viommu

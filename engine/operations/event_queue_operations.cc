@@ -33,8 +33,8 @@ absl::Status CreateEventQueueOperation::CheckDepth() const {
 
 absl::Status CreateEventQueueOperation::CheckType(const Model& model) const {
   // Of what type a Viommu is, its events are (Q10).
-  const bool fits = type_ == ViommuEventType::kArmSmmuV3 ||
-                    viommu_->type == ViommuType::kTegra241Cmdqv;
+  const bool fits =
+      type_ == ViommuEventType::kArmSmmuV3 || viommu_->type == ViommuType::kTegra241Cmdqv;
   const std::string& principal = context().principal;
   if (!fits) {
     return Error(absl::StatusCode::kUnimplemented, "EVENT_TYPE_UNAVAILABLE",
@@ -55,11 +55,10 @@ absl::Status CreateEventQueueOperation::CheckType(const Model& model) const {
 absl::Status CreateEventQueueOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(viommu_, model.Find<Viommu>(context(), viommu_ref_));
   RETURN_IF_ERROR(CheckType(model));
-  ASSIGN_OR_RETURN(queue_,
-                   model.Reserve(std::make_unique<ViommuEventQueue>(
-                       viommu_->owner(),
-                       model.ChildIdOrGenerated(*viommu_, id_, ObjectKind::kEventQueue),
-                       model.objects.NextUid(), viommu_->uid(), type_, depth_)));
+  ASSIGN_OR_RETURN(queue_, model.Reserve(std::make_unique<ViommuEventQueue>(
+                               viommu_->owner(),
+                               model.ChildIdOrGenerated(*viommu_, id_, ObjectKind::kEventQueue),
+                               model.objects.NextUid(), viommu_->uid(), type_, depth_)));
   viommu_->event_queues[type_] = queue_->uid();
   viommu_->AddReferences(queue_->uid(), 1);
   answer() = ViewOf(model, *queue_, context().principal);

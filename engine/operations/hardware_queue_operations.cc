@@ -125,11 +125,10 @@ absl::Status CreateHardwareQueueOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(const IovaRange pages, PagesToPin(ioas, range));
   RETURN_IF_ERROR(CheckIndex(model));
   RETURN_IF_ERROR(CheckLength(model));
-  ASSIGN_OR_RETURN(queue_,
-                   model.Reserve(std::make_unique<HardwareQueue>(
-                       viommu_->owner(),
-                       model.ChildIdOrGenerated(*viommu_, id_, ObjectKind::kHardwareQueue),
-                       model.objects.NextUid(), viommu_->uid(), request_)));
+  ASSIGN_OR_RETURN(queue_, model.Reserve(std::make_unique<HardwareQueue>(
+                               viommu_->owner(),
+                               model.ChildIdOrGenerated(*viommu_, id_, ObjectKind::kHardwareQueue),
+                               model.objects.NextUid(), viommu_->uid(), request_)));
   ioas.pins.push_back({pages, queue_->uid()});
   viommu_->AddReferences(queue_->uid(), 1);
   const uint32_t index = request_.spec.index;
@@ -149,10 +148,9 @@ void CreateHardwareQueueOperation::Unplan(Model& model) {
 
 LogicalOperation CreateHardwareQueueOperation::Logical() const {
   const HardwareQueueSpec& spec = queue_->spec;
-  return record::CreateHardwareQueue{queue_->uid(),     queue_->id(),
-                                     viommu_->uid(),    static_cast<int>(queue_->type),
-                                     spec.index,        spec.base,
-                                     spec.length_bytes};
+  return record::CreateHardwareQueue{
+      queue_->uid(), queue_->id(), viommu_->uid(),   static_cast<int>(queue_->type),
+      spec.index,    spec.base,    spec.length_bytes};
 }
 
 absl::Status CreateHardwareQueueOperation::Apply(Backend& backend) {

@@ -1,5 +1,5 @@
-// engine/operations/hardware_queue_operations.h -- Giving a Viommu's command queues to hardware, and
-// taking them back. Errors: those of Engine::CreateHardwareQueue and DeleteHardwareQueue.
+// engine/operations/hardware_queue_operations.h -- Giving a Viommu's command queues to hardware,
+// and taking them back. Errors: those of Engine::CreateHardwareQueue and DeleteHardwareQueue.
 #ifndef VIOMMU_ENGINE_OPERATIONS_HARDWARE_QUEUE_OPERATIONS_H_
 #define VIOMMU_ENGINE_OPERATIONS_HARDWARE_QUEUE_OPERATIONS_H_
 

@@ -72,9 +72,9 @@ absl::Status InvalidateOperation::Plan(Model& model) {
   const std::string name = domain->NameFor(context().principal);
   if (domain->spec.viommu != 0) {
     const Viommu& viommu = *model.Get<Viommu>(domain->spec.viommu);
-    return CommandsUnavailable(
-        absl::StrCat(name, " stands on ", viommu.NameFor(context().principal),
-                     ", which takes the guest's commands"));
+    return CommandsUnavailable(absl::StrCat(name, " stands on ",
+                                            viommu.NameFor(context().principal),
+                                            ", which takes the guest's commands"));
   }
   const auto* commands = std::get_if<std::vector<VtdStage1Invalidation>>(&batch_);
   if (commands == nullptr) {

@@ -73,8 +73,7 @@ absl::Status CreateNestedDomainOperation::CheckOnParent(const Model& model, cons
 
 absl::Status CreateNestedDomainOperation::CheckOnViommu(const Device& device,
                                                         const Viommu& viommu) const {
-  RETURN_IF_ERROR(
-      CheckSameIommu(viommu, device, "domain.nested.device", context().principal));
+  RETURN_IF_ERROR(CheckSameIommu(viommu, device, "domain.nested.device", context().principal));
   if (request_.fault_queue.has_value()) return FaultQueueUnavailable("domain.nested.fault_queue");
   if (request_.pasid) {
     return Error(absl::StatusCode::kUnimplemented, "PASID_UNAVAILABLE",

@@ -27,7 +27,14 @@ absl::Status InUse(const Model& model, const Ioas& ioas, const Ioas::Pin& pin,
 }
 
 absl::Status CheckPinnable(const PlacedArea& area) {
-  if (area.area.suspended != 0) return NotInForce(area);
+  if (area.area.suspended != 0) {
+    return Error(
+               absl::StatusCode::kFailedPrecondition, "MAPPING_SUSPENDED",
+               absl::StrCat("area ", ToString(area.range), " is not in force: its memory is gone"))
+        .Errno("ENODEV")
+        .Field("hardware_queue.base")
+        .Violation(absl::StrCat("unmap ", ToString(area.range)));
+  }
   if (CanRead(area.area.permissions())) return absl::OkStatus();
   return Error(absl::StatusCode::kPermissionDenied, "PERMISSION_MISSING",
                absl::StrCat("area ", ToString(area.range), " can not be read"))

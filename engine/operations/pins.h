@@ -1,5 +1,5 @@
-// engine/operations/pins.h -- Addresses that must stay mapped because hardware reads the memory below
-// them by itself.
+// engine/operations/pins.h -- Addresses that must stay mapped because hardware reads the memory
+// below them by itself.
 #ifndef VIOMMU_ENGINE_OPERATIONS_PINS_H_
 #define VIOMMU_ENGINE_OPERATIONS_PINS_H_
 
@@ -10,8 +10,8 @@
 
 namespace viommu {
 
-// The whole pages of `range`, if they can be pinned. Nothing is under way on the Ioas. Contiguous is
-// what one memory region shows without a gap (iommufd-semantics.md section 12.4, steps 7 and 8).
+// The whole pages of `range`, if they can be pinned. Nothing is under way on the Ioas. Contiguous
+// is what one memory region shows without a gap (iommufd-semantics.md section 12.4, steps 7 and 8).
 // kNotFound IOVA_NOT_COVERED; kPermissionDenied PERMISSION_MISSING: a part can not be read;
 // kFailedPrecondition MAPPING_SUSPENDED, MEMORY_UNAVAILABLE: it is not contiguous
 absl::StatusOr<IovaRange> PagesToPin(const Ioas& ioas, const IovaRange& range);

@@ -89,7 +89,8 @@ absl::Status CheckFields(const ArmSmmuV3Invalidation& command) {
   if (command.substream_id != 0) {
     return InvalidCommand("substream_id", "substream_id says nothing without substream_valid");
   }
-  if (command.global) return InvalidCommand("global", "global says nothing without substream_valid");
+  if (command.global)
+    return InvalidCommand("global", "global says nothing without substream_valid");
   return absl::OkStatus();
 }
 
@@ -122,8 +123,7 @@ absl::Status CheckValues(const ArmSmmuV3Invalidation& command, bool ranges) {
 
 }  // namespace
 
-absl::Status CheckCommand(const ArmSmmuV3Invalidation& command, const Viommu& viommu,
-                          bool ranges) {
+absl::Status CheckCommand(const ArmSmmuV3Invalidation& command, const Viommu& viommu, bool ranges) {
   if (command.opcode == ArmSmmuV3Opcode::kNone) {
     return InvalidCommand("opcode", "opcode is required");
   }

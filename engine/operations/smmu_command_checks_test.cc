@@ -46,7 +46,9 @@ TEST_F(SmmuCommandChecksTest, KnowsTheFieldsOfEachOpcode) {
     std::vector<Op> of;
   } kFields[] = {
       {"asid", [](Command& c) { c.asid = 1; }, {Op::kTlbiAsid, Op::kTlbiVa}},
-      {"stream_id", [](Command& c) { c.stream_id = 7; }, {Op::kAtcInv, Op::kCfgiCd, Op::kCfgiCdAll}},
+      {"stream_id",
+       [](Command& c) { c.stream_id = 7; },
+       {Op::kAtcInv, Op::kCfgiCd, Op::kCfgiCdAll}},
       {"substream_id", [](Command& c) { c.substream_id = 1; }, {Op::kCfgiCd}},
       {"substream_valid", [](Command& c) { c.substream_valid = true; }, {Op::kAtcInv}},
       {"global", [](Command& c) { c.global = true; }, {}},
@@ -95,13 +97,35 @@ TEST_F(SmmuCommandChecksTest, RefusesValuesThatAFieldCanNotHave) {
       {Op::kAtcInv, [](Command& c) { c.size_log2 = 52; }, "OK"},
       {Op::kAtcInv, [](Command& c) { c.size_log2 = 53; }, "INVALID_COMMAND size_log2"},
       {Op::kTlbiVa, [](Command& c) { c.address = 0x800; }, "INVALID_COMMAND address"},
-      {Op::kTlbiVa, [](Command& c) { c.range = {31, 31, 3, 3}; }, "OK"},
-      {Op::kTlbiVa, [](Command& c) { c.range = {32, 0, 0, 1}; }, "INVALID_COMMAND range.num"},
-      {Op::kTlbiVa, [](Command& c) { c.range = {0, 32, 0, 1}; }, "INVALID_COMMAND range.scale"},
-      {Op::kTlbiVa, [](Command& c) { c.range = {0, 0, 4, 1}; }, "INVALID_COMMAND range.leaf_level"},
-      {Op::kTlbiVa, [](Command& c) { c.range = {0, 0, 0, 4}; },
+      {Op::kTlbiVa,
+       [](Command& c) {
+         c.range = {31, 31, 3, 3};
+       },
+       "OK"},
+      {Op::kTlbiVa,
+       [](Command& c) {
+         c.range = {32, 0, 0, 1};
+       },
+       "INVALID_COMMAND range.num"},
+      {Op::kTlbiVa,
+       [](Command& c) {
+         c.range = {0, 32, 0, 1};
+       },
+       "INVALID_COMMAND range.scale"},
+      {Op::kTlbiVa,
+       [](Command& c) {
+         c.range = {0, 0, 4, 1};
+       },
+       "INVALID_COMMAND range.leaf_level"},
+      {Op::kTlbiVa,
+       [](Command& c) {
+         c.range = {0, 0, 0, 4};
+       },
        "INVALID_COMMAND range.granule_bytes"},
-      {Op::kTlbiVa, [](Command& c) { c.range = {1, 0, 0, 0}; },
+      {Op::kTlbiVa,
+       [](Command& c) {
+         c.range = {1, 0, 0, 0};
+       },
        "INVALID_COMMAND range.granule_bytes"},
       {Op::kCfgiCdAll, [](Command& c) { c.stream_id = 8; }, "UNKNOWN_STREAM_ID stream_id"},
       {Op::kAtcInv, [](Command& c) { c.stream_id = 0; }, "UNKNOWN_STREAM_ID stream_id"},

@@ -44,8 +44,9 @@ absl::Status CreateVdeviceOperation::Check(const Model& model, const Device& dev
         .Resource(name);
   }
   if (model.backend().DescribeViommus(device.index).single_stream) return absl::OkStatus();
-  return Error(absl::StatusCode::kUnimplemented, "STREAMS_UNAVAILABLE",
-               absl::StrCat(device.Name(), " is not one stream, for which a virtual id could stand"))
+  return Error(
+             absl::StatusCode::kUnimplemented, "STREAMS_UNAVAILABLE",
+             absl::StrCat(device.Name(), " is not one stream, for which a virtual id could stand"))
       .Errno("EOPNOTSUPP")
       .Field("vdevice.device")
       .Resource(device.Name());

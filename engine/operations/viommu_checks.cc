@@ -46,8 +46,8 @@ absl::Status CheckNoViommu(const Model& model, const Device& device, const Domai
         .Errno("EBUSY")
         .Field("viommu.parent")
         .Resource(name)
-        .Violation(absl::StrCat("make another nest parent over the same IO address space, or delete ",
-                                name));
+        .Violation(absl::StrCat(
+            "make another nest parent over the same IO address space, or delete ", name));
   }
   return absl::OkStatus();
 }

@@ -5,8 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
-#include "engine/model/viommu_views.h"
 #include "engine/model/views.h"
+#include "engine/model/viommu_views.h"
 #include "engine/operations/claims.h"
 #include "engine/operations/viommu_checks.h"
 

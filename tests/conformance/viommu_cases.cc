@@ -93,8 +93,7 @@ Step NestOnViommu(bool with_parent) {
 
 std::vector<Case> ViommuCases() {
   return {
-      Refused("12.1/1", "no type", Parent(),
-              NewViommu("nested", "p", v1::VIOMMU_TYPE_UNSPECIFIED),
+      Refused("12.1/1", "no type", Parent(), NewViommu("nested", "p", v1::VIOMMU_TYPE_UNSPECIFIED),
               Invalid("MISSING_FIELD").Field("viommu.type")),
       Refused("12.1/2", "a device that is not there, told before the parent", {},
               NewViommu("none", "none"), NotFound("DEVICE_NOT_FOUND")),
@@ -129,10 +128,10 @@ std::vector<Case> ViommuCases() {
               OutOfRange("IOVA_OVERFLOW").Field("hardware_queue.base")),
       Refused("12.4/4", "a hardware queue of no Viommu", {}, NewHardwareQueue(0, kPage),
               NoViommu()),
-      Refused("12.4", "deleting one that is not there", {},
-              Send(&Stub::DeleteHardwareQueue,
-                   Named<v1::DeleteHardwareQueueRequest>(kHardwareQueue)),
-              NotFound("HARDWARE_QUEUE_NOT_FOUND").Blames(kHardwareQueue)),
+      Refused(
+          "12.4", "deleting one that is not there", {},
+          Send(&Stub::DeleteHardwareQueue, Named<v1::DeleteHardwareQueueRequest>(kHardwareQueue)),
+          NotFound("HARDWARE_QUEUE_NOT_FOUND").Blames(kHardwareQueue)),
       Refused("4.5", "a NESTED domain on a Viommu that is not there", Parent(),
               NestOnViommu(/*with_parent=*/false), NoViommu()),
       Refused("4.5", "a NESTED domain on a Viommu and a parent", Parent(),

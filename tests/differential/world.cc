@@ -346,6 +346,10 @@ void World::CompareNumbers() {
   reference.Put("memory_region", state_.regions.size());
   reference.Put("ioas", state_.spaces.size());
   reference.Put("domain", state_.domains.size());
+  // No unit here has any.
+  for (const char* const kind : {"viommu", "vdevice", "event_queue", "hardware_queue"}) {
+    reference.Put(kind, 0);
+  }
   reference.Put("device", present);
   reference.Put("iommu", hardware_.topology.iommus.size());
   uint64_t mappings = 0, claimed = 0, attached = 0, waiting = 0;

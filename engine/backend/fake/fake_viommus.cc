@@ -152,9 +152,9 @@ absl::Status FakeViommus::CreateVdevice(Uid uid, Uid viommu, DeviceIndex device,
   bool holds = false;
   {
     absl::MutexLock lock(&mutex_);
-    const bool alone =
-        std::none_of(vdevices_.begin(), vdevices_.end(),
-                     [&](const auto& entry) { return entry.second.device == device; });
+    const bool alone = std::none_of(vdevices_.begin(), vdevices_.end(), [&](const auto& entry) {
+      return entry.second.device == device;
+    });
     holds = viommus_.count(viommu) == 1 && alone && !Knows(viommu, virtual_id);
     vdevices_[uid] = {viommu, device, virtual_id};
   }
@@ -226,11 +226,10 @@ absl::Status FakeViommus::DestroyHardwareQueue(Uid uid) {
   {
     absl::MutexLock lock(&mutex_);
     const auto it = queues_.find(uid);
-    holds = it != queues_.end() &&
-            std::none_of(queues_.begin(), queues_.end(), [&](const auto& entry) {
-              return entry.second.viommu == it->second.viommu &&
-                     entry.second.index > it->second.index;
-            });
+    holds =
+        it != queues_.end() && std::none_of(queues_.begin(), queues_.end(), [&](const auto& entry) {
+          return entry.second.viommu == it->second.viommu && entry.second.index > it->second.index;
+        });
     queues_.erase(uid);
   }
   recorder_.record(absl::StrCat("DestroyHardwareQueue ", uid), holds);

@@ -1,9 +1,9 @@
 // engine/backend/fake/fake_viommus.h -- The fake backend's virtual IOMMUs: units that are called
 // "smmu..." have them.
 //
-// It checks that the engine keeps its side of the seam, as FakeBackend does, and records through it.
-// "smmu0" has two hardware queues and takes commands for ranges, others neither. A device called
-// "platform..." is not one stream.
+// It checks that the engine keeps its side of the seam, as FakeBackend does, and records through
+// it. "smmu0" has two hardware queues and takes commands for ranges, others neither. A device
+// called "platform..." is not one stream.
 #ifndef VIOMMU_ENGINE_BACKEND_FAKE_FAKE_VIOMMUS_H_
 #define VIOMMU_ENGINE_BACKEND_FAKE_FAKE_VIOMMUS_H_
 
@@ -56,8 +56,7 @@ class FakeViommus : public Viommus {
 
   absl::Status CreateViommu(Uid uid, DeviceIndex device, Uid parent) override;
   absl::Status DestroyViommu(Uid uid) override;
-  absl::Status CreateVdevice(Uid uid, Uid viommu, DeviceIndex device,
-                             uint64_t virtual_id) override;
+  absl::Status CreateVdevice(Uid uid, Uid viommu, DeviceIndex device, uint64_t virtual_id) override;
   absl::Status DestroyVdevice(Uid uid) override;
   ViommuInvalidateOutcome InvalidateViommu(
       Uid viommu, absl::Span<const ArmSmmuV3Invalidation> commands) override;
@@ -89,9 +88,9 @@ class FakeViommus : public Viommus {
   std::optional<uint64_t> breaks_after_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Units smmu0 and smmu1, and unit0 of VT-d, which all nest. dev0, dev1 and platform0 are alone behind
-// smmu0, dev2 and dev3 in one group; dev4 is behind smmu1, dev5 behind unit0. PASIDs of dev0 have 8
-// bits.
+// Units smmu0 and smmu1, and unit0 of VT-d, which all nest. dev0, dev1 and platform0 are alone
+// behind smmu0, dev2 and dev3 in one group; dev4 is behind smmu1, dev5 behind unit0. PASIDs of dev0
+// have 8 bits.
 Topology GuestTopology();
 
 }  // namespace viommu
