@@ -56,6 +56,7 @@ TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
       "CreateMemoryRegion",
       "Dma",
       "DumpTables",
+      "ExplainTranslation",
       "GetDevice",
       "GetDomain",
       "GetHardwareInfo",

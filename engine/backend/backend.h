@@ -22,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "engine/backend/table_view.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
 
@@ -159,14 +160,6 @@ struct DmaOutcome {
   std::optional<DmaFault> fault;
 };
 
-// One entry on the path from a device to a page, as an operator reads it.
-struct TableEntryDump {
-  std::string table;  // "root", "context", "pasid-directory", "pasid", "second-stage level 4".
-  PhysAddr address;   // Of the entry.
-  std::vector<uint64_t> words;
-  std::string decoded;  // Field by field, in words.
-};
-
 // Only the soft backend has one: the device's and the guest's side of the machine. Thread-safe.
 class Simulation {
  public:
@@ -210,6 +203,7 @@ class Backend {
   virtual const Topology& topology() const = 0;
   virtual VtdHardware DescribeHardware(DeviceIndex device) const = 0;
   virtual Simulation* simulation() { return nullptr; }
+  virtual TableObserver* tables() { return nullptr; }
   virtual BackendStats Stats() const = 0;
   virtual std::vector<QueueState> Queues() const = 0;
 

@@ -86,6 +86,9 @@ STEPS = [
     ("SimulationService/Dma", {"name": DEVICE, "iova": 0x100000, "read_length": 5},
      {"bytes_done": "5", "data": BYTES}),
     ("SimulationService/DumpTables", {"name": DEVICE, "iova": 0x100000}, {}),
+    ("SimulationService/ExplainTranslation",
+     {"name": DEVICE, "iova": 0x101000, "access": "PERMISSION_WRITE"}, {}),
+    ("SimulationService/ExportTables", {}, {}),
     ("SimulationService/ResizeMemoryRegion",
      {"name": "memoryRegions/ram", "size_bytes": 2 * PAGE}, {"size_bytes": str(2 * PAGE)}),
     ("SimulationService/RevokeMemoryRegion", {"name": "memoryRegions/ram"},
@@ -120,7 +123,8 @@ STEPS = [
     ("SimulationService/PlugDevice", {"name": DEVICE}, {"health": "DEVICE_HEALTH_HEALTHY"}),
 ]
 
-_WITHOUT_EFFECT = ("Get", "List", "Translate", "ReadMemory", "DumpTables", "Watch")
+_WITHOUT_EFFECT = ("Get", "List", "Translate", "ReadMemory", "DumpTables", "ExplainTranslation",
+                   "ExportTables", "Watch")
 # They have an effect, but none on the model: see simulation.proto, mapping.proto, viommu.proto.
 _WITHOUT_REQUEST_ID = ("Dma", "WriteMemory", "StreamMappings", "Invalidate",
                        "StreamInvalidations")

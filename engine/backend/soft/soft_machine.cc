@@ -7,14 +7,14 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "engine/backend/soft/hardware/vtd_fault.h"
+#include "engine/backend/soft/image_pages.h"
 #include "engine/backend/soft/table_dump.h"
 #include "engine/backend/soft/vtd_registers.h"
+#include "engine/backend/soft/vtd_table_image.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/entries/vtd_descriptors.h"
-#include "engine/entries/vtd_entries.h"
 
 namespace viommu {
 namespace {
@@ -41,14 +41,6 @@ uint16_t SourceIdOf(const DeviceSpec& device, const std::vector<uint16_t>& taken
   uint16_t id = 0xffff;
   while (std::find(taken.begin(), taken.end(), id) != taken.end()) --id;
   return id;
-}
-
-// "SPT.2: PASID-table entry not present" has the reason before the colon.
-std::pair<std::string, std::string> SplitFaultName(uint8_t code) {
-  const absl::string_view name = hardware::FaultReasonName(code);
-  const size_t colon = name.find(": ");
-  if (colon == absl::string_view::npos) return {std::string(name), std::string(name)};
-  return {std::string(name.substr(0, colon)), std::string(name.substr(colon + 2))};
 }
 
 bool IsKnownFault(int code) {
@@ -176,9 +168,37 @@ DmaOutcome SoftMachine::Dma(DeviceIndex device, std::optional<uint32_t> pasid, I
 }
 
 std::vector<TableEntryDump> SoftMachine::DumpTables(DeviceIndex device,
-                                                    std::optional<uint32_t> pasid, Iova iova) {
-  const uint64_t root = unit_of(device).hardware().Read64(vtd::kRootTableRegister);
-  return DumpPath(memory_->physical(), vtd::PointerIn(root), source_id_of(device), pasid, iova);
+                                                    std::optional<uint32_t> pasid,
+                                                    Iova iova) const {
+  return DumpPath(
+      {unit_of(device).hardware(), memory_->physical(), source_id_of(device), pasid}, iova);
+}
+
+TranslationExplanation SoftMachine::ExplainTranslation(DeviceIndex device,
+                                                       std::optional<uint32_t> pasid, Iova iova,
+                                                       bool write) const {
+  return ExplainPath(
+      {unit_of(device).hardware(), memory_->physical(), source_id_of(device), pasid}, iova, write);
+}
+
+absl::StatusOr<TableImage> SoftMachine::ExportTables() const {
+  TableImage image;
+  ImagePages pages(&memory_->physical());
+  VtdTableCollector collector(&pages);
+  for (const auto& unit : units_) {
+    const IommuSpec& spec = unit->spec();
+    image.units.push_back({spec.id, "vtd", spec.host_address_width_bits});
+    AppendVtdRegisters(spec.id, unit->hardware(), &image.registers);
+    RETURN_IF_ERROR(collector.Collect(unit->hardware()));
+  }
+  for (DeviceIndex i = 0; i < seats_.size(); ++i) {
+    const DeviceSpec& device = topology_.devices[i];
+    const int pasid_bits = std::min(device.pasid_bits, seats_[i].unit->spec().pasid_bits);
+    image.requesters.push_back({device.id, device.iommu, seats_[i].source_id, pasid_bits});
+  }
+  image.pages = pages.Take();
+  image.complete = collector.complete();
+  return image;
 }
 
 }  // namespace viommu

@@ -47,7 +47,10 @@ class SoftMachine {
   DmaOutcome Dma(DeviceIndex device, std::optional<uint32_t> pasid, Iova iova, bool write,
                  absl::Span<char> data);
   std::vector<TableEntryDump> DumpTables(DeviceIndex device, std::optional<uint32_t> pasid,
-                                         Iova iova);
+                                         Iova iova) const;
+  TranslationExplanation ExplainTranslation(DeviceIndex device, std::optional<uint32_t> pasid,
+                                            Iova iova, bool write) const;
+  absl::StatusOr<TableImage> ExportTables() const;
 
  private:
   struct Seat {
