@@ -4,8 +4,10 @@
 #include <fstream>
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "clients/client/call_error.h"
+#include "clients/client/client.h"
 #include "clients/viommuctl/columns.h"
 #include "clients/viommuctl/commands.h"
 #include "clients/viommuctl/exit_code.h"
