@@ -62,9 +62,8 @@ TEST_F(EngineTablesTest, ExplainsToWhoHoldsTheDeviceAndToOperators) {
 }
 
 TEST_F(EngineTablesTest, RefusesPasidsThatTheDeviceCanNotIssue) {
-  EXPECT_EQ(
-      Described(engine_->ExplainTranslation(operator_, "dev0", 0, false, 0xfffffff).status()),
-      "OUT_OF_RANGE PASID_OUT_OF_RANGE");
+  EXPECT_EQ(Described(engine_->ExplainTranslation(operator_, "dev0", 0, false, 0xfffffff).status()),
+            "OUT_OF_RANGE PASID_OUT_OF_RANGE");
 }
 
 TEST_F(EngineTablesTest, ExportsToOperatorsAlone) {

@@ -1,4 +1,5 @@
-// server/describe_tables.h -- What an operator sees of the hardware's tables, as the API's messages.
+// server/describe_tables.h -- What an operator sees of the hardware's tables, as the API's
+// messages.
 #ifndef VIOMMU_SERVER_DESCRIBE_TABLES_H_
 #define VIOMMU_SERVER_DESCRIBE_TABLES_H_
 

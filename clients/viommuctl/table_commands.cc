@@ -39,8 +39,8 @@ std::string WordsOf(const v1::TranslationExplanation& explanation) {
       return "is an interrupt message";
     case v1::TranslationExplanation::kFault: {
       const v1::TranslationFault& fault = explanation.fault();
-      return absl::StrCat("faults", PlaceOf(fault), ": ", fault.code(), " (", fault.reason(),
-                          "), ", fault.description(), "\n  ", fault.why());
+      return absl::StrCat("faults", PlaceOf(fault), ": ", fault.code(), " (", fault.reason(), "), ",
+                          fault.description(), "\n  ", fault.why());
     }
     case v1::TranslationExplanation::OUTCOME_NOT_SET:
       break;
@@ -58,7 +58,9 @@ Table TableOfPath(const v1::DumpTablesResponse& dump) {
     const Table::Cells plain = Cells(entry);
     const bool paged = entry.has_input_address();
     table.Add({plain[0],
-               !paged ? "" : entry.stage() == v1::TABLE_STAGE_1 ? "1" : "2",
+               !paged                               ? ""
+               : entry.stage() == v1::TABLE_STAGE_1 ? "1"
+                                                    : "2",
                paged ? FormatAddress(entry.input_address()) : "",
                entry.has_guest_address() ? FormatAddress(entry.guest_address()) : "", plain[1],
                plain[2], plain[3]});

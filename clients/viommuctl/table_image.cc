@@ -121,8 +121,8 @@ absl::Status TableImageWriter::WritePage(const v1::TableImagePage& page) {
 }
 
 absl::Status TableImageWriter::Finish() {
-  const bool complete = begun_ && requesters_ == summary_.requester_count() &&
-                        pages_ == summary_.page_count();
+  const bool complete =
+      begun_ && requesters_ == summary_.requester_count() && pages_ == summary_.page_count();
   if (!complete) return Lost("parts are missing");
   Put32(crc_.value());
   out_.flush();

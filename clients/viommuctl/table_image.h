@@ -1,5 +1,5 @@
-// clients/viommuctl/table_image.h -- Writes the image of a host's tables as a file, in the format of
-// docs/TABLE_IMAGE.md.
+// clients/viommuctl/table_image.h -- Writes the image of a host's tables as a file, in the format
+// of docs/TABLE_IMAGE.md.
 #ifndef VIOMMU_CLIENTS_VIOMMUCTL_TABLE_IMAGE_H_
 #define VIOMMU_CLIENTS_VIOMMUCTL_TABLE_IMAGE_H_
 

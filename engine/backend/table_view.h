@@ -29,8 +29,8 @@ struct TableEntryDump {
   std::string decoded;  // Field by field, in words.
   TableStage stage = TableStage::kConfiguration;
   // Of page tables alone.
-  int level = 0;                        // From 1, the lowest.
-  std::optional<uint64_t> looks_up;     // The address that it is an entry for.
+  int level = 0;                         // From 1, the lowest.
+  std::optional<uint64_t> looks_up;      // The address that it is an entry for.
   std::optional<uint64_t> in_stage1_as;  // Under nesting, of a stage 1 entry: where stage 1 has it.
 };
 

@@ -322,8 +322,7 @@ TEST_F(PipelineTest, AppliesNothingWhileSomebodyLooks) {
   seen.Notify();
   looker.join();
   applier.join();
-  EXPECT_EQ(log_.Take(),
-            (Lines{"look", "plan a", "journal a", "seen", "apply a", "commit a"}));
+  EXPECT_EQ(log_.Take(), (Lines{"look", "plan a", "journal a", "seen", "apply a", "commit a"}));
 }
 
 TEST_F(PipelineTest, LooksWhenWhatIsBeingAppliedIsDone) {

@@ -170,15 +170,15 @@ DmaOutcome SoftMachine::Dma(DeviceIndex device, std::optional<uint32_t> pasid, I
 std::vector<TableEntryDump> SoftMachine::DumpTables(DeviceIndex device,
                                                     std::optional<uint32_t> pasid,
                                                     Iova iova) const {
-  return DumpPath(
-      {unit_of(device).hardware(), memory_->physical(), source_id_of(device), pasid}, iova);
+  return DumpPath({unit_of(device).hardware(), memory_->physical(), source_id_of(device), pasid},
+                  iova);
 }
 
 TranslationExplanation SoftMachine::ExplainTranslation(DeviceIndex device,
                                                        std::optional<uint32_t> pasid, Iova iova,
                                                        bool write) const {
-  return ExplainPath(
-      {unit_of(device).hardware(), memory_->physical(), source_id_of(device), pasid}, iova, write);
+  return ExplainPath({unit_of(device).hardware(), memory_->physical(), source_id_of(device), pasid},
+                     iova, write);
 }
 
 absl::StatusOr<TableImage> SoftMachine::ExportTables() const {

@@ -18,7 +18,7 @@ using hardware::Trace;
 using hardware::TraceStep;
 
 constexpr uint64_t kWordBytes = sizeof(uint64_t);
-constexpr uint64_t kPageSize = uint64_t{1} << 7;        // Of both stages, above level 1.
+constexpr uint64_t kPageSize = uint64_t{1} << 7;         // Of both stages, above level 1.
 constexpr uint64_t kFirstStageWrite = uint64_t{1} << 1;  // R/W
 constexpr uint64_t kFirstStageUser = uint64_t{1} << 2;   // U/S
 
@@ -115,8 +115,8 @@ const TraceStep* RefusedBy(const Trace& trace, uint8_t reason) {
   return &last;
 }
 
-// What a second-stage entry of a nested walk was looked up for; empty without nesting. `step` is one
-// of the trace's.
+// What a second-stage entry of a nested walk was looked up for; empty without nesting. `step` is
+// one of the trace's.
 std::string PurposeOf(const Trace& trace, const TraceStep& step) {
   if (!step.nested) return "";
   const TraceStep* above = nullptr;

@@ -247,19 +247,38 @@ class BrokenWorld {
   uint64_t Below(uint64_t limit) { return random_() % limit; }
 
   void Break() {
-    const std::vector<uint64_t> places = {
-        world_.root_entry,       world_.context_entry,  world_.context_entry + 8,
-        world_.directory_entry,  world_.entry,          world_.entry + 8,
-        world_.entry + 16,       world_.pasid_entry,    world_.pasid_entry + 8,
-        world_.rid_pasid_entry,  world_.level4_entry,   world_.level3_entry,
-        world_.level2_entry,     world_.leaf_1g,        world_.leaf_2m,
-        world_.leaf_4k,          world_.first5,         world_.first4,
-        world_.first3,           world_.first2,         world_.first_4k,
-        world_.first_2m,         world_.first_1g,       world_.second4,
-        world_.second3,          world_.second_large,   world_.second2,
-        world_.SecondLeaf(World::kFour), world_.SecondLeaf(World::kThree),
-        world_.SecondLeaf(World::kTwo),  world_.SecondLeaf(World::kOne),
-        world_.SecondLeaf(World::kData)};
+    const std::vector<uint64_t> places = {world_.root_entry,
+                                          world_.context_entry,
+                                          world_.context_entry + 8,
+                                          world_.directory_entry,
+                                          world_.entry,
+                                          world_.entry + 8,
+                                          world_.entry + 16,
+                                          world_.pasid_entry,
+                                          world_.pasid_entry + 8,
+                                          world_.rid_pasid_entry,
+                                          world_.level4_entry,
+                                          world_.level3_entry,
+                                          world_.level2_entry,
+                                          world_.leaf_1g,
+                                          world_.leaf_2m,
+                                          world_.leaf_4k,
+                                          world_.first5,
+                                          world_.first4,
+                                          world_.first3,
+                                          world_.first2,
+                                          world_.first_4k,
+                                          world_.first_2m,
+                                          world_.first_1g,
+                                          world_.second4,
+                                          world_.second3,
+                                          world_.second_large,
+                                          world_.second2,
+                                          world_.SecondLeaf(World::kFour),
+                                          world_.SecondLeaf(World::kThree),
+                                          world_.SecondLeaf(World::kTwo),
+                                          world_.SecondLeaf(World::kOne),
+                                          world_.SecondLeaf(World::kData)};
     const uint64_t place = places[Below(places.size())];
     switch (Below(6)) {
       case 0:

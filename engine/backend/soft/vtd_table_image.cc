@@ -154,14 +154,11 @@ void AppendVtdRegisters(const std::string& iommu, const hardware::VtdModel& unit
     const char* name;
     uint32_t offset;
     bool wide;
-  } kRegisters[] = {{"CAP", vtd::kCapabilityRegister, true},
-                    {"ECAP", vtd::kExtendedCapabilityRegister, true},
-                    {"GSTS", vtd::kGlobalStatusRegister, false},
-                    {"RTADDR", vtd::kRootTableRegister, true},
-                    {"FSTS", vtd::kFaultStatusRegister, false},
-                    {"IQH", vtd::kQueueHeadRegister, true},
-                    {"IQT", vtd::kQueueTailRegister, true},
-                    {"IQA", vtd::kQueueAddressRegister, true}};
+  } kRegisters[] = {
+      {"CAP", vtd::kCapabilityRegister, true},     {"ECAP", vtd::kExtendedCapabilityRegister, true},
+      {"GSTS", vtd::kGlobalStatusRegister, false}, {"RTADDR", vtd::kRootTableRegister, true},
+      {"FSTS", vtd::kFaultStatusRegister, false},  {"IQH", vtd::kQueueHeadRegister, true},
+      {"IQT", vtd::kQueueTailRegister, true},      {"IQA", vtd::kQueueAddressRegister, true}};
   for (const auto& r : kRegisters) {
     const uint64_t value = r.wide ? unit.Read64(r.offset) : unit.Read32(r.offset);
     registers->push_back({iommu, r.name, r.offset, value});

@@ -68,7 +68,8 @@ TEST_F(VtdTableImageTest, SaysHowToReadIt) {
   const TableImage image = Export();
   ASSERT_EQ(image.units.size(), backend_->topology().iommus.size());
   EXPECT_EQ(image.units[0].architecture, "vtd");
-  EXPECT_EQ(image.units[0].physical_address_bits, backend_->topology().iommus[0].host_address_width_bits);
+  EXPECT_EQ(image.units[0].physical_address_bits,
+            backend_->topology().iommus[0].host_address_width_bits);
   std::map<std::string, uint64_t> registers;
   for (const auto& one : image.registers) {
     if (one.iommu == image.units[0].iommu) registers[one.name] = one.value;
@@ -116,7 +117,8 @@ TEST_F(VtdTableImageTest, LeavesOutWhatNothingLeadsToAnyMore) {
 
 TEST_F(VtdTableImageTest, EndsThoughAGuestsTablesGoInCircles) {
   // Every entry of the top table leads to itself.
-  for (uint64_t i = 0; i < 512; ++i) Put(GuestOffset(0) + GuestTables(0) + i * 8, GuestTables(0) | 7);
+  for (uint64_t i = 0; i < 512; ++i)
+    Put(GuestOffset(0) + GuestTables(0) + i * 8, GuestTables(0) | 7);
   const TableImage image = Export();
   EXPECT_TRUE(image.complete);
   EXPECT_NE(PageOf(image, GuestAt(GuestTables(0))), nullptr);

@@ -57,7 +57,8 @@ bool Fetch(const PhysicalMemory& memory, PhysAddr address, Pair* pair) {
 
 // The table of context entries for the lower or upper 128 functions of a bus.
 FaultReason FetchRootEntry(const PhysicalMemory& memory, const Capabilities& capabilities,
-                           PhysAddr root_table, uint16_t source_id, PhysAddr* context_table, Trace* trace) {
+                           PhysAddr root_table, uint16_t source_id, PhysAddr* context_table,
+                           Trace* trace) {
   Note(TraceStep::Table::kRoot, root_table + (source_id >> 7) * uint64_t{8}, trace);
   Pair root;
   if (!Fetch(memory, root_table + (source_id >> 8) * uint64_t{16}, &root)) return kRootFetchError;

@@ -69,8 +69,7 @@ bool IsInterruptMessage(const Request& request) {
 }
 
 Translation Translator::Translate(uint64_t root, bool enabled, const Request& request,
-                                  WarmState* warm, bool* fault_disable,
-                                  Trace* trace) const {
+                                  WarmState* warm, bool* fault_disable, Trace* trace) const {
   if (request.type == AddressType::kTranslated && enabled) {
     return CheckTranslated(root, request, warm, fault_disable, trace);
   }
