@@ -142,6 +142,7 @@ class TableImageTest(unittest.TestCase):
                   for address in PLAIN_ADDRESSES[::2]]
         cases += [(PLAIN, None, address) for address in PLAIN_ADDRESSES]
         cases += [(BLOCKED, None, 0x4000_0000), (BLOCKED, None, 0xfee0_0000)]
+        cases += [(device, None, 1 << 60) for device in exported.requesters]
         cases += [(device, None, 0x1234_5000) for device in exported.requesters]
         outcomes = []
         for device, pasid, address in cases:

@@ -22,6 +22,7 @@ class Walk:
     def __init__(self, image, unit, source_id, pasid, write):
         self.image = image
         self.registers = unit.registers
+        self.host_bits = unit.physical_address_bits
         self.source_id = source_id
         self.pasid = pasid
         self.write = write
@@ -36,7 +37,9 @@ class Walk:
             raise Fault()
         self.entry = self._pasid_entry()
         kind = self.entry[0] >> 6 & 7
-        if kind == 4:  # Pass-through.
+        if kind == 4:  # Pass-through: to a host address as it is.
+            if address >> self.host_bits:
+                raise Fault()
             return address
         if kind == 2:
             self._check_width(address)
