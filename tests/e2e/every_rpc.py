@@ -135,6 +135,16 @@ def is_mutation(method):
     return not method.partition("/")[2].startswith(_WITHOUT_EFFECT + _WITHOUT_REQUEST_ID)
 
 
+def ask(client, method, request):
+    """The answer to a step that has to go well; of several the first."""
+    if method != "SimulationService/ExportTables":
+        return client.get(method, request)
+    answer = client.call(method, request)
+    if answer.code != "OK":
+        raise AssertionError(f"{answer.code}: {answer.text}")
+    return answer.messages[0]
+
+
 def complete(request, answers):
     """`request` with what only the answers so far, by method, can tell."""
     if isinstance(request, dict) and request.get("iova") is HOST_IOVA:
