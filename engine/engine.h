@@ -470,6 +470,16 @@ class Engine {
   absl::StatusOr<std::vector<TableEntryDump>> DumpTables(
       const CallContext&, const std::string& device, Iova iova,
       std::optional<uint32_t> pasid = std::nullopt);
+  // What becomes of an access to one byte, and why, caches neither consulted nor filled. As Dma.
+  absl::StatusOr<TranslationExplanation> ExplainTranslation(
+      const CallContext&, const std::string& device, Iova iova, bool write,
+      std::optional<uint32_t> pasid = std::nullopt);
+  // All tables that hardware can reach, and the queues, as they are between two changes: everything
+  // that would be applied meanwhile waits. Operators only.
+  // kPermissionDenied   NOT_OPERATOR
+  // kDeadlineExceeded   the changes under way were not done in time
+  // kResourceExhausted  IMAGE_TOO_LARGE: above kMaxImagePages
+  absl::StatusOr<TableImage> ExportTables(const CallContext&);
 
   // ---- Metrics ----
   EngineStats Stats();

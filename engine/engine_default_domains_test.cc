@@ -156,6 +156,8 @@ TEST_F(EngineDefaultDomainsTest, AnswersThatThereIsNoSimulationOnARealBackend) {
       engine_->HostUnmap(operator_, "dev1", 0x1000, 4096),
       engine_->SetDeviceHealth(operator_, "dev1", DeviceHealth::kUnhealthy, "x").status(),
       engine_->DumpTables(alice_, "dev0", 0).status(),
+      engine_->ExplainTranslation(alice_, "dev0", 0, false).status(),
+      engine_->ExportTables(operator_).status(),
   };
   for (const absl::Status& answer : kAnswers) {
     EXPECT_EQ(Described(answer), "UNIMPLEMENTED SIMULATION_NOT_AVAILABLE");

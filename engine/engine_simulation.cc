@@ -17,6 +17,13 @@ absl::StatusOr<Simulation*> SimulationOf(Backend& backend) {
       .Errno("EOPNOTSUPP");
 }
 
+absl::StatusOr<TableObserver*> TablesOf(Backend& backend) {
+  if (TableObserver* const tables = backend.tables()) return tables;
+  return Error(absl::StatusCode::kUnimplemented, "SIMULATION_NOT_AVAILABLE",
+               absl::StrCat("the tables of the backend \"", backend.name(), "\" can not be seen"))
+      .Errno("EOPNOTSUPP");
+}
+
 // What can be reached of a region now; the backend goes by the size that it was made with.
 absl::Status CheckReachable(const MemoryRegionView& region, uint64_t offset_bytes,
                             uint64_t size_bytes) {
@@ -59,6 +66,19 @@ absl::Status CheckIssues(const Device& device, std::optional<uint32_t> pasid) {
       .Resource(device.Name());
 }
 
+// The device that a caller who holds it, or an operator, plays.
+template <typename Core>
+absl::StatusOr<DeviceIndex> FindRequester(Core& core, const CallContext& context,
+                                          const std::string& id, std::optional<uint32_t> pasid) {
+  absl::MutexLock lock(&core.pipeline.mutex());
+  ASSIGN_OR_RETURN(const Device* device, core.model.FindDevice(id));
+  if (!context.is_operator) {
+    RETURN_IF_ERROR(CheckClaimed(core.model, *device, context.principal));
+  }
+  RETURN_IF_ERROR(CheckIssues(*device, pasid));
+  return device->index;
+}
+
 }  // namespace
 
 absl::Status CheckSimulated(Backend& backend) { return SimulationOf(backend).status(); }
@@ -67,16 +87,7 @@ absl::StatusOr<DmaOutcome> Engine::Dma(const CallContext& context, const std::st
                                        bool write, absl::Span<char> data,
                                        std::optional<uint32_t> pasid) {
   ASSIGN_OR_RETURN(Simulation * simulation, SimulationOf(*core_->backend));
-  DeviceIndex index = 0;
-  {
-    absl::MutexLock lock(&core_->pipeline.mutex());
-    ASSIGN_OR_RETURN(const Device* device, core_->model.FindDevice(id));
-    if (!context.is_operator) {
-      RETURN_IF_ERROR(CheckClaimed(core_->model, *device, context.principal));
-    }
-    index = device->index;
-    RETURN_IF_ERROR(CheckIssues(*device, pasid));
-  }
+  ASSIGN_OR_RETURN(const DeviceIndex index, FindRequester(*core_, context, id, pasid));
   RETURN_IF_ERROR(CheckLength(data.size()));
   if (iova > kMaxAddress - (data.size() - 1)) {
     return Error(absl::StatusCode::kOutOfRange, "IOVA_OVERFLOW",
@@ -167,17 +178,32 @@ absl::StatusOr<std::vector<TableEntryDump>> Engine::DumpTables(const CallContext
                                                                const std::string& id, Iova iova,
                                                                std::optional<uint32_t> pasid) {
   ASSIGN_OR_RETURN(Simulation * simulation, SimulationOf(*core_->backend));
-  DeviceIndex index = 0;
-  {
-    absl::MutexLock lock(&core_->pipeline.mutex());
-    ASSIGN_OR_RETURN(const Device* device, core_->model.FindDevice(id));
-    if (!context.is_operator) {
-      RETURN_IF_ERROR(CheckClaimed(core_->model, *device, context.principal));
-    }
-    index = device->index;
-    RETURN_IF_ERROR(CheckIssues(*device, pasid));
-  }
+  ASSIGN_OR_RETURN(const DeviceIndex index, FindRequester(*core_, context, id, pasid));
   return simulation->DumpTables(index, pasid, iova);
+}
+
+absl::StatusOr<TranslationExplanation> Engine::ExplainTranslation(const CallContext& context,
+                                                                  const std::string& id, Iova iova,
+                                                                  bool write,
+                                                                  std::optional<uint32_t> pasid) {
+  ASSIGN_OR_RETURN(TableObserver * tables, TablesOf(*core_->backend));
+  ASSIGN_OR_RETURN(const DeviceIndex index, FindRequester(*core_, context, id, pasid));
+  return tables->ExplainTranslation(index, pasid, iova, write);
+}
+
+absl::StatusOr<TableImage> Engine::ExportTables(const CallContext& context) {
+  ASSIGN_OR_RETURN(TableObserver * tables, TablesOf(*core_->backend));
+  if (!context.is_operator) {
+    return Error(absl::StatusCode::kPermissionDenied, "NOT_OPERATOR",
+                 "only an operator may see everybody's tables")
+        .Errno("EACCES");
+  }
+  absl::StatusOr<TableImage> image = TableImage();
+  RETURN_IF_ERROR(core_->pipeline.WhileStill(context.deadline, [&] {
+    image = tables->ExportTables();
+    return image.status();
+  }));
+  return image;
 }
 
 }  // namespace viommu

@@ -62,6 +62,7 @@ TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
       "CreateViommu",
       "Dma",
       "DumpTables",
+      "ExplainTranslation",
       "GetDevice",
       "GetDomain",
       "GetEventQueue",

@@ -419,17 +419,4 @@ v1::DmaFault Describe(const DmaFault& fault) {
   return out;
 }
 
-v1::TableEntry Describe(const TableEntryDump& entry) {
-  v1::TableEntry out;
-  out.set_table(entry.table);
-  out.set_physical_address(entry.address.value);
-  out.set_physical_address_text(Hex(entry.address.value));
-  for (const uint64_t word : entry.words) {
-    out.add_words(word);
-    out.add_words_text(Hex(word));
-  }
-  out.set_decoded(entry.decoded);
-  return out;
-}
-
 }  // namespace viommu

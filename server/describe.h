@@ -34,7 +34,6 @@ v1::Mapping Describe(const MappingView& view);
 v1::TranslateResponse Describe(const TranslationView& view);
 
 v1::DmaFault Describe(const DmaFault& fault);
-v1::TableEntry Describe(const TableEntryDump& entry);
 
 }  // namespace viommu
 

@@ -237,18 +237,13 @@ TEST(DescribeTest, AddressSpacesShowTheirOptionsAndWhatIsNotInForce) {
   EXPECT_EQ(gone.state_reason(), "revoked");
 }
 
-TEST(DescribeTest, FaultsAndTableEntriesHaveHexText) {
+TEST(DescribeTest, FaultsHaveHexText) {
   DmaFault fault;
   fault.code = 0x58;
   fault.reason = "SPT.2";
   fault.iova = 0x1000;
   EXPECT_EQ(Describe(fault).iova_text(), "0x1000");
   EXPECT_EQ(Describe(fault).code(), 0x58u);
-  TableEntryDump entry;
-  entry.address = PhysAddr{0x5000};
-  entry.words = {1, 0xff};
-  EXPECT_EQ(Describe(entry).physical_address_text(), "0x5000");
-  EXPECT_EQ(Describe(entry).words_text(1), "0xff");
 }
 
 }  // namespace

@@ -265,10 +265,8 @@ class Daemon {
   }
 
   void CallSimulation(int which, const std::string& r) {
-    SimulationService s(engine_.get(), &admission_);
-    switch (which % 12) {
-      case 10:
-        return Run(s, &SimulationService::RaiseEvent, r);
+    SimulationService s(engine_.get(), &admission_, &watchdog_);
+    switch (which % 13) {
       case 0:
         return Run(s, &SimulationService::Dma, r);
       case 1:
@@ -289,6 +287,10 @@ class Daemon {
         return Run(s, &SimulationService::ResizeMemoryRegion, r);
       case 9:
         return Run(s, &SimulationService::RevokeMemoryRegion, r);
+      case 10:
+        return Run(s, &SimulationService::ExplainTranslation, r);
+      case 11:
+        return Run(s, &SimulationService::RaiseEvent, r);
       default:
         return Run(s, &SimulationService::DumpTables, r);
     }

@@ -122,7 +122,7 @@ struct Server::Services {
         domain(engine, &admission),
         viommu(engine, &admission, &watchdog),
         watch(engine, &admission, &watchdog),
-        simulation(engine, &admission) {}
+        simulation(engine, &admission, &watchdog) {}
 
   std::vector<grpc::Service*> All() {
     return {&host, &device, &memory, &ioas, &mapping, &domain, &viommu, &watch, &simulation};

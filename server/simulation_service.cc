@@ -6,14 +6,18 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/types/span.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
+#include "server/call_context.h"
 #include "server/convert.h"
 #include "server/describe.h"
+#include "server/describe_tables.h"
 #include "server/handler.h"
 #include "server/names.h"
 #include "server/request_check.h"
+#include "server/status.h"
 
 namespace viommu {
 namespace {
@@ -24,13 +28,13 @@ absl::StatusOr<std::string> ParseDevice(absl::string_view name) {
   return ParseHostName(NameKind::kDevice, "name", name);
 }
 
-// The bytes that the device writes, or room for those that it reads.
 template <typename Request>
 std::optional<uint32_t> PasidOf(const Request& request) {
   if (!request.has_pasid()) return std::nullopt;
   return request.pasid();
 }
 
+// The bytes that the device writes, or room for those that it reads.
 absl::StatusOr<std::string> ParseAccess(const v1::DmaRequest& request) {
   switch (request.access_case()) {
     case v1::DmaRequest::kReadLength:
@@ -69,6 +73,14 @@ v1::RaiseEventOutcome ToProto(RaiseAnswer::Outcome outcome) {
       return v1::RAISE_EVENT_OUTCOME_DROPPED;
   }
   return v1::RAISE_EVENT_OUTCOME_UNSPECIFIED;
+}
+
+absl::Status CheckSingle(Permission access) {
+  if (access != Permission::kReadWrite) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument, "INVALID_PERMISSION",
+               "access: one access is PERMISSION_READ or PERMISSION_WRITE")
+      .Errno("EINVAL")
+      .Field("access");
 }
 
 absl::Status CheckHealthReason(absl::string_view reason) {
@@ -228,6 +240,14 @@ grpc::Status SimulationService::DumpTables(grpc::ServerContext* context,
     ASSIGN_OR_RETURN(const std::vector<TableEntryDump> entries,
                      engine_.DumpTables(call, device, request->iova(), PasidOf(*request)));
     for (const TableEntryDump& entry : entries) *response->add_entries() = Describe(entry);
+    ASSIGN_OR_RETURN(const TranslationExplanation read,
+                     engine_.ExplainTranslation(call, device, request->iova(), /*write=*/false,
+                                                PasidOf(*request)));
+    *response->mutable_read() = Describe(read);
+    ASSIGN_OR_RETURN(const TranslationExplanation write,
+                     engine_.ExplainTranslation(call, device, request->iova(), /*write=*/true,
+                                                PasidOf(*request)));
+    *response->mutable_write() = Describe(write);
     return absl::OkStatus();
   });
 }
@@ -244,6 +264,51 @@ grpc::Status SimulationService::RaiseEvent(grpc::ServerContext* context,
     if (answer.outcome != RaiseAnswer::Outcome::kDropped) response->set_sequence(answer.sequence);
     return absl::OkStatus();
   });
+}
+
+grpc::Status SimulationService::ExplainTranslation(grpc::ServerContext* context,
+                                                   const v1::ExplainTranslationRequest* request,
+                                                   v1::TranslationExplanation* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
+    RETURN_IF_ERROR(Require(request->has_iova(), "iova"));
+    ASSIGN_OR_RETURN(const Permission access,
+                     ParsePermission("access", request->access(), Permission::kRead));
+    RETURN_IF_ERROR(CheckSingle(access));
+    ASSIGN_OR_RETURN(const TranslationExplanation explanation,
+                     engine_.ExplainTranslation(call, device, request->iova(),
+                                                access == Permission::kWrite, PasidOf(*request)));
+    *response = Describe(explanation);
+    return absl::OkStatus();
+  });
+}
+
+absl::Status SimulationService::ServeExport(grpc::ServerContext* context,
+                                            const v1::ExportTablesRequest& request,
+                                            ImageWriter* writer) {
+  ASSIGN_OR_RETURN(const Admission::Ticket ticket,
+                   admission_.Admit(CallKind::kStream, TransportOf(*context)));
+  ASSIGN_OR_RETURN(CallContext call, MakeCallContext(*context, request));
+  call.deadline = std::min(call.deadline, absl::Now() + admission_.limits().max_wait);
+  ASSIGN_OR_RETURN(const TableImage image, engine_.ExportTables(call));
+  ClientWatchdog::Guard guard(&watchdog_, context);
+  absl::Status serving;
+  DescribeInParts(image, [&](const v1::ExportTablesResponse& part) {
+    serving = admission_.CheckServing();
+    if (!serving.ok()) return false;
+    guard.Begin(ClientWatchdog::Wait::kAnswerTaken);
+    const bool taken = writer->Write(part);
+    guard.End();
+    return taken;
+  });
+  RETURN_IF_ERROR(guard.status());
+  return serving;
+}
+
+grpc::Status SimulationService::ExportTables(grpc::ServerContext* context,
+                                             const v1::ExportTablesRequest* request,
+                                             ImageWriter* writer) {
+  return ToGrpcStatus(ServeExport(context, *request, writer));
 }
 
 }  // namespace viommu

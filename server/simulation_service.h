@@ -1,9 +1,14 @@
 // server/simulation_service.h -- SimulationService over the engine. Stateless, thread-safe.
+//
+// An export is taken whole, then sent from this call's thread; a client that does not read is cut
+// off by the watchdog.
 #ifndef VIOMMU_SERVER_SIMULATION_SERVICE_H_
 #define VIOMMU_SERVER_SIMULATION_SERVICE_H_
 
+#include "absl/status/status.h"
 #include "engine/engine.h"
 #include "server/admission.h"
+#include "server/client_watchdog.h"
 #include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu {
@@ -11,9 +16,11 @@ namespace viommu {
 // Contract of each call: viommu/v1/simulation.proto.
 class SimulationService final : public v1::SimulationService::Service {
  public:
-  // Both outlive the service.
-  SimulationService(Engine* engine, Admission* admission)
-      : engine_(*engine), admission_(*admission) {}
+  using ImageWriter = grpc::ServerWriter<v1::ExportTablesResponse>;
+
+  // All outlive the service.
+  SimulationService(Engine* engine, Admission* admission, ClientWatchdog* watchdog)
+      : engine_(*engine), admission_(*admission), watchdog_(*watchdog) {}
 
   grpc::Status Dma(grpc::ServerContext* context, const v1::DmaRequest* request,
                    v1::DmaResponse* response) override;
@@ -42,10 +49,19 @@ class SimulationService final : public v1::SimulationService::Service {
                           v1::DumpTablesResponse* response) override;
   grpc::Status RaiseEvent(grpc::ServerContext* context, const v1::RaiseEventRequest* request,
                           v1::RaiseEventResponse* response) override;
+  grpc::Status ExplainTranslation(grpc::ServerContext* context,
+                                  const v1::ExplainTranslationRequest* request,
+                                  v1::TranslationExplanation* response) override;
+  grpc::Status ExportTables(grpc::ServerContext* context, const v1::ExportTablesRequest* request,
+                            ImageWriter* writer) override;
 
  private:
+  absl::Status ServeExport(grpc::ServerContext* context, const v1::ExportTablesRequest& request,
+                           ImageWriter* writer);
+
   Engine& engine_;
   Admission& admission_;
+  ClientWatchdog& watchdog_;
 };
 
 }  // namespace viommu

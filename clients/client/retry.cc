@@ -17,7 +17,7 @@ namespace viommu {
 namespace {
 
 // The types of requests are named after their methods.
-constexpr absl::string_view kReads[] = {"Get", "List", "Read", "Translate", "Dump"};
+constexpr absl::string_view kReads[] = {"Get", "List", "Read", "Translate", "Dump", "Explain"};
 
 const google::protobuf::FieldDescriptor* RequestIdField(const google::protobuf::Message& request) {
   const auto* field = request.GetDescriptor()->FindFieldByName("request_id");

@@ -103,7 +103,7 @@ absl::Status Parser::Separate() {
       if (!taken.ok()) return taken;
     } else {
       plain_.push_back(words_[i]);
-      if (line_.command == nullptr) Recognise();
+      Recognise();
     }
   }
   return absl::OkStatus();
@@ -120,12 +120,13 @@ void Parser::AskForHelp() {
   }
 }
 
+// The longest name counts: "tables export" is another command than "tables".
 void Parser::Recognise() {
   for (const Command& command : commands_) {
     if (!IsCalled(command, plain_)) continue;
+    if (line_.command != nullptr && command.name.size() <= line_.command->name.size()) continue;
     line_.command = &command;
     flags_ = FlagsOf(command);
-    return;
   }
 }
 

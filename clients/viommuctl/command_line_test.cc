@@ -19,6 +19,7 @@ std::vector<Command> SomeCommands() {
        "",
        nullptr},
       {"list devices", {}, {}, kPaged, "", "", nullptr},
+      {"map out", {{"FILE"}}, {{"all", ValueType::kSwitch}}, kPlain, "", "", nullptr},
       {"map",
        {{"IOAS", ValueType::kName, "", Presence::kRequired, Kind::kIoas},
         {"RANGE", ValueType::kRange, "", Presence::kRepeated}},
@@ -40,6 +41,15 @@ class CommandLineTest : public ::testing::Test {
   std::vector<Command> commands_ = SomeCommands();
   CommandLine line_;
 };
+
+TEST_F(CommandLineTest, TakesTheLongestNameThatTheWordsBeginWith) {
+  ASSERT_TRUE(Parse({"map", "out", "x", "--all"}).ok());
+  EXPECT_EQ(line_.command->name, "map out");
+  EXPECT_EQ(line_.Text("FILE"), "x");
+  ASSERT_TRUE(Parse({"map", "vm0", "out", "--size", "4K", "--help"}).ok());
+  EXPECT_EQ(line_.command->name, "map");
+  EXPECT_FALSE(Parse({"map", "out", "x", "--size", "4K"}).ok()) << "a flag of the shorter one";
+}
 
 TEST_F(CommandLineTest, TakesFlagsInBothFormsAnywhere) {
   for (const auto& words : std::vector<std::vector<std::string>>{

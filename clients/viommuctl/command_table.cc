@@ -627,6 +627,22 @@ void AddSimulationCommands(std::vector<Command>* to) {
        "The hardware's table entries on the way of an address.",
        "tables 0000:01:00.0 0x40000000",
        Tables},
+      {"tables export",
+       {{"FILE", T::kText, "Where it is written.", kRequired}},
+       {},
+       kForPeople,
+       "All of the hardware's tables and queues as a file; docs/TABLE_IMAGE.md has its format.",
+       "tables export tables.img",
+       ExportTables},
+      {"explain",
+       {kDevice, kAddress},
+       {{"access", T::kChoice, "What the device does. Default: read.", kOptional, Kind::kNone,
+         "read|write"},
+        kPasid},
+       kPlain,
+       "What becomes of an access of a device, and why, caches left out.",
+       "explain 0000:01:00.0 0x40000000 --access write",
+       ExplainAccess},
   };
   to->insert(to->end(), commands.begin(), commands.end());
 }

@@ -113,7 +113,11 @@ absl::Status PlugDevice(Invocation& call);
 absl::Status UnplugDevice(Invocation& call);
 absl::Status ResizeRegion(Invocation& call);
 absl::Status RevokeRegion(Invocation& call);
+
+// table_commands.cc
 absl::Status Tables(Invocation& call);
+absl::Status ExplainAccess(Invocation& call);
+absl::Status ExportTables(Invocation& call);
 
 // health_command.cc
 absl::Status Health(Invocation& call);

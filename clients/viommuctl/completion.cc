@@ -6,7 +6,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 
 namespace viommu {
 namespace {
@@ -44,6 +46,8 @@ class Completer {
   const Param* CurrentArgument() const;
 
   void OfferCommands();
+  // The words by which another command's name goes on.
+  void OfferLongerNames();
   void OfferFlags();
   void OfferValues(const Param& param, absl::string_view prefix);
   // Adds `word` when it begins as the current one does.
@@ -76,6 +80,7 @@ std::vector<std::string> Completer::Complete() {
   } else if (line_.command == nullptr || line_.command->name == "help") {
     OfferCommands();
   } else if (const Param* argument = CurrentArgument()) {
+    OfferLongerNames();
     OfferValues(*argument, "");
   } else if (current_.empty()) {
     OfferFlags();
@@ -90,12 +95,11 @@ void Completer::Read() {
       continue;
     }
     plain_.push_back(words_[i]);
-    if (line_.command != nullptr) continue;
     for (const Command& command : commands_) {
       if (!IsCalled(command, plain_)) continue;
+      if (line_.command != nullptr && command.name.size() <= line_.command->name.size()) continue;
       line_.command = &command;
       flags_ = FlagsOf(command);
-      break;
     }
   }
 }
@@ -143,6 +147,14 @@ void Completer::OfferCommands() {
                    plain_.begin() + static_cast<ptrdiff_t>(skipped))) {
       Offer(name[at]);
     }
+  }
+}
+
+void Completer::OfferLongerNames() {
+  const std::string begun = absl::StrCat(absl::StrJoin(plain_, " "), " ");
+  for (const Command& command : commands_) {
+    absl::string_view rest = command.name;
+    if (absl::ConsumePrefix(&rest, begun)) Offer(std::string(rest.substr(0, rest.find(' '))));
   }
 }
 

@@ -21,6 +21,7 @@ std::vector<std::string> Completed(const std::vector<std::string>& words) {
        "",
        nullptr},
       {"get host", {}, {}, kPlain, "", "", nullptr},
+      {"get ioas all", {}, {{"tidy", ValueType::kSwitch}}, kPlain, "", "", nullptr},
       {"grant",
        {{"HOW", ValueType::kChoice, "", Presence::kRequired, Kind::kNone, "well|badly"}},
        {{"region", ValueType::kName, "", Presence::kOptional, Kind::kRegion}},
@@ -44,8 +45,14 @@ TEST(CompletionTest, OffersCommandsWordByWord) {
   EXPECT_THAT(Completed({"none", ""}), IsEmpty());
 }
 
+TEST(CompletionTest, OffersHowALongerNameGoesOnBesideArguments) {
+  EXPECT_THAT(Completed({"get", "ioas", ""}), ElementsAre("all", "vm0", "vm"));
+  EXPECT_THAT(Completed({"get", "ioas", "all", "--t"}), Contains("--tidy"));
+  EXPECT_THAT(Completed({"get", "ioas", "vm0", "--ti"}), Not(Contains("--tidy")));
+}
+
 TEST(CompletionTest, OffersObjectsOfTheDaemonThatIsMeant) {
-  EXPECT_THAT(Completed({"--target", "X", "get", "ioas", ""}), ElementsAre("vm0", "vmX"));
+  EXPECT_THAT(Completed({"--target", "X", "get", "ioas", ""}), ElementsAre("all", "vm0", "vmX"));
   EXPECT_THAT(Completed({"get", "ioas", "ioas/"}), ElementsAre("ioas/vm0", "ioas/vm"));
   EXPECT_THAT(Completed({"grant", "--region", "ram0"}), ElementsAre("ram0"));
   EXPECT_THAT(Completed({"grant", "--region=r"}), ElementsAre("--region=ram0", "--region=ram"));

@@ -45,15 +45,15 @@ absl::Status Help(Invocation& call) {
     return absl::OkStatus();
   }
   std::string found;
+  const Command* called = nullptr;  // The longest name counts, as for the parser.
   for (const Command& command : call.commands()) {
-    if (IsCalled(command, words)) {
-      found = Explanation(command);
-      break;
-    }
+    const bool longer = called == nullptr || command.name.size() > called->name.size();
+    if (IsCalled(command, words) && longer) called = &command;
     if (words.size() == 1 && IsAbout(command, words[0])) {
       absl::StrAppend(&found, UsageOf(command), "\n  ", command.help, "\n");
     }
   }
+  if (called != nullptr) found = Explanation(*called);
   if (found.empty()) {
     // The parser knows best what is wrong with the words.
     CommandLine line;

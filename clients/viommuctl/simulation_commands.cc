@@ -1,6 +1,5 @@
 // The simulated machine: what devices and the host's processor do to memory.
 #include "absl/strings/str_cat.h"
-#include "clients/viommuctl/columns.h"
 #include "clients/viommuctl/commands.h"
 #include "clients/viommuctl/exit_code.h"
 #include "clients/viommuctl/values.h"
@@ -172,17 +171,6 @@ absl::Status RevokeRegion(Invocation& call) {
   const auto region = call.Call(&v1::SimulationService::Stub::RevokeMemoryRegion, request);
   if (!region.ok()) return region.status();
   call.Did(*region, request.name(), "revoked");
-  return absl::OkStatus();
-}
-
-absl::Status Tables(Invocation& call) {
-  v1::DumpTablesRequest request;
-  request.set_name(call.Name("DEVICE"));
-  request.set_iova(call.Address("ADDRESS"));
-  if (call.Has("pasid")) request.set_pasid(call.Number("pasid"));
-  const auto dump = call.Call(&v1::SimulationService::Stub::DumpTables, request);
-  if (!dump.ok()) return dump.status();
-  call.ShowListing(*dump, /*is_cut=*/false, TableOf(dump->entries()));
   return absl::OkStatus();
 }
 

@@ -25,6 +25,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "engine/backend/ids.h"
+#include "engine/backend/table_view.h"
 #include "engine/backend/topology.h"
 #include "engine/backend/viommus.h"
 #include "engine/base/address.h"
@@ -181,14 +182,6 @@ struct DmaOutcome {
   std::optional<DmaFault> fault;
 };
 
-// One entry on the path from a device to a page, as an operator reads it.
-struct TableEntryDump {
-  std::string table;  // "root", "context", "pasid-directory", "pasid", "second-stage level 4".
-  PhysAddr address;   // Of the entry.
-  std::vector<uint64_t> words;
-  std::string decoded;  // Field by field, in words.
-};
-
 // Only the soft backend has one: the device's and the guest's side of the machine. Thread-safe.
 class Simulation {
  public:
@@ -236,6 +229,7 @@ class Backend {
   virtual Viommus* viommus() { return nullptr; }
   // Pure. What the unit of `device` has of that.
   virtual ViommuSupport DescribeViommus(DeviceIndex) const { return {}; }
+  virtual TableObserver* tables() { return nullptr; }
   virtual BackendStats Stats() const = 0;
   virtual std::vector<QueueState> Queues() const = 0;
 

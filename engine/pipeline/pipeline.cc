@@ -19,6 +19,11 @@ absl::Status DeadlineExceeded() {
                "the deadline passed before the change was planned; nothing changed");
 }
 
+absl::Status NotStill() {
+  return Error(absl::StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED",
+               "the deadline passed before the changes under way were done");
+}
+
 absl::Status JournalFailed(const absl::Status& why) {
   return Error(
              absl::StatusCode::kUnavailable, "JOURNAL_FAILED",
@@ -194,10 +199,33 @@ void Pipeline::Append(Flight& flight) {
 }
 
 absl::Status Pipeline::Apply(Flight& flight) {
+  while (still_) settled_.Wait(&mutex_);
+  ++applying_;
   mutex_.Unlock();
   absl::Status applied = flight.operation->Apply(*backend_);
   mutex_.Lock();
+  if (--applying_ == 0 && still_) settled_.SignalAll();
   return applied;
+}
+
+absl::Status Pipeline::WhileStill(absl::Time deadline, absl::FunctionRef<absl::Status()> look) {
+  absl::MutexLock lock(&mutex_);
+  while (still_) {
+    if (settled_.WaitWithDeadline(&mutex_, deadline) && still_) return NotStill();
+  }
+  still_ = true;
+  absl::Status status;
+  while (applying_ > 0 && status.ok()) {
+    if (settled_.WaitWithDeadline(&mutex_, deadline) && applying_ > 0) status = NotStill();
+  }
+  if (status.ok()) {
+    mutex_.Unlock();
+    status = look();
+    mutex_.Lock();
+  }
+  still_ = false;
+  settled_.SignalAll();
+  return status;
 }
 
 void Pipeline::TakeBack(Flight& failed) {

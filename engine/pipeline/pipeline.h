@@ -24,8 +24,10 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "engine/journal/journal.h"
 #include "engine/model/model.h"
 #include "engine/pipeline/completion.h"
@@ -70,6 +72,13 @@ class Pipeline {
   void Stop(Cohort& cohort) ABSL_LOCKS_EXCLUDED(mutex_);
   void Resume(Cohort& cohort) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Runs `look` while no operation is being applied: waits for those that are, and holds those up
+  // whose turn comes meanwhile, revokes too, so `look` is to be short and bounded. It must not use
+  // the pipeline. What HostFlush does on a timer goes on (host_flusher.h).
+  // kDeadlineExceeded, before it began; what `look` answers.
+  absl::Status WhileStill(absl::Time deadline, absl::FunctionRef<absl::Status()> look)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Whether Finish would not wait for the journal or for other operations.
   bool Ready(const Flight& flight) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -108,6 +117,9 @@ class Pipeline {
   Backend* const backend_;
   Journal* const journal_;
   absl::flat_hash_map<Uid, Lane> lanes_ ABSL_GUARDED_BY(mutex_);
+  int applying_ ABSL_GUARDED_BY(mutex_) = 0;    // Operations whose Apply runs.
+  bool still_ ABSL_GUARDED_BY(mutex_) = false;  // Somebody looks, or waits to.
+  absl::CondVar settled_;                       // Either of them changed.
 };
 
 }  // namespace viommu

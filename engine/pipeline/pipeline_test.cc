@@ -1,13 +1,18 @@
 // Lanes: who is planned when, in which order plans are applied, and how they are taken back.
 #include "engine/pipeline/pipeline.h"
 
+#include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "engine/backend/fake/fake_backend.h"
 #include "engine/base/env.h"
 #include "engine/journal/fake_journal.h"
@@ -44,6 +49,7 @@ class Step : public Operation {
     int failing_plans = 0;  // That many plans are refused first.
     absl::Status applied;
     bool nothing_to_do = false;
+    std::function<void()> while_applying;
     std::vector<Uid> lanes_later;  // Answered from the second call of Lanes on; empty: no change.
   };
 
@@ -77,6 +83,7 @@ class Step : public Operation {
   }
   absl::Status Apply(Backend&) override {
     log_->Add("apply " + name_);
+    if (behaviour_.while_applying) behaviour_.while_applying();
     return behaviour_.applied;
   }
   void Commit(Model&) override { log_->Add("commit " + name_); }
@@ -292,6 +299,81 @@ TEST_F(PipelineTest, ADeadlineEndsTheWaitForATurn) {
             absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(Finish(a), absl::StatusCode::kOk);
   EXPECT_EQ(log_.Take(), (Lines{"plan a", "journal a", "apply a", "commit a"}));
+}
+
+TEST_F(PipelineTest, AppliesNothingWhileSomebodyLooks) {
+  absl::Notification looking, seen;
+  std::thread looker([&] {
+    EXPECT_TRUE(pipeline_
+                    .WhileStill(absl::InfiniteFuture(),
+                                [&] {
+                                  log_.Add("look");
+                                  looking.Notify();
+                                  seen.WaitForNotification();
+                                  log_.Add("seen");
+                                  return absl::OkStatus();
+                                })
+                    .ok());
+  });
+  looking.WaitForNotification();
+  const Flight a = Start(Make("a", {1}));
+  std::thread applier([&] { EXPECT_EQ(Finish(a), absl::StatusCode::kOk); });
+  absl::SleepFor(absl::Milliseconds(20));  // Long enough for a wrong Apply.
+  seen.Notify();
+  looker.join();
+  applier.join();
+  EXPECT_EQ(log_.Take(), (Lines{"look", "plan a", "journal a", "seen", "apply a", "commit a"}));
+}
+
+TEST_F(PipelineTest, LooksWhenWhatIsBeingAppliedIsDone) {
+  absl::Notification applying, applied;
+  Step::Behaviour slow;
+  slow.while_applying = [&] {
+    applying.Notify();
+    applied.WaitForNotification();
+    log_.Add("applied a");
+  };
+  std::thread applier([&] { EXPECT_TRUE(pipeline_.Run(Make("a", {1}, slow)).ok()); });
+  applying.WaitForNotification();
+  std::thread looker([&] {
+    EXPECT_EQ(pipeline_.WhileStill(absl::InfiniteFuture(),
+                                   [&] {
+                                     log_.Add("look");
+                                     return absl::AbortedError("as it answered");
+                                   }),
+              absl::AbortedError("as it answered"));
+  });
+  absl::SleepFor(absl::Milliseconds(20));
+  applied.Notify();
+  applier.join();
+  looker.join();
+  const Lines lines = log_.Take();
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), "look"), 1);
+  EXPECT_LT(std::find(lines.begin(), lines.end(), "applied a"),
+            std::find(lines.begin(), lines.end(), "look"));
+}
+
+TEST_F(PipelineTest, DoesNotLookAfterItsDeadlineAndLetsTheOthersGoOn) {
+  absl::Notification applying, applied;
+  Step::Behaviour slow;
+  slow.while_applying = [&] {
+    applying.Notify();
+    applied.WaitForNotification();
+  };
+  std::thread applier([&] { EXPECT_TRUE(pipeline_.Run(Make("a", {1}, slow)).ok()); });
+  applying.WaitForNotification();
+  const auto look = [&] {
+    log_.Add("look");
+    return absl::OkStatus();
+  };
+  EXPECT_EQ(pipeline_.WhileStill(absl::Now() + absl::Milliseconds(10), look).code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(pipeline_.Run(Make("b", {2})).ok()) << "it is held up no longer";
+  applied.Notify();
+  applier.join();
+  const Lines lines = log_.Take();
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), "look"), 0);
+  EXPECT_TRUE(pipeline_.WhileStill(absl::InfinitePast(), look).ok()) << "nothing to wait for";
 }
 
 }  // namespace

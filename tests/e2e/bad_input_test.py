@@ -122,6 +122,8 @@ UNKNOWN_NAMES = [
                  name="devices/none"),
     unknown_name("SimulationService/DumpTables", "devices/none", "DEVICE_NOT_FOUND",
                  name="devices/none", iova=0),
+    unknown_name("SimulationService/ExplainTranslation", "devices/none", "DEVICE_NOT_FOUND",
+                 name="devices/none", iova=0),
     # Somebody else's object is simply not there.
     unknown_name("IoasService/GetIoas", "ioas/space", "IOAS_NOT_FOUND",
                  name="owners/somebody/ioas/space"),

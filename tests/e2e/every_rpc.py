@@ -92,6 +92,9 @@ STEPS = [
      {"name": "domains/paging", "iova": 0x100000, "length": PAGE, "page_size_bytes": PAGE},
      {"page_count": "1"}),
     ("SimulationService/DumpTables", {"name": DEVICE, "iova": 0x100000}, {}),
+    ("SimulationService/ExplainTranslation",
+     {"name": DEVICE, "iova": 0x101000, "access": "PERMISSION_WRITE"}, {}),
+    ("SimulationService/ExportTables", {}, {}),
     ("SimulationService/ResizeMemoryRegion",
      {"name": "memoryRegions/ram", "size_bytes": 2 * PAGE}, {"size_bytes": str(2 * PAGE)}),
     ("SimulationService/RevokeMemoryRegion", {"name": "memoryRegions/ram"},
@@ -166,7 +169,8 @@ ABSENT = [
      "FAILED_PRECONDITION", "VDEVICE_MISSING"),
 ]
 
-_WITHOUT_EFFECT = ("Get", "List", "Translate", "ReadMemory", "DumpTables", "Watch")
+_WITHOUT_EFFECT = ("Get", "List", "Translate", "ReadMemory", "DumpTables", "ExplainTranslation",
+                   "ExportTables", "Watch")
 # They have an effect, but none on the model: see simulation.proto, mapping.proto, viommu.proto.
 _WITHOUT_REQUEST_ID = ("Dma", "WriteMemory", "StreamMappings", "Invalidate",
                        "StreamInvalidations", "ReadDirtyBitmap", "StreamEvents", "RaiseEvent")
@@ -175,6 +179,16 @@ _WITHOUT_REQUEST_ID = ("Dma", "WriteMemory", "StreamMappings", "Invalidate",
 def is_mutation(method):
     """Whether requests of "HostService/GetHost" or the like carry request_id and validate_only."""
     return not method.partition("/")[2].startswith(_WITHOUT_EFFECT + _WITHOUT_REQUEST_ID)
+
+
+def ask(client, method, request):
+    """The answer to a step that has to go well; of several the first."""
+    if method != "SimulationService/ExportTables":
+        return client.get(method, request)
+    answer = client.call(method, request)
+    if answer.code != "OK":
+        raise AssertionError(f"{answer.code}: {answer.text}")
+    return answer.messages[0]
 
 
 def complete(request, answers):

@@ -63,6 +63,10 @@ SESSION = [
     ("memory read ram --size 5", "|hello|"),
     ("memory write ram --hex 00ff --offset 4K", "memoryRegions/ram written (2 bytes at 0x1000)"),
     ("tables 0000:01:00.0 0x40000000", "second-stage level"),
+    ("tables 0000:01:00.0 0x40000000", "a write goes to 0x"),
+    ("tables export image", "image written ("),
+    ("explain 0000:01:00.0 0x40000123", "a read of 0x40000123 goes to 0x"),
+    ("explain 0000:01:00.0 0xfee00000 --access write", "is an interrupt message"),
     ("replace 0000:01:00.0 vm1", "devices/0000:01:00.0 moved to domains/vm1 (hitless)"),
     ("list attachments", "vm1"),
     ("list attachments 0000:01:00.0", "vm1"),
@@ -185,6 +189,9 @@ MISTAKES = [
     ("replace 0000:01:00.0 identity", PERMISSION, "IDENTITY_NOT_ALLOWED"),
     ("create ioas vm0", EXISTS, "hint: choose another id, or: viommuctl delete ioas vm0"),
     ("map vm0 --region ram --size 4K --iova 0x40000000", EXISTS, "hint: viommuctl mappings vm0"),
+    ("tables export", USAGE, "FILE is missing\nusage: viommuctl tables export FILE"),
+    ("tables export missing/image", FAILURE, "missing/image.partial can not be written"),
+    ("explain 0000:01:00.0 0 --access both", USAGE, "read|write"),
     ("dma read 0000:01:00.0 0 --size 4", FAULT, "hint: viommuctl tables 0000:01:00.0 0x0"),
 ]
 
@@ -275,6 +282,14 @@ class MistakesTest(unittest.TestCase):
                 break
         self.assertEqual(EXHAUSTED, done.returncode)
         self.assertIn("hint: viommuctl list regions", done.stderr)
+
+    def test_a_fault_is_explained(self):
+        done = self.ctl.line("explain 0000:01:00.0 0x1000 --access write")
+        self.assertEqual(FAULT, done.returncode)
+        self.assertIn("a write to 0x1000 faults in stage 2, level 4: 121 (SSS.2)", done.stdout)
+        self.assertIn("second-stage level 4 entry at 0x", done.stdout)
+        told = json.loads(self.ctl.line("explain 0000:01:00.0 0x1000 -o json").stdout)["fault"]
+        self.assertEqual(("TABLE_STAGE_2", "0"), (told["stage"], told["entry"]["words"][0]))
 
     def test_dry_runs_change_nothing(self):
         client = grpcurl.Client(self.daemon)

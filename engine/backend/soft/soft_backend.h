@@ -45,7 +45,7 @@ struct SoftBackendOptions {
 
 // `Store` (engine/pagetable/store.h) is how everything is written that a device may be reading.
 template <typename Store>
-class SoftBackendT final : public Backend, private Simulation {
+class SoftBackendT final : public Backend, private Simulation, private TableObserver {
  public:
   // kInvalidArgument, INVALID_TOPOLOGY: the violations say why.
   // kResourceExhausted: the arena is too small, or memory does not fit below the address width.
@@ -68,6 +68,7 @@ class SoftBackendT final : public Backend, private Simulation {
   ViommuSupport DescribeViommus(DeviceIndex device) const override {
     return viommus_.Describe(device);
   }
+  TableObserver* tables() override { return this; }
   BackendStats Stats() const override { return machine_->Stats(); }
   std::vector<QueueState> Queues() const override { return machine_->Queues(); }
 
@@ -140,6 +141,13 @@ class SoftBackendT final : public Backend, private Simulation {
   absl::Status HostFlush(DeviceIndex device) override;
   std::vector<TableEntryDump> DumpTables(DeviceIndex device, std::optional<uint32_t> pasid,
                                          Iova iova) override;
+
+  // TableObserver.
+  TranslationExplanation ExplainTranslation(DeviceIndex device, std::optional<uint32_t> pasid,
+                                            Iova iova, bool write) override {
+    return machine_->ExplainTranslation(device, pasid, iova, write);
+  }
+  absl::StatusOr<TableImage> ExportTables() override { return machine_->ExportTables(); }
 
   void MakeGroups();
   absl::Status EnterDefaultDomains();

@@ -12,6 +12,7 @@
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/soft/soft_backend.h"
+#include "engine/backend/table_view.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
 #include "engine/base/errors.h"
@@ -141,6 +142,54 @@ TEST_F(SoftBackendSmmuTest, EveryDeviceReachesWhatItsDomainMaps) {
   for (const DeviceIndex device : {kNic, kFunction0, kFunction1, kPlatform, kFar}) {
     EXPECT_EQ(Read(device), "F_TRANSLATION");
   }
+}
+
+TEST_F(SoftBackendSmmuTest, ExplainsWhatADmaWouldMeetAndLeavesNoTrace) {
+  TableObserver& tables = *backend_->tables();
+  ASSERT_TRUE(backend_->Claim({kNic}).ok());
+  const auto blocked = tables.ExplainTranslation(kNic, kRid, kIova, false);
+  ASSERT_TRUE(blocked.fault.has_value());
+  EXPECT_EQ(blocked.fault->reason, "ABORTED");
+  EXPECT_EQ(blocked.fault->why, "StreamID 0x100, address 0x40000000");
+  ASSERT_TRUE(Create(kDomain, kIoas, kNic).ok());
+  ASSERT_TRUE(Switch(kNic, kRid, On(kDomain)).ok());
+  const auto faults = [&] { return backend_->Stats().faults; };
+  const auto before = faults();
+  const Iova last = kIova + 4 * kMiB - 1;
+  const auto good = tables.ExplainTranslation(kNic, kRid, last, true);
+  ASSERT_FALSE(good.fault.has_value()) << good.fault->description;
+  EXPECT_EQ(good.physical, *sim_->PhysicalAddress(kRegion, 4 * kMiB - 1));
+  EXPECT_EQ(good.page_bytes, 2 * kMiB);
+  EXPECT_TRUE(sim_->DumpTables(kNic, kRid, kIova).empty());
+  ASSERT_TRUE(backend_->Unmap(kIoas, {{kIova, last}}).ok());
+  const auto gone = tables.ExplainTranslation(kNic, kRid, last, true);
+  ASSERT_TRUE(gone.fault.has_value());
+  EXPECT_EQ(gone.fault->code, 0x10);
+  EXPECT_EQ(gone.fault->reason, "F_TRANSLATION");
+  EXPECT_FALSE(gone.fault->entry.has_value());
+  const auto pasid = tables.ExplainTranslation(kNic, 7, kIova, false);
+  ASSERT_TRUE(pasid.fault.has_value());
+  EXPECT_EQ(pasid.fault->why, "StreamID 0x100, SubstreamID 0x7, address 0x40000000");
+  EXPECT_EQ(faults(), before);
+  EXPECT_FALSE(tables.ExplainTranslation(kVtdDisk, kRid, kIova, false).fault->why.empty());
+}
+
+TEST_F(SoftBackendSmmuTest, AnImageHasTheTablesOfVtdAndTheNamesOfSmmus) {
+  const auto image = backend_->tables()->ExportTables();
+  ASSERT_TRUE(image.ok()) << image.status();
+  std::string units, requesters;
+  for (const auto& unit : image->units) {
+    units += unit.iommu + " " + unit.architecture + (unit.with_tables ? " whole\n" : "\n");
+  }
+  EXPECT_EQ(units, "smmu0 smmuv3\nsmmu1 smmuv3\nvtd0 vtd whole\n");
+  EXPECT_FALSE(image->registers.empty());
+  for (const auto& one : image->registers) EXPECT_EQ(one.iommu, "vtd0") << one.name;
+  ASSERT_EQ(image->requesters.size(), 6u);
+  EXPECT_EQ(image->requesters[kPlatform].source_id, 0x400u);
+  EXPECT_EQ(image->requesters[kPlatform].pasid_bits, 0);
+  EXPECT_EQ(image->requesters[kFar].iommu, "smmu1");
+  EXPECT_EQ(image->requesters[kFar].source_id, 0x10100u);
+  EXPECT_EQ(image->requesters[kFar].pasid_bits, 16);
 }
 
 TEST_F(SoftBackendSmmuTest, PasidsAreOnDomainsOfTheirOwn) {

@@ -410,12 +410,17 @@ TEST_F(StagesTest, DumpsWhatAPasidMeets) {
       "second-stage level 4\nsecond-stage level 3\nsecond-stage level 2\nsecond-stage level 1\n";
   EXPECT_EQ(tables(kRid), kWay + "pasid\n");
   EXPECT_EQ(tables(5), kWay + "pasid\n" + kFirst);
-  EXPECT_EQ(tables(777), kWay + "pasid\n" + kFirst + kSecond);
+  // Each entry of the guest behind the way to it, and then the page.
+  std::string nested;
+  for (int level = 4; level >= 1; --level) {
+    nested += kSecond + "first-stage level " + std::to_string(level) + "\n";
+  }
+  EXPECT_EQ(tables(777), kWay + "pasid\n" + nested + kSecond);
   EXPECT_EQ(tables(0x4'0000), kWay) << "no table";
   EXPECT_EQ(tables(0x10'0000), "root\ncontext\n") << "beyond the directory";
   const auto path = sim_->DumpTables(kDiskA, 777, iova_);
   const uint64_t guest = sim_->PhysicalAddress(kRegion, GuestOffset(0))->value;
-  EXPECT_EQ(path[4].address.value, guest + GuestTables(0) + (iova_ >> 39 & 511) * 8);
+  EXPECT_EQ(path[8].address.value, guest + GuestTables(0) + (iova_ >> 39 & 511) * 8);
   EXPECT_EQ(path.back().words[0] & 0xf'ffff'ffff'f000, guest + GuestPage(0));
   UnmapPage(kIoasParentA, GuestTables(0));
   EXPECT_EQ(tables(777), kWay + "pasid\n" + kSecond) << "where the guest's root is not";

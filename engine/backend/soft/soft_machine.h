@@ -21,6 +21,7 @@
 #include "engine/backend/soft/unit_port.h"
 #include "engine/backend/soft/vtd_port.h"
 #include "engine/backend/soft/vtd_unit.h"
+#include "engine/backend/table_view.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
 
@@ -73,8 +74,12 @@ class SoftMachine {
   std::vector<QueueState> Queues() const;
   DmaOutcome Dma(DeviceIndex device, std::optional<uint32_t> pasid, Iova iova, bool write,
                  absl::Span<char> data);
+  // Of a device behind an SMMUv3 there is no entry to see.
   std::vector<TableEntryDump> DumpTables(DeviceIndex device, std::optional<uint32_t> pasid,
-                                         Iova iova);
+                                         Iova iova) const;
+  TranslationExplanation ExplainTranslation(DeviceIndex device, std::optional<uint32_t> pasid,
+                                            Iova iova, bool write) const;
+  absl::StatusOr<TableImage> ExportTables() const;
 
  private:
   // One of the two.
@@ -96,6 +101,8 @@ class SoftMachine {
                           absl::Span<char> data);
   DmaOutcome DmaBehindSmmu(DeviceIndex device, std::optional<uint32_t> pasid, Iova iova, bool write,
                            absl::Span<char> data);
+  TranslationExplanation ExplainBehindSmmu(DeviceIndex device, std::optional<uint32_t> pasid,
+                                           Iova iova, bool write) const;
 
   const Topology topology_;
   std::unique_ptr<SoftMemory> memory_;

@@ -11,13 +11,15 @@
 #include "absl/strings/string_view.h"
 #include "engine/backend/soft/hardware/smmu_event.h"
 #include "engine/backend/soft/hardware/vtd_fault.h"
+#include "engine/backend/soft/image_pages.h"
 #include "engine/backend/soft/smmu_registers.h"
 #include "engine/backend/soft/soft_machine.h"
 #include "engine/backend/soft/table_dump.h"
 #include "engine/backend/soft/vtd_registers.h"
+#include "engine/backend/soft/vtd_table_image.h"
+#include "engine/base/status_macros.h"
 #include "engine/entries/smmu_commands.h"
 #include "engine/entries/vtd_descriptors.h"
-#include "engine/entries/vtd_entries.h"
 
 namespace viommu {
 namespace {
@@ -31,14 +33,6 @@ constexpr smmu::Opcode kSmmuCommands[] = {
     smmu::Opcode::kTlbiNhVa,    smmu::Opcode::kTlbiNhVaa,   smmu::Opcode::kTlbiS12VmAll,
     smmu::Opcode::kTlbiS2Ipa,   smmu::Opcode::kTlbiNsnhAll, smmu::Opcode::kAtcInv,
     smmu::Opcode::kPriResponse, smmu::Opcode::kResume,      smmu::Opcode::kSync};
-
-// "SPT.2: PASID-table entry not present" has the reason before the colon.
-std::pair<std::string, std::string> SplitFaultName(uint8_t code) {
-  const absl::string_view name = hardware::FaultReasonName(code);
-  const size_t colon = name.find(": ");
-  if (colon == absl::string_view::npos) return {std::string(name), std::string(name)};
-  return {std::string(name.substr(0, colon)), std::string(name.substr(colon + 2))};
-}
 
 bool IsKnownFault(int code) {
   return code != 0 &&
@@ -85,6 +79,31 @@ std::string DescribeEvent(const hardware::smmu::Event& event) {
 DmaFault FaultOf(const hardware::smmu::Event& event, Iova page) {
   if (event.terminated) return {0, "ABORTED", "the stream table entry aborts every request", page};
   return {event.id, hardware::smmu::EventName(event.id), DescribeEvent(event), page};
+}
+
+const char* PurposeOf(const hardware::smmu::Event& event) {
+  switch (event.event_class) {
+    case hardware::smmu::EventClass::kCd:
+      return "the context descriptor";
+    case hardware::smmu::EventClass::kTable:
+      return "a stage 1 table";
+    case hardware::smmu::EventClass::kInput:
+      return "the page";
+  }
+  return "";
+}
+
+// What the event's record says, for it names no entry.
+std::string RecordOf(const hardware::smmu::Event& event, uint32_t stream_id, Iova iova) {
+  std::string text = absl::StrCat("StreamID ", Hex(stream_id));
+  if (event.substream_id.has_value()) {
+    absl::StrAppend(&text, ", SubstreamID ", Hex(*event.substream_id));
+  }
+  absl::StrAppend(&text, ", address ", Hex(iova));
+  if (event.stage2) {
+    absl::StrAppend(&text, ", stage 2 at ", Hex(event.second_address), " for ", PurposeOf(event));
+  }
+  return text;
 }
 
 template <typename Queue>
@@ -241,10 +260,77 @@ DmaOutcome SoftMachine::DmaBehindSmmu(DeviceIndex device, std::optional<uint32_t
 }
 
 std::vector<TableEntryDump> SoftMachine::DumpTables(DeviceIndex device,
-                                                    std::optional<uint32_t> pasid, Iova iova) {
+                                                    std::optional<uint32_t> pasid,
+                                                    Iova iova) const {
   if (UnitOf(device).smmu != nullptr) return {};
-  const uint64_t root = unit_of(device).hardware().Read64(vtd::kRootTableRegister);
-  return DumpPath(memory_->physical(), vtd::PointerIn(root), source_id_of(device), pasid, iova);
+  return DumpPath({unit_of(device).hardware(), memory_->physical(), source_id_of(device), pasid},
+                  iova);
+}
+
+TranslationExplanation SoftMachine::ExplainTranslation(DeviceIndex device,
+                                                       std::optional<uint32_t> pasid, Iova iova,
+                                                       bool write) const {
+  if (UnitOf(device).smmu != nullptr) return ExplainBehindSmmu(device, pasid, iova, write);
+  return ExplainPath({unit_of(device).hardware(), memory_->physical(), source_id_of(device), pasid},
+                     iova, write);
+}
+
+TranslationExplanation SoftMachine::ExplainBehindSmmu(DeviceIndex device,
+                                                      std::optional<uint32_t> pasid, Iova iova,
+                                                      bool write) const {
+  hardware::SmmuModel::Request request;
+  request.stream_id = requester_of(device);
+  request.substream_id = pasid;
+  request.address = iova;
+  request.write = write;
+  const auto translation = smmu_of(device).hardware().Probe(request);
+  TranslationExplanation explanation;
+  if (!translation.ok()) {
+    DmaFault fault = FaultOf(translation.fault, iova);
+    explanation.fault.emplace();
+    explanation.fault->code = static_cast<uint8_t>(fault.code);
+    explanation.fault->reason = std::move(fault.reason);
+    explanation.fault->description = std::move(fault.description);
+    explanation.fault->why = RecordOf(translation.fault, request.stream_id, iova);
+    return explanation;
+  }
+  explanation.physical = translation.physical;
+  explanation.page_bytes = std::max(kPageBytes, uint64_t{1} << translation.page_shift);
+  const PhysAddr word{translation.physical.value & ~(sizeof(uint64_t) - 1)};
+  if (!memory_->physical().Load64(word).has_value()) {
+    const std::string at = absl::StrCat("no memory answers at ", Hex(translation.physical.value));
+    explanation.fault.emplace();
+    explanation.fault->reason = "NO_MEMORY";
+    explanation.fault->description = at;
+    explanation.fault->why = RecordOf(translation.fault, request.stream_id, iova);
+  }
+  return explanation;
+}
+
+absl::StatusOr<TableImage> SoftMachine::ExportTables() const {
+  TableImage image;
+  ImagePages pages(&memory_->physical());
+  VtdTableCollector collector(&pages);
+  for (const Unit& unit : units_) {
+    if (unit.smmu != nullptr) {
+      const IommuSpec& spec = unit.smmu->spec();
+      image.units.push_back({spec.id, "smmuv3", spec.host_address_width_bits, false});
+      continue;
+    }
+    const IommuSpec& spec = unit.vtd->spec();
+    image.units.push_back({spec.id, "vtd", spec.host_address_width_bits, true});
+    AppendVtdRegisters(spec.id, unit.vtd->hardware(), &image.registers);
+    RETURN_IF_ERROR(collector.Collect(unit.vtd->hardware()));
+  }
+  for (DeviceIndex i = 0; i < seats_.size(); ++i) {
+    const DeviceSpec& device = topology_.devices[i];
+    const IommuSpec& spec = topology_.iommus[seats_[i].unit];
+    const int pasid_bits = std::min(device.pasid_bits, PasidBits(spec));
+    image.requesters.push_back({device.id, device.iommu, seats_[i].requester, pasid_bits});
+  }
+  image.pages = pages.Take();
+  image.complete = collector.complete();
+  return image;
 }
 
 }  // namespace viommu

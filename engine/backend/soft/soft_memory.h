@@ -39,6 +39,7 @@ class SoftMemory {
                                                             uint64_t arena_bytes);
 
   PhysicalMemory& physical() { return physical_; }
+  const PhysicalMemory& physical() const { return physical_; }
   TableArena& arena() { return *arena_; }
   const TableArena& arena() const { return *arena_; }
 

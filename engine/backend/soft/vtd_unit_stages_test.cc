@@ -414,10 +414,9 @@ TEST_F(VtdUnitStagesTest, ShowsTheEntriesOfBothStages) {
   PageTable first = FirstStage();
   MapPage(&first, kIova, data_[0]);
   const auto tables = [&] {
-    const uint64_t root = unit_->hardware().Read64(vtd::kRootTableRegister);
     std::string names;
     for (const TableEntryDump& entry :
-         DumpPath(memory_, vtd::PointerIn(root), kPlain, kRid, kIova + 0x123)) {
+         DumpPath({unit_->hardware(), memory_, kPlain, kRid}, kIova + 0x123)) {
       names += entry.table + "\n";
     }
     return names;
@@ -428,13 +427,15 @@ TEST_F(VtdUnitStagesTest, ShowsTheEntriesOfBothStages) {
       "first-stage level 4\nfirst-stage level 3\nfirst-stage level 2\nfirst-stage level 1\n";
   EXPECT_EQ(tables(), above + first_stage);
   ASSERT_TRUE(Set(kPlain, 0, NestedEntry(first, parent, 4)).ok());
-  EXPECT_EQ(tables(), above + first_stage +
-                          "second-stage level 4\nsecond-stage level 3\nsecond-stage level 2\n"
-                          "second-stage level 1\n");
-  const auto dump =
-      DumpPath(memory_, vtd::PointerIn(unit_->hardware().Read64(vtd::kRootTableRegister)), kPlain,
-               kRid, kIova);
-  EXPECT_EQ(dump[7].words[0] & ~uint64_t{0xfff}, data_[0].value);
+  const std::string second_stage =
+      "second-stage level 4\nsecond-stage level 3\nsecond-stage level 2\nsecond-stage level 1\n";
+  std::string nested;
+  for (const char* level : {"4", "3", "2", "1"}) {
+    nested += second_stage + "first-stage level " + level + "\n";
+  }
+  EXPECT_EQ(tables(), above + nested + second_stage);
+  const auto dump = DumpPath({unit_->hardware(), memory_, kPlain, kRid}, kIova);
+  EXPECT_EQ(dump[23].words[0] & ~uint64_t{0xfff}, data_[0].value);
   EXPECT_EQ(dump.back().words[0] & ~uint64_t{0xfff}, data_[0].value);
 }
 

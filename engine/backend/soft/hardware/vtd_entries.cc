@@ -35,6 +35,14 @@ constexpr uint64_t kPasidWriteProtect = Bit(4);    // WPE
 constexpr uint64_t kPasidExtendedAccess = Bit(7);  // EAFE: needs ECAP.EAFS.
 constexpr uint64_t kPasidReserved2 = Bit(1) | Bits(11, 8);
 
+void Note(TraceStep::Table table, PhysAddr address, Trace* trace) {
+  if (trace == nullptr) return;
+  TraceStep step;
+  step.table = table;
+  step.address = address;
+  trace->push_back(step);
+}
+
 struct Pair {
   uint64_t low, high;
 };
@@ -49,7 +57,9 @@ bool Fetch(const PhysicalMemory& memory, PhysAddr address, Pair* pair) {
 
 // The table of context entries for the lower or upper 128 functions of a bus.
 FaultReason FetchRootEntry(const PhysicalMemory& memory, const Capabilities& capabilities,
-                           PhysAddr root_table, uint16_t source_id, PhysAddr* context_table) {
+                           PhysAddr root_table, uint16_t source_id, PhysAddr* context_table,
+                           Trace* trace) {
+  Note(TraceStep::Table::kRoot, root_table + (source_id >> 7) * uint64_t{8}, trace);
   Pair root;
   if (!Fetch(memory, root_table + (source_id >> 8) * uint64_t{16}, &root)) return kRootFetchError;
   const bool upper = (source_id & 0x80) != 0;
@@ -136,8 +146,10 @@ bool IsSupported(const Capabilities& capabilities, const PasidEntry& entry) {
 
 FaultReason FetchPasidTable(const PhysicalMemory& memory, const Capabilities& capabilities,
                             PhysAddr directory, uint32_t pasid, bool* fault_disable,
-                            PhysAddr* table) {
-  const absl::optional<uint64_t> entry = memory.Load64(directory + (pasid >> 6) * uint64_t{8});
+                            PhysAddr* table, Trace* trace) {
+  const PhysAddr address = directory + (pasid >> 6) * uint64_t{8};
+  Note(TraceStep::Table::kPasidDirectory, address, trace);
+  const absl::optional<uint64_t> entry = memory.Load64(address);
   if (!entry.has_value()) return kPasidDirectoryFetchError;
   *fault_disable = (*entry & kFaultDisable) != 0;
   if (!(*entry & kPresent)) return kPasidDirectoryNotPresent;
@@ -149,13 +161,15 @@ FaultReason FetchPasidTable(const PhysicalMemory& memory, const Capabilities& ca
 }  // namespace
 
 FaultReason FetchContextEntry(const PhysicalMemory& memory, const Capabilities& capabilities,
-                              PhysAddr root_table, uint16_t source_id, ContextEntry* entry) {
+                              PhysAddr root_table, uint16_t source_id, ContextEntry* entry,
+                              Trace* trace) {
   PhysAddr table;
   if (const FaultReason fault =
-          FetchRootEntry(memory, capabilities, root_table, source_id, &table)) {
+          FetchRootEntry(memory, capabilities, root_table, source_id, &table, trace)) {
     return fault;
   }
   const PhysAddr address = table + (source_id & 0x7f) * uint64_t{32};
+  Note(TraceStep::Table::kContext, address, trace);
   Pair first, second;
   if (!Fetch(memory, address, &first)) return kContextFetchError;
   entry->fault_disable = (first.low & kFaultDisable) != 0;
@@ -173,13 +187,15 @@ FaultReason FetchContextEntry(const PhysicalMemory& memory, const Capabilities& 
 }
 
 FaultReason FetchPasidEntry(const PhysicalMemory& memory, const Capabilities& capabilities,
-                            const ContextEntry& context, uint32_t pasid, PasidEntry* entry) {
+                            const ContextEntry& context, uint32_t pasid, PasidEntry* entry,
+                            Trace* trace) {
   PhysAddr table;
   if (const FaultReason fault = FetchPasidTable(memory, capabilities, context.directory, pasid,
-                                                &entry->fault_disable, &table)) {
+                                                &entry->fault_disable, &table, trace)) {
     return fault;
   }
   const PhysAddr address = table + (pasid & 63) * uint64_t{64};
+  Note(TraceStep::Table::kPasid, address, trace);
   Pair unit[4];
   if (!Fetch(memory, address, &unit[0])) return kPasidEntryFetchError;
   entry->fault_disable |= (unit[0].low & kFaultDisable) != 0;

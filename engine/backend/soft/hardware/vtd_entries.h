@@ -16,6 +16,7 @@
 
 #include "engine/backend/soft/hardware/vtd_capabilities.h"
 #include "engine/backend/soft/hardware/vtd_fault.h"
+#include "engine/backend/soft/hardware/vtd_trace.h"
 #include "engine/backend/soft/physical_memory.h"
 #include "engine/base/address.h"
 
@@ -69,10 +70,13 @@ struct PasidEntry {
 
 // Each fetches one entry into `*entry` and answers kNoFault, or the first fault found. FPD bits
 // that were reached are in `entry->fault_disable` even then, also those of an entry not present.
+// Every entry that is looked at is appended to `*trace`, unless that is null.
 FaultReason FetchContextEntry(const PhysicalMemory& memory, const Capabilities& capabilities,
-                              PhysAddr root_table, uint16_t source_id, ContextEntry* entry);
+                              PhysAddr root_table, uint16_t source_id, ContextEntry* entry,
+                              Trace* trace);
 FaultReason FetchPasidEntry(const PhysicalMemory& memory, const Capabilities& capabilities,
-                            const ContextEntry& context, uint32_t pasid, PasidEntry* entry);
+                            const ContextEntry& context, uint32_t pasid, PasidEntry* entry,
+                            Trace* trace);
 
 }  // namespace viommu::hardware
 

@@ -1,6 +1,7 @@
 #include "engine/backend/soft/hardware/vtd_first_stage.h"
 
 #include <algorithm>
+#include <cstddef>
 
 #include "absl/types/optional.h"
 #include "engine/backend/soft/hardware/vtd_capabilities.h"
@@ -83,14 +84,28 @@ struct Found {
   bool is_top = false;
 };
 
-FaultReason ReadEntry(const Walk& walk, int level, Found* found) {
+void Note(const Walk& walk, int level, uint64_t address, const Found& found) {
+  if (walk.trace == nullptr) return;
+  TraceStep step;
+  step.table = TraceStep::Table::kFirstStage;
+  step.address = found.place;
+  step.level = level;
+  step.input = address;
+  step.word = found.word;
+  step.nested = walk.entry.has_second_stage();
+  if (step.nested) step.guest_address = found.entry.value;
+  walk.trace->push_back(step);
+}
+
+FaultReason ReadEntry(const Walk& walk, int level, uint64_t address, Found* found) {
   if (const FaultReason fault =
           LocateEntry(walk, found->entry, found->is_top, false, &found->place)) {
     return fault;
   }
   const absl::optional<uint64_t> word = walk.memory.Load64(found->place);
+  found->word = word.value_or(0);
+  Note(walk, level, address, *found);
   if (!word.has_value()) return found->is_top ? kFirstTopFetchError : kFirstLowerFetchError;
-  found->word = *word;
   if (!(*word & kPresent)) return kFirstNotPresent;
   const uint64_t reserved = ReservedBits(walk.capabilities, level, IsLeaf(level, *word));
   return (*word & reserved) ? kFirstReserved : kNoFault;
@@ -103,10 +118,13 @@ FaultReason Mark(const Walk& walk, uint64_t dirty, Found* found, bool* again) {
       kAccessed | dirty | (walk.entry.extended_access ? kExtendedAccessed : uint64_t{0});
   if ((found->word & bits) == bits) return kNoFault;
   if (!walk.entry.walk_snoop) return kFirstUpdateNotSnooped;
+  const size_t steps = walk.trace == nullptr ? 0 : walk.trace->size();
   if (const FaultReason fault =
           LocateEntry(walk, found->entry, found->is_top, true, &found->place)) {
     return fault;
   }
+  // The way to the entry once more, for a write: of interest only where it faults.
+  if (walk.trace != nullptr) walk.trace->resize(steps);
   *again = !MarkEntry(walk, found->place, bits, &found->word);
   return kNoFault;
 }
@@ -179,7 +197,7 @@ FaultReason WalkFirstStage(const Walk& walk, uint64_t address, CachedLeaf* leaf)
     Found found;
     found.entry = at.table + ((address >> LevelShift(level)) & 511) * 8;
     found.is_top = level == walk.entry.first_stage_levels;
-    if (const FaultReason fault = ReadEntry(walk, level, &found)) return fault;
+    if (const FaultReason fault = ReadEntry(walk, level, address, &found)) return fault;
     bool again = false;
     if (IsLeaf(level, found.word)) {
       const FaultReason fault = TakeLeaf(walk, address, level, at, &found, leaf, &again);

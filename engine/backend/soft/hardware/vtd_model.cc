@@ -185,11 +185,15 @@ VtdModel::Translation VtdModel::TranslateLocked(const Request& request) {
   return translation;
 }
 
+// Whether the device goes through a TLB of its own.
+bool VtdModel::AsksFirst(const Request& request) const {
+  return enabled_ && request.type == AddressType::kUntranslated &&
+         warm_.device_tlbs.contains(request.source_id) && !IsInterruptMessage(request);
+}
+
 VtdModel::Translation VtdModel::TranslateThroughDeviceTlb(const Request& request) {
+  if (!AsksFirst(request)) return TranslateLocked(request);
   const auto tlb = warm_.device_tlbs.find(request.source_id);
-  const bool applies = enabled_ && request.type == AddressType::kUntranslated &&
-                       tlb != warm_.device_tlbs.end() && !IsInterruptMessage(request);
-  if (!applies) return TranslateLocked(request);
   const auto permits = [&](const DeviceTranslation& known) {
     return request.write ? known.write : known.read;
   };
@@ -225,6 +229,20 @@ VtdModel::Translation VtdModel::Probe(const Request& request) const {
   absl::MutexLock lock(&mutex_);
   bool fault_disable = false;
   return translator_.Translate(root_latched_, enabled_, request, nullptr, &fault_disable);
+}
+
+VtdModel::Translation VtdModel::Explain(const Request& request, Trace* trace) const {
+  absl::MutexLock lock(&mutex_);
+  const auto look = [&](const Request& seen) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    trace->clear();
+    bool fault_disable = false;
+    return translator_.Translate(root_latched_, enabled_, seen, nullptr, &fault_disable, trace);
+  };
+  if (!AsksFirst(request)) return look(request);
+  Request ask = request;
+  ask.type = AddressType::kTranslationRequest;
+  const Translation answer = look(ask);
+  return IsRecoverable(answer.fault_reason) ? look(request) : answer;
 }
 
 VtdModel::Outcome VtdModel::Access(const Request& request, absl::Span<char> data) {

@@ -28,6 +28,7 @@
 #include "engine/backend/soft/hardware/vtd_fault_registers.h"
 #include "engine/backend/soft/hardware/vtd_invalidation_queue.h"
 #include "engine/backend/soft/hardware/vtd_request.h"
+#include "engine/backend/soft/hardware/vtd_trace.h"
 #include "engine/backend/soft/hardware/vtd_translator.h"
 #include "engine/backend/soft/physical_memory.h"
 
@@ -92,10 +93,15 @@ class VtdModel {
   // recording or counting anything.
   Translation Probe(const Request& request) const;
 
+  // The same for an access of a device that remembers nothing, whose ATS may be on: the answer that
+  // an Access would get if no cache held anything. `trace` becomes what was read on the way.
+  Translation Explain(const Request& request, Trace* trace) const;
+
   Counters counters() const;
 
  private:
   Translation TranslateLocked(const Request& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool AsksFirst(const Request& request) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   Translation TranslateThroughDeviceTlb(const Request& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Moves as much of `data` as lies on the first page; false when the access ends there.

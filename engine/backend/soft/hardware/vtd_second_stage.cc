@@ -59,6 +59,18 @@ FaultReason Mark(const Walk& walk, PhysAddr place, bool dirties, uint64_t* word,
   return kNoFault;
 }
 
+void Note(const Walk& walk, int level, uint64_t address, PhysAddr place, uint64_t word) {
+  if (walk.trace == nullptr) return;
+  TraceStep step;
+  step.table = TraceStep::Table::kSecondStage;
+  step.address = place;
+  step.level = level;
+  step.input = address;
+  step.word = word;
+  step.nested = walk.entry.has_first_stage();
+  walk.trace->push_back(step);
+}
+
 // Reads and judges the entry for `address` in `at`, whose permissions it narrows.
 FaultReason ReadEntry(const Walk& walk, int level, uint64_t address, bool write, CachedTable* at,
                       uint64_t* entry) {
@@ -68,6 +80,7 @@ FaultReason ReadEntry(const Walk& walk, int level, uint64_t address, bool write,
   bool again = false;
   do {
     const absl::optional<uint64_t> word = walk.memory.Load64(place);
+    Note(walk, level, address, place, word.value_or(0));
     if (!word.has_value()) return is_top ? kTopTableFetchError : kLowerTableFetchError;
     *entry = *word;
     if (!(*entry & (kRead | kWrite))) return kPageNotPresent;

@@ -69,15 +69,15 @@ bool IsInterruptMessage(const Request& request) {
 }
 
 Translation Translator::Translate(uint64_t root, bool enabled, const Request& request,
-                                  WarmState* warm, bool* fault_disable) const {
+                                  WarmState* warm, bool* fault_disable, Trace* trace) const {
   if (request.type == AddressType::kTranslated && enabled) {
-    return CheckTranslated(root, request, warm, fault_disable);
+    return CheckTranslated(root, request, warm, fault_disable, trace);
   }
   if (IsInterruptMessage(request)) return InterruptAccess(request);
   if (!enabled) return Unchanged(request.address);
   Translation translation;
   CachedLeaf leaf;
-  if (const FaultReason fault = Resolve(root, request, warm, fault_disable, &leaf)) {
+  if (const FaultReason fault = Resolve(root, request, warm, fault_disable, trace, &leaf)) {
     return Faulted(fault);
   }
   translation.page_shift = PageShiftForDevice(leaf);
@@ -96,9 +96,9 @@ Translation Translator::Translate(uint64_t root, bool enabled, const Request& re
 }
 
 Translation Translator::CheckTranslated(uint64_t root, const Request& request, WarmState* warm,
-                                        bool* fault_disable) const {
+                                        bool* fault_disable, Trace* trace) const {
   ContextEntry context;
-  const FaultReason fault = FindContext(root, request, warm, &context);
+  const FaultReason fault = FindContext(root, request, warm, trace, &context);
   *fault_disable = context.fault_disable;
   if (fault != kNoFault) return Faulted(fault);
   if (!context.device_tlb) return Faulted(kDeviceTlbDisabled);
@@ -107,9 +107,9 @@ Translation Translator::CheckTranslated(uint64_t root, const Request& request, W
 }
 
 FaultReason Translator::Resolve(uint64_t root, const Request& request, WarmState* warm,
-                                bool* fault_disable, CachedLeaf* leaf) const {
+                                bool* fault_disable, Trace* trace, CachedLeaf* leaf) const {
   ContextEntry context;
-  FaultReason fault = FindContext(root, request, warm, &context);
+  FaultReason fault = FindContext(root, request, warm, trace, &context);
   *fault_disable = context.fault_disable;
   if (fault != kNoFault) return fault;
   if (request.type != AddressType::kUntranslated && !context.device_tlb) return kDeviceTlbDisabled;
@@ -120,14 +120,14 @@ FaultReason Translator::Resolve(uint64_t root, const Request& request, WarmState
     return request.pasid.has_value() ? kPasidBeyondDirectory : kRidPasidInvalid;
   }
   PasidEntry entry;
-  fault = FindPasidEntry(context, request, pasid, warm, &entry);
+  fault = FindPasidEntry(context, request, pasid, warm, trace, &entry);
   *fault_disable |= entry.fault_disable;
   if (fault != kNoFault) return fault;
   const bool privileged = request.pasid.has_value() ? request.privileged : context.rid_privileged;
   if (entry.has_first_stage() && privileged && !entry.supervisor) return kSupervisorDisabled;
   if ((fault = CheckInput(entry, request.address)) != kNoFault) return fault;
   DomainCache* cache = warm == nullptr ? nullptr : &warm->caches.domain(entry.domain_id);
-  const Walk walk{capabilities_, memory_, entry, pasid, request.write, privileged, cache};
+  const Walk walk{capabilities_, memory_, entry, pasid, request.write, privileged, cache, trace};
   fault = FindLeaf(walk, request.address, warm, leaf);
   // From here on the rights are those of this requester.
   if (privileged && !entry.write_protect) leaf->first_write = true;
@@ -135,7 +135,7 @@ FaultReason Translator::Resolve(uint64_t root, const Request& request, WarmState
 }
 
 FaultReason Translator::FindContext(uint64_t root, const Request& request, WarmState* warm,
-                                    ContextEntry* context) const {
+                                    Trace* trace, ContextEntry* context) const {
   if (warm != nullptr) {
     if (const ContextEntry* hit = warm->caches.FindContext(request.source_id)) {
       ++warm->counters.context_hits;
@@ -151,7 +151,7 @@ FaultReason Translator::FindContext(uint64_t root, const Request& request, WarmS
     return kRootAddressInvalid;
   }
   const FaultReason fault = FetchContextEntry(memory_, capabilities_, PhysAddr{root & Bits(63, 12)},
-                                              request.source_id, context);
+                                              request.source_id, context, trace);
   if (fault == kNoFault && warm != nullptr) {
     warm->caches.InsertContext(request.source_id, *context);
   }
@@ -159,7 +159,8 @@ FaultReason Translator::FindContext(uint64_t root, const Request& request, WarmS
 }
 
 FaultReason Translator::FindPasidEntry(const ContextEntry& context, const Request& request,
-                                       uint32_t pasid, WarmState* warm, PasidEntry* entry) const {
+                                       uint32_t pasid, WarmState* warm, Trace* trace,
+                                       PasidEntry* entry) const {
   if (warm != nullptr) {
     if (const PasidEntry* hit = warm->caches.FindPasid(request.source_id, pasid)) {
       ++warm->counters.pasid_hits;
@@ -168,7 +169,7 @@ FaultReason Translator::FindPasidEntry(const ContextEntry& context, const Reques
     }
     ++warm->counters.pasid_misses;
   }
-  const FaultReason fault = FetchPasidEntry(memory_, capabilities_, context, pasid, entry);
+  const FaultReason fault = FetchPasidEntry(memory_, capabilities_, context, pasid, entry, trace);
   if (fault == kNoFault && warm != nullptr) {
     warm->caches.InsertPasid(request.source_id, pasid, *entry);
   }

@@ -17,6 +17,7 @@
 #include "engine/backend/soft/hardware/vtd_entries.h"
 #include "engine/backend/soft/hardware/vtd_fault.h"
 #include "engine/backend/soft/hardware/vtd_request.h"
+#include "engine/backend/soft/hardware/vtd_trace.h"
 #include "engine/backend/soft/hardware/vtd_walk.h"
 #include "engine/backend/soft/physical_memory.h"
 
@@ -42,22 +43,22 @@ class Translator {
   // `root` is the latched root-table address register; `enabled` is GSTS.TES, and requests pass
   // untranslated without it. `warm` may be null: then every table is read from memory, and nothing
   // is remembered or marked. `*fault_disable` says whether an FPD bit met on the way asks for
-  // silence.
+  // silence. `trace`, for a cold look alone, takes what it reads; it may be null.
   Translation Translate(uint64_t root, bool enabled, const Request& request, WarmState* warm,
-                        bool* fault_disable) const;
+                        bool* fault_disable, Trace* trace = nullptr) const;
 
  private:
-  FaultReason FindContext(uint64_t root, const Request& request, WarmState* warm,
+  FaultReason FindContext(uint64_t root, const Request& request, WarmState* warm, Trace* trace,
                           ContextEntry* context) const;
   FaultReason FindPasidEntry(const ContextEntry& context, const Request& request, uint32_t pasid,
-                             WarmState* warm, PasidEntry* entry) const;
+                             WarmState* warm, Trace* trace, PasidEntry* entry) const;
   FaultReason CheckInput(const PasidEntry& entry, uint64_t address) const;
   FaultReason FindLeaf(const Walk& walk, uint64_t address, WarmState* warm, CachedLeaf* leaf) const;
   FaultReason WalkTables(const Walk& walk, uint64_t address, CachedLeaf* leaf) const;
   FaultReason Resolve(uint64_t root, const Request& request, WarmState* warm, bool* fault_disable,
-                      CachedLeaf* leaf) const;
+                      Trace* trace, CachedLeaf* leaf) const;
   Translation CheckTranslated(uint64_t root, const Request& request, WarmState* warm,
-                              bool* fault_disable) const;
+                              bool* fault_disable, Trace* trace) const;
 
   const Capabilities capabilities_;
   PhysicalMemory& memory_;

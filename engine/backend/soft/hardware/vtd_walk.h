@@ -8,6 +8,7 @@
 #include "engine/backend/soft/hardware/vtd_caches.h"
 #include "engine/backend/soft/hardware/vtd_capabilities.h"
 #include "engine/backend/soft/hardware/vtd_entries.h"
+#include "engine/backend/soft/hardware/vtd_trace.h"
 #include "engine/backend/soft/physical_memory.h"
 #include "engine/base/address.h"
 
@@ -24,6 +25,7 @@ struct Walk {
   // What the walk starts from, where it can, and adds to, also when it then faults. Null: a cold
   // look, which reads every table from memory and marks none.
   DomainCache* cache = nullptr;
+  Trace* trace = nullptr;  // Of a cold look, for those who ask what it read; else null.
 };
 
 // Sets `bits` in the entry at `address`, which was read as `*word`, as one locked operation. False
