@@ -37,8 +37,8 @@ struct TableEntryDump {
 // What becomes of one access of a device when no cache holds anything.
 struct TranslationExplanation {
   struct Fault {
-    // The architecture's; 0: NO_MEMORY, nothing answers at `physical`; or ABORTED, an SMMUv3 refuses
-    // without a record.
+    // The architecture's; 0: NO_MEMORY, nothing answers at `physical`; or ABORTED, an SMMUv3
+    // refuses without a record.
     uint8_t code = 0;
     std::string reason;       // Its name, e.g. "SPT.2".
     std::string description;  // In words, as DmaFault.
