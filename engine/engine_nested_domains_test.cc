@@ -251,7 +251,7 @@ TEST_F(NestedDomainsTest, RefusesInvalidationsOfWhatIsNotNested) {
   EXPECT_EQ(
       Described(Invalidate(std::vector<VtdStage1Invalidation>(kMaxBatchEntries + 1)).status()),
       "INVALID_ARGUMENT BATCH_TOO_LARGE");
-  const Uid uid = Invalidate({})->domain;
+  const Uid uid = Invalidate({})->target;
   EXPECT_TRUE(Invalidate({{0, 1}}, uid).ok());
   ASSERT_TRUE(engine_->DeleteDomain(alice_, Ref("guest"), "").ok());
   ASSERT_TRUE(engine_->CreateDomain(alice_, "guest", Nested()).ok());
