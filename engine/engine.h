@@ -241,8 +241,8 @@ class Engine {
   absl::StatusOr<DomainView> SetDirtyTracking(const CallContext&, const ObjectRef& domain,
                                               bool enabled, const std::string& etag);
   // Which pages of a range were written since they were last clean; they are clean then, unless
-  // `keep` is set or they belong to a page of the tables that reaches out of the range. Tracking may
-  // be off. What was unmapped is not told. Nothing is journalled, no revision changes.
+  // `keep` is set or they belong to a page of the tables that reaches out of the range. Tracking
+  // may be off. What was unmapped is not told. Nothing is journalled, no revision changes.
   // kInvalidArgument    INVALID_LENGTH: 0; MISALIGNED: to the Ioas or to page_bytes;
   //                     INVALID_PAGE_SIZE: no power of two; BITMAP_TOO_LARGE: kMaxBitmapPages
   // kOutOfRange         IOVA_OVERFLOW
