@@ -241,8 +241,8 @@ class Engine {
   absl::StatusOr<DomainView> SetDirtyTracking(const CallContext&, const ObjectRef& domain,
                                               bool enabled, const std::string& etag);
   // Which pages of a range were written since they were last clean; they are clean then, unless
-  // `keep` is set or they belong to a page of the tables that reaches out of the range. Tracking may
-  // be off. What was unmapped is not told. Nothing is journalled, no revision changes.
+  // `keep` is set or they belong to a page of the tables that reaches out of the range. Tracking
+  // may be off. What was unmapped is not told. Nothing is journalled, no revision changes.
   // kInvalidArgument    INVALID_LENGTH: 0; MISALIGNED: to the Ioas or to page_bytes;
   //                     INVALID_PAGE_SIZE: no power of two; BITMAP_TOO_LARGE: kMaxBitmapPages
   // kOutOfRange         IOVA_OVERFLOW
@@ -347,12 +347,13 @@ class Engine {
   //   member of the group has no vdevice
   // kFailedPrecondition PASID_TAKEN: it is another principal's; PASID_INCOMPATIBLE: the domain was
   //   not made for PASIDs, and it is for one, or for the RID beside one; or the RID's was not. An
-  //   auto domain never is
+  //   auto domain never is. PASIDS_IN_USE: the unit has no second stage beside PASIDs
   // kInvalidArgument    INVALID_PASID: 0
   // kOutOfRange         PASID_OUT_OF_RANGE: beyond the smallest width of the group and its unit
   // kPermissionDenied   IDENTITY_NOT_ALLOWED
   // kUnimplemented      IDENTITY_UNAVAILABLE: a unit of the group has no pass-through;
-  //   PASID_UNAVAILABLE: a member of the group issues no PASIDs
+  //   PASID_UNAVAILABLE: a member of the group issues no PASIDs; PASID_DOMAIN_UNSUPPORTED: the unit
+  //   has no such domain for PASIDs
   // kResourceExhausted  DOMAIN_IDS_EXHAUSTED, TABLE_MEMORY_EXHAUSTED
   // kAborted            DEVICE_IN_RESET: a member of the group is being reset; try again
   absl::StatusOr<AttachAnswer> AttachDevice(const CallContext&, const std::string& device,

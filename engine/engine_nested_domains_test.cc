@@ -131,12 +131,12 @@ TEST_F(NestedDomainsTest, RefusesWhatCanNotBeNested) {
   EXPECT_EQ(Everything(), before);
 }
 
-TEST_F(NestedDomainsTest, RefusesOptionsThatNobodyHasYet) {
+TEST_F(NestedDomainsTest, RefusesOptionsThatAUnitDoesNotHave) {
   const struct {
     void (*change)(PagingDomainRequest&);
     const char* want;
   } kCases[] = {
-      {[](auto& r) { r.dirty_tracking = true; },
+      {[](auto& r) { r.device = "dev5", r.dirty_tracking = true; },
        "UNIMPLEMENTED DIRTY_TRACKING_UNAVAILABLE domain.paging.dirty_tracking"},
       {[](auto& r) { r.fault_queue = Ref("q"); },
        "UNIMPLEMENTED FAULT_QUEUE_UNAVAILABLE domain.paging.fault_queue"},
@@ -251,7 +251,7 @@ TEST_F(NestedDomainsTest, RefusesInvalidationsOfWhatIsNotNested) {
   EXPECT_EQ(
       Described(Invalidate(std::vector<VtdStage1Invalidation>(kMaxBatchEntries + 1)).status()),
       "INVALID_ARGUMENT BATCH_TOO_LARGE");
-  const Uid uid = Invalidate({})->domain;
+  const Uid uid = Invalidate({})->target;
   EXPECT_TRUE(Invalidate({{0, 1}}, uid).ok());
   ASSERT_TRUE(engine_->DeleteDomain(alice_, Ref("guest"), "").ok());
   ASSERT_TRUE(engine_->CreateDomain(alice_, "guest", Nested()).ok());

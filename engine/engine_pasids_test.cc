@@ -2,6 +2,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "engine/base/errors.h"
 #include "engine/engine_attachments_fixture.h"
 #include "gtest/gtest.h"
 
@@ -62,6 +64,16 @@ TEST_F(EnginePasidsTest, RefusesAttachments) {
   for (const auto& c : kCases) {
     ExpectRefused(c.want, [&] { return Attach(c.device, c.domain, c.pasid); });
   }
+}
+
+TEST_F(EnginePasidsTest, RefusesWhatTheUnitCanNotHaveAtOnce) {
+  ASSERT_EQ(Attach("dev0", "p"), "OK");
+  backend_.SetSwitchCheck(
+      Error(absl::StatusCode::kFailedPrecondition, "PASIDS_IN_USE", "not at once").Errno("EBUSY"));
+  ExpectRefused("FAILED_PRECONDITION PASIDS_IN_USE", [&] { return Attach("dev0", "p", 5); });
+  ExpectRefused("FAILED_PRECONDITION PASIDS_IN_USE", [&] { return Replace("dev0", "q"); });
+  EXPECT_EQ(Replace("dev0", "p"), "OK") << "nothing is switched";
+  EXPECT_EQ(Detach("dev0"), "OK");
 }
 
 TEST_F(EnginePasidsTest, RefusesReplacements) {

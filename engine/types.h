@@ -54,9 +54,9 @@ struct OwnerLimits {
   uint64_t max_region_bytes_total = uint64_t{1} << 46;
   // PASIDs of all devices that are reserved, allocated or attached: some hundred bytes each.
   uint64_t max_pasids = uint64_t{1} << 16;
-  // Viommus. What belongs to one is bounded by the devices and the hardware that there are, but for
+  // Vdevices and hardware queues are bounded by the devices and the hardware that there are.
   uint64_t max_viommus = 4096;
-  // the depths of all its event queues together: two of the deepest, at some 60 bytes an event.
+  // Depths of the event queues of all Viommus: two of the deepest, at some 60 bytes an event.
   uint64_t max_queued_events = uint64_t{1} << 20;
   // Grants (what gives or makes something) of one caller between their start and their answer. Each
   // holds a batch of up to 4 MiB, so this is a GiB; and a revoke waits behind no more than these.

@@ -47,7 +47,8 @@ std::string Stem(absl::string_view word) {
   for (const KindWords& words : AllKinds()) {
     absl::string_view prefix = words.prefix;
     absl::ConsumeSuffix(&prefix, "/");
-    if (words.suffix.empty() && word == prefix) word = words.singular;
+    const bool is_its_own = words.suffix.empty() && words.below.empty();
+    if (is_its_own && word == prefix) word = words.singular;
   }
   absl::ConsumeSuffix(&word, "s");
   return std::string(word);

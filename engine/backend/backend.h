@@ -244,8 +244,8 @@ class Backend {
   virtual absl::Status CheckCompatible(DeviceIndex device,
                                        const DomainProperties& properties) const = 0;
   // Pure. Whether Switch could be made with what the group's other requests are on.
-  // kUnimplemented: IDENTITY_UNAVAILABLE, the unit has no pass-through; PASID_DOMAIN_UNSUPPORTED, it
-  //   has no such domain for requests with PASID.
+  // kUnimplemented: IDENTITY_UNAVAILABLE, the unit has no pass-through;
+  //   PASID_DOMAIN_UNSUPPORTED, it has no such domain for requests with PASID.
   // kFailedPrecondition, PASIDS_IN_USE: requests without PASID can not be on such a domain while
   //   PASIDs are attached.
   virtual absl::Status CheckSwitch(absl::Span<const DeviceIndex> group,
@@ -315,11 +315,10 @@ class Backend {
   // kInternal: a flush failed; it is as before, but pages may be clean that were not.
   virtual absl::Status SetDirtyTracking(Uid domain, bool enabled) = 0;
   // What was marked in a range that such a domain maps without holes, in pages of `page_bytes` (a
-  // power of two of which the range is a multiple). With `clear` those pages are clean then, but for
-  // those of a table entry that reaches out of the range, and what is written after the answer is
-  // marked anew: caches are flushed once, at the end.
-  // kInternal: the flush failed; what was dirty is so still, and may come to be so in larger
-  // pieces.
+  // power of two of which the range is a multiple). With `clear` those pages are clean then, but
+  // for those of a table entry that reaches out of the range, and what is written after the answer
+  // is marked anew: caches are flushed once, at the end.
+  // kInternal: the flush failed; what was dirty is so still, perhaps in larger pieces.
   virtual absl::StatusOr<DirtyBitmap> ReadDirty(Uid domain, IovaRange range, uint64_t page_bytes,
                                                 bool clear) = 0;
 

@@ -16,10 +16,18 @@ constexpr Resource kAll[] = {Resource::kMemoryRegions, Resource::kIoas,
                              Resource::kDomains,       Resource::kMappings,
                              Resource::kMappedBytes,   Resource::kRegionBytes,
                              Resource::kPasids,        Resource::kOperationsInFlight,
-                             Resource::kStreams};
+                             Resource::kStreams,       Resource::kViommus,
+                             Resource::kQueuedEvents};
 
 // Every limit another: 10, 20, ... in the order of Resource.
-OwnerLimits TenTwenty() { return {10, 20, 30, 40, 50, 60, 70, 80, 90}; }
+OwnerLimits TenTwenty() {
+  OwnerLimits limits{10, 20, 30, 40, 50, 60, 70};
+  limits.max_operations_in_flight = 80;
+  limits.max_streams = 90;
+  limits.max_viommus = 100;
+  limits.max_queued_events = 110;
+  return limits;
+}
 uint64_t LimitOf(Resource resource) { return 10 * (static_cast<uint64_t>(resource) + 1); }
 
 std::string Text(const std::vector<UsageView>& list) {
@@ -62,6 +70,8 @@ TEST(LedgerTest, SaysWhichLimitAndHowMuchOfIt) {
       {Resource::kPasids, "max_pasids", "PASID_LIMIT", "ENOSPC"},
       {Resource::kOperationsInFlight, "max_operations_in_flight", "IN_FLIGHT_LIMIT", "EAGAIN"},
       {Resource::kStreams, "max_streams", "STREAM_LIMIT", "EMFILE"},
+      {Resource::kViommus, "max_viommus", "OBJECT_LIMIT", "ENOSPC"},
+      {Resource::kQueuedEvents, "max_queued_events", "EVENT_LIMIT", "ENOMEM"},
   };
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.limit);

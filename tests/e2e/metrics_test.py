@@ -105,6 +105,7 @@ MOVED_BY_THE_JOB = [
 
 # Of the RPCs that are streams.
 _TYPES = {"StreamMappings": "bidi_stream", "StreamInvalidations": "bidi_stream",
+          "StreamEvents": "bidi_stream",
           "Watch": "server_stream"}
 
 

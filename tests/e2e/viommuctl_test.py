@@ -149,6 +149,44 @@ SESSION = [
 ]
 
 # (command, exit code, part of what it says): each meets what setUp makes.
+# The same behind an SMMUv3, where guests have Viommus.
+GUEST_SESSION = [
+    ("claim 0001:01:00.0", "claimed"),
+    ("create region ram --size 4M", "created"),
+    ("create ioas vm0", "created"),
+    ("create domain stage2 --ioas vm0 --device 0001:01:00.0 --nest-parent", "created"),
+    ("map vm0 --region ram --size 4M --iova 0x40000000", "mapped 4M"),
+    ("create viommu vm0 --device 0001:01:00.0 --parent stage2", "viommus/vm0 created"),
+    ("list viommus", "vm0     arm-smmu-v3  smmu0  stage2"),
+    ("get viommu vm0", "smmu0"),
+    ("create vdevice vm0 nic --device 0001:01:00.0 --virtual-id 8", "viommus/vm0/vdevices/nic created"),
+    ("list vdevices vm0", "vm0/nic  0001:01:00.0  8"),
+    ("get vdevice vm0/nic", "0001:01:00.0  8"),
+    ("create domain bypass --device 0001:01:00.0 --viommu vm0 --ste-0 0x9", "created"),
+    ("attach 0001:01:00.0 bypass", "(hitless)"),
+    ("dma write 0001:01:00.0 0x40000000 --hex 01", "wrote 1 bytes"),
+    ("create event-queue vm0 faults --depth 16", "viommus/vm0/eventQueues/faults created"),
+    ("list event-queues vm0", "vm0/faults   arm-smmu-v3  16"),
+    ("raise-event 0001:01:00.0 0x10 --address 0x1000 --read", "reported sequence 0"),
+    ("get event-queue vm0/faults", "16     1       1         0     1"),
+    ("events vm0/faults", "0         0x10   8       -      read    0x1000"),
+    ("give-command vm0 tlbi-all", "invalidated tlbi-all"),
+    ("list hardware-queues vm0", "none"),
+    ("detach 0001:01:00.0", "detached"),
+    ("delete domain bypass", "deleted"),
+    ("delete event-queue vm0/faults", "deleted"),
+    ("delete vdevice vm0/nic", "deleted"),
+    ("delete viommu vm0", "deleted"),
+]
+
+# No unit here reads queues of guests: the commands for them are understood, and refused.
+HARDWARE_QUEUES = [
+    ("create hardware-queue vm0 cmdq0 --base 0x40000000 --size 64K", UNIMPLEMENTED,
+     "HARDWARE_QUEUES_UNAVAILABLE"),
+    ("get hardware-queue vm0/cmdq0", NOT_FOUND, "vm0/hardwareQueues/cmdq0"),
+    ("delete hardware-queue vm0/cmdq0", NOT_FOUND, "vm0/hardwareQueues/cmdq0"),
+]
+
 MISTAKES = [
     ("mpa vm0", USAGE, "did you mean viommuctl map?"),
     ("ioas list", USAGE, "the verb comes first: viommuctl list ioas"),
@@ -256,9 +294,32 @@ class SessionTest(unittest.TestCase):
         overview = self.ctl.get("help").split("\n\n")[1]
         names = [line[2:].split("  ")[0] for line in overview.splitlines()]
         self.assertGreater(len(names), 50)
-        run = [text + " " for text, _ in SESSION]
+        run = [text + " " for text, *_ in SESSION + GUEST_SESSION + HARDWARE_QUEUES]
         missing = [name for name in names if not any(text.startswith(name + " ") for text in run)]
         self.assertEqual(["top"], missing)
+
+
+class GuestSessionTest(unittest.TestCase):
+    def setUp(self):
+        topology = os.path.join(_ROOT, "deploy", "topologies", "mixed.textproto")
+        self.daemon = self.enterContext(daemon.Daemon("--topology", topology))
+        self.ctl = Viommuctl(self.daemon.folder)
+
+    def test_every_command_does_what_it_says(self):
+        for text, want in GUEST_SESSION:
+            with self.subTest(text):
+                done = self.ctl.line(text)
+                self.assertEqual(OK, done.returncode, done.stderr)
+                self.assertIn(want, done.stdout + done.stderr)
+
+    def test_what_no_unit_has_is_refused(self):
+        for text, _ in GUEST_SESSION[:6]:
+            self.ctl.get(text)
+        for text, code, want in HARDWARE_QUEUES:
+            with self.subTest(text):
+                done = self.ctl.line(text)
+                self.assertIn(want, done.stderr)
+                self.assertEqual(code, done.returncode)
 
 
 class MistakesTest(unittest.TestCase):

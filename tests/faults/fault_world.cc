@@ -230,7 +230,7 @@ void FaultWorld::LeaveTablePages(uint64_t count) {
   TableArena& arena = soft_->machine().memory().arena();
   const uint64_t unused = arena.pages_total() - arena.pages_in_use();
   if (unused > count) {
-    if (!arena.TakeUninitialized(unused - count, &kept_pages_)) Trouble("pages went astray");
+    if (!arena.TakeUninitialized(unused - count, 0, &kept_pages_)) Trouble("pages went astray");
     return;
   }
   for (uint64_t i = unused; i < count && !kept_pages_.empty(); ++i) {

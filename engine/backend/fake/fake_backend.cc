@@ -76,6 +76,17 @@ std::vector<std::string> FakeBackend::breaches() const {
   return breaches_;
 }
 
+void FakeBackend::SetSwitchCheck(absl::Status answer) {
+  absl::MutexLock lock(&mutex_);
+  switch_check_ = std::move(answer);
+}
+
+absl::Status FakeBackend::CheckSwitch(absl::Span<const DeviceIndex>, std::optional<uint32_t>,
+                                      const DomainTarget&) const {
+  absl::MutexLock lock(&mutex_);
+  return switch_check_;
+}
+
 std::string FakeBackend::State() const {
   absl::MutexLock lock(&mutex_);
   std::string state;

@@ -35,6 +35,8 @@ class FakeBackend : public Backend {
   // engine and nothing is done, except that Block blocks all the same. Runs under no lock of the
   // fake: it may block.
   void SetHook(std::function<absl::Status(const std::string& verb)> hook);
+  // What CheckSwitch answers to every group from here on; at first OK.
+  void SetSwitchCheck(absl::Status answer);
 
   // Everything done so far, one line an effect.
   std::vector<std::string> log() const;
@@ -60,9 +62,7 @@ class FakeBackend : public Backend {
   absl::Status CheckCompatible(DeviceIndex device,
                                const DomainProperties& properties) const override;
   absl::Status CheckSwitch(absl::Span<const DeviceIndex>, std::optional<uint32_t>,
-                           const DomainTarget&) const override {
-    return absl::OkStatus();
-  }
+                           const DomainTarget&) const override;
   Transition PlanSwitch(absl::Span<const DeviceIndex>, std::optional<uint32_t>,
                         const DomainTarget&) const override {
     return {};
@@ -146,6 +146,7 @@ class FakeBackend : public Backend {
   FakeViommus viommus_;
   mutable absl::Mutex mutex_;
   std::function<absl::Status(const std::string&)> hook_ ABSL_GUARDED_BY(mutex_);
+  absl::Status switch_check_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> log_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> breaches_ ABSL_GUARDED_BY(mutex_);
   std::set<Uid> regions_ ABSL_GUARDED_BY(mutex_);

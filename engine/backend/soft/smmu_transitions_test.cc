@@ -27,12 +27,19 @@ class SmmuTransitionsTest : public SmmuWorld {
   };
 
   std::vector<Place> Places() {
-    return {{"blocked", {}, "blocked"},
-            {"identity", {TranslationKind::kIdentity}, "0x1d"},
-            {"first stage", first_.translation, "0xf1"},
-            {"another first stage", other_first_.translation, "0xf2"},
-            {"second stage", second_.translation, "0x51"},
-            {"another second stage", other_second_.translation, "0x52"}};
+    std::vector<Place> places;
+    const auto add = [&](const char* name, const UnitTranslation& translation, const char* reads) {
+      places.push_back({name, translation, reads});
+    };
+    add("blocked", {}, "blocked");
+    UnitTranslation identity;
+    identity.kind = TranslationKind::kIdentity;
+    add("identity", identity, "0x1d");
+    add("first stage", first_.translation, "0xf1");
+    add("another first stage", other_first_.translation, "0xf2");
+    add("second stage", second_.translation, "0x51");
+    add("another second stage", other_second_.translation, "0x52");
+    return places;
   }
 
   // Goes from one place to another and looks, warm and cold, after every store.

@@ -238,10 +238,8 @@ void SmmuUnit::ForceLocked(const Store& store, SmmuStream* stream, uint32_t pasi
     FlushEverything().IgnoreError();  // Then it is owed.
     return absl::OkStatus();
   };
-  // This flush answers OK.
+  // This flush answers OK. Without a store there is nothing that was not there before.
   ChangeTables(store, stream, pasid, target, flush_config).IgnoreError();
-  // What was cached of translations, and where no store was needed.
-  FlushEverything().IgnoreError();
 }
 
 template <typename Store>

@@ -313,6 +313,22 @@ TEST_F(SmmuUnitTest, WorksWithALinearStreamTable) {
   EXPECT_FALSE(unit->hardware().Translate(request).ok());
 }
 
+TEST_F(SmmuUnitTest, CarriesOutAGuestsCommandsInOrderAndThoseOfDevicesApart) {
+  const smmu::Command tlb = smmu::InvalidateStage1(3);
+  const smmu::Command device = smmu::InvalidateAtc(kCaching, {0, smmu::kAtcWholeSpaceLog2});
+  const uint32_t from = unit_->queue().tail();
+  size_t handled = 0;
+  ASSERT_TRUE(unit_->Execute({tlb, tlb, device, device, tlb}, &handled).ok());
+  EXPECT_EQ(handled, 5u);
+  EXPECT_EQ(OpcodesSince(from),
+            (Opcodes{Opcode::kTlbiNhAll, Opcode::kTlbiNhAll, Opcode::kSync, Opcode::kAtcInv,
+                     Opcode::kAtcInv, Opcode::kSync, Opcode::kTlbiNhAll, Opcode::kSync}));
+  unit_->hardware().HangCommandQueueAfter(4);
+  EXPECT_EQ(unit_->Execute({tlb, device, tlb}, &handled).code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(handled, 2u);
+  unit_->hardware().HangCommandQueueAfter(std::nullopt);
+}
+
 // ---- Failing hardware ----
 
 // Commands that the queue consumes before it hangs: each point of a change.

@@ -5,8 +5,8 @@
 // topology asks for it, else DMA. A DMA default domain is made anew each time a group enters it;
 // what HostMap put into it goes when the group leaves.
 //
-// Thread-safe. Lock order: group, then Ioas, then domain, then unit, then queue, then hardware. The
-// lock over the object tables is held only to look something up.
+// Thread-safe. Lock order: group or Viommus, then Ioas, then domain, then unit, then queue, then
+// hardware. The lock over the object tables is held only to look something up.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_SOFT_BACKEND_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_SOFT_BACKEND_H_
 

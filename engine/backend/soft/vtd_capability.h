@@ -51,9 +51,9 @@ absl::Status CheckFirstStage(const IommuSpec& spec, const DomainProperties& prop
 absl::Status CheckSecondStage(const IommuSpec& spec, const DomainProperties& properties);
 
 // A paging domain as the flags of `spec` ask for it (iommufd-semantics.md 4.9): a second stage for
-// a nest parent, for dirty tracking and where there is no first stage, a first stage otherwise. What
-// PASIDs may use is of either.
-// kUnimplemented: DIRTY_TRACKING_UNAVAILABLE, NESTING_UNAVAILABLE: the unit does not have it.
+// a nest parent, for dirty tracking and where there is no first stage, a first stage otherwise.
+// What PASIDs may use is of either.
+// kUnimplemented: DIRTY_TRACKING_UNAVAILABLE, NESTING_UNAVAILABLE: the unit lacks it.
 // kFailedPrecondition: the unit walks no table.
 absl::StatusOr<DomainProperties> PlanPaging(const IommuSpec& unit, const DomainSpec& spec);
 
