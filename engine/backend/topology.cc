@@ -87,6 +87,7 @@ class Validator {
     }
     // What a unit shows must work from end to end.
     if (spec.dirty_tracking) Add(path + ".dirty_tracking", "dirty tracking is not available");
+    if (spec.page_requests && !spec.device_tlb) Add(path + ".page_requests", "needs device_tlb");
     CheckFirstStage(path, spec);
   }
 
@@ -242,6 +243,10 @@ std::optional<IovaRange> DoorbellWindow(const DeviceSpec& device) {
     if (region.type == ReservedRegionType::kSwMsi) return region.range;
   }
   return std::nullopt;
+}
+
+bool HasPageFaults(const IommuSpec& unit, const DeviceSpec& device) {
+  return unit.page_requests && unit.device_tlb && device.ats && device.pri && !device.untrusted;
 }
 
 std::vector<TopologyProblem> Validate(const Topology& topology) {
