@@ -91,6 +91,7 @@ absl::Status SoftMachine::AddUnit(const IommuSpec& spec) {
     requester.pasid_bits = std::min(device.pasid_bits, spec.pasid_bits);
     // Whoever may send translated requests reaches all memory (kernel: pci_ats_supported).
     requester.device_tlb = device.ats && spec.device_tlb && !device.untrusted;
+    requester.page_requests = HasPageFaults(spec, device);
     requesters.push_back(requester);
   }
   ASSIGN_OR_RETURN(auto unit,
