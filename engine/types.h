@@ -29,7 +29,13 @@ inline constexpr size_t kMaxInFlightBatches = 32;    // Per mapping stream.
 inline constexpr size_t kMaxAllowedRanges = 1024;    // Of one Ioas.
 inline constexpr size_t kRememberedRequests = 1024;  // request_ids kept per principal.
 inline constexpr size_t kMaxPasidLabelBytes = 63;
-inline constexpr size_t kMaxDoorbellPages = 64;  // Of one owner's domains.
+inline constexpr size_t kMaxDoorbellPages = 64;        // Of one owner's domains.
+inline constexpr uint32_t kMaxFaultQueueDepth = 4096;  // Groups that one fault queue keeps.
+inline constexpr uint32_t kDefaultFaultQueueDepth = 256;
+inline constexpr uint32_t kMaxPageGroup = 511;  // Index by which a device names a group.
+inline constexpr size_t kMaxFaultsPerGroup = 64;
+inline constexpr size_t kMaxPartialFaults = 1024;  // Of one device, before the last of a group.
+inline constexpr size_t kMaxFaultResponses = kMaxFaultQueueDepth;  // Of one RespondFault.
 inline constexpr uint64_t kMaxRegionBytes = uint64_t{1} << 44;
 inline constexpr uint64_t kMaxAccessBytes = uint64_t{1} << 20;  // One Dma, ReadMemory, WriteMemory.
 
@@ -51,10 +57,14 @@ struct OwnerLimits {
   uint64_t max_region_bytes_total = uint64_t{1} << 46;
   // PASIDs of all devices that are reserved, allocated or attached: some hundred bytes each.
   uint64_t max_pasids = uint64_t{1} << 16;
+  // Fault queues, and the groups of page faults that all of them together may keep: each up to some
+  // kilobytes.
+  uint64_t max_fault_queues = 1024;
+  uint64_t max_fault_groups = uint64_t{1} << 16;
   // Grants (what gives or makes something) of one caller between their start and their answer. Each
   // holds a batch of up to 4 MiB, so this is a GiB; and a revoke waits behind no more than these.
   uint64_t max_operations_in_flight = 256;
-  // Open mapping streams and watches of one caller; each holds at least one thread.
+  // Open mapping streams, fault streams and watches of one caller; each holds at least one thread.
   uint64_t max_streams = 64;
 };
 
@@ -184,9 +194,53 @@ struct DomainView {
   std::string parent;                 // Of kNested.
   VtdStage1 stage1;                   // Of kNested.
   std::optional<uint32_t> sva_pasid;  // Of kSva: the one of its process.
+  std::string fault_queue;            // Resource name; empty: its page faults are refused.
   std::vector<std::string> attached_devices;
   bool automatic = false;  // Made by an attachment to `ioas`; goes with the last one.
 };
+
+struct FaultQueueView {
+  ObjectView object;
+  uint32_t depth = 0;                // Groups that it keeps; more are lost.
+  std::vector<std::string> domains;  // Resource names of those whose faults it takes.
+  // The rest changes without a revision.
+  uint32_t waiting = 0;   // Groups that wait for an answer.
+  uint64_t lost = 0;      // Groups that found it full, since it was made.
+  bool streamed = false;  // Somebody has a stream of it open.
+};
+
+// One page that a device asks for.
+struct FaultedPage {
+  Iova address = 0;
+  bool read = false;
+  bool write = false;
+  bool execute = false;
+  bool privileged = false;
+};
+
+// A group of page faults that waits in a queue. One response answers all of it.
+struct FaultView {
+  uint32_t cookie = 0;    // Names it in its queue, from 1, until it is answered.
+  uint64_t sequence = 0;  // From 1; what is lost has a number too.
+  std::string device;     // Resource names.
+  std::string domain;
+  std::optional<uint32_t> pasid;
+  uint32_t group = 0;  // By which the device names it.
+  std::vector<FaultedPage> pages;
+  absl::Time time;  // When its last fault came.
+};
+
+struct FaultResponse {
+  uint32_t cookie = 0;
+  PageResponse code = PageResponse::kSuccess;  // Not kFailure.
+};
+
+// Groups that a queue had no room for, since it was made.
+struct FaultsLost {
+  uint64_t total = 0;
+};
+
+using FaultStreamEvent = std::variant<FaultView, FaultsLost>;
 
 enum class DeviceOwnership { kHost, kClaimed };
 enum class DeviceHealth { kHealthy, kUnhealthy };
@@ -304,6 +358,7 @@ struct HardwareView {
   bool extended_accessed = false;
   bool snoop_control = false;
   bool pass_through = false;
+  bool page_requests = false;  // Of the device, too: its page faults can be answered.
 };
 
 // ---- Domains to be made ----
@@ -315,7 +370,7 @@ struct PagingDomainRequest {
   bool nest_parent = false;                   // NESTED domains may be made on it.
   bool dirty_tracking = false;                // Refused as long as no backend has it.
   bool pasid = false;                         // May be used for PASIDs.
-  std::optional<ObjectRef> fault_queue = {};  // Refused as long as there are none.
+  std::optional<ObjectRef> fault_queue = {};  // For its page faults; the device has page requests.
 };
 
 // A guest's first stage on SMMUv3: the guest's half of a stream table entry
@@ -438,7 +493,7 @@ struct DetachAnswer {
 inline constexpr size_t kKeptChanges = 16384;     // Of the whole host, for those who resume.
 inline constexpr size_t kMaxWatchBacklog = 4096;  // Changes that one who watches may be behind.
 
-enum class WatchKind { kMemoryRegion, kIoas, kDomain, kDevice };
+enum class WatchKind { kMemoryRegion, kIoas, kDomain, kDevice, kFaultQueue };
 
 struct WatchOptions {
   struct Resume {
@@ -480,7 +535,7 @@ struct WatchEvent {
   // when the sync mark comes.
   uint64_t revision = 0;
   std::variant<SyncMark, MemoryRegionView, IoasView, DomainView, DeviceView, DeletedObject,
-               MappingSummary>
+               MappingSummary, FaultQueueView>
       body;
 };
 
@@ -538,6 +593,15 @@ struct EngineStats {
     uint64_t failures = 0;                                  // Flushes that failed.
   };
   FlushQueues flush_queues;
+  // Of page faults.
+  struct PageFaults {
+    uint64_t waiting = 0;  // Groups in all queues.
+    uint64_t partial = 0;  // Faults that wait for the last one of their group.
+    uint64_t lost = 0;     // Groups that found their queue full.
+    uint64_t dropped = 0;  // Faults left out of a group, or of one whose rest was lost.
+    std::vector<std::pair<std::string, uint64_t>> answered;  // Groups, by code; all are listed.
+  };
+  PageFaults page_faults;
   BackendStats backend;
   std::vector<QueueState> queues;
 };

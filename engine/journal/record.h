@@ -47,6 +47,12 @@ struct UnloadReservedRegions {
   uint64_t ioas;
   std::string device;
 };
+// The groups that wait in it are not kept: after a restart devices are reset and ask again.
+struct CreateFaultQueue {
+  uint64_t uid;
+  std::string id;
+  uint32_t depth;
+};
 struct CreateDomain {
   uint64_t uid;
   std::string id;
@@ -54,6 +60,7 @@ struct CreateDomain {
   std::string device;
   bool nest_parent;
   bool pasid;
+  uint64_t fault_queue = 0;  // 0: none.
 };
 struct CreateNestedDomain {
   uint64_t uid;
@@ -67,6 +74,7 @@ struct CreateNestedDomain {
   bool supervisor_requests;
   bool write_protect;
   bool extended_accessed;
+  uint64_t fault_queue = 0;  // 0: none.
 };
 struct CreateSvaDomain {
   uint64_t uid;
@@ -168,12 +176,12 @@ struct Plug {
 
 using LogicalOperation =
     std::variant<record::CreateMemoryRegion, record::CreateIoas, record::CreateDomain,
-                 record::CreateNestedDomain, record::CreateSvaDomain, record::Destroy, record::Map,
-                 record::Unmap, record::SetAllowedRanges, record::ResizeMemoryRegion,
-                 record::SetLargePages, record::LoadReservedRegions, record::UnloadReservedRegions,
-                 record::Claim, record::Release, record::Attach, record::Detach,
-                 record::SetDefaultDomain, record::HostMapping, record::SetHealth, record::Unplug,
-                 record::Plug, record::TakePasid, record::FreePasid, record::Reset>;
+                 record::CreateNestedDomain, record::CreateSvaDomain, record::CreateFaultQueue,
+                 record::Destroy, record::Map, record::Unmap, record::SetAllowedRanges,
+                 record::ResizeMemoryRegion, record::SetLargePages, record::LoadReservedRegions,
+                 record::UnloadReservedRegions, record::Claim, record::Release, record::Attach,
+                 record::Detach, record::SetDefaultDomain, record::HostMapping, record::SetHealth,
+                 record::Unplug, record::Plug, record::TakePasid, record::FreePasid, record::Reset>;
 
 struct Record {
   std::string principal;

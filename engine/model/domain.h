@@ -48,6 +48,8 @@ class Domain : public Object {
   // Made by an attachment to its Ioas; it goes with the last one. Never nest parent, never for
   // PASIDs (iommufd: auto_domain).
   bool automatic = false;
+  // Of its page faults, which it refers to; 0: they are refused.
+  Uid fault_queue = 0;
   // Of a PAGING one: pages that lead to interrupt doorbells, by their IOVA. They came with
   // attachments, also of NESTED domains on it, and go with the domain.
   absl::btree_map<Iova, PhysAddr> doorbells;

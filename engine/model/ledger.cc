@@ -30,9 +30,12 @@ constexpr Rule kRules[kResourceCount] = {
     {&OwnerLimits::max_region_bytes_total, "max_region_bytes_total", "bytes of memory regions",
      "REGION_BYTES_LIMIT", "ENOMEM"},
     {&OwnerLimits::max_pasids, "max_pasids", "PASIDs", "PASID_LIMIT", "ENOSPC"},
+    {&OwnerLimits::max_fault_queues, "max_fault_queues", "fault queues", "OBJECT_LIMIT", "ENOSPC"},
+    {&OwnerLimits::max_fault_groups, "max_fault_groups",
+     "groups of page faults in all fault queues", "FAULT_GROUP_LIMIT", "ENOSPC"},
     {&OwnerLimits::max_operations_in_flight, "max_operations_in_flight", "operations under way",
      "IN_FLIGHT_LIMIT", "EAGAIN"},
-    {&OwnerLimits::max_streams, "max_streams", "open mapping streams", "STREAM_LIMIT", "EMFILE"},
+    {&OwnerLimits::max_streams, "max_streams", "open streams", "STREAM_LIMIT", "EMFILE"},
 };
 
 }  // namespace

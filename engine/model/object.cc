@@ -13,6 +13,8 @@ absl::string_view Collection(ObjectKind kind) {
       return "ioas";
     case ObjectKind::kDomain:
       return "domains";
+    case ObjectKind::kFaultQueue:
+      return "faultQueues";
   }
   return "";
 }
@@ -25,6 +27,8 @@ absl::string_view ReasonPrefix(ObjectKind kind) {
       return "IOAS";
     case ObjectKind::kDomain:
       return "DOMAIN";
+    case ObjectKind::kFaultQueue:
+      return "FAULT_QUEUE";
   }
   return "";
 }

@@ -13,11 +13,11 @@
 
 namespace viommu {
 
-enum class ObjectKind { kMemoryRegion, kIoas, kDomain };
+enum class ObjectKind { kMemoryRegion, kIoas, kDomain, kFaultQueue };
 
-// The collection in resource names: "memoryRegions", "ioas", "domains".
+// The collection in resource names: "memoryRegions", "ioas", "domains", "faultQueues".
 absl::string_view Collection(ObjectKind kind);
-// For error reasons: "MEMORY_REGION", "IOAS", "DOMAIN".
+// For error reasons: "MEMORY_REGION", "IOAS", "DOMAIN", "FAULT_QUEUE".
 absl::string_view ReasonPrefix(ObjectKind kind);
 
 // Thread-compatible: guarded by the pipeline's lock. Invariant: an object that is referred to is
