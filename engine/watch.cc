@@ -18,7 +18,7 @@ namespace viommu {
 namespace {
 
 constexpr WatchKind kAllKinds[] = {WatchKind::kMemoryRegion, WatchKind::kIoas, WatchKind::kDomain,
-                                   WatchKind::kDevice};
+                                   WatchKind::kDevice, WatchKind::kFaultQueue};
 // Events that are read at a time, under the lock.
 constexpr size_t kPieceEvents = 256;
 // Who has read everything looks again after this: changes in quick succession are read together.
@@ -35,6 +35,8 @@ std::optional<WatchKind> WatchKindOf(const std::optional<ObjectKind>& kind) {
       return WatchKind::kIoas;
     case ObjectKind::kDomain:
       return WatchKind::kDomain;
+    case ObjectKind::kFaultQueue:
+      return WatchKind::kFaultQueue;
     default:
       return std::nullopt;  // Not watched.
   }
@@ -169,6 +171,9 @@ void Watch::Reader::ReadSnapshot() {
         case WatchKind::kDevice:
           ReadDevices();
           break;
+        case WatchKind::kFaultQueue:
+          ReadObjects(ObjectKind::kFaultQueue);
+          break;
       }
     }
     if (ready_.size() >= kPieceEvents) return;
@@ -282,6 +287,9 @@ void Watch::Reader::ShowObject(WatchEvent::Type type, uint64_t revision, const O
       break;
     case ObjectKind::kDomain:
       event.body = ViewOf(model_, static_cast<const Domain&>(object), context_.principal);
+      break;
+    case ObjectKind::kFaultQueue:
+      event.body = ViewOf(model_, static_cast<const FaultQueue&>(object), context_.principal);
       break;
     default:
       return;  // Not watched.

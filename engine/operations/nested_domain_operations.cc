@@ -9,10 +9,13 @@
 #include "engine/model/views.h"
 #include "engine/operations/claims.h"
 #include "engine/operations/domain_checks.h"
+#include "engine/operations/fault_queues.h"
 #include "engine/operations/stage1_checks.h"
 
 namespace viommu {
 namespace {
+
+constexpr absl::string_view kFaultQueueField = "domain.nested.fault_queue";
 
 absl::Status NotNestParent(const std::string& name, absl::string_view what) {
   return Error(absl::StatusCode::kFailedPrecondition, "NOT_NEST_PARENT",
@@ -43,7 +46,9 @@ absl::StatusOr<std::vector<Uid>> CreateNestedDomainOperation::Lanes(Model& model
 
 absl::Status CreateNestedDomainOperation::CheckRequest(const Model& model, const Device& device,
                                                        const Domain& parent) const {
-  if (request_.fault_queue.has_value()) return FaultQueueUnavailable("domain.nested.fault_queue");
+  if (request_.fault_queue.has_value()) {
+    RETURN_IF_ERROR(CheckPageFaults(model, device, kFaultQueueField));
+  }
   RETURN_IF_ERROR(CheckNesting(model, device, "domain.nested.device"));
   if (!parent.spec.nest_parent) {
     return NotNestParent(parent.NameFor(context().principal),
@@ -74,12 +79,21 @@ absl::Status CreateNestedDomainOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(domain_, model.Reserve(std::make_unique<Domain>(
                                 parent_->owner(), model.IdOrGenerated(id_, ObjectKind::kDomain),
                                 model.objects.NextUid(), spec, parent_->ioas, properties)));
+  if (request_.fault_queue.has_value()) {
+    absl::Status taken =
+        UseFaultQueue(model, context(), *request_.fault_queue, kFaultQueueField, *domain_);
+    if (!taken.ok()) {
+      model.Discard(*domain_);
+      return taken;
+    }
+  }
   parent_->AddReferences(domain_->uid(), 1);
   answer() = ViewOf(model, *domain_, context().principal);
   return absl::OkStatus();
 }
 
 void CreateNestedDomainOperation::Unplan(Model& model) {
+  LeaveFaultQueue(model, *domain_);
   parent_->DropReferences(domain_->uid(), 1);
   model.Discard(*domain_);
 }
@@ -95,7 +109,8 @@ LogicalOperation CreateNestedDomainOperation::Logical() const {
                                     stage1.address_width_bits,
                                     stage1.supervisor_requests,
                                     stage1.write_protect,
-                                    stage1.extended_accessed};
+                                    stage1.extended_accessed,
+                                    domain_->fault_queue};
 }
 
 absl::Status CreateNestedDomainOperation::Apply(Backend& backend) {
@@ -105,6 +120,7 @@ absl::Status CreateNestedDomainOperation::Apply(Backend& backend) {
 void CreateNestedDomainOperation::Commit(Model& model) {
   model.Publish(*domain_);
   model.Touch(*parent_);  // It shows its children.
+  TouchFaultQueue(model, *domain_);
   answer() = ViewOf(model, *domain_, context().principal);
 }
 
