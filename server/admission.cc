@@ -13,7 +13,7 @@ namespace {
 constexpr absl::string_view kRevokes[] = {
     "DeleteDomain", "DeleteIoas",    "DeleteMemoryRegion", "DetachDevice",          "HostUnmap",
     "Unmap",        "ReleaseDevice", "RevokeMemoryRegion", "UnloadReservedRegions", "UnplugDevice",
-    "FreePasid",    "Invalidate",
+    "FreePasid",    "Invalidate",    "DeleteFaultQueue",   "RespondFault",
 };
 
 // No call for so long: those that were on their way have arrived.

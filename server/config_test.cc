@@ -86,13 +86,15 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.owner_limits.max_operations_in_flight, 256u);
   EXPECT_EQ(config.owner_limits.max_streams, 64u);
   EXPECT_EQ(config.owner_limits.max_pasids, 65536u);
+  EXPECT_EQ(config.owner_limits.max_fault_queues, 1024u);
+  EXPECT_EQ(config.owner_limits.max_fault_groups, 65536u);
 }
 
 TEST(ConfigTest, TakesEachLimitOfAnOwnerFromFileAndFlag) {
   const std::string path = WriteFile(R"(
     owner_max_memory_regions: 1 owner_max_ioas: 2 owner_max_domains: 3 owner_max_mappings: 4
     owner_max_mapped_bytes: 5 owner_max_region_bytes_total: 6 owner_max_operations_in_flight: 7
-    owner_max_streams: 8 owner_max_pasids: 10
+    owner_max_streams: 8 owner_max_pasids: 10 owner_max_fault_queues: 11 owner_max_fault_groups: 12
   )");
   const auto [config, problems] = Load({"--config", path, "--owner_max_streams=9"});
   EXPECT_THAT(problems, IsEmpty());
@@ -105,6 +107,8 @@ TEST(ConfigTest, TakesEachLimitOfAnOwnerFromFileAndFlag) {
   EXPECT_EQ(config.owner_limits.max_operations_in_flight, 7u);
   EXPECT_EQ(config.owner_limits.max_streams, 9u);
   EXPECT_EQ(config.owner_limits.max_pasids, 10u);
+  EXPECT_EQ(config.owner_limits.max_fault_queues, 11u);
+  EXPECT_EQ(config.owner_limits.max_fault_groups, 12u);
 }
 
 TEST(ConfigTest, TakesTheStateFolderOfSystemd) {
@@ -234,6 +238,8 @@ TEST(ConfigTest, KeepsSettingsInTheirRange) {
       {"owner_max_operations_in_flight", {"1", "65536"}, {"0", "65537"}},
       {"owner_max_streams", {"1", "4096"}, {"0", "4097"}},
       {"owner_max_pasids", {"1", "1048576"}, {"0", "1048577"}},
+      {"owner_max_fault_queues", {"1", "65536"}, {"0", "65537"}},
+      {"owner_max_fault_groups", {"1", "4194304"}, {"0", "4194305"}},
       {"state_dir", {"a"}, {"", std::string(100, 'a')}},
   };
   for (const auto& c : kCases) {

@@ -60,6 +60,8 @@ v1::OwnerLimits DescribeOwnerLimits(const OwnerLimits& limits) {
   out.set_max_operations_in_flight(limits.max_operations_in_flight);
   out.set_max_streams(limits.max_streams);
   out.set_max_pasids(limits.max_pasids);
+  out.set_max_fault_queues(limits.max_fault_queues);
+  out.set_max_fault_groups(limits.max_fault_groups);
   return out;
 }
 
@@ -74,6 +76,7 @@ v1::Limits DescribeLimits(const OwnerLimits& owner_limits, uint64_t max_message_
   out.set_max_region_bytes(kMaxRegionBytes);
   out.set_max_access_bytes(kMaxAccessBytes);
   out.set_max_message_bytes(max_message_bytes);
+  out.set_max_fault_queue_depth(kMaxFaultQueueDepth);
   *out.mutable_owner() = DescribeOwnerLimits(owner_limits);
   return out;
 }
@@ -116,6 +119,7 @@ v1::PagingDomain DescribePaging(const DomainView& view) {
   out.set_enforces_cache_coherency(view.properties.enforces_cache_coherency);
   out.set_nest_parent(view.properties.nest_parent);
   out.set_pasid(view.pasid);
+  out.set_fault_queue(view.fault_queue);
   out.set_supports_read_only(view.properties.read_only);
   out.set_supports_write_only(view.properties.write_only);
   for (const std::string& child : view.children) out.add_children(child);
@@ -127,6 +131,7 @@ v1::NestedDomain DescribeNested(const DomainView& view) {
   out.set_parent(view.parent);
   out.set_device(view.device);
   out.set_pasid(view.pasid);
+  out.set_fault_queue(view.fault_queue);
   out.set_ioas(view.ioas);
   out.set_format(view.properties.format);
   v1::VtdStage1& stage1 = *out.mutable_vtd();
@@ -151,6 +156,7 @@ v1::HardwareCapabilities DescribeCapabilities(const HardwareView& view) {
   out.set_extended_accessed(view.extended_accessed);
   out.set_snoop_control(view.snoop_control);
   out.set_pass_through(view.pass_through);
+  out.set_page_requests(view.page_requests);
   return out;
 }
 

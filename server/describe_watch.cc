@@ -20,6 +20,8 @@ v1::WatchKind ToProto(WatchKind kind) {
       return v1::WATCH_KIND_DOMAIN;
     case WatchKind::kDevice:
       return v1::WATCH_KIND_DEVICE;
+    case WatchKind::kFaultQueue:
+      return v1::WATCH_KIND_FAULT_QUEUE;
   }
   return v1::WATCH_KIND_UNSPECIFIED;
 }
@@ -32,6 +34,8 @@ NameKind NameKindOf(WatchKind kind) {
       return NameKind::kIoas;
     case WatchKind::kDomain:
       return NameKind::kDomain;
+    case WatchKind::kFaultQueue:
+      return NameKind::kFaultQueue;
     case WatchKind::kDevice:
       break;
   }
@@ -62,6 +66,9 @@ class Body {
   }
   void operator()(const DomainView& view) const {
     *Object()->mutable_domain() = Describe(view, caller_);
+  }
+  void operator()(const FaultQueueView& view) const {
+    *Object()->mutable_fault_queue() = Describe(view, caller_);
   }
   void operator()(const DeviceView& view) const { *Object()->mutable_device() = Describe(view); }
   void operator()(const DeletedObject& gone) const {

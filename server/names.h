@@ -14,7 +14,7 @@
 
 namespace viommu {
 
-enum class NameKind { kIoas, kDomain, kMemoryRegion, kDevice, kIommu };
+enum class NameKind { kIoas, kDomain, kMemoryRegion, kFaultQueue, kDevice, kIommu };
 
 // The object that `name` means; `field` is where the request has it.
 // kInvalidArgument: MISSING_FIELD, it is empty; MALFORMED_NAME.

@@ -30,6 +30,8 @@ absl::StatusOr<WatchKind> ParseKind(int value, int index) {
       return WatchKind::kDomain;
     case v1::WATCH_KIND_DEVICE:
       return WatchKind::kDevice;
+    case v1::WATCH_KIND_FAULT_QUEUE:
+      return WatchKind::kFaultQueue;
     default: {
       const std::string field = absl::StrCat("kinds[", index, "]");
       return Error(absl::StatusCode::kInvalidArgument, "UNKNOWN_ENUM_VALUE",
