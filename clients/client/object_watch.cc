@@ -48,6 +48,8 @@ WatchedIdentity IdentityOf(const v1::WatchedObject& object) {
       const v1::Device& device = object.device();
       return {v1::WATCH_KIND_DEVICE, device.name(), device.uid(), "", device.revision()};
     }
+    case v1::WatchedObject::kFaultQueue:
+      return Identity(v1::WATCH_KIND_FAULT_QUEUE, object.fault_queue());
     case v1::WatchedObject::OBJECT_NOT_SET:
       break;
   }

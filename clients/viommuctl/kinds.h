@@ -11,7 +11,7 @@
 
 namespace viommu {
 
-enum class Kind { kNone, kRegion, kIoas, kDomain, kDevice, kIommu, kQueue };
+enum class Kind { kNone, kRegion, kIoas, kDomain, kDevice, kIommu, kQueue, kFaultQueue };
 
 // How one kind is written.
 struct KindWords {

@@ -14,6 +14,7 @@ v1::WatchKind KindNamed(absl::string_view word) {
   if (word == "regions") return v1::WATCH_KIND_MEMORY_REGION;
   if (word == "ioas") return v1::WATCH_KIND_IOAS;
   if (word == "domains") return v1::WATCH_KIND_DOMAIN;
+  if (word == "fault-queues") return v1::WATCH_KIND_FAULT_QUEUE;
   return v1::WATCH_KIND_DEVICE;
 }
 
@@ -52,6 +53,8 @@ std::string ObjectWords(const v1::WatchedObject& object) {
       return absl::StrCat(object.domain().attached_devices_size(), " attached devices");
     case v1::WatchedObject::kDevice:
       return DeviceWords(object.device());
+    case v1::WatchedObject::kFaultQueue:
+      return absl::StrCat(object.fault_queue().waiting_groups(), " groups wait");
     case v1::WatchedObject::OBJECT_NOT_SET:
       break;
   }
