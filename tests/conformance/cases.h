@@ -26,13 +26,14 @@ std::vector<Case> AutoCases();      // 4.6.
 std::vector<Case> PasidCases();     // 5.3-5.6 for PASIDs.
 std::vector<Case> PasidTableCases();  // 5.6: which PASIDs are taken.
 std::vector<Case> GuestCases();       // 5.9, 10: invalidation, resets; watches.
+std::vector<Case> FaultCases();       // 11: page faults.
 
 inline std::vector<Case> AllCases() {
   std::vector<Case> all;
   for (auto* const cases :
        {CommonCases, IoasCases, MapCases, CopyCases, UnmapCases, DomainCases, ClaimCases,
         AttachCases, ReservedCases, HostCases, OptionCases, MemoryCases, StageCases, NestedCases,
-        AutoCases, PasidCases, PasidTableCases, GuestCases}) {
+        AutoCases, PasidCases, PasidTableCases, GuestCases, FaultCases}) {
     for (Case& row : cases()) all.push_back(std::move(row));
   }
   return all;
