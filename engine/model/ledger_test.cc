@@ -15,11 +15,12 @@ namespace {
 constexpr Resource kAll[] = {Resource::kMemoryRegions, Resource::kIoas,
                              Resource::kDomains,       Resource::kMappings,
                              Resource::kMappedBytes,   Resource::kRegionBytes,
-                             Resource::kPasids,        Resource::kOperationsInFlight,
+                             Resource::kPasids,        Resource::kFaultQueues,
+                             Resource::kFaultGroups,   Resource::kOperationsInFlight,
                              Resource::kStreams};
 
 // Every limit another: 10, 20, ... in the order of Resource.
-OwnerLimits TenTwenty() { return {10, 20, 30, 40, 50, 60, 70, 80, 90}; }
+OwnerLimits TenTwenty() { return {10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110}; }
 uint64_t LimitOf(Resource resource) { return 10 * (static_cast<uint64_t>(resource) + 1); }
 
 std::string Text(const std::vector<UsageView>& list) {
@@ -60,6 +61,8 @@ TEST(LedgerTest, SaysWhichLimitAndHowMuchOfIt) {
       {Resource::kMappedBytes, "max_mapped_bytes", "MAPPED_BYTES_LIMIT", "ENOMEM"},
       {Resource::kRegionBytes, "max_region_bytes_total", "REGION_BYTES_LIMIT", "ENOMEM"},
       {Resource::kPasids, "max_pasids", "PASID_LIMIT", "ENOSPC"},
+      {Resource::kFaultQueues, "max_fault_queues", "OBJECT_LIMIT", "ENOSPC"},
+      {Resource::kFaultGroups, "max_fault_groups", "FAULT_GROUP_LIMIT", "ENOSPC"},
       {Resource::kOperationsInFlight, "max_operations_in_flight", "IN_FLIGHT_LIMIT", "EAGAIN"},
       {Resource::kStreams, "max_streams", "STREAM_LIMIT", "EMFILE"},
   };

@@ -16,17 +16,19 @@
 #include "engine/backend/soft/hardware/vtd_device_tlb.h"
 #include "engine/backend/soft/hardware/vtd_entries.h"
 #include "engine/backend/soft/hardware/vtd_fault.h"
+#include "engine/backend/soft/hardware/vtd_page_requests.h"
 #include "engine/backend/soft/hardware/vtd_request.h"
 #include "engine/backend/soft/hardware/vtd_walk.h"
 #include "engine/backend/soft/physical_memory.h"
 
 namespace viommu::hardware {
 
-// What the unit remembers while it translates, what the device TLBs behind it do, and where it
-// counts. A cold look has nothing of it.
+// What the unit remembers while it translates, what the device TLBs and the functions behind it
+// do, and where it counts. A cold look has nothing of it.
 struct WarmState {
   TranslationCaches caches;
   DeviceTlbs device_tlbs;
+  PageRequesters page_requesters;
   Counters counters;
 };
 
@@ -45,6 +47,11 @@ class Translator {
   // silence.
   Translation Translate(uint64_t root, bool enabled, const Request& request, WarmState* warm,
                         bool* fault_disable) const;
+
+  // Whether software is to hear of a page request: the context entry lets its function make them,
+  // and such ones. `*fault_disable` as above.
+  FaultReason CheckPageRequest(uint64_t root, const PageRequest& request, WarmState* warm,
+                               bool* fault_disable) const;
 
  private:
   FaultReason FindContext(uint64_t root, const Request& request, WarmState* warm,
