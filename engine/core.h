@@ -26,13 +26,24 @@ struct Engine::Core {
         model(backend, env, this->options.owner_limits, this->options.flush_queue),
         pipeline(&model, backend, journal),
         events(backend, &model, &pipeline.mutex()),
-        start_time(env->Now()) {}
+        start_time(env->Now()) {
+    for (const Device& device : model.devices) {
+      has_page_faults = has_page_faults || HasPageFaults(model.UnitOf(device), device.spec);
+    }
+  }
 
   // Runs an operation under its request id, if it has one.
   template <typename Op>
   absl::StatusOr<typename Op::Answer> Execute(Op& operation);
   // The same for an operation that answers nothing.
   absl::Status ExecuteVoid(Operation& operation);
+
+  // Takes what devices have reported to where it belongs. Before anybody looks, and after what lets
+  // a device report.
+  void DeliverPageFaults();
+  // Tells devices what is put down for them. After every operation, as it may have ended what they
+  // were attached to. An answer that hardware does not take is tried again the next time.
+  void AnswerPageGroups();
 
   // Counts one open stream of a caller. kResourceExhausted STREAM_LIMIT
   absl::StatusOr<Account*> TakeStream(const std::string& principal);
@@ -46,6 +57,7 @@ struct Engine::Core {
   RequestTable requests;
   const absl::Time start_time;
   std::string boot_id;
+  bool has_page_faults = false;          // Of some device they can be answered.
   std::unique_ptr<HostFlusher> flusher;  // Null without a host to simulate. Goes first.
 };
 
@@ -58,6 +70,7 @@ absl::StatusOr<typename Op::Answer> Engine::Core::Execute(Op& operation) {
     if (first.has_value()) return std::any_cast<typename Op::Answer>(std::move(first));
   }
   absl::Status status = pipeline.Run(operation);
+  AnswerPageGroups();
   if (!status.ok()) {
     if (remembered) requests.Fail(context);
     return status;

@@ -51,6 +51,7 @@ absl::Status Engine::Core::ExecuteVoid(Operation& operation) {
     if (first.has_value()) return absl::OkStatus();
   }
   absl::Status status = pipeline.Run(operation);
+  AnswerPageGroups();
   if (remembered && status.ok()) requests.Succeed(context, true);
   if (remembered && !status.ok()) requests.Fail(context);
   return status;

@@ -15,9 +15,9 @@
 //   kAborted            ETAG_MISMATCH
 //   kDeadlineExceeded   the deadline passed before the change was planned
 //   kResourceExhausted  OBJECT_LIMIT, MAPPING_LIMIT, MAPPED_BYTES_LIMIT, REGION_BYTES_LIMIT,
-//                       PASID_LIMIT, EVENT_LIMIT: the owner would pass a limit of OwnerLimits;
-//                       IN_FLIGHT_LIMIT:
-//                       the caller has too many grants under way (never for what only revokes).
+//                       PASID_LIMIT, FAULT_GROUP_LIMIT, EVENT_LIMIT: the owner would pass a limit
+//                       of OwnerLimits; IN_FLIGHT_LIMIT: the caller has too many grants under way
+//                       (never for what only revokes).
 //   kUnavailable        JOURNAL_FAILED: the change could not be made durable; nothing changed
 //
 // Lock order (outermost first; a lock is never taken while one further down is held):
@@ -27,7 +27,8 @@
 //   2. Pipeline::mutex_: the whole model, that is objects, areas, attachments and lanes.
 //   3. The journal's own: Append is called under 2 and never blocks on storage.
 //   4. Completion::mutex_: the journal's answer to one operation.
-//   5. The backend's own, for its pure calls (const, and PhysicalAddress), which plans may make.
+//   5. The backend's own, for its pure calls (const, and PhysicalAddress), which plans may make,
+//      and for TakePageFaults.
 // RequestTable::mutex_ is taken alone. The flusher (host_flusher.h) has no lock of its own: it
 // waits with 2, and flushes without it. No engine lock is held while the backend changes something.
 #ifndef VIOMMU_ENGINE_ENGINE_H_
@@ -45,6 +46,7 @@
 #include "engine/backend/backend.h"
 #include "engine/base/env.h"
 #include "engine/event_stream.h"
+#include "engine/fault_stream.h"
 #include "engine/journal/journal.h"
 #include "engine/types.h"
 #include "engine/watch.h"
@@ -205,8 +207,11 @@ class Engine {
   // kOutOfRange         of SVA PASID_OUT_OF_RANGE: the device can not issue the process's PASID
   // kResourceExhausted  of SVA PASIDS_EXHAUSTED
   // kUnimplemented      of SVA SVA_UNAVAILABLE, PASID_UNAVAILABLE: the unit or the device can not
+  // kNotFound           FAULT_QUEUE_NOT_FOUND; kFailedPrecondition FAULT_QUEUE_OWNER: it is another
+  //                     owner's than the domain
   // kUnimplemented      DIRTY_TRACKING_UNAVAILABLE; FAULT_QUEUE_ON_NEST_PARENT;
-  //                     FAULT_QUEUE_UNAVAILABLE; NESTING_UNAVAILABLE, and of NESTED
+  //                     FAULT_QUEUE_UNAVAILABLE: the device, or its unit, has no page requests;
+  //                     NESTING_UNAVAILABLE, and of NESTED
   //                     STAGE1_UNAVAILABLE: the device's unit has no such first stage
   // kResourceExhausted  TABLE_MEMORY_EXHAUSTED
   absl::StatusOr<DomainView> CreateDomain(const CallContext&, const std::string& id,
@@ -348,6 +353,8 @@ class Engine {
   // kFailedPrecondition PASID_TAKEN: it is another principal's; PASID_INCOMPATIBLE: the domain was
   //   not made for PASIDs, and it is for one, or for the RID beside one; or the RID's was not. An
   //   auto domain never is. PASIDS_IN_USE: the unit has no second stage beside PASIDs
+  // kFailedPrecondition PAGE_REQUESTS_UNAVAILABLE: the domain has a fault queue, and one of the
+  //   group no page requests
   // kInvalidArgument    INVALID_PASID: 0
   // kOutOfRange         PASID_OUT_OF_RANGE: beyond the smallest width of the group and its unit
   // kPermissionDenied   IDENTITY_NOT_ALLOWED
@@ -403,6 +410,32 @@ class Engine {
   // kFailedPrecondition DEVICE_CLAIMED; HOST_MAPPINGS: from or to kIdentity
   absl::StatusOr<DeviceView> SetDefaultDomain(const CallContext&, const std::string& device,
                                               DefaultDomainType type);
+
+  // ---- Page faults (iommufd-semantics.md section 11) ----
+  // A queue for the page faults of domains that are made with it. `depth`: groups that it keeps; 0:
+  // kDefaultFaultQueueDepth. kInvalidArgument INVALID_DEPTH: above kMaxFaultQueueDepth;
+  // kAlreadyExists FAULT_QUEUE_EXISTS
+  absl::StatusOr<FaultQueueView> CreateFaultQueue(const CallContext&, const std::string& id,
+                                                  uint32_t depth);
+  absl::StatusOr<FaultQueueView> GetFaultQueue(const CallContext&, const ObjectRef&);
+  absl::StatusOr<Page<FaultQueueView>> ListFaultQueues(const CallContext&, const PageRequest&);
+  // kFailedPrecondition IN_USE: domains refer to it, which are listed, or a stream of it is open
+  absl::Status DeleteFaultQueue(const CallContext&, const ObjectRef&, const std::string& etag);
+  // The groups that wait for an answer, the oldest first; they stay.
+  absl::StatusOr<Page<FaultView>> ListFaults(const CallContext&, const ObjectRef& queue,
+                                             const PageRequest&);
+  // Answers groups; all of them are known, or none is answered. `only`: as for Invalidate. Nothing
+  // is journalled, no revision changes:
+  //   kInvalidArgument EMPTY_BATCH, BATCH_TOO_LARGE; INVALID_RESPONSE: neither success nor invalid;
+  //                    DUPLICATE_COOKIE
+  //   kNotFound        FAULT_NOT_FOUND: no group that waits has the cookie
+  //   kInternal        QUEUE_ERROR, QUEUE_TIMEOUT: those before the one named are answered, what
+  //                    is behind them waits as before
+  absl::Status RespondFault(const CallContext&, const ObjectRef& queue,
+                            std::vector<FaultResponse> responses, Uid only = 0);
+  // Null on an error only. The engine outlives its streams. kResourceExhausted STREAM_LIMIT
+  absl::StatusOr<std::unique_ptr<FaultStream>> OpenFaultStream(const CallContext&,
+                                                               const ObjectRef& queue);
 
   // ---- Watching ----
   // Null on an error only. The engine outlives its watches.
@@ -468,6 +501,17 @@ class Engine {
   // kFailedPrecondition VDEVICE_MISSING
   absl::StatusOr<RaiseAnswer> RaiseEvent(const CallContext&, const std::string& device,
                                          const ArmSmmuV3Event& event);
+  // Asks for a page as the device would; with the last fault of a group it waits for the answer,
+  // which ListPageResponses shows. `fault.device` is not looked at. The caller must hold the
+  // device, or be an operator:
+  //   kInvalidArgument    MISALIGNED: the address; INVALID_ACCESS: neither reading nor writing
+  //   kOutOfRange         PASID_OUT_OF_RANGE: as Dma; GROUP_OUT_OF_RANGE: above kMaxPageGroup
+  //   kFailedPrecondition PAGE_GROUP_OUTSTANDING: the group waits for its answer already
+  //   kUnimplemented      PAGE_REQUESTS_UNAVAILABLE: the device, or its unit, has none
+  absl::Status RaisePageFault(const CallContext&, const std::string& device, PageFault fault);
+  // What groups of the device were answered, the oldest first, as far as it remembers.
+  absl::StatusOr<std::vector<PageGroupResponse>> ListPageResponses(const CallContext&,
+                                                                   const std::string& device);
   absl::StatusOr<std::vector<TableEntryDump>> DumpTables(
       const CallContext&, const std::string& device, Iova iova,
       std::optional<uint32_t> pasid = std::nullopt);

@@ -83,6 +83,22 @@ EngineStats::FlushQueues FlushQueueStats(const Model& model) {
   return stats;
 }
 
+EngineStats::PageFaults PageFaultStats(const Model& model) {
+  const PageFaults& faults = model.page_faults;
+  EngineStats::PageFaults stats;
+  model.objects.Visit(ObjectKind::kFaultQueue, std::nullopt, {"", ""}, [&](Object& object) {
+    stats.waiting += static_cast<const FaultQueue&>(object).size();
+    return true;
+  });
+  stats.partial = faults.partial.size();
+  stats.lost = faults.lost;
+  stats.dropped = faults.dropped;
+  stats.answered = {{"success", faults.Answered(PageResponse::kSuccess)},
+                    {"invalid", faults.Answered(PageResponse::kInvalid)},
+                    {"failure", faults.Answered(PageResponse::kFailure)}};
+  return stats;
+}
+
 }  // namespace
 
 HostView Engine::GetHost() {
@@ -261,6 +277,23 @@ absl::StatusOr<Page<DomainView>> Engine::ListDomains(const CallContext& context,
   return result;
 }
 
+absl::StatusOr<FaultQueueView> Engine::GetFaultQueue(const CallContext& context,
+                                                     const ObjectRef& ref) {
+  core_->DeliverPageFaults();
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  ASSIGN_OR_RETURN(const FaultQueue* queue, core_->model.Find<FaultQueue>(context, ref));
+  return ViewOf(core_->model, *queue, context.principal);
+}
+
+absl::StatusOr<Page<FaultQueueView>> Engine::ListFaultQueues(const CallContext& context,
+                                                             const PageRequest& page) {
+  core_->DeliverPageFaults();
+  absl::MutexLock lock(&core_->pipeline.mutex());
+  return PageOfObjects<FaultQueue, FaultQueueView>(
+      core_->model, context, page,
+      [&](const FaultQueue& queue) { return ViewOf(core_->model, queue, context.principal); });
+}
+
 absl::StatusOr<DeviceView> Engine::GetDevice(const CallContext& context, const std::string& id) {
   absl::MutexLock lock(&core_->pipeline.mutex());
   ASSIGN_OR_RETURN(const Device* device, core_->model.FindDevice(id));
@@ -310,6 +343,7 @@ EngineStats Engine::Stats() {
   stats.objects = {{"memory_region", model.objects.CountLive(ObjectKind::kMemoryRegion)},
                    {"ioas", model.objects.CountLive(ObjectKind::kIoas)},
                    {"domain", model.objects.CountLive(ObjectKind::kDomain)},
+                   {"fault_queue", model.objects.CountLive(ObjectKind::kFaultQueue)},
                    {"viommu", model.objects.CountLive(ObjectKind::kViommu)},
                    {"vdevice", model.objects.CountLive(ObjectKind::kVdevice)},
                    {"event_queue", model.objects.CountLive(ObjectKind::kEventQueue)},
@@ -326,6 +360,7 @@ EngineStats Engine::Stats() {
     stats.attached_devices += device.attachments.empty() ? 0 : 1;
   }
   stats.flush_queues = FlushQueueStats(model);
+  stats.page_faults = PageFaultStats(model);
   for (const DomainState from : kDomainStates) {
     for (const DomainState to : kDomainStates) {
       if (from == to && from != DomainState::kPaging) continue;

@@ -28,6 +28,8 @@ class SimulatedFake : public FakeBackend, private Simulation {
   absl::Status HostUnmap(DeviceIndex, IovaRange) override { return Nothing(); }
   absl::Status HostUnmapDeferred(DeviceIndex, IovaRange) override { return Nothing(); }
   absl::Status HostFlush(DeviceIndex) override { return Nothing(); }
+  absl::Status RaisePageFault(const PageFault&) override { return Nothing(); }
+  std::vector<PageGroupResponse> PageResponses(DeviceIndex) override { return {}; }
   std::vector<TableEntryDump> DumpTables(DeviceIndex, std::optional<uint32_t>, Iova) override {
     return {};
   }

@@ -79,6 +79,38 @@ absl::StatusOr<DeviceIndex> FindRequester(Core& core, const CallContext& context
   return device->index;
 }
 
+constexpr uint64_t kPageBytes = 4096;
+
+absl::Status CheckFault(const Model& model, const Device& device, const PageFault& fault) {
+  if (!HasPageFaults(model.UnitOf(device), device.spec)) {
+    return Error(absl::StatusCode::kUnimplemented, "PAGE_REQUESTS_UNAVAILABLE",
+                 absl::StrCat(device.Name(), " and iommus/", model.UnitOf(device).id,
+                              " do not both have page requests"))
+        .Errno("EOPNOTSUPP")
+        .Resource(device.Name());
+  }
+  RETURN_IF_ERROR(CheckIssues(device, fault.pasid));
+  if (fault.group > kMaxPageGroup) {
+    return Error(absl::StatusCode::kOutOfRange, "GROUP_OUT_OF_RANGE",
+                 absl::StrCat("group ", fault.group, " is above ", kMaxPageGroup))
+        .Errno("EINVAL")
+        .Field("group");
+  }
+  if (!IsAligned(fault.address, kPageBytes)) {
+    return Error(
+               absl::StatusCode::kInvalidArgument, "MISALIGNED",
+               absl::StrCat("iova ", Hex(fault.address), " is not a multiple of ", Hex(kPageBytes)))
+        .Errno("EINVAL")
+        .Field("iova")
+        .Meta("alignment", Hex(kPageBytes));
+  }
+  if (fault.read || fault.write) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument, "INVALID_ACCESS",
+               "a page that is neither read nor written is not asked for")
+      .Errno("EINVAL")
+      .Field("access");
+}
+
 }  // namespace
 
 absl::Status CheckSimulated(Backend& backend) { return SimulationOf(backend).status(); }
@@ -172,6 +204,38 @@ absl::StatusOr<DeviceView> Engine::PlugDevice(const CallContext& context,
   RETURN_IF_ERROR(SimulationOf(*core_->backend).status());
   PlugOperation operation(context, device);
   return core_->Execute(operation);
+}
+
+absl::Status Engine::RaisePageFault(const CallContext& context, const std::string& id,
+                                    PageFault fault) {
+  ASSIGN_OR_RETURN(Simulation * simulation, SimulationOf(*core_->backend));
+  {
+    absl::MutexLock lock(&core_->pipeline.mutex());
+    ASSIGN_OR_RETURN(const Device* device, core_->model.FindDevice(id));
+    if (!context.is_operator) {
+      RETURN_IF_ERROR(CheckClaimed(core_->model, *device, context.principal));
+    }
+    RETURN_IF_ERROR(CheckFault(core_->model, *device, fault));
+    fault.device = device->index;
+  }
+  RETURN_IF_ERROR(simulation->RaisePageFault(fault));
+  core_->DeliverPageFaults();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<PageGroupResponse>> Engine::ListPageResponses(const CallContext& context,
+                                                                         const std::string& id) {
+  ASSIGN_OR_RETURN(Simulation * simulation, SimulationOf(*core_->backend));
+  DeviceIndex index = 0;
+  {
+    absl::MutexLock lock(&core_->pipeline.mutex());
+    ASSIGN_OR_RETURN(const Device* device, core_->model.FindDevice(id));
+    if (!context.is_operator) {
+      RETURN_IF_ERROR(CheckClaimed(core_->model, *device, context.principal));
+    }
+    index = device->index;
+  }
+  return simulation->PageResponses(index);
 }
 
 absl::StatusOr<std::vector<TableEntryDump>> Engine::DumpTables(const CallContext& context,

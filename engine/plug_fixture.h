@@ -33,6 +33,8 @@ class NoSimulation : public Simulation {
   absl::Status HostUnmap(DeviceIndex, IovaRange) override { return absl::OkStatus(); }
   absl::Status HostUnmapDeferred(DeviceIndex, IovaRange) override { return absl::OkStatus(); }
   absl::Status HostFlush(DeviceIndex) override { return absl::OkStatus(); }
+  absl::Status RaisePageFault(const PageFault&) override { return absl::OkStatus(); }
+  std::vector<PageGroupResponse> PageResponses(DeviceIndex) override { return {}; }
   std::vector<TableEntryDump> DumpTables(DeviceIndex, std::optional<uint32_t>, Iova) override {
     return {};
   }

@@ -54,13 +54,18 @@ inline std::string ShownUsage(Engine& engine, const CallContext& owner) {
   for (const DomainView& domain : domains->items) {
     if (!domain.object.owner.empty()) ++own_domains;
   }
+  const auto queues = engine.ListFaultQueues(owner, all);
+  uint64_t fault_groups = 0;
+  for (const FaultQueueView& queue : queues->items) fault_groups += queue.depth;
   std::vector<UsageView> usage = {{owner.principal, "max_memory_regions", regions->items.size()},
                                   {owner.principal, "max_ioas", spaces->items.size()},
                                   {owner.principal, "max_domains", own_domains},
                                   {owner.principal, "max_mappings", mappings},
                                   {owner.principal, "max_mapped_bytes", mapped_bytes},
                                   {owner.principal, "max_region_bytes_total", region_bytes},
-                                  {owner.principal, "max_pasids", OwnPasids(engine, owner)}};
+                                  {owner.principal, "max_pasids", OwnPasids(engine, owner)},
+                                  {owner.principal, "max_fault_queues", queues->items.size()},
+                                  {owner.principal, "max_fault_groups", fault_groups}};
   std::vector<UsageView> used;
   for (UsageView& view : usage) {
     if (view.in_use != 0) used.push_back(std::move(view));

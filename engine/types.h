@@ -31,6 +31,12 @@ inline constexpr size_t kRememberedRequests = 1024;  // request_ids kept per pri
 inline constexpr size_t kMaxPasidLabelBytes = 63;
 inline constexpr size_t kMaxDoorbellPages = 64;                     // Of one owner's domains.
 inline constexpr uint32_t kMaxEventQueueDepth = uint32_t{1} << 19;  // iommufd: veventq_depth.
+inline constexpr uint32_t kMaxFaultQueueDepth = 4096;  // Groups that one fault queue keeps.
+inline constexpr uint32_t kDefaultFaultQueueDepth = 256;
+inline constexpr uint32_t kMaxPageGroup = 511;  // Index by which a device names a group.
+inline constexpr size_t kMaxFaultsPerGroup = 64;
+inline constexpr size_t kMaxPartialFaults = 1024;  // Of one device, before the last of a group.
+inline constexpr size_t kMaxFaultResponses = kMaxFaultQueueDepth;  // Of one RespondFault.
 inline constexpr uint64_t kMaxRegionBytes = uint64_t{1} << 44;
 inline constexpr uint64_t kMaxAccessBytes = uint64_t{1} << 20;  // One Dma, ReadMemory, WriteMemory.
 // Of one ReadDirtyBitmap: half a MiB, 16 GiB of pages of 4 KiB.
@@ -58,10 +64,14 @@ struct OwnerLimits {
   uint64_t max_viommus = 4096;
   // Depths of the event queues of all Viommus: two of the deepest, at some 60 bytes an event.
   uint64_t max_queued_events = uint64_t{1} << 20;
+  // Fault queues, and the groups of page faults that all of them together may keep: each up to some
+  // kilobytes.
+  uint64_t max_fault_queues = 1024;
+  uint64_t max_fault_groups = uint64_t{1} << 16;
   // Grants (what gives or makes something) of one caller between their start and their answer. Each
   // holds a batch of up to 4 MiB, so this is a GiB; and a revoke waits behind no more than these.
   uint64_t max_operations_in_flight = 256;
-  // Open mapping streams and watches of one caller; each holds at least one thread.
+  // Open mapping streams, fault streams and watches of one caller; each holds at least one thread.
   uint64_t max_streams = 64;
 };
 
@@ -194,9 +204,53 @@ struct DomainView {
   ArmSmmuV3Stage1 vste;                 // With `viommu`.
   std::optional<uint32_t> sva_pasid;    // Of kSva: the one of its process.
   bool dirty_tracking_enabled = false;  // Devices mark what they write.
+  std::string fault_queue;              // Resource name; empty: its page faults are refused.
   std::vector<std::string> attached_devices;
   bool automatic = false;  // Made by an attachment to `ioas`; goes with the last one.
 };
+
+struct FaultQueueView {
+  ObjectView object;
+  uint32_t depth = 0;                // Groups that it keeps; more are lost.
+  std::vector<std::string> domains;  // Resource names of those whose faults it takes.
+  // The rest changes without a revision.
+  uint32_t waiting = 0;   // Groups that wait for an answer.
+  uint64_t lost = 0;      // Groups that found it full, since it was made.
+  bool streamed = false;  // Somebody has a stream of it open.
+};
+
+// One page that a device asks for.
+struct FaultedPage {
+  Iova address = 0;
+  bool read = false;
+  bool write = false;
+  bool execute = false;
+  bool privileged = false;
+};
+
+// A group of page faults that waits in a queue. One response answers all of it.
+struct FaultView {
+  uint32_t cookie = 0;    // Names it in its queue, from 1, until it is answered.
+  uint64_t sequence = 0;  // From 1; what is lost has a number too.
+  std::string device;     // Resource names.
+  std::string domain;
+  std::optional<uint32_t> pasid;
+  uint32_t group = 0;  // By which the device names it.
+  std::vector<FaultedPage> pages;
+  absl::Time time;  // When its last fault came.
+};
+
+struct FaultResponse {
+  uint32_t cookie = 0;
+  PageResponse code = PageResponse::kSuccess;  // Not kFailure.
+};
+
+// Groups that a queue had no room for, since it was made.
+struct FaultsLost {
+  uint64_t total = 0;
+};
+
+using FaultStreamEvent = std::variant<FaultView, FaultsLost>;
 
 enum class DeviceOwnership { kHost, kClaimed };
 enum class DeviceHealth { kHealthy, kUnhealthy };
@@ -316,6 +370,7 @@ struct HardwareView {
   bool pass_through = false;
   bool dirty_tracking = false;
   ViommuSupport viommus;
+  bool page_requests = false;  // Of the device, too: its page faults can be answered.
 };
 
 // ---- Domains to be made ----
@@ -327,7 +382,7 @@ struct PagingDomainRequest {
   bool nest_parent = false;                   // NESTED domains may be made on it.
   bool dirty_tracking = false;                // It can tell which pages are written.
   bool pasid = false;                         // May be used for PASIDs.
-  std::optional<ObjectRef> fault_queue = {};  // Refused as long as there are none.
+  std::optional<ObjectRef> fault_queue = {};  // For its page faults; the device has page requests.
 };
 
 // A guest's first stage on a nest parent (iommufd: IOMMU_HWPT_ALLOC on an HWPT), or on a Viommu
@@ -531,6 +586,7 @@ enum class WatchKind {
   kIoas,
   kDomain,
   kDevice,
+  kFaultQueue,
   kViommu,
   kVdevice,
   kEventQueue,
@@ -577,7 +633,8 @@ struct WatchEvent {
   // when the sync mark comes.
   uint64_t revision = 0;
   std::variant<SyncMark, MemoryRegionView, IoasView, DomainView, DeviceView, DeletedObject,
-               MappingSummary, ViommuView, VdeviceView, EventQueueView, HardwareQueueView>
+               MappingSummary, FaultQueueView, ViommuView, VdeviceView, EventQueueView,
+               HardwareQueueView>
       body;
 };
 
@@ -635,6 +692,15 @@ struct EngineStats {
     uint64_t failures = 0;                                  // Flushes that failed.
   };
   FlushQueues flush_queues;
+  // Of page faults.
+  struct PageFaults {
+    uint64_t waiting = 0;  // Groups in all queues.
+    uint64_t partial = 0;  // Faults that wait for the last one of their group.
+    uint64_t lost = 0;     // Groups that found their queue full.
+    uint64_t dropped = 0;  // Faults left out of a group, or of one whose rest was lost.
+    std::vector<std::pair<std::string, uint64_t>> answered;  // Groups, by code; all are listed.
+  };
+  PageFaults page_faults;
   BackendStats backend;
   std::vector<QueueState> queues;
 };

@@ -18,10 +18,10 @@
 namespace viommu {
 namespace {
 
-constexpr WatchKind kAllKinds[] = {WatchKind::kMemoryRegion, WatchKind::kIoas,
-                                   WatchKind::kDomain,       WatchKind::kDevice,
-                                   WatchKind::kViommu,       WatchKind::kVdevice,
-                                   WatchKind::kEventQueue,   WatchKind::kHardwareQueue};
+constexpr WatchKind kAllKinds[] = {
+    WatchKind::kMemoryRegion, WatchKind::kIoas,       WatchKind::kDomain,
+    WatchKind::kDevice,       WatchKind::kFaultQueue, WatchKind::kViommu,
+    WatchKind::kVdevice,      WatchKind::kEventQueue, WatchKind::kHardwareQueue};
 // Events that are read at a time, under the lock.
 constexpr size_t kPieceEvents = 256;
 // Who has read everything looks again after this: changes in quick succession are read together.
@@ -46,6 +46,8 @@ std::optional<WatchKind> WatchKindOf(const std::optional<ObjectKind>& kind) {
       return WatchKind::kEventQueue;
     case ObjectKind::kHardwareQueue:
       return WatchKind::kHardwareQueue;
+    case ObjectKind::kFaultQueue:
+      return WatchKind::kFaultQueue;
     default:
       return std::nullopt;  // Not watched.
   }
@@ -192,6 +194,9 @@ void Watch::Reader::ReadSnapshot() {
         case WatchKind::kHardwareQueue:
           ReadObjects(ObjectKind::kHardwareQueue);
           break;
+        case WatchKind::kFaultQueue:
+          ReadObjects(ObjectKind::kFaultQueue);
+          break;
       }
     }
     if (ready_.size() >= kPieceEvents) return;
@@ -317,6 +322,9 @@ void Watch::Reader::ShowObject(WatchEvent::Type type, uint64_t revision, const O
       break;
     case ObjectKind::kHardwareQueue:
       event.body = ViewOf(model_, static_cast<const HardwareQueue&>(object), context_.principal);
+      break;
+    case ObjectKind::kFaultQueue:
+      event.body = ViewOf(model_, static_cast<const FaultQueue&>(object), context_.principal);
       break;
     default:
       return;  // Not watched.

@@ -49,6 +49,11 @@ std::string BriefLine(const View& v) {
   return absl::StrCat(v.object.owner, "/", v.object.id, " ", v.object.uid, " ", v.object.etag, " @",
                       v.object.revision);
 }
+inline std::string Line(const FaultQueueView& v) {
+  return absl::StrCat("fault queue ", v.object.owner, "/", v.object.id, " ", v.object.uid, " ",
+                      v.object.etag, " @", v.object.revision, " ", v.depth, " ",
+                      absl::StrJoin(v.domains, ","));
+}
 inline std::string MappingLine(uint64_t revision, uint64_t count, uint64_t bytes) {
   return absl::StrCat(" maps ", count, " of ", bytes, " @", revision);
 }
@@ -71,6 +76,9 @@ inline std::string Listed(Engine& engine, const CallContext& caller) {
   }
   for (const auto& v : ItemsOf(engine.ListDomains(caller, all))) {
     if (v.object.uid != 0) lines[v.object.uid] = Line(v);
+  }
+  for (const auto& v : ItemsOf(engine.ListFaultQueues(caller, all))) {
+    lines[v.object.uid] = Line(v);
   }
   for (const auto& v : ItemsOf(engine.ListDevices(caller, all))) lines[v.uid] = Line(v);
   for (const auto& v : ItemsOf(engine.ListViommus(caller, all))) {
@@ -144,6 +152,7 @@ class WatchMirror {
   void Apply(const SyncMark&) {}
   void Apply(const MemoryRegionView& v) { Put(v.object.uid, v.object.revision, Line(v)); }
   void Apply(const DomainView& v) { Put(v.object.uid, v.object.revision, Line(v)); }
+  void Apply(const FaultQueueView& v) { Put(v.object.uid, v.object.revision, Line(v)); }
   void Apply(const DeviceView& v) { Put(v.uid, v.revision, Line(v)); }
   void Apply(const IoasView& v) {
     Put(v.object.uid, v.object.revision, Line(v));

@@ -16,7 +16,7 @@ constexpr absl::string_view kRevokes[] = {
     "ReleaseDevice",       "RevokeMemoryRegion", "UnloadReservedRegions",
     "UnplugDevice",        "FreePasid",          "Invalidate",
     "DeleteViommu",        "DeleteVdevice",      "DeleteEventQueue",
-    "DeleteHardwareQueue",
+    "DeleteHardwareQueue", "DeleteFaultQueue",   "RespondFault",
 };
 
 // No call for so long: those that were on their way have arrived.

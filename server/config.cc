@@ -75,6 +75,8 @@ constexpr OwnerLimit kOwnerLimits[] = {
     {"owner_max_operations_in_flight", &OwnerLimits::max_operations_in_flight, 65536},
     {"owner_max_streams", &OwnerLimits::max_streams, 4096},
     {"owner_max_pasids", &OwnerLimits::max_pasids, uint64_t{1} << 20},
+    {"owner_max_fault_queues", &OwnerLimits::max_fault_queues, 65536},
+    {"owner_max_fault_groups", &OwnerLimits::max_fault_groups, uint64_t{1} << 22},
     {"owner_max_viommus", &OwnerLimits::max_viommus, uint64_t{1} << 20},
     {"owner_max_queued_events", &OwnerLimits::max_queued_events, uint64_t{1} << 26},
 };

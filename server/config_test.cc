@@ -88,6 +88,8 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.owner_limits.max_pasids, 65536u);
   EXPECT_EQ(config.owner_limits.max_viommus, 4096u);
   EXPECT_EQ(config.owner_limits.max_queued_events, 1048576u);
+  EXPECT_EQ(config.owner_limits.max_fault_queues, 1024u);
+  EXPECT_EQ(config.owner_limits.max_fault_groups, 65536u);
 }
 
 TEST(ConfigTest, TakesEachLimitOfAnOwnerFromFileAndFlag) {
@@ -96,6 +98,7 @@ TEST(ConfigTest, TakesEachLimitOfAnOwnerFromFileAndFlag) {
     owner_max_mapped_bytes: 5 owner_max_region_bytes_total: 6 owner_max_operations_in_flight: 7
     owner_max_streams: 8 owner_max_pasids: 10
     owner_max_viommus: 11 owner_max_queued_events: 12
+    owner_max_fault_queues: 13 owner_max_fault_groups: 14
   )");
   const auto [config, problems] = Load({"--config", path, "--owner_max_streams=9"});
   EXPECT_THAT(problems, IsEmpty());
@@ -110,6 +113,8 @@ TEST(ConfigTest, TakesEachLimitOfAnOwnerFromFileAndFlag) {
   EXPECT_EQ(config.owner_limits.max_pasids, 10u);
   EXPECT_EQ(config.owner_limits.max_viommus, 11u);
   EXPECT_EQ(config.owner_limits.max_queued_events, 12u);
+  EXPECT_EQ(config.owner_limits.max_fault_queues, 13u);
+  EXPECT_EQ(config.owner_limits.max_fault_groups, 14u);
 }
 
 TEST(ConfigTest, TakesTheStateFolderOfSystemd) {
@@ -241,6 +246,8 @@ TEST(ConfigTest, KeepsSettingsInTheirRange) {
       {"owner_max_pasids", {"1", "1048576"}, {"0", "1048577"}},
       {"owner_max_viommus", {"1", "1048576"}, {"0", "1048577"}},
       {"owner_max_queued_events", {"1", "67108864"}, {"0", "67108865"}},
+      {"owner_max_fault_queues", {"1", "65536"}, {"0", "65537"}},
+      {"owner_max_fault_groups", {"1", "4194304"}, {"0", "4194305"}},
       {"state_dir", {"a"}, {"", std::string(100, 'a')}},
   };
   for (const auto& c : kCases) {

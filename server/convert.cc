@@ -93,6 +93,21 @@ absl::StatusOr<HealthReason> ParseHealthCause(absl::string_view field,
   }
 }
 
+absl::StatusOr<PageResponse> ParsePageResponse(absl::string_view field, v1::PageResponseCode code) {
+  switch (code) {
+    case v1::PAGE_RESPONSE_CODE_UNSPECIFIED:
+      return Missing(field);
+    case v1::PAGE_RESPONSE_CODE_SUCCESS:
+      return PageResponse::kSuccess;
+    case v1::PAGE_RESPONSE_CODE_INVALID:
+      return PageResponse::kInvalid;
+    case v1::PAGE_RESPONSE_CODE_FAILURE:
+      return PageResponse::kFailure;
+    default:
+      return UnknownEnumValue(field, code);
+  }
+}
+
 absl::StatusOr<IoasMode> ParseIoasMode(absl::string_view field, v1::IoasMode mode) {
   switch (mode) {
     case v1::IOAS_MODE_UNSPECIFIED:
@@ -223,6 +238,18 @@ v1::ReservedRegionType ToProto(ReservedRegionType type) {
       return v1::RESERVED_REGION_TYPE_SW_MSI;
   }
   return v1::RESERVED_REGION_TYPE_UNSPECIFIED;
+}
+
+v1::PageResponseCode ToProto(PageResponse response) {
+  switch (response) {
+    case PageResponse::kSuccess:
+      return v1::PAGE_RESPONSE_CODE_SUCCESS;
+    case PageResponse::kInvalid:
+      return v1::PAGE_RESPONSE_CODE_INVALID;
+    case PageResponse::kFailure:
+      return v1::PAGE_RESPONSE_CODE_FAILURE;
+  }
+  return v1::PAGE_RESPONSE_CODE_UNSPECIFIED;
 }
 
 v1::IovaRange ToProto(const IovaRange& range) {

@@ -12,6 +12,7 @@
 #include "google/protobuf/timestamp.pb.h"
 #include "viommu/v1/common.pb.h"
 #include "viommu/v1/device.pb.h"
+#include "viommu/v1/fault.pb.h"
 #include "viommu/v1/host.pb.h"
 #include "viommu/v1/ioas.pb.h"
 
@@ -34,6 +35,10 @@ absl::StatusOr<HealthReason> ParseHealthCause(absl::string_view field, v1::Devic
 // kInvalidArgument: UNKNOWN_ENUM_VALUE; kUnimplemented: MODE_NOT_SUPPORTED.
 absl::StatusOr<IoasMode> ParseIoasMode(absl::string_view field, v1::IoasMode mode);
 
+// What an answer to page faults says. kInvalidArgument: MISSING_FIELD for UNSPECIFIED,
+// UNKNOWN_ENUM_VALUE.
+absl::StatusOr<PageResponse> ParsePageResponse(absl::string_view field, v1::PageResponseCode code);
+
 // The engine refuses first > last where it matters.
 IovaRange ParseRange(const v1::IovaRange& range);
 
@@ -51,6 +56,7 @@ v1::ObjectState StateToProto(bool suspended);
 v1::DeviceOwnership ToProto(DeviceOwnership ownership);
 v1::PasidState ToProto(PasidState state);
 v1::ReservedRegionType ToProto(ReservedRegionType type);
+v1::PageResponseCode ToProto(PageResponse response);
 v1::IovaRange ToProto(const IovaRange& range);
 v1::Transition ToProto(const Transition& transition);
 google::protobuf::Timestamp ToProto(absl::Time time);

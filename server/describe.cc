@@ -78,6 +78,8 @@ v1::OwnerLimits DescribeOwnerLimits(const OwnerLimits& limits) {
   out.set_max_pasids(limits.max_pasids);
   out.set_max_viommus(limits.max_viommus);
   out.set_max_queued_events(limits.max_queued_events);
+  out.set_max_fault_queues(limits.max_fault_queues);
+  out.set_max_fault_groups(limits.max_fault_groups);
   return out;
 }
 
@@ -93,6 +95,7 @@ v1::Limits DescribeLimits(const OwnerLimits& owner_limits, uint64_t max_message_
   out.set_max_access_bytes(kMaxAccessBytes);
   out.set_max_bitmap_pages(kMaxBitmapPages);
   out.set_max_message_bytes(max_message_bytes);
+  out.set_max_fault_queue_depth(kMaxFaultQueueDepth);
   *out.mutable_owner() = DescribeOwnerLimits(owner_limits);
   return out;
 }
@@ -135,6 +138,7 @@ v1::PagingDomain DescribePaging(const DomainView& view) {
   out.set_enforces_cache_coherency(view.properties.enforces_cache_coherency);
   out.set_nest_parent(view.properties.nest_parent);
   out.set_pasid(view.pasid);
+  out.set_fault_queue(view.fault_queue);
   out.set_supports_read_only(view.properties.read_only);
   out.set_supports_write_only(view.properties.write_only);
   for (const std::string& child : view.children) out.add_children(child);
@@ -148,6 +152,7 @@ v1::NestedDomain DescribeNested(const DomainView& view) {
   out.set_parent(view.parent);
   out.set_device(view.device);
   out.set_pasid(view.pasid);
+  out.set_fault_queue(view.fault_queue);
   out.set_ioas(view.ioas);
   out.set_format(view.properties.format);
   if (!view.viommu.empty()) {
@@ -205,6 +210,7 @@ v1::HardwareCapabilities DescribeCapabilities(const HardwareView& view) {
   out.set_viommu(view.viommus.arm_smmu_v3);
   out.set_range_invalidation(view.viommus.range_invalidation);
   out.set_hardware_queues(view.viommus.hardware_queues);
+  out.set_page_requests(view.page_requests);
   return out;
 }
 

@@ -9,6 +9,7 @@
 #include "engine/types.h"
 #include "viommu/v1/device.pb.h"
 #include "viommu/v1/domain.pb.h"
+#include "viommu/v1/fault.pb.h"
 #include "viommu/v1/host.pb.h"
 #include "viommu/v1/ioas.pb.h"
 #include "viommu/v1/memory.pb.h"
@@ -29,6 +30,10 @@ v1::HardwareInfo Describe(const HardwareView& view);
 
 v1::MemoryRegion Describe(const MemoryRegionView& view, const CallContext& caller);
 v1::Domain Describe(const DomainView& view, const CallContext& caller);
+v1::FaultQueue Describe(const FaultQueueView& view, const CallContext& caller);
+v1::Fault Describe(const FaultView& view);
+v1::StreamFaultsResponse Describe(const FaultStreamEvent& event);
+v1::PageResponse Describe(const PageGroupResponse& response);
 v1::Ioas Describe(const IoasView& view, const CallContext& caller);
 v1::Mapping Describe(const MappingView& view);
 v1::TranslateResponse Describe(const TranslationView& view);

@@ -29,6 +29,8 @@ v1::WatchKind ToProto(WatchKind kind) {
       return v1::WATCH_KIND_EVENT_QUEUE;
     case WatchKind::kHardwareQueue:
       return v1::WATCH_KIND_HARDWARE_QUEUE;
+    case WatchKind::kFaultQueue:
+      return v1::WATCH_KIND_FAULT_QUEUE;
   }
   return v1::WATCH_KIND_UNSPECIFIED;
 }
@@ -49,6 +51,8 @@ NameKind NameKindOf(WatchKind kind) {
       return NameKind::kEventQueue;
     case WatchKind::kHardwareQueue:
       return NameKind::kHardwareQueue;
+    case WatchKind::kFaultQueue:
+      return NameKind::kFaultQueue;
     case WatchKind::kDevice:
       break;
   }
@@ -91,6 +95,9 @@ class Body {
   }
   void operator()(const HardwareQueueView& view) const {
     *Object()->mutable_hardware_queue() = Describe(view, caller_);
+  }
+  void operator()(const FaultQueueView& view) const {
+    *Object()->mutable_fault_queue() = Describe(view, caller_);
   }
   void operator()(const DeviceView& view) const { *Object()->mutable_device() = Describe(view); }
   void operator()(const DeletedObject& gone) const {

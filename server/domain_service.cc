@@ -14,10 +14,12 @@
 namespace viommu {
 namespace {
 
-// The engine refuses every fault queue, whatever it is called.
-std::optional<ObjectRef> ParseFaultQueue(const std::string& name) {
-  if (name.empty()) return std::nullopt;
-  return ObjectRef{name, std::nullopt};
+absl::StatusOr<std::optional<ObjectRef>> ParseFaultQueue(absl::string_view field,
+                                                         const std::string& name) {
+  std::optional<ObjectRef> queue;
+  if (name.empty()) return queue;
+  ASSIGN_OR_RETURN(queue, ParseName(NameKind::kFaultQueue, field, name));
+  return queue;
 }
 
 absl::StatusOr<PagingDomainRequest> ParsePaging(const v1::PagingDomain& paging) {
@@ -28,7 +30,8 @@ absl::StatusOr<PagingDomainRequest> ParsePaging(const v1::PagingDomain& paging) 
   out.nest_parent = paging.nest_parent();
   out.dirty_tracking = paging.dirty_tracking();
   out.pasid = paging.pasid();
-  out.fault_queue = ParseFaultQueue(paging.fault_queue());
+  ASSIGN_OR_RETURN(out.fault_queue,
+                   ParseFaultQueue("domain.paging.fault_queue", paging.fault_queue()));
   return out;
 }
 
@@ -73,7 +76,8 @@ absl::StatusOr<NestedDomainRequest> ParseNested(const v1::NestedDomain& nested) 
     out.stage1 = ArmSmmuV3Stage1{{nested.arm_smmu_v3().ste_0(), nested.arm_smmu_v3().ste_1()}};
   }
   out.pasid = nested.pasid();
-  out.fault_queue = ParseFaultQueue(nested.fault_queue());
+  ASSIGN_OR_RETURN(out.fault_queue,
+                   ParseFaultQueue("domain.nested.fault_queue", nested.fault_queue()));
   return out;
 }
 

@@ -84,6 +84,23 @@ void AddFlushQueues(const EngineStats::FlushQueues& queues, Families* families) 
   families->Add({}, queues.failures);
 }
 
+void AddPageFaults(const EngineStats::PageFaults& faults, Families* families) {
+  families->Gauge("viommu_page_fault_groups_waiting",
+                  "Groups of page faults that wait for an answer, in all fault queues.",
+                  faults.waiting);
+  families->Gauge("viommu_page_faults_partial",
+                  "Page faults that wait for the last one of their group.", faults.partial);
+  families->Begin(MetricType::Counter, "viommu_page_fault_groups_lost_total",
+                  "Groups of page faults that found their fault queue full.");
+  families->Add({}, faults.lost);
+  families->Begin(MetricType::Counter, "viommu_page_faults_dropped_total",
+                  "Page faults left out of their group, or given up with it.");
+  families->Add({}, faults.dropped);
+  families->Each(MetricType::Counter, "viommu_page_fault_answers_total",
+                 "Groups of page faults that devices were given an answer to, by code.", "code",
+                 faults.answered);
+}
+
 void AddBackend(const BackendStats& stats, Families* families) {
   families->Gauge("viommu_table_pages", "4 KiB pages used by tables and queues.",
                   stats.table_pages);
@@ -121,6 +138,7 @@ std::vector<MetricFamily> EngineMetrics::Collect() const {
   families.Add({{"version", version_}, {"backend", backend_}}, 1);
   AddModel(stats, &families);
   AddFlushQueues(stats.flush_queues, &families);
+  AddPageFaults(stats.page_faults, &families);
   AddBackend(stats.backend, &families);
   AddQueues(stats.queues, &families);
   return families.Take();

@@ -22,6 +22,7 @@ TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
   stats.remembered_requests = 8;
   stats.limit_refusals = {{"max_mappings", 14}, {"max_ioas", 0}};
   stats.flush_queues = {15, 16, {{"full", 17}, {"timer", 0}, {"sync", 18}}, 19};
+  stats.page_faults = {20, 21, 22, 23, {{"success", 24}, {"invalid", 25}, {"failure", 0}}};
   stats.backend.table_pages = 9;
   stats.backend.invalidations = {{"iotlb_page", 10}, {"wait", 0}};
   stats.backend.faults = {{"SPT.2", 11}};
@@ -56,6 +57,13 @@ TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
            "viommu_flush_queue_flushes_total{cause=\"timer\"} 0\n",
            "viommu_flush_queue_flushes_total{cause=\"sync\"} 18\n",
            "viommu_flush_queue_failures_total 19\n",
+           "viommu_page_fault_groups_waiting 20\n",
+           "viommu_page_faults_partial 21\n",
+           "viommu_page_fault_groups_lost_total 22\n",
+           "viommu_page_faults_dropped_total 23\n",
+           "viommu_page_fault_answers_total{code=\"success\"} 24\n",
+           "viommu_page_fault_answers_total{code=\"invalid\"} 25\n",
+           "viommu_page_fault_answers_total{code=\"failure\"} 0\n",
            "viommu_table_pages 9\n",
            "viommu_invalidations_total{kind=\"iotlb_page\"} 10\n",
            "viommu_invalidations_total{kind=\"wait\"} 0\n",

@@ -56,6 +56,8 @@ What one owner may have at a time
   --owner_max_operations_in_flight N     calls and batches under way         [256]
   --owner_max_streams N                  open mapping streams and watches     [64]
   --owner_max_pasids N                   PASIDs of its devices             [65536]
+  --owner_max_fault_queues N             fault queues                       [1024]
+  --owner_max_fault_groups N             groups that they keep             [65536]
   --owner_max_viommus N                  virtual IOMMUs of its guests       [4096]
   --owner_max_queued_events N            depths of their event queues    [1048576]
 

@@ -29,6 +29,7 @@ constexpr Collection kCollections[] = {
     {NameKind::kIoas, "ioas/", "viommu.v1.Ioas", true},
     {NameKind::kDomain, "domains/", "viommu.v1.Domain", true},
     {NameKind::kMemoryRegion, "memoryRegions/", "viommu.v1.MemoryRegion", true},
+    {NameKind::kFaultQueue, "faultQueues/", "viommu.v1.FaultQueue", true},
     {NameKind::kDevice, "devices/", "viommu.v1.Device", false},
     {NameKind::kIommu, "iommus/", "viommu.v1.Iommu", false},
     {NameKind::kViommu, "viommus/", "viommu.v1.Viommu", true},

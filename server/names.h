@@ -18,6 +18,7 @@ enum class NameKind {
   kIoas,
   kDomain,
   kMemoryRegion,
+  kFaultQueue,
   kDevice,
   kIommu,
   kViommu,

@@ -14,8 +14,8 @@ namespace {
 
 using fuzz::Check;
 
-constexpr NameKind kKinds[] = {NameKind::kIoas, NameKind::kDomain, NameKind::kMemoryRegion,
-                               NameKind::kDevice, NameKind::kIommu};
+constexpr NameKind kKinds[] = {NameKind::kIoas,       NameKind::kDomain, NameKind::kMemoryRegion,
+                               NameKind::kFaultQueue, NameKind::kDevice, NameKind::kIommu};
 
 void CheckName(NameKind kind, const std::string& name) {
   const auto ref = ParseName(kind, "name", name);

@@ -49,6 +49,7 @@ TEST(NamesTest, RefusesMalformedNames) {
     std::string name;
     const char* reason;
   } kCases[] = {
+      {"another owned collection", NameKind::kFaultQueue, "owners/alice/ioas/q", "MALFORMED_NAME"},
       {"empty", NameKind::kIoas, "", "MISSING_FIELD"},
       {"no id", NameKind::kIoas, "ioas/", "MALFORMED_NAME"},
       {"no collection", NameKind::kIoas, "vm0", "MALFORMED_NAME"},

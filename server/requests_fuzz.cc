@@ -19,6 +19,7 @@
 #include "server/client_watchdog.h"
 #include "server/device_service.h"
 #include "server/domain_service.h"
+#include "server/fault_service.h"
 #include "server/host_service.h"
 #include "server/ioas_service.h"
 #include "server/memory_service.h"
@@ -81,7 +82,7 @@ class Daemon {
       case 5:
         return CallMemory(which / 8, request);
       case 7:
-        return CallViommu(which / 8, request);
+        return which / 8 < 18 ? CallViommu(which / 8, request) : CallFault(which / 8 - 18, request);
       default:
         return CallSimulation(which / 8, request);
     }
@@ -264,9 +265,31 @@ class Daemon {
     }
   }
 
+  void CallFault(int which, const std::string& r) {
+    FaultService s(engine_.get(), &admission_, &watchdog_);
+    switch (which % 6) {
+      case 0:
+        return Run(s, &FaultService::CreateFaultQueue, r);
+      case 1:
+        return Run(s, &FaultService::GetFaultQueue, r);
+      case 2:
+        return Run(s, &FaultService::ListFaultQueues, r);
+      case 3:
+        return Run(s, &FaultService::DeleteFaultQueue, r);
+      case 4:
+        return Run(s, &FaultService::ListFaults, r);
+      default:
+        return Run(s, &FaultService::RespondFault, r);
+    }
+  }
+
   void CallSimulation(int which, const std::string& r) {
     SimulationService s(engine_.get(), &admission_, &watchdog_);
-    switch (which % 13) {
+    switch (which % 15) {
+      case 12:
+        return Run(s, &SimulationService::RaisePageFault, r);
+      case 13:
+        return Run(s, &SimulationService::ListPageResponses, r);
       case 0:
         return Run(s, &SimulationService::Dma, r);
       case 1:

@@ -19,6 +19,7 @@
 #include "server/client_watchdog.h"
 #include "server/device_service.h"
 #include "server/domain_service.h"
+#include "server/fault_service.h"
 #include "server/host_service.h"
 #include "server/ioas_service.h"
 #include "server/listen_socket.h"
@@ -121,20 +122,22 @@ struct Server::Services {
                 options.mapping_metrics),
         domain(engine, &admission),
         viommu(engine, &admission, &watchdog),
+        fault(engine, &admission, &watchdog),
         watch(engine, &admission, &watchdog),
         simulation(engine, &admission, &watchdog) {}
 
   std::vector<grpc::Service*> All() {
-    return {&host, &device, &memory, &ioas, &mapping, &domain, &viommu, &watch, &simulation};
+    return {&host,   &device, &memory, &ioas,  &mapping,
+            &domain, &viommu, &fault,  &watch, &simulation};
   }
 
   // The names under which health is asked for.
   static std::vector<std::string> Names() {
-    return {v1::HostService::service_full_name(),      v1::DeviceService::service_full_name(),
-            v1::MemoryService::service_full_name(),    v1::IoasService::service_full_name(),
-            v1::MappingService::service_full_name(),   v1::DomainService::service_full_name(),
-            v1::ViommuService::service_full_name(),    v1::WatchService::service_full_name(),
-            v1::SimulationService::service_full_name()};
+    return {v1::HostService::service_full_name(),    v1::DeviceService::service_full_name(),
+            v1::MemoryService::service_full_name(),  v1::IoasService::service_full_name(),
+            v1::MappingService::service_full_name(), v1::DomainService::service_full_name(),
+            v1::ViommuService::service_full_name(),  v1::FaultService::service_full_name(),
+            v1::WatchService::service_full_name(),   v1::SimulationService::service_full_name()};
   }
 
   Admission admission;
@@ -146,6 +149,7 @@ struct Server::Services {
   MappingService mapping;
   DomainService domain;
   ViommuService viommu;
+  FaultService fault;
   WatchService watch;
   SimulationService simulation;
 };

@@ -32,6 +32,8 @@ TEST_F(ServicesTest, ShowsHostAndLimits) {
   EXPECT_EQ(shown.max_operations_in_flight(), limits.max_operations_in_flight);
   EXPECT_EQ(shown.max_streams(), limits.max_streams);
   EXPECT_EQ(shown.max_pasids(), limits.max_pasids);
+  EXPECT_EQ(shown.max_fault_queues(), limits.max_fault_queues);
+  EXPECT_EQ(shown.max_fault_groups(), limits.max_fault_groups);
   EXPECT_EQ(shown.max_viommus(), limits.max_viommus);
   EXPECT_EQ(shown.max_queued_events(), limits.max_queued_events);
 

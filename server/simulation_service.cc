@@ -231,6 +231,37 @@ grpc::Status SimulationService::RevokeMemoryRegion(grpc::ServerContext* context,
   });
 }
 
+grpc::Status SimulationService::RaisePageFault(grpc::ServerContext* context,
+                                               const v1::RaisePageFaultRequest* request,
+                                               v1::RaisePageFaultResponse*) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
+    RETURN_IF_ERROR(Require(request->has_iova(), "iova"));
+    PageFault fault;
+    fault.pasid = PasidOf(*request);
+    fault.group = request->group();
+    fault.last = !request->more();
+    fault.address = request->iova();
+    fault.read = request->read() || !request->write();
+    fault.write = request->write();
+    fault.execute = request->execute();
+    fault.privileged = request->privileged();
+    return engine_.RaisePageFault(call, device, fault);
+  });
+}
+
+grpc::Status SimulationService::ListPageResponses(grpc::ServerContext* context,
+                                                  const v1::ListPageResponsesRequest* request,
+                                                  v1::ListPageResponsesResponse* response) {
+  return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string device, ParseDevice(request->name()));
+    ASSIGN_OR_RETURN(const std::vector<PageGroupResponse> responses,
+                     engine_.ListPageResponses(call, device));
+    for (const PageGroupResponse& one : responses) *response->add_responses() = Describe(one);
+    return absl::OkStatus();
+  });
+}
+
 grpc::Status SimulationService::DumpTables(grpc::ServerContext* context,
                                            const v1::DumpTablesRequest* request,
                                            v1::DumpTablesResponse* response) {

@@ -45,6 +45,12 @@ class SimulationService final : public v1::SimulationService::Service {
   grpc::Status RevokeMemoryRegion(grpc::ServerContext* context,
                                   const v1::RevokeMemoryRegionRequest* request,
                                   v1::MemoryRegion* response) override;
+  grpc::Status RaisePageFault(grpc::ServerContext* context,
+                              const v1::RaisePageFaultRequest* request,
+                              v1::RaisePageFaultResponse* response) override;
+  grpc::Status ListPageResponses(grpc::ServerContext* context,
+                                 const v1::ListPageResponsesRequest* request,
+                                 v1::ListPageResponsesResponse* response) override;
   grpc::Status DumpTables(grpc::ServerContext* context, const v1::DumpTablesRequest* request,
                           v1::DumpTablesResponse* response) override;
   grpc::Status RaiseEvent(grpc::ServerContext* context, const v1::RaiseEventRequest* request,

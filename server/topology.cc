@@ -99,6 +99,7 @@ void Converter::VtdUnit(const pb::VtdUnit& vtd, IommuSpec* spec) {
   if (vtd.has_supervisor_requests()) out.supervisor_requests = vtd.supervisor_requests();
   if (vtd.has_extended_access()) out.extended_access = vtd.extended_access();
   if (vtd.has_dirty_tracking()) out.dirty_tracking = vtd.dirty_tracking();
+  if (vtd.has_page_requests()) out.page_requests = vtd.page_requests();
   if (vtd.has_deferred_flush()) out.deferred_flush = vtd.deferred_flush();
 }
 

@@ -75,6 +75,7 @@ TEST(TopologyTest, BuiltInTopologyHasADeviceForEveryRule) {
 TEST(TopologyTest, CarriesEveryFieldOver) {
   Problems problems;
   const Topology topology = ParseTopology("t.textproto", R"(
+    iommus { id: "asking" vtd { page_requests: true } }
     iommus {
       id: "u" numa_node: 3
       vtd {
@@ -97,8 +98,10 @@ TEST(TopologyTest, CarriesEveryFieldOver) {
   )",
                                           &problems);
   ASSERT_THAT(problems, IsEmpty());
-  const IommuSpec& unit = topology.iommus.at(0);
+  EXPECT_TRUE(topology.iommus.at(0).page_requests);
+  const IommuSpec& unit = topology.iommus.at(1);
   EXPECT_EQ(unit.id, "u");
+  EXPECT_FALSE(unit.page_requests);
   EXPECT_EQ(unit.numa_node, 3);
   EXPECT_EQ(unit.host_address_width_bits, 40);
   EXPECT_TRUE(unit.levels_3);

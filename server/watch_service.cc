@@ -38,6 +38,8 @@ absl::StatusOr<WatchKind> ParseKind(int value, int index) {
       return WatchKind::kEventQueue;
     case v1::WATCH_KIND_HARDWARE_QUEUE:
       return WatchKind::kHardwareQueue;
+    case v1::WATCH_KIND_FAULT_QUEUE:
+      return WatchKind::kFaultQueue;
     default: {
       const std::string field = absl::StrCat("kinds[", index, "]");
       return Error(absl::StatusCode::kInvalidArgument, "UNKNOWN_ENUM_VALUE",

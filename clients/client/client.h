@@ -30,6 +30,7 @@
 #include "grpcpp/support/status.h"
 #include "viommu/v1/device.grpc.pb.h"
 #include "viommu/v1/domain.grpc.pb.h"
+#include "viommu/v1/fault.grpc.pb.h"
 #include "viommu/v1/host.grpc.pb.h"
 #include "viommu/v1/ioas.grpc.pb.h"
 #include "viommu/v1/mapping.grpc.pb.h"
@@ -80,6 +81,7 @@ class Client {
   v1::MappingService::Stub& mapping() { return Of<v1::MappingService::Stub>(); }
   v1::DomainService::Stub& domain() { return Of<v1::DomainService::Stub>(); }
   v1::WatchService::Stub& watch() { return Of<v1::WatchService::Stub>(); }
+  v1::FaultService::Stub& fault() { return Of<v1::FaultService::Stub>(); }
   v1::ViommuService::Stub& viommu() { return Of<v1::ViommuService::Stub>(); }
   v1::SimulationService::Stub& simulation() { return Of<v1::SimulationService::Stub>(); }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
@@ -121,10 +123,10 @@ class Client {
   static void SetDeadline(grpc::ClientContext* context, absl::Duration timeout);
 
  private:
-  using Stubs =
-      std::tuple<v1::HostService::Stub, v1::DeviceService::Stub, v1::MemoryService::Stub,
-                 v1::IoasService::Stub, v1::MappingService::Stub, v1::DomainService::Stub,
-                 v1::WatchService::Stub, v1::ViommuService::Stub, v1::SimulationService::Stub>;
+  using Stubs = std::tuple<v1::HostService::Stub, v1::DeviceService::Stub, v1::MemoryService::Stub,
+                           v1::IoasService::Stub, v1::MappingService::Stub, v1::DomainService::Stub,
+                           v1::WatchService::Stub, v1::ViommuService::Stub, v1::FaultService::Stub,
+                           v1::SimulationService::Stub>;
 
   template <typename Stub>
   Stub& Of() {

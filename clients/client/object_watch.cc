@@ -56,6 +56,8 @@ WatchedIdentity IdentityOf(const v1::WatchedObject& object) {
       return Identity(v1::WATCH_KIND_EVENT_QUEUE, object.event_queue());
     case v1::WatchedObject::kHardwareQueue:
       return Identity(v1::WATCH_KIND_HARDWARE_QUEUE, object.hardware_queue());
+    case v1::WatchedObject::kFaultQueue:
+      return Identity(v1::WATCH_KIND_FAULT_QUEUE, object.fault_queue());
     case v1::WatchedObject::OBJECT_NOT_SET:
       break;
   }

@@ -186,6 +186,7 @@ Table FieldsOf(const v1::Domain& domain) {
         .Add("nested on it", ShortNames(paging.children()))
         .Add("for PASIDs", YesNo(paging.pasid()))
         .Add("dirty tracking", Tracking(paging))
+        .Add("fault queue", ShortName(paging.fault_queue()))
         .Add("read-only mappings", YesNo(paging.supports_read_only()))
         .Add("write-only mappings", YesNo(paging.supports_write_only()));
   }
@@ -203,6 +204,46 @@ Table FieldsOf(const v1::Domain& domain) {
         .Add("extended accessed", YesNo(nested.vtd().extended_accessed()));
   }
   return fields.Take();
+}
+
+Table::Cells Headings(const v1::FaultQueue&) {
+  return {"FAULT-QUEUE", "DEPTH", "WAITING", "LOST", "STREAMED", "DOMAINS", "OWNER"};
+}
+Table::Cells Cells(const v1::FaultQueue& queue) {
+  return {ShortName(queue.name()),
+          absl::StrCat(queue.depth()),
+          absl::StrCat(queue.waiting_groups()),
+          absl::StrCat(queue.lost_groups()),
+          YesNo(queue.streamed()),
+          ShortNames(queue.domains()),
+          queue.owner()};
+}
+
+std::string PagesOf(const v1::Fault& fault) {
+  return absl::StrJoin(fault.pages(), ", ", [](std::string* out, const v1::FaultedPage& page) {
+    absl::StrAppend(out, FormatAddress(page.iova()), " ", page.read() ? "r" : "",
+                    page.write() ? "w" : "", page.execute() ? "x" : "",
+                    page.privileged() ? " privileged" : "");
+  });
+}
+
+Table::Cells Headings(const v1::Fault&) {
+  return {"COOKIE", "DEVICE", "PASID", "GROUP", "DOMAIN", "PAGES"};
+}
+Table::Cells Cells(const v1::Fault& fault) {
+  return {absl::StrCat(fault.cookie()),
+          ShortName(fault.device()),
+          fault.has_pasid() ? absl::StrCat(fault.pasid()) : "",
+          absl::StrCat(fault.group()),
+          ShortName(fault.domain()),
+          PagesOf(fault)};
+}
+
+Table::Cells Headings(const v1::PageResponse&) { return {"PASID", "GROUP", "TOLD"}; }
+Table::Cells Cells(const v1::PageResponse& response) {
+  return {response.has_pasid() ? absl::StrCat(response.pasid()) : "",
+          absl::StrCat(response.group()),
+          Word(v1::PageResponseCode_Name(response.code()), "PAGE_RESPONSE_CODE_")};
 }
 
 Table::Cells Headings(const v1::Device&) {

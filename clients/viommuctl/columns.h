@@ -27,6 +27,12 @@ Table::Cells Headings(const v1::Ioas&);
 Table::Cells Cells(const v1::Ioas& ioas);
 Table::Cells Headings(const v1::Domain&);
 Table::Cells Cells(const v1::Domain& domain);
+Table::Cells Headings(const v1::FaultQueue&);
+Table::Cells Cells(const v1::FaultQueue& queue);
+Table::Cells Headings(const v1::Fault&);
+Table::Cells Cells(const v1::Fault& fault);
+Table::Cells Headings(const v1::PageResponse&);
+Table::Cells Cells(const v1::PageResponse& response);
 Table::Cells Headings(const v1::Device&);
 Table::Cells Cells(const v1::Device& device);
 Table::Cells Headings(const v1::Iommu&);
@@ -55,6 +61,9 @@ Table::Cells Headings(const v1::HardwareQueue&);
 Table::Cells Cells(const v1::HardwareQueue& queue);
 Table::Cells Headings(const v1::TableEntry&);
 Table::Cells Cells(const v1::TableEntry& entry);
+
+// "0x1000 w, 0x2000 rx": the pages that it asks for, and what for.
+std::string PagesOf(const v1::Fault& fault);
 
 template <typename Items>
 Table TableOf(const Items& items) {

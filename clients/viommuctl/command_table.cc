@@ -24,6 +24,7 @@ const Param kViommu = NameOf("VIOMMU", Kind::kViommu, "Viommu.");
 const Param kVdevice = NameOf("VDEVICE", Kind::kVdevice, "Vdevice: VIOMMU/ID.");
 const Param kEventQueue = NameOf("QUEUE", Kind::kEventQueue, "Event queue: VIOMMU/ID.");
 const Param kHardwareQueue = NameOf("QUEUE", Kind::kHardwareQueue, "Hardware queue: VIOMMU/ID.");
+const Param kFaultQueue = NameOf("QUEUE", Kind::kFaultQueue, "Fault queue.");
 const Param kNewId = {"ID", T::kId, "Its id. Default: one is chosen.", kOptional};
 const Param kAddress = {"ADDRESS", T::kAddress, "IO virtual address.", kRequired};
 
@@ -47,6 +48,13 @@ void AddObjectCommands(std::vector<Command>* to) {
       {"list regions", {}, {}, kPaged, "Memory regions.", "list regions", ListRegions},
       {"list ioas", {}, {}, kPaged, "IO address spaces.", "list ioas", ListIoas},
       {"list domains", {}, {}, kPaged, "Domains.", "list domains", ListDomains},
+      {"list fault-queues",
+       {},
+       {},
+       kPaged,
+       "Fault queues, and what waits in them.",
+       "list fault-queues",
+       ListFaultQueues},
       {"list devices", {}, {}, kPaged, "Devices, and who has them.", "list devices", ListDevices},
       {"list iommus", {}, {}, kPaged, "IOMMUs.", "list iommus", ListIommus},
       {"list queues", {}, {}, kPaged, "Invalidation queues.", "list queues", ListQueues},
@@ -60,6 +68,13 @@ void AddObjectCommands(std::vector<Command>* to) {
       {"get region", {kRegion}, {}, kPlain, "One memory region.", "get region ram", GetRegion},
       {"get ioas", {kIoas}, {}, kPlain, "One IO address space.", "get ioas vm0 -o json", GetIoas},
       {"get domain", {kDomain}, {}, kPlain, "One domain.", "get domain vm0", GetDomain},
+      {"get fault-queue",
+       {kFaultQueue},
+       {},
+       kPlain,
+       "One fault queue.",
+       "get fault-queue vm0",
+       GetFaultQueue},
       {"get device", {kDevice}, {}, kPlain, "One device.", "get device 0000:01:00.0", GetDevice},
       {"get iommu", {kIommu}, {}, kPlain, "One IOMMU.", "get iommu dmar0", GetIommu},
       {"get queue",
@@ -155,6 +170,8 @@ void AddObjectCommands(std::vector<Command>* to) {
                kOptional),
         {"ste-0", T::kAddress, "With --viommu: first word of its stream table entry. Default: 0."},
         {"ste-1", T::kAddress, "With --viommu: the second one. Default: 0."},
+        NameOf("fault-queue", Kind::kFaultQueue, "Where its page faults wait for an answer.",
+               kOptional),
         NameOf("process", Kind::kIoas, "Address space of a process to share, instead of --ioas.",
                kOptional)},
        kChanges,
@@ -162,6 +179,13 @@ void AddObjectCommands(std::vector<Command>* to) {
        "process.",
        "create domain vm0 --ioas vm0 --device 0000:01:00.0",
        CreateDomain},
+      {"create fault-queue",
+       {kNewId},
+       {{"depth", T::kCount, "Groups of page faults that it keeps. Default: 256."}},
+       kChanges,
+       "Make a queue for the page faults of domains.",
+       "create fault-queue vm0 --depth 64",
+       CreateFaultQueue},
       {"delete region",
        {kRegion},
        {},
@@ -201,6 +225,13 @@ void AddObjectCommands(std::vector<Command>* to) {
        "Which pages of a domain devices have written since they were last shown.",
        "domains dirty vm0 0x40000000 --size 1G --keep",
        DirtyPages},
+      {"delete fault-queue",
+       {kFaultQueue},
+       {},
+       kChanges | kEtag,
+       "Remove a fault queue that no domain uses.",
+       "delete fault-queue vm0",
+       DeleteFaultQueue},
   };
   to->insert(to->end(), commands.begin(), commands.end());
 }
@@ -531,6 +562,36 @@ void AddViommuCommands(std::vector<Command>* to) {
   to->insert(to->end(), commands.begin(), commands.end());
 }
 
+void AddFaultCommands(std::vector<Command>* to) {
+  const std::vector<Command> commands = {
+      {"faults list",
+       {kFaultQueue},
+       {},
+       kPaged,
+       "Groups of page faults that wait for an answer.",
+       "faults list vm0",
+       ListFaults},
+      {"faults respond",
+       {kFaultQueue,
+        {"CODE", T::kChoice, "What their devices are told.", kRequired, Kind::kNone,
+         "success|invalid"},
+        {"COOKIE", T::kCount, "Groups.", Presence::kRepeated}},
+       {},
+       kChanges,
+       "Answer groups of page faults.",
+       "faults respond vm0 success 1 2",
+       RespondFault},
+      {"faults watch",
+       {kFaultQueue},
+       {{"count", T::kCount, "End after so many lines."}},
+       kPlain,
+       "Page faults as they come, until it is interrupted; they stay for who answers them.",
+       "faults watch vm0",
+       WatchFaults},
+  };
+  to->insert(to->end(), commands.begin(), commands.end());
+}
+
 void AddSimulationCommands(std::vector<Command>* to) {
   const std::vector<Command> commands = {
       {"dma read",
@@ -575,6 +636,23 @@ void AddSimulationCommands(std::vector<Command>* to) {
        "Take back a host-map.",
        "host-unmap 0000:01:00.0 --iova 0xfffff000 --size 4K",
        HostUnmap},
+      {"raise-fault",
+       {kDevice, kAddress},
+       {kPasid,
+        {"group", T::kNumber, "Group that it belongs to. Default: 0."},
+        {"write", T::kSwitch, "To write. Default: to read."},
+        {"more", T::kSwitch, "The group goes on. Default: it is the last."}},
+       kPlain,
+       "Ask for a page as the device would.",
+       "raise-fault 0000:01:00.0 0x40000000 --write",
+       RaiseFault},
+      {"page-responses",
+       {kDevice},
+       {},
+       kPlain,
+       "What a device was told of the pages that it asked for.",
+       "page-responses 0000:01:00.0",
+       PageResponses},
       {"set-device-health",
        {kDevice,
         {"HEALTH", T::kChoice, "How it shall be.", kRequired, Kind::kNone, "healthy|unhealthy"}},
@@ -664,7 +742,8 @@ void AddWatchingCommands(std::vector<Command>* to) {
        Top},
       {"watch",
        {{"KIND", T::kChoice, "What to watch. Default: all.", Presence::kRepeated, Kind::kNone,
-         "regions|ioas|domains|devices|viommus|vdevices|event-queues|hardware-queues"}},
+         "regions|ioas|domains|devices|fault-queues|viommus|vdevices|event-queues|hardware-"
+         "queues"}},
        {{"once", T::kSwitch, "Show what there is and end."}},
        kPlain,
        "What there is, then what changes, until it is interrupted; goes on when viommud is back.",
@@ -711,6 +790,7 @@ std::vector<Command> AllCommands() {
   AddMappingCommands(&commands);
   AddGuestCommands(&commands);
   AddViommuCommands(&commands);
+  AddFaultCommands(&commands);
   AddSimulationCommands(&commands);
   AddWatchingCommands(&commands);
   return commands;

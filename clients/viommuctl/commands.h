@@ -15,6 +15,7 @@ namespace viommu {
 absl::Status GetRegion(Invocation& call);
 absl::Status GetIoas(Invocation& call);
 absl::Status GetDomain(Invocation& call);
+absl::Status GetFaultQueue(Invocation& call);
 absl::Status GetDevice(Invocation& call);
 absl::Status GetIommu(Invocation& call);
 absl::Status GetQueue(Invocation& call);
@@ -22,6 +23,7 @@ absl::Status GetHost(Invocation& call);
 absl::Status ListRegions(Invocation& call);
 absl::Status ListIoas(Invocation& call);
 absl::Status ListDomains(Invocation& call);
+absl::Status ListFaultQueues(Invocation& call);
 absl::Status ListDevices(Invocation& call);
 absl::Status ListIommus(Invocation& call);
 absl::Status ListQueues(Invocation& call);
@@ -29,9 +31,11 @@ absl::Status ListAttachments(Invocation& call);
 absl::Status CreateRegion(Invocation& call);
 absl::Status CreateIoas(Invocation& call);
 absl::Status CreateDomain(Invocation& call);
+absl::Status CreateFaultQueue(Invocation& call);
 absl::Status DeleteRegion(Invocation& call);
 absl::Status DeleteIoas(Invocation& call);
 absl::Status DeleteDomain(Invocation& call);
+absl::Status DeleteFaultQueue(Invocation& call);
 // The short names of all objects of a kind; none when they can not be had.
 std::vector<std::string> NamesOf(Kind kind, Invocation& call);
 
@@ -54,6 +58,13 @@ absl::Status Reset(Invocation& call);
 absl::Status SetDefaultDomain(Invocation& call);
 absl::Status ReservedRegions(Invocation& call);
 absl::Status HardwareInfo(Invocation& call);
+
+// fault_commands.cc
+absl::Status ListFaults(Invocation& call);
+absl::Status RespondFault(Invocation& call);
+absl::Status WatchFaults(Invocation& call);
+absl::Status RaiseFault(Invocation& call);
+absl::Status PageResponses(Invocation& call);
 
 // pasid_commands.cc
 absl::Status ListPasids(Invocation& call);

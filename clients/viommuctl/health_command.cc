@@ -18,6 +18,7 @@ constexpr absl::string_view kServices[] = {
     "",
     "viommu.v1.DeviceService",
     "viommu.v1.DomainService",
+    "viommu.v1.FaultService",
     "viommu.v1.HostService",
     "viommu.v1.IoasService",
     "viommu.v1.MappingService",

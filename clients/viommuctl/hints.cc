@@ -38,6 +38,11 @@ constexpr Hint kHints[] = {
     {"ETAG_MISMATCH",
      "look at it again, and take the new etag: viommuctl get {kind} {object} "
      "-o json"},
+    {"FAULT_GROUP_LIMIT",
+     "delete a fault queue that is not needed, or raise --owner_max_fault_groups of viommud"},
+    {"FAULT_NOT_FOUND", "viommuctl faults list {object} shows what waits for an answer"},
+    {"FAULT_QUEUE_UNAVAILABLE",
+     "viommuctl describe device {object} shows whether it has page requests (ATS and PRI)"},
     {"GROUP_MISMATCH",
      "attach all devices of the group to one domain, or first: viommuctl detach "
      "{object}"},
@@ -172,6 +177,8 @@ std::string FreeingCommand(absl::string_view subject) {
       return absl::StrCat("viommuctl detach ", name);
     case Kind::kDomain:
       return absl::StrCat("viommuctl delete domain ", name);
+    case Kind::kFaultQueue:
+      return absl::StrCat("viommuctl delete fault-queue ", name);
     case Kind::kIoas:
       return absl::StrCat("viommuctl mappings ", name, " shows where; then viommuctl unmap ", name,
                           " --iova ADDRESS --size SIZE");

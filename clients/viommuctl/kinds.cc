@@ -18,6 +18,7 @@ constexpr KindWords kKinds[] = {
     {Kind::kRegion, "region", "regions", "memoryRegions/", ""},
     {Kind::kIoas, "ioas", "ioas", "ioas/", ""},
     {Kind::kDomain, "domain", "domains", "domains/", ""},
+    {Kind::kFaultQueue, "fault-queue", "fault-queues", "faultQueues/", ""},
     {Kind::kDevice, "device", "devices", "devices/", ""},
     {Kind::kQueue, "queue", "queues", "iommus/", "/invalidationQueue"},
     {Kind::kIommu, "iommu", "iommus", "iommus/", ""},

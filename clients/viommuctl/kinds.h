@@ -19,6 +19,7 @@ enum class Kind {
   kDevice,
   kIommu,
   kQueue,
+  kFaultQueue,
   kViommu,
   kVdevice,
   kEventQueue,

@@ -35,6 +35,7 @@ absl::Status FillPaging(const Invocation& call, v1::Domain* domain) {
   paging.set_nest_parent(call.Has("nest-parent"));
   paging.set_dirty_tracking(call.Has("dirty-tracking"));
   paging.set_pasid(call.Has("pasid"));
+  if (call.Has("fault-queue")) paging.set_fault_queue(call.Name("fault-queue"));
   return absl::OkStatus();
 }
 
@@ -62,6 +63,7 @@ absl::Status FillNested(const Invocation& call, v1::Domain* domain) {
   nested.set_parent(call.Name("parent"));
   nested.set_device(call.Name("device"));
   nested.set_pasid(call.Has("pasid"));
+  if (call.Has("fault-queue")) nested.set_fault_queue(call.Name("fault-queue"));
   v1::VtdStage1& stage1 = *nested.mutable_vtd();
   stage1.set_table_address(call.Address("stage1-table"));
   stage1.set_address_width_bits(call.Has("stage1-width") ? call.Number("stage1-width")
@@ -79,6 +81,9 @@ absl::Status GetRegion(Invocation& call) {
 }
 absl::Status GetIoas(Invocation& call) { return Get(call, &v1::IoasService::Stub::GetIoas); }
 absl::Status GetDomain(Invocation& call) { return Get(call, &v1::DomainService::Stub::GetDomain); }
+absl::Status GetFaultQueue(Invocation& call) {
+  return Get(call, &v1::FaultService::Stub::GetFaultQueue);
+}
 absl::Status GetDevice(Invocation& call) { return Get(call, &v1::DeviceService::Stub::GetDevice); }
 absl::Status GetIommu(Invocation& call) { return Get(call, &v1::HostService::Stub::GetIommu); }
 absl::Status GetQueue(Invocation& call) {
@@ -103,6 +108,10 @@ absl::Status ListIoas(Invocation& call) {
 absl::Status ListDomains(Invocation& call) {
   return List(call, &v1::DomainService::Stub::ListDomains, v1::ListDomainsRequest(),
               &v1::ListDomainsResponse::domains);
+}
+absl::Status ListFaultQueues(Invocation& call) {
+  return List(call, &v1::FaultService::Stub::ListFaultQueues, v1::ListFaultQueuesRequest(),
+              &v1::ListFaultQueuesResponse::fault_queues);
 }
 absl::Status ListDevices(Invocation& call) {
   return List(call, &v1::DeviceService::Stub::ListDevices, v1::ListDevicesRequest(),
@@ -156,6 +165,9 @@ absl::Status CreateDomain(Invocation& call) {
   request.set_domain_id(call.Text("ID"));
   absl::Status filled;
   if (call.Has("process")) {
+    if (call.Has("fault-queue")) {
+      return absl::InvalidArgumentError("--fault-queue goes with --ioas or --parent");
+    }
     request.mutable_domain()->mutable_sva()->set_process(call.Name("process"));
     request.mutable_domain()->mutable_sva()->set_device(call.Name("device"));
   } else if (call.Has("viommu")) {
@@ -168,6 +180,13 @@ absl::Status CreateDomain(Invocation& call) {
   return Created(call, call.Call(&v1::DomainService::Stub::CreateDomain, request));
 }
 
+absl::Status CreateFaultQueue(Invocation& call) {
+  v1::CreateFaultQueueRequest request;
+  request.set_fault_queue_id(call.Text("ID"));
+  if (call.Has("depth")) request.mutable_fault_queue()->set_depth(call.Number("depth"));
+  return Created(call, call.Call(&v1::FaultService::Stub::CreateFaultQueue, request));
+}
+
 absl::Status DeleteRegion(Invocation& call) {
   return Delete(call, &v1::MemoryService::Stub::DeleteMemoryRegion);
 }
@@ -176,6 +195,9 @@ absl::Status DeleteIoas(Invocation& call) {
 }
 absl::Status DeleteDomain(Invocation& call) {
   return Delete(call, &v1::DomainService::Stub::DeleteDomain);
+}
+absl::Status DeleteFaultQueue(Invocation& call) {
+  return Delete(call, &v1::FaultService::Stub::DeleteFaultQueue);
 }
 
 std::vector<std::string> NamesOf(Kind kind, Invocation& call) {
@@ -187,6 +209,9 @@ std::vector<std::string> NamesOf(Kind kind, Invocation& call) {
       return Names(call, &v1::IoasService::Stub::ListIoas, &v1::ListIoasResponse::ioas);
     case Kind::kDomain:
       return Names(call, &v1::DomainService::Stub::ListDomains, &v1::ListDomainsResponse::domains);
+    case Kind::kFaultQueue:
+      return Names(call, &v1::FaultService::Stub::ListFaultQueues,
+                   &v1::ListFaultQueuesResponse::fault_queues);
     case Kind::kDevice:
       return Names(call, &v1::DeviceService::Stub::ListDevices, &v1::ListDevicesResponse::devices);
     // Each IOMMU has one queue, of the same short name.

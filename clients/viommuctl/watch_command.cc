@@ -18,6 +18,7 @@ v1::WatchKind KindNamed(absl::string_view word) {
   if (word == "vdevices") return v1::WATCH_KIND_VDEVICE;
   if (word == "event-queues") return v1::WATCH_KIND_EVENT_QUEUE;
   if (word == "hardware-queues") return v1::WATCH_KIND_HARDWARE_QUEUE;
+  if (word == "fault-queues") return v1::WATCH_KIND_FAULT_QUEUE;
   return v1::WATCH_KIND_DEVICE;
 }
 
@@ -64,6 +65,8 @@ std::string ObjectWords(const v1::WatchedObject& object) {
       return absl::StrCat(object.event_queue().depth(), " events");
     case v1::WatchedObject::kHardwareQueue:
       return absl::StrCat("index ", object.hardware_queue().index());
+    case v1::WatchedObject::kFaultQueue:
+      return absl::StrCat(object.fault_queue().waiting_groups(), " groups wait");
     case v1::WatchedObject::OBJECT_NOT_SET:
       break;
   }

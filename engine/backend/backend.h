@@ -119,6 +119,47 @@ struct DomainTarget {
   Uid domain = 0;  // For kDomain.
 };
 
+// What a device asks for before it goes on: that a page can be used so (iommufd: struct
+// iommu_hwpt_pgfault; PCIe page requests).
+struct PageFault {
+  DeviceIndex device = 0;
+  std::optional<uint32_t> pasid;  // None: of its requests without PASID.
+  uint32_t group = 0;  // Those with one number, device and PASID are answered together; 9 bits.
+  bool last = false;   // Of its group: from now on the device waits for the answer.
+  Iova address = 0;    // 4 KiB aligned.
+  bool read = false;
+  bool write = false;
+  bool execute = false;
+  bool privileged = false;
+};
+
+// Faults of one device and PASID that are answered together.
+struct PageGroup {
+  DeviceIndex device = 0;
+  std::optional<uint32_t> pasid;
+  uint32_t group = 0;
+};
+
+// What a device is told (VT-d: the response code of a page group response).
+enum class PageResponse {
+  kSuccess,  // It tries again.
+  kInvalid,  // The pages can not be had; it gives up what needed them.
+  kFailure,  // Its faults can not be dealt with at all.
+};
+
+struct PageGroupResponse {
+  PageGroup group;
+  PageResponse code = PageResponse::kInvalid;
+};
+
+// What devices have reported.
+struct PageFaultBatch {
+  // Devices of whose faults some were lost before these: what is there of their groups that wait
+  // for their last fault is not whole.
+  std::vector<DeviceIndex> broken;
+  std::vector<PageFault> faults;  // Of each device in the order in which it reported them.
+};
+
 // Entries of a guest's first stage whose cached translations are to go (iommufd: struct
 // iommu_hwpt_vtd_s1_invalidate).
 struct VtdStage1Invalidation {
@@ -210,6 +251,14 @@ class Simulation {
   // deferred unmaps set aside. May be called while another call for the group is under way: it
   // covers the unmaps that returned before it began. kInternal: it failed; everything stays.
   virtual absl::Status HostFlush(DeviceIndex device) = 0;
+
+  // Reports a fault as the device would; it waits for an answer with the last one of a group. The
+  // device has page requests (topology.h, HasPageFaults).
+  // kFailedPrecondition, PAGE_GROUP_OUTSTANDING: the group waits for its answer already.
+  virtual absl::Status RaisePageFault(const PageFault& fault) = 0;
+  // What groups of the device were answered, oldest first: the last kKeptPageResponses.
+  static constexpr size_t kKeptPageResponses = 64;
+  virtual std::vector<PageGroupResponse> PageResponses(DeviceIndex device) = 0;
 
   // The entries that a request of `device` with this PASID, or (none) without, meets at `iova` now,
   // in memory, caches not consulted.
@@ -303,6 +352,7 @@ class Backend {
   // Puts what all members of a group send with `pasid`, or (none) without PASID, on `target`, all
   // or none (R2). A PASID on kBlocked is one that is not attached.
   // kResourceExhausted: no hardware domain id left, or no table memory.
+  // Page faults that were reported before and not taken are answered kInvalid, if it succeeds.
   // kOutOfRange, PASID_OUT_OF_RANGE: a member can not issue that PASID.
   // As CheckSwitch.
   virtual absl::StatusOr<Transition> Switch(absl::Span<const DeviceIndex> group,
@@ -329,12 +379,18 @@ class Backend {
 
   // Blocks every request of one device, whatever its group is on, until Unblock; the group may be
   // switched meanwhile, and Unblock puts the device where its group is then (reset, quarantine,
-  // unplug). Neither nests.
+  // unplug). Neither nests. Its page faults that were not taken are answered kInvalid.
   // kInternal: the device is blocked all the same, but caches may still hold what it had; a second
   //   Block tries again to flush them.
   virtual absl::Status Block(DeviceIndex device) = 0;
   // kResourceExhausted, kInternal: the device stays blocked.
   virtual absl::Status Unblock(DeviceIndex device) = 0;
+
+  // Takes what devices have reported since the last time. Unlike other effects it may be asked for
+  // while an engine lock is held: it waits for nothing but the backend's short locks.
+  virtual PageFaultBatch TakePageFaults() = 0;
+  // Answers a group whose last fault was taken. kInternal: the device may not have heard it.
+  virtual absl::Status RespondPageGroup(const PageGroupResponse& response) = 0;
 
   // Takes a group from the host: it leaves its default domain for BLOCKED.
   virtual absl::Status Claim(absl::Span<const DeviceIndex> group) = 0;

@@ -103,6 +103,7 @@ class Validator {
       Add(path + ".guest_address_width_bits",
           absl::StrCat(spec.guest_address_width_bits, " bits need levels_5"));
     }
+    if (spec.page_requests && !spec.device_tlb) Add(path + ".page_requests", "needs device_tlb");
     CheckFirstStage(path, spec);
   }
 
@@ -376,6 +377,12 @@ std::optional<IovaRange> DoorbellWindow(const DeviceSpec& device) {
     if (region.type == ReservedRegionType::kSwMsi) return region.range;
   }
   return std::nullopt;
+}
+
+bool HasPageFaults(const IommuSpec& unit, const DeviceSpec& device) {
+  // Of SMMUv3 the backends know none yet.
+  if (unit.architecture != IommuArchitecture::kVtd) return false;
+  return unit.page_requests && unit.device_tlb && device.ats && device.pri && !device.untrusted;
 }
 
 std::vector<TopologyProblem> Validate(const Topology& topology) {

@@ -93,6 +93,7 @@ struct IommuSpec {
   bool supervisor_requests = false;   // ECAP.SRS: privileged requests, by first-stage rights.
   bool extended_access = false;       // ECAP.EAFS: a second accessed flag in first-stage entries.
   bool dirty_tracking = false;        // ECAP.SLADS: second-stage entries tell what is written.
+  bool page_requests = false;         // ECAP.PRS: hands on what devices with PRI ask for.
 };
 
 // Of a unit of any architecture.
@@ -130,6 +131,10 @@ struct DeviceSpec {
 // Where doorbells of the device are mapped: its SW_MSI region; nullopt when it has none.
 std::optional<IovaRange> DoorbellWindow(const DeviceSpec& device);
 
+// Whether page faults of the device, which is behind `unit`, can be answered: both have page
+// requests, and the device asks for translations itself (ATS), as those who use them must.
+bool HasPageFaults(const IommuSpec& unit, const DeviceSpec& device);
+
 // "ssss:bb:dd.f" in hexadecimal: segment, bus, device (below 32), function (below 8).
 struct PciAddress {
   uint16_t segment = 0;
@@ -166,13 +171,13 @@ struct TopologyProblem {
 // [a-z0-9]([a-z0-9:._-]{0,61}[a-z0-9])? and be unique; names must resolve; PCI addresses be unique
 // per unit and within segment, bus, slot and function limits; numbers lie in the ranges above;
 // members of a group share one unit; a unit walks tables of some depth, a MGAW above 48 bits needs
-// levels_5, and what belongs to a first stage needs first_stage; an SMMUv3 has a stage and a
-// granule, and what builds on another feature has that; StreamIDs are there behind an SMMUv3 alone,
-// fit its stream table and are unique per unit; only platform devices stall, behind units that can
-// wait; reserved regions are not empty; a doorbell is a page of its own, of an address that every
-// unit can name, outside of DIRECT regions and of the interrupt window, and its device has one
-// SW_MSI region, of whole pages, and no MSI; IDENTITY by default needs allow_identity, a unit with
-// pass-through and a trusted device.
+// levels_5, what belongs to a first stage needs first_stage, page_requests need device_tlb; an
+// SMMUv3 has a stage and a granule, and what builds on another feature has that; StreamIDs are
+// there behind an SMMUv3 alone, fit its stream table and are unique per unit; only platform devices
+// stall, behind units that can wait; reserved regions are not empty; a doorbell is a page of its
+// own, of an address that every unit can name, outside of DIRECT regions and of the interrupt
+// window, and its device has one SW_MSI region, of whole pages, and no MSI; IDENTITY by default
+// needs allow_identity, a unit with pass-through and a trusted device.
 std::vector<TopologyProblem> Validate(const Topology& topology);
 
 }  // namespace viommu

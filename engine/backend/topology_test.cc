@@ -244,12 +244,42 @@ TEST(TopologyTest, KnowsAPciFunctionByItsSourceIdPlusTheBase) {
   EXPECT_EQ(StreamIdOf(t.iommus[0], t.devices[1]), 0x200u);
 }
 
+TEST(TopologyTest, AnswersPageFaultsWhereAllThatTheyNeedIsThere) {
+  IommuSpec unit;
+  unit.page_requests = true;
+  DeviceSpec device;
+  device.ats = device.pri = true;
+  EXPECT_TRUE(HasPageFaults(unit, device));
+  for (bool IommuSpec::*needed : {&IommuSpec::page_requests, &IommuSpec::device_tlb}) {
+    IommuSpec less = unit;
+    less.*needed = false;
+    EXPECT_FALSE(HasPageFaults(less, device));
+  }
+  for (bool DeviceSpec::*needed : {&DeviceSpec::ats, &DeviceSpec::pri}) {
+    DeviceSpec less = device;
+    less.*needed = false;
+    EXPECT_FALSE(HasPageFaults(unit, less));
+  }
+  IommuSpec smmu = unit;
+  smmu.architecture = IommuArchitecture::kSmmuV3;
+  smmu.smmu_v3.pri = true;
+  EXPECT_FALSE(HasPageFaults(smmu, device)) << "not served yet";
+  device.untrusted = true;
+  EXPECT_FALSE(HasPageFaults(unit, device)) << "it has no TLB of its own then";
+}
+
 TEST(TopologyTest, NamesEachProblemAndItsPlace) {
   const struct {
     const char* name;
     std::function<void(Topology*)> spoil;
     const char* path;
   } kCases[] = {
+      {"page requests without device TLBs",
+       [](Topology* t) {
+         t->iommus[1].page_requests = true;
+         t->iommus[1].device_tlb = false;
+       },
+       "iommus[1].page_requests"},
       {"empty id",
        [](Topology* t) { t->iommus[0].id = t->devices[0].iommu = t->devices[1].iommu = ""; },
        "iommus[0].id"},

@@ -14,6 +14,7 @@ constexpr uint64_t kTypeWait = 5;
 constexpr uint64_t kTypePasidIotlb = 6;
 constexpr uint64_t kTypePasidCache = 7;
 constexpr uint64_t kTypePasidDeviceTlb = 8;
+constexpr uint64_t kTypePageGroupResponse = 9;
 
 constexpr int kGranularityShift = 4;  // Word 0 bits 5:4, meaning by type.
 constexpr uint64_t kGranularityMask = 3;
@@ -45,6 +46,12 @@ constexpr int kFunctionHighShift = 52;    // PFSID 15:4 in bits 63:52.
 constexpr int kQueueDepthShift = 16;      // Bits 20:16 of type 3,
 constexpr int kPasidQueueDepthShift = 4;  // bits 8:4 of type 8.
 constexpr int kPasidSourceIdShift = 16;   // Bits 31:16 of type 8.
+// Page group responses.
+constexpr uint64_t kResponsePasidPresent = 1 << 4;  // PASID_P.
+constexpr int kResponseCodeShift = 12;              // Bits 15:12.
+constexpr int kResponseSourceIdShift = 16;          // Bits 31:16.
+constexpr int kResponseGroupShift = 3;              // Word 1 bits 11:3.
+
 // Word 1.
 constexpr uint64_t kDeviceTlbSize = 1 << 0;         // S of type 3,
 constexpr uint64_t kPasidDeviceTlbSize = 1 << 11;   // of type 8.
@@ -93,8 +100,10 @@ Descriptor MakePasidDeviceTlb(const DeviceTlbTarget& target, uint32_t pasid,
 
 absl::string_view NameOf(DescriptorKind kind) {
   constexpr absl::string_view kNames[kDescriptorKinds] = {
-      "context_cache", "pasid_cache",      "iotlb_global", "iotlb_domain",     "iotlb_page",
-      "pasid_iotlb",   "pasid_iotlb_page", "device_tlb",   "pasid_device_tlb", "wait"};
+      "context_cache",       "pasid_cache", "iotlb_global",
+      "iotlb_domain",        "iotlb_page",  "pasid_iotlb",
+      "pasid_iotlb_page",    "device_tlb",  "pasid_device_tlb",
+      "page_group_response", "wait"};
   return kNames[static_cast<size_t>(kind)];
 }
 
@@ -112,6 +121,8 @@ DescriptorKind KindOf(const Descriptor& descriptor) {
       return DescriptorKind::kDeviceTlb;
     case kTypePasidDeviceTlb:
       return DescriptorKind::kPasidDeviceTlb;
+    case kTypePageGroupResponse:
+      return DescriptorKind::kPageGroupResponse;
     case kTypeWait:
       return DescriptorKind::kWait;
   }
@@ -186,6 +197,17 @@ Descriptor Wait(PhysAddr status_address, uint32_t status) {
   return {kTypeWait | kWaitStatusWrite | kWaitFence | uint64_t{status} << kWaitStatusShift,
           status_address.value};
 }
+
+Descriptor PageGroupResponse(uint16_t source_id, std::optional<uint32_t> pasid, uint32_t group,
+                             PageGroupCode code) {
+  return {kTypePageGroupResponse | (pasid.has_value() ? kResponsePasidPresent : 0) |
+              static_cast<uint64_t>(code) << kResponseCodeShift |
+              uint64_t{source_id} << kResponseSourceIdShift |
+              uint64_t{pasid.value_or(0)} << kPasidShift,
+          uint64_t{group} << kResponseGroupShift};
+}
+
+Descriptor DrainPageRequests() { return {kTypeWait | kWaitFence | kWaitPageRequests}; }
 
 Descriptor WaitAndDrainPageRequests(PhysAddr status_address, uint32_t status) {
   Descriptor descriptor = Wait(status_address, status);

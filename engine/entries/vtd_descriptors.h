@@ -9,6 +9,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "absl/strings/string_view.h"
 #include "engine/base/address.h"
@@ -28,9 +29,10 @@ enum class DescriptorKind {
   kPasidIotlbPage,
   kDeviceTlb,
   kPasidDeviceTlb,
+  kPageGroupResponse,
   kWait,
 };
-inline constexpr size_t kDescriptorKinds = 10;
+inline constexpr size_t kDescriptorKinds = 11;
 
 // Stable: "context_cache", "pasid_cache", "iotlb_global", ... "wait".
 absl::string_view NameOf(DescriptorKind kind);
@@ -90,6 +92,13 @@ Descriptor InvalidateAllPasidsDeviceTlb(const DeviceTlbTarget& target, const Pag
 // When everything before it is done, writes `status` to the 4-byte aligned address (SW); later
 // descriptors wait for it (FN).
 Descriptor Wait(PhysAddr status_address, uint32_t status);
+// What the waiting function is told of a group of its page requests (needs ECAP.PRS).
+enum class PageGroupCode : uint8_t { kSuccess = 0, kInvalid = 1, kFailure = 15 };
+Descriptor PageGroupResponse(uint16_t source_id, std::optional<uint32_t> pasid, uint32_t group,
+                             PageGroupCode code);
+
+// Later descriptors wait until the page requests before it have left the unit. Writes nothing.
+Descriptor DrainPageRequests();
 // As Wait, and when the page requests before it have left the unit too (PD, needs ECAP.PDS).
 Descriptor WaitAndDrainPageRequests(PhysAddr status_address, uint32_t status);
 

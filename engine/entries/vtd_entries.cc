@@ -70,7 +70,7 @@ uint64_t MakeRootHalf(PhysAddr context_table) { return context_table.value | kPr
 ContextEntry MakeContextEntry(const ContextFields& fields) {
   return {fields.pasid_directory.value | static_cast<uint64_t>(fields.pdts) << kContextPdtsShift |
               (fields.pasids ? kContextPasids : 0) | (fields.device_tlb ? kContextDeviceTlb : 0) |
-              kPresent,
+              (fields.page_requests ? kContextPageRequests : 0) | kPresent,
           0, 0, 0};
 }
 

@@ -83,10 +83,11 @@ inline constexpr uint8_t AddressWidthOf(int levels) { return static_cast<uint8_t
 uint64_t MakeRootHalf(PhysAddr context_table);
 
 struct ContextFields {
-  PhysAddr pasid_directory;  // Of 2^(pdts + 7) entries, contiguous.
-  int pdts = 0;              // 0..7
-  bool pasids = false;       // Without, requests with PASID are refused.
-  bool device_tlb = false;   // Without, the device's translation requests are refused (ECAP.DT).
+  PhysAddr pasid_directory;    // Of 2^(pdts + 7) entries, contiguous.
+  int pdts = 0;                // 0..7
+  bool pasids = false;         // Without, requests with PASID are refused.
+  bool device_tlb = false;     // Without, the device's translation requests are refused (ECAP.DT).
+  bool page_requests = false;  // Only with device_tlb.
 };
 
 // Requests without PASID take the PASID 0.

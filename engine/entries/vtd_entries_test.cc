@@ -29,6 +29,8 @@ TEST(VtdEntriesTest, WritesTheGoldenWords) {
             (ContextEntry{0x2'0000'1601, 0, 0, 0}));
   EXPECT_EQ(MakeContextEntry({PhysAddr{0x1000}, 0, true, false}), (ContextEntry{0x1009, 0, 0, 0}));
   EXPECT_EQ(MakeContextEntry({PhysAddr{0x1000}, 7, true, true}), (ContextEntry{0x1e0d, 0, 0, 0}));
+  EXPECT_EQ(MakeContextEntry({PhysAddr{0x1000}, 7, true, true, true}),
+            (ContextEntry{0x1e1d, 0, 0, 0}));
   EXPECT_EQ(MakePasidDirectoryEntry(PhysAddr{0x7000}), 0x7001u);
   const struct {
     const char* name;

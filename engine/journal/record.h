@@ -47,6 +47,12 @@ struct UnloadReservedRegions {
   uint64_t ioas;
   std::string device;
 };
+// The groups that wait in it are not kept: after a restart devices are reset and ask again.
+struct CreateFaultQueue {
+  uint64_t uid;
+  std::string id;
+  uint32_t depth;
+};
 struct CreateDomain {
   uint64_t uid;
   std::string id;
@@ -55,6 +61,7 @@ struct CreateDomain {
   bool nest_parent;
   bool pasid;
   bool dirty_tracking;
+  uint64_t fault_queue = 0;  // 0: none.
 };
 struct CreateNestedDomain {
   uint64_t uid;
@@ -71,6 +78,7 @@ struct CreateNestedDomain {
   // On a Viommu, of Arm SMMUv3; 0: it is not.
   uint64_t viommu = 0;
   uint64_t ste[2] = {};
+  uint64_t fault_queue = 0;  // 0: none.
 };
 struct CreateSvaDomain {
   uint64_t uid;
@@ -211,14 +219,14 @@ struct Plug {
 
 using LogicalOperation =
     std::variant<record::CreateMemoryRegion, record::CreateIoas, record::CreateDomain,
-                 record::CreateNestedDomain, record::CreateSvaDomain, record::SetDirtyTracking,
-                 record::Destroy, record::Map, record::Unmap, record::SetAllowedRanges,
-                 record::ResizeMemoryRegion, record::SetLargePages, record::LoadReservedRegions,
-                 record::UnloadReservedRegions, record::Claim, record::Release, record::Attach,
-                 record::Detach, record::SetDefaultDomain, record::HostMapping, record::SetHealth,
-                 record::Unplug, record::Plug, record::TakePasid, record::FreePasid, record::Reset,
-                 record::CreateViommu, record::CreateVdevice, record::CreateEventQueue,
-                 record::CreateHardwareQueue>;
+                 record::CreateNestedDomain, record::CreateSvaDomain, record::CreateFaultQueue,
+                 record::SetDirtyTracking, record::Destroy, record::Map, record::Unmap,
+                 record::SetAllowedRanges, record::ResizeMemoryRegion, record::SetLargePages,
+                 record::LoadReservedRegions, record::UnloadReservedRegions, record::Claim,
+                 record::Release, record::Attach, record::Detach, record::SetDefaultDomain,
+                 record::HostMapping, record::SetHealth, record::Unplug, record::Plug,
+                 record::TakePasid, record::FreePasid, record::Reset, record::CreateViommu,
+                 record::CreateVdevice, record::CreateEventQueue, record::CreateHardwareQueue>;
 
 struct Record {
   std::string principal;

@@ -53,6 +53,8 @@ class Domain : public Object {
   bool automatic = false;
   // Of a PAGING one made with dirty_tracking: devices mark what they write.
   bool dirty_tracking_enabled = false;
+  // Of its page faults, which it refers to; 0: they are refused.
+  Uid fault_queue = 0;
   // Of a PAGING one: pages that lead to interrupt doorbells, by their IOVA. They came with
   // attachments, also of NESTED domains on it, and go with the domain.
   absl::btree_map<Iova, PhysAddr> doorbells;

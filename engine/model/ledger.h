@@ -32,12 +32,14 @@ enum class Resource {
   kMappedBytes,
   kRegionBytes,
   kPasids,
+  kFaultQueues,
+  kFaultGroups,
   kOperationsInFlight,
   kStreams,
   kViommus,
   kQueuedEvents,
 };
-inline constexpr size_t kResourceCount = 11;
+inline constexpr size_t kResourceCount = 13;
 
 // An amount of every resource.
 class Usage {
@@ -98,7 +100,7 @@ class Ledger {
   // What is answered when `requested` more of `resource` would pass the limit. kResourceExhausted,
   // with the metadata limit, limit_value, in_use, requested and owner; by resource:
   //   OBJECT_LIMIT, MAPPING_LIMIT, MAPPED_BYTES_LIMIT, REGION_BYTES_LIMIT, PASID_LIMIT,
-  //   IN_FLIGHT_LIMIT, STREAM_LIMIT, EVENT_LIMIT
+  //   FAULT_GROUP_LIMIT, IN_FLIGHT_LIMIT, STREAM_LIMIT, EVENT_LIMIT
   absl::Status Refusal(const Account& account, Resource resource, uint64_t requested) const;
 
   // Counts `status`, a final answer, when it is a Refusal; the same plan may be refused more often.

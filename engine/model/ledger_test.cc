@@ -15,17 +15,20 @@ namespace {
 constexpr Resource kAll[] = {Resource::kMemoryRegions, Resource::kIoas,
                              Resource::kDomains,       Resource::kMappings,
                              Resource::kMappedBytes,   Resource::kRegionBytes,
-                             Resource::kPasids,        Resource::kOperationsInFlight,
+                             Resource::kPasids,        Resource::kFaultQueues,
+                             Resource::kFaultGroups,   Resource::kOperationsInFlight,
                              Resource::kStreams,       Resource::kViommus,
                              Resource::kQueuedEvents};
 
 // Every limit another: 10, 20, ... in the order of Resource.
 OwnerLimits TenTwenty() {
   OwnerLimits limits{10, 20, 30, 40, 50, 60, 70};
-  limits.max_operations_in_flight = 80;
-  limits.max_streams = 90;
-  limits.max_viommus = 100;
-  limits.max_queued_events = 110;
+  limits.max_fault_queues = 80;
+  limits.max_fault_groups = 90;
+  limits.max_operations_in_flight = 100;
+  limits.max_streams = 110;
+  limits.max_viommus = 120;
+  limits.max_queued_events = 130;
   return limits;
 }
 uint64_t LimitOf(Resource resource) { return 10 * (static_cast<uint64_t>(resource) + 1); }
@@ -68,6 +71,8 @@ TEST(LedgerTest, SaysWhichLimitAndHowMuchOfIt) {
       {Resource::kMappedBytes, "max_mapped_bytes", "MAPPED_BYTES_LIMIT", "ENOMEM"},
       {Resource::kRegionBytes, "max_region_bytes_total", "REGION_BYTES_LIMIT", "ENOMEM"},
       {Resource::kPasids, "max_pasids", "PASID_LIMIT", "ENOSPC"},
+      {Resource::kFaultQueues, "max_fault_queues", "OBJECT_LIMIT", "ENOSPC"},
+      {Resource::kFaultGroups, "max_fault_groups", "FAULT_GROUP_LIMIT", "ENOSPC"},
       {Resource::kOperationsInFlight, "max_operations_in_flight", "IN_FLIGHT_LIMIT", "EAGAIN"},
       {Resource::kStreams, "max_streams", "STREAM_LIMIT", "EMFILE"},
       {Resource::kViommus, "max_viommus", "OBJECT_LIMIT", "ENOSPC"},

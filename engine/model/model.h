@@ -23,11 +23,13 @@
 #include "engine/model/device.h"
 #include "engine/model/domain.h"
 #include "engine/model/doorbell_table.h"
+#include "engine/model/fault_queue.h"
 #include "engine/model/hardware_queue.h"
 #include "engine/model/ioas.h"
 #include "engine/model/ledger.h"
 #include "engine/model/memory_region.h"
 #include "engine/model/object_table.h"
+#include "engine/model/page_faults.h"
 #include "engine/model/process_pasids.h"
 #include "engine/model/vdevice.h"
 #include "engine/model/viommu.h"
@@ -131,8 +133,9 @@ class Model {
   std::vector<Device> devices;  // By DeviceIndex.
   std::vector<Group> groups;
   ProcessPasids process_pasids;  // Of those that SVA domains show.
-  uint64_t revision = 0;         // Of the last committed change.
-  ChangeFeed feed;               // What changed last, for those who watch.
+  PageFaults page_faults;
+  uint64_t revision = 0;  // Of the last committed change.
+  ChangeFeed feed;        // What changed last, for those who watch.
   // [hitless? 1 : 0] by (from, to).
   absl::btree_map<std::pair<DomainState, DomainState>, uint64_t> transitions[2];
 

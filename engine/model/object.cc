@@ -18,6 +18,8 @@ absl::string_view Collection(ObjectKind kind) {
     case ObjectKind::kEventQueue:
     case ObjectKind::kHardwareQueue:
       return "viommus";
+    case ObjectKind::kFaultQueue:
+      return "faultQueues";
   }
   return "";
 }
@@ -55,6 +57,8 @@ absl::string_view ReasonPrefix(ObjectKind kind) {
       return "EVENT_QUEUE";
     case ObjectKind::kHardwareQueue:
       return "HARDWARE_QUEUE";
+    case ObjectKind::kFaultQueue:
+      return "FAULT_QUEUE";
   }
   return "";
 }

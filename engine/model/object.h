@@ -17,6 +17,7 @@ enum class ObjectKind {
   kMemoryRegion,
   kIoas,
   kDomain,
+  kFaultQueue,
   kViommu,
   // What belongs to a Viommu.
   kVdevice,
@@ -24,12 +25,12 @@ enum class ObjectKind {
   kHardwareQueue,
 };
 
-// The collection in resource names: "memoryRegions", "ioas", "domains". What belongs to a Viommu is
-// in that of the Viommus; its id says the rest: "vm0/vdevices/nic".
+// The collection in resource names: "memoryRegions", "ioas", "domains", "faultQueues". What belongs
+// to a Viommu is in that of the Viommus; its id says the rest: "vm0/vdevices/nic".
 absl::string_view Collection(ObjectKind kind);
 // The collection below a Viommu: "vdevices"; empty for what belongs to none.
 absl::string_view SubCollection(ObjectKind kind);
-// For error reasons: "MEMORY_REGION", "IOAS", "DOMAIN".
+// For error reasons: "MEMORY_REGION", "IOAS", "DOMAIN", "FAULT_QUEUE".
 absl::string_view ReasonPrefix(ObjectKind kind);
 // "vm0/vdevices/" for the Viommu "vm0": what the ids of its objects of a kind begin with.
 std::string ChildPrefix(absl::string_view viommu, ObjectKind kind);

@@ -16,6 +16,7 @@ TEST(ObjectTest, NamesItselfShortToItsOwnerAndFullToOthers) {
        "MEMORY_REGION"},
       {ObjectKind::kIoas, "ioas/x", "owners/alice/ioas/x", "IOAS"},
       {ObjectKind::kDomain, "domains/x", "owners/alice/domains/x", "DOMAIN"},
+      {ObjectKind::kFaultQueue, "faultQueues/x", "owners/alice/faultQueues/x", "FAULT_QUEUE"},
   };
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.to_owner);

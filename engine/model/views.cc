@@ -93,6 +93,33 @@ IoasView ViewOf(const Model& model, const Ioas& ioas, absl::string_view principa
   return view;
 }
 
+FaultQueueView ViewOf(const Model& model, const FaultQueue& queue, absl::string_view principal) {
+  FaultQueueView view;
+  view.object = ViewOfObject(queue);
+  view.depth = queue.depth;
+  view.waiting = static_cast<uint32_t>(queue.size());
+  view.lost = queue.lost();
+  view.streamed = queue.streamed();
+  for (const auto& [holder, count] : queue.referrers()) {
+    const Object& domain = *model.objects.FindByUid(holder);
+    if (domain.exists()) view.domains.push_back(domain.NameFor(principal));
+  }
+  return view;
+}
+
+FaultView ViewOf(const Model& model, const FaultQueue::Group& group, absl::string_view principal) {
+  FaultView view;
+  view.cookie = group.cookie;
+  view.sequence = group.sequence;
+  view.device = model.devices[group.group.device].Name();
+  view.domain = model.Get<Domain>(group.domain)->NameFor(principal);
+  view.pasid = group.group.pasid;
+  view.group = group.group.group;
+  view.pages = group.pages;
+  view.time = group.time;
+  return view;
+}
+
 DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view principal) {
   DomainView view;
   view.object = ViewOfObject(domain);
@@ -106,6 +133,9 @@ DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view pr
   view.automatic = domain.automatic;
   view.dirty_tracking_enabled = domain.dirty_tracking_enabled;
   if (domain.sva()) view.sva_pasid = model.process_pasids.Of(domain.ioas);
+  if (domain.fault_queue != 0) {
+    view.fault_queue = model.Get<FaultQueue>(domain.fault_queue)->NameFor(principal);
+  }
   view.children = ChildrenOf(model, domain, principal);
   if (domain.nested()) {
     view.parent = model.Get<Domain>(domain.spec.parent)->NameFor(principal);
@@ -230,6 +260,7 @@ HardwareView HardwareOf(const Model& model, const Device& device) {
     AddVtd(unit, &view);
   }
   view.viommus = model.backend().DescribeViommus(device.index);
+  view.page_requests = HasPageFaults(unit, device.spec);
   if (view.nesting) {
     DomainSpec parent;
     parent.device = device.index;

@@ -19,6 +19,8 @@ inline constexpr absl::string_view kBlockedDomain = "blocked";
 // Names are written as `principal` would write them.
 MemoryRegionView ViewOf(const MemoryRegion& region, absl::string_view principal);
 IoasView ViewOf(const Model& model, const Ioas& ioas, absl::string_view principal);
+FaultQueueView ViewOf(const Model& model, const FaultQueue& queue, absl::string_view principal);
+FaultView ViewOf(const Model& model, const FaultQueue::Group& group, absl::string_view principal);
 DomainView ViewOf(const Model& model, const Domain& domain, absl::string_view principal);
 // With the attached devices of the caller, or, for operators, all.
 DomainView StaticDomainView(const Model& model, DomainTarget::Kind kind,

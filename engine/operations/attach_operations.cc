@@ -6,6 +6,8 @@
 #include "engine/model/views.h"
 #include "engine/operations/claims.h"
 #include "engine/operations/domain_checks.h"
+#include "engine/operations/fault_delivery.h"
+#include "engine/operations/fault_queues.h"
 #include "engine/operations/pasids.h"
 #include "engine/operations/placement.h"
 #include "engine/operations/viommu_checks.h"
@@ -130,6 +132,7 @@ absl::Status ToDomainOperation::CheckTarget(const Model& model, const Device& de
   if (target_.kind == DomainTarget::Kind::kDomain) {
     const Domain& domain = *model.Get<Domain>(target_.domain);
     RETURN_IF_ERROR(CheckGroupCompatible(model, group_, domain));
+    RETURN_IF_ERROR(CheckPageFaultsOf(model, group_, domain));
     RETURN_IF_ERROR(CheckVdevices(model, group_, domain, context().principal));
   }
   if (switches_hardware_ && !made_.planned()) {
@@ -281,6 +284,7 @@ void ToDomainOperation::CommitAttachment(Model& model, Device& device) {
 void ToDomainOperation::Commit(Model& model) {
   Group& group = model.GroupOf(model.devices[device_]);
   made_.Commit(model);
+  if (switches_hardware_) WithdrawFaults(model, group_, pasid_, old_);
   for (const DeviceIndex index : moving_) CommitAttachment(model, model.devices[index]);
   regions_.Commit(model);
   group.targets[pasid_] = target_;

@@ -46,11 +46,4 @@ absl::Status CheckNotProcess(const Ioas& ioas, absl::string_view principal) {
       .Violation("make an SVA domain of it");
 }
 
-absl::Status FaultQueueUnavailable(absl::string_view field) {
-  return Error(absl::StatusCode::kUnimplemented, "FAULT_QUEUE_UNAVAILABLE",
-               "there are no fault queues yet")
-      .Errno("EOPNOTSUPP")
-      .Field(field);
-}
-
 }  // namespace viommu

@@ -22,9 +22,6 @@ absl::Status CheckTracking(const Model& model, const Device& device, absl::strin
 // kFailedPrecondition PROCESS_ADDRESS_SPACE: only SVA domains show it.
 absl::Status CheckNotProcess(const Ioas& ioas, absl::string_view principal);
 
-// kUnimplemented FAULT_QUEUE_UNAVAILABLE, always: there are no fault queues yet.
-absl::Status FaultQueueUnavailable(absl::string_view field);
-
 }  // namespace viommu
 
 #endif  // VIOMMU_ENGINE_OPERATIONS_DOMAIN_CHECKS_H_

@@ -6,6 +6,7 @@
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/operations/doorbells.h"
+#include "engine/operations/fault_queues.h"
 
 namespace viommu {
 namespace {
@@ -29,6 +30,7 @@ absl::Status CloseRange(Ioas& ioas, const IovaRange& range, Uid domain) {
 void Forget(Model& model, Ioas& ioas, Domain& domain) {
   OpenForDomain(ioas, domain);
   DropDoorbells(model, domain);
+  LeaveFaultQueue(model, domain);
   ioas.DropReferences(domain.uid(), 1);
   model.Discard(domain);
 }
@@ -81,6 +83,11 @@ absl::Status DomainMaking::Plan(Model& model, Ioas& ioas, const std::string& id,
   return absl::OkStatus();
 }
 
+absl::Status DomainMaking::TakeFaultQueue(const Model& model, const CallContext& context,
+                                          const ObjectRef& queue, absl::string_view field) {
+  return UseFaultQueue(model, context, queue, field, *domain_);
+}
+
 void DomainMaking::Unplan(Model& model) {
   if (!planned()) return;
   if (left_behind_) {
@@ -93,8 +100,8 @@ void DomainMaking::Unplan(Model& model) {
 
 record::CreateDomain DomainMaking::Logical() const {
   const DomainSpec& spec = domain_->spec;
-  return {domain_->uid(),   domain_->id(), spec.ioas,          device_id_,
-          spec.nest_parent, spec.pasid,    spec.dirty_tracking};
+  return {domain_->uid(),   domain_->id(), spec.ioas,           device_id_,
+          spec.nest_parent, spec.pasid,    spec.dirty_tracking, domain_->fault_queue};
 }
 
 absl::Status DomainMaking::Apply(Backend& backend) {
@@ -111,6 +118,7 @@ void DomainMaking::Commit(Model& model) {
   ioas_->domains.insert(domain_->uid());
   model.Publish(*domain_);
   model.Touch(*ioas_);  // It shows its domains and its alignment.
+  TouchFaultQueue(model, *domain_);
 }
 
 void DomainLeaving::Plan(const Model& model, const DomainTarget& target, size_t leavers) {

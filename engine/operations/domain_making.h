@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "engine/journal/record.h"
 #include "engine/model/model.h"
 
@@ -23,6 +24,9 @@ class DomainMaking {
   // Errors: those of Engine::CreateDomain beyond names.
   absl::Status Plan(Model& model, Ioas& ioas, const std::string& id, const DomainSpec& spec,
                     bool automatic);
+  // After Plan: its page faults go to a queue. Errors: as UseFaultQueue; nothing has changed.
+  absl::Status TakeFaultQueue(const Model& model, const CallContext& context,
+                              const ObjectRef& queue, absl::string_view field);
   // Nothing is left; except that a domain which the backend would not destroy is shown, so that
   // DeleteDomain can try again.
   void Unplan(Model& model);

@@ -6,8 +6,14 @@
 #include "engine/operations/claims.h"
 #include "engine/operations/domain_checks.h"
 #include "engine/operations/doorbells.h"
+#include "engine/operations/fault_queues.h"
 
 namespace viommu {
+namespace {
+
+constexpr absl::string_view kFaultQueueField = "domain.paging.fault_queue";
+
+}  // namespace
 
 absl::StatusOr<std::vector<Uid>> CreateDomainOperation::Lanes(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(request_.device));
@@ -22,11 +28,11 @@ absl::Status CreateDomainOperation::CheckOptions(const Model& model, const Devic
     RETURN_IF_ERROR(CheckTracking(model, device, "domain.paging.dirty_tracking"));
   }
   if (request_.fault_queue.has_value()) {
-    if (!request_.nest_parent) return FaultQueueUnavailable("domain.paging.fault_queue");
+    if (!request_.nest_parent) return CheckPageFaults(model, device, kFaultQueueField);
     return Error(absl::StatusCode::kUnimplemented, "FAULT_QUEUE_ON_NEST_PARENT",
                  "a nest parent has no fault queue; the NESTED domains on it may")
         .Errno("EOPNOTSUPP")
-        .Field("domain.paging.fault_queue");
+        .Field(kFaultQueueField);
   }
   if (!request_.nest_parent) return absl::OkStatus();
   return CheckNesting(model, device, "domain.paging.nest_parent");
@@ -44,6 +50,14 @@ absl::Status CreateDomainOperation::Plan(Model& model) {
   spec.dirty_tracking = request_.dirty_tracking;
   spec.pasid = request_.pasid;
   RETURN_IF_ERROR(making_.Plan(model, *ioas, id_, spec, /*automatic=*/false));
+  if (request_.fault_queue.has_value()) {
+    absl::Status taken =
+        making_.TakeFaultQueue(model, context(), *request_.fault_queue, kFaultQueueField);
+    if (!taken.ok()) {
+      making_.Unplan(model);
+      return taken;
+    }
+  }
   answer() = ViewOf(model, making_.domain(), context().principal);
   return absl::OkStatus();
 }
@@ -69,6 +83,8 @@ std::vector<Uid> DeleteDomainOperation::OtherLanes(const Model&, const Domain& d
 
 void DeleteDomainOperation::DropWhatItHolds(Model& model) {
   const Uid uid = object().uid();
+  LeaveFaultQueue(model, object());
+  TouchFaultQueue(model, object());
   if (object().nested()) {
     Object& base = *model.objects.FindByUid(object().stands_on());
     base.DropReferences(uid, 1);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/status_macros.h"
+#include "engine/operations/fault_delivery.h"
 #include "engine/operations/placement.h"
 
 namespace viommu {
@@ -56,6 +57,7 @@ void Leaving::CommitLast(Model& model, Group& group) {
 
 void Leaving::Commit(Model& model) {
   Device& device = model.devices[device_];
+  if (last_) WithdrawFaults(model, group_, pasid_, old_);
   if (old_.kind == DomainTarget::Kind::kDomain) {
     model.Get<Domain>(old_.domain)->DropReferences(device.uid, 1);
     TouchDomain(model, old_);

@@ -9,6 +9,7 @@
 #include "engine/model/views.h"
 #include "engine/operations/claims.h"
 #include "engine/operations/domain_checks.h"
+#include "engine/operations/fault_queues.h"
 #include "engine/operations/stage1_checks.h"
 #include "engine/operations/viommu_checks.h"
 
@@ -16,6 +17,7 @@ namespace viommu {
 namespace {
 
 constexpr absl::string_view kParentField = "domain.nested.parent";
+constexpr absl::string_view kFaultQueueField = "domain.nested.fault_queue";
 
 }  // namespace
 
@@ -49,7 +51,9 @@ absl::StatusOr<std::vector<Uid>> CreateNestedDomainOperation::Lanes(Model& model
 
 absl::Status CreateNestedDomainOperation::CheckOnParent(const Model& model, const Device& device,
                                                         const Domain& parent) const {
-  if (request_.fault_queue.has_value()) return FaultQueueUnavailable("domain.nested.fault_queue");
+  if (request_.fault_queue.has_value()) {
+    RETURN_IF_ERROR(CheckPageFaults(model, device, kFaultQueueField));
+  }
   RETURN_IF_ERROR(CheckNesting(model, device, "domain.nested.device"));
   if (!parent.spec.nest_parent) {
     return NotNestParent(parent.NameFor(context().principal),
@@ -71,10 +75,12 @@ absl::Status CreateNestedDomainOperation::CheckOnParent(const Model& model, cons
   return CheckVtdStage1(*vtd, model.UnitOf(device), device, parent.properties.aperture);
 }
 
-absl::Status CreateNestedDomainOperation::CheckOnViommu(const Device& device,
+absl::Status CreateNestedDomainOperation::CheckOnViommu(const Model& model, const Device& device,
                                                         const Viommu& viommu) const {
   RETURN_IF_ERROR(CheckSameIommu(viommu, device, "domain.nested.device", context().principal));
-  if (request_.fault_queue.has_value()) return FaultQueueUnavailable("domain.nested.fault_queue");
+  if (request_.fault_queue.has_value()) {
+    RETURN_IF_ERROR(CheckPageFaults(model, device, kFaultQueueField));
+  }
   if (request_.pasid) {
     return Error(absl::StatusCode::kUnimplemented, "PASID_UNAVAILABLE",
                  "the PASIDs of a device on a Viommu are the guest's: the domain serves them all")
@@ -108,12 +114,20 @@ absl::Status CreateNestedDomainOperation::Plan(Model& model) {
   const Domain& parent = *base.parent;
   RETURN_IF_ERROR(CheckClaimed(model, *device, parent.owner()));
   RETURN_IF_ERROR(base.viommu == nullptr ? CheckOnParent(model, *device, parent)
-                                         : CheckOnViommu(*device, *base.viommu));
+                                         : CheckOnViommu(model, *device, *base.viommu));
   const DomainSpec spec = SpecFor(*device, base);
   ASSIGN_OR_RETURN(const DomainProperties properties, model.backend().PlanDomain(spec));
   ASSIGN_OR_RETURN(domain_, model.Reserve(std::make_unique<Domain>(
                                 parent.owner(), model.IdOrGenerated(id_, ObjectKind::kDomain),
                                 model.objects.NextUid(), spec, parent.ioas, properties)));
+  if (request_.fault_queue.has_value()) {
+    absl::Status taken =
+        UseFaultQueue(model, context(), *request_.fault_queue, kFaultQueueField, *domain_);
+    if (!taken.ok()) {
+      model.Discard(*domain_);
+      return taken;
+    }
+  }
   base_ = &base.object();
   base_->AddReferences(domain_->uid(), 1);
   answer() = ViewOf(model, *domain_, context().principal);
@@ -121,6 +135,7 @@ absl::Status CreateNestedDomainOperation::Plan(Model& model) {
 }
 
 void CreateNestedDomainOperation::Unplan(Model& model) {
+  LeaveFaultQueue(model, *domain_);
   base_->DropReferences(domain_->uid(), 1);
   model.Discard(*domain_);
 }
@@ -138,7 +153,8 @@ LogicalOperation CreateNestedDomainOperation::Logical() const {
                                     spec.stage1.write_protect,
                                     spec.stage1.extended_accessed,
                                     spec.viommu,
-                                    {spec.vste.ste[0], spec.vste.ste[1]}};
+                                    {spec.vste.ste[0], spec.vste.ste[1]},
+                                    domain_->fault_queue};
 }
 
 absl::Status CreateNestedDomainOperation::Apply(Backend& backend) {
@@ -148,6 +164,7 @@ absl::Status CreateNestedDomainOperation::Apply(Backend& backend) {
 void CreateNestedDomainOperation::Commit(Model& model) {
   model.Publish(*domain_);
   model.Touch(*base_);  // It shows its children.
+  TouchFaultQueue(model, *domain_);
   answer() = ViewOf(model, *domain_, context().principal);
 }
 

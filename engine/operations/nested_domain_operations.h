@@ -40,7 +40,7 @@ class CreateNestedDomainOperation : public AnsweringOperation<DomainView> {
   absl::StatusOr<Base> FindBase(const Model& model) const;
   // In the order of the kernel: what the unit can not do, the parent, the guest's own values.
   absl::Status CheckOnParent(const Model& model, const Device& device, const Domain& parent) const;
-  absl::Status CheckOnViommu(const Device& device, const Viommu& viommu) const;
+  absl::Status CheckOnViommu(const Model& model, const Device& device, const Viommu& viommu) const;
   DomainSpec SpecFor(const Device& device, const Base& base) const;
 
   const std::string id_;

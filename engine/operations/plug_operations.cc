@@ -7,6 +7,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/model/views.h"
 #include "engine/operations/claims.h"
+#include "engine/operations/fault_delivery.h"
 #include "engine/operations/pasid_operations.h"
 #include "engine/operations/placement.h"
 
@@ -110,6 +111,7 @@ void UnplugOperation::Unplan(Model& model) {
 void UnplugOperation::Commit(Model& model) {
   Device& device = model.devices[device_];
   Group& group = model.GroupOf(device);
+  WithdrawAllFaults(model, device);
   for (Leaving& leaving : leavings_) leaving.Commit(model);
   vdevices_.Commit(model);
   if (ends_claim_) {

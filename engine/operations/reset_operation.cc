@@ -5,6 +5,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/model/views.h"
 #include "engine/operations/claims.h"
+#include "engine/operations/fault_delivery.h"
 
 namespace viommu {
 namespace {
@@ -63,6 +64,7 @@ absl::Status ResetOperation::Apply(Backend& backend) {
 void ResetOperation::Commit(Model& model) {
   Device& device = model.devices[device_];
   model.GroupOf(device).resetting = std::nullopt;
+  WithdrawAllFaults(model, device);
   const bool was_left_blocked = WasLeftBlocked(device);
   device.held_back = !answer().outcome.ok();
   if (device.held_back) {

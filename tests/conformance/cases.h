@@ -28,14 +28,15 @@ std::vector<Case> PasidTableCases();  // 5.6: which PASIDs are taken.
 std::vector<Case> GuestCases();       // 5.9, 10: invalidation, resets; watches.
 std::vector<Case> DirtyCases();       // 4.9, 9: which pages devices write.
 std::vector<Case> ViommuCases();      // 4.5, 12: Viommus, where there are none.
+std::vector<Case> FaultCases();       // 11: page faults.
 
 inline std::vector<Case> AllCases() {
   std::vector<Case> all;
   for (auto* const cases :
-       {CommonCases, IoasCases,       MapCases,    CopyCases,     UnmapCases,
-        DomainCases, ClaimCases,      AttachCases, ReservedCases, HostCases,
-        OptionCases, MemoryCases,     StageCases,  NestedCases,   AutoCases,
-        PasidCases,  PasidTableCases, GuestCases,  DirtyCases,    ViommuCases}) {
+       {CommonCases, IoasCases,   MapCases,      CopyCases,  UnmapCases,      DomainCases,
+        ClaimCases,  AttachCases, ReservedCases, HostCases,  OptionCases,     MemoryCases,
+        StageCases,  NestedCases, AutoCases,     PasidCases, PasidTableCases, GuestCases,
+        DirtyCases,  ViommuCases, FaultCases}) {
     for (Case& row : cases()) all.push_back(std::move(row));
   }
   return all;

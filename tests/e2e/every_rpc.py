@@ -4,6 +4,8 @@ import base64
 DEVICE = "devices/0000:82:00.0"  # It has PASIDs.
 PAGE = 4096
 
+ASKING = "devices/0000:81:00.0"  # It has page requests.
+
 # Stands for the address that HostMap chose.
 HOST_IOVA = object()
 
@@ -116,6 +118,30 @@ STEPS = [
      {"handled": "1"}),
     ("ViommuService/StreamInvalidations",
      [{"open": {"name": "domains/guest"}}, {"batch": {"sequence": 1}}], {"sequence": "1"}),
+    ("DeviceService/ClaimDevice", {"name": ASKING}, {"claimed_by": "local"}),
+    ("FaultService/CreateFaultQueue",
+     {"fault_queue_id": "faults", "fault_queue": {"depth": 8}},
+     {"name": "faultQueues/faults", "depth": 8, "owner": "local"}),
+    ("FaultService/GetFaultQueue", {"name": "faultQueues/faults"}, {"name": "faultQueues/faults"}),
+    ("FaultService/ListFaultQueues", {}, {}),
+    ("DomainService/CreateDomain",
+     {"domain_id": "asking",
+      "domain": {"paging": {"ioas": "ioas/space", "device": ASKING,
+                            "fault_queue": "faultQueues/faults"}}},
+     {"name": "domains/asking"}),
+    ("DeviceService/AttachDevice", {"name": ASKING, "domain": "domains/asking"}, {}),
+    ("SimulationService/RaisePageFault", {"name": ASKING, "iova": 0x300000, "group": 3}, {}),
+    ("FaultService/ListFaults", {"name": "faultQueues/faults"}, {}),
+    ("FaultService/StreamFaults", [{"open": {"name": "faultQueues/faults"}}], {}),
+    ("FaultService/RespondFault",
+     {"name": "faultQueues/faults",
+      "responses": [{"cookie": 1, "code": "PAGE_RESPONSE_CODE_INVALID"}]}, {}),
+    ("SimulationService/ListPageResponses", {"name": ASKING},
+     {"responses": [{"group": 3, "code": "PAGE_RESPONSE_CODE_INVALID"}]}),
+    ("DeviceService/DetachDevice", {"name": ASKING}, {}),
+    ("DomainService/DeleteDomain", {"name": "domains/asking"}, {}),
+    ("FaultService/DeleteFaultQueue", {"name": "faultQueues/faults"}, {}),
+    ("DeviceService/ReleaseDevice", {"name": ASKING}, {"ownership": "DEVICE_OWNERSHIP_HOST"}),
     ("DomainService/DeleteDomain", {"name": "domains/guest"}, {}),
     ("DomainService/DeleteDomain", {"name": "domains/parent"}, {}),
     ("DeviceService/DetachDevice", {"name": DEVICE}, {}),
@@ -171,9 +197,11 @@ ABSENT = [
 
 _WITHOUT_EFFECT = ("Get", "List", "Translate", "ReadMemory", "DumpTables", "ExplainTranslation",
                    "ExportTables", "Watch")
-# They have an effect, but none on the model: see simulation.proto, mapping.proto, viommu.proto.
+# They have an effect, but none on the model: see simulation.proto, mapping.proto, viommu.proto,
+# fault.proto.
 _WITHOUT_REQUEST_ID = ("Dma", "WriteMemory", "StreamMappings", "Invalidate",
-                       "StreamInvalidations", "ReadDirtyBitmap", "StreamEvents", "RaiseEvent")
+                       "StreamInvalidations", "ReadDirtyBitmap", "StreamEvents", "RaiseEvent",
+                       "RaisePageFault", "StreamFaults")
 
 
 def is_mutation(method):

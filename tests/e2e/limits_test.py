@@ -70,6 +70,7 @@ class LimitsTest(unittest.TestCase):
             {"max_memory_regions": "2", "max_ioas": "2", "max_domains": "1", "max_mappings": "3",
              "max_mapped_bytes": str(8 * PAGE), "max_region_bytes_total": str(32 * PAGE),
              "max_operations_in_flight": "5", "max_streams": "1", "max_pasids": "65536",
+             "max_fault_queues": "1024", "max_fault_groups": "65536",
              "max_viommus": "4096", "max_queued_events": "1048576"},
             self.client.get("HostService/GetHost")["limits"]["owner"])
 

@@ -21,14 +21,20 @@ CODES = {
 
 # Series that start at 0, with their labels; label values by which they are told apart.
 AT_ZERO = [
-    ("viommu_objects", "kind", {"memory_region", "ioas", "domain", "viommu", "vdevice", "event_queue",
-                                "hardware_queue"}),
+    ("viommu_objects", "kind", {"memory_region", "ioas", "domain", "fault_queue", "viommu",
+                                "vdevice", "event_queue", "hardware_queue"}),
     ("viommu_mappings", None, None),
     ("viommu_mapped_bytes", None, None),
     ("viommu_limit_refusals_total", "limit",
      {"max_memory_regions", "max_ioas", "max_domains", "max_mappings", "max_mapped_bytes",
-      "max_region_bytes_total", "max_pasids", "max_operations_in_flight",
+      "max_region_bytes_total", "max_pasids", "max_fault_queues", "max_fault_groups",
+      "max_operations_in_flight",
       "max_streams", "max_viommus", "max_queued_events"}),
+    ("viommu_page_fault_groups_waiting", None, None),
+    ("viommu_page_faults_partial", None, None),
+    ("viommu_page_fault_groups_lost_total", None, None),
+    ("viommu_page_faults_dropped_total", None, None),
+    ("viommu_page_fault_answers_total", "code", {"success", "invalid", "failure"}),
     ("viommu_claimed_devices", None, None),
     ("viommu_attached_devices", None, None),
     ("viommu_map_batch_entries_count", "path", {"unary", "stream"}),
@@ -106,6 +112,7 @@ MOVED_BY_THE_JOB = [
 # Of the RPCs that are streams.
 _TYPES = {"StreamMappings": "bidi_stream", "StreamInvalidations": "bidi_stream",
           "StreamEvents": "bidi_stream",
+          "StreamFaults": "bidi_stream",
           "Watch": "server_stream"}
 
 

@@ -7,6 +7,7 @@ _LISTINGS = [
     ("MemoryService/ListMemoryRegions", "memory_regions"),
     ("IoasService/ListIoas", "ioas"),
     ("DomainService/ListDomains", "domains"),
+    ("FaultService/ListFaultQueues", "fault_queues"),
 ]
 
 # Faults, calls and times move with calls that change nothing.

@@ -47,6 +47,12 @@ class FaultySimulation : public Simulation {
     if (points_.Fails(FaultPoints::kBackend, "HostFlush")) return Refused();
     return real_.HostFlush(device);
   }
+  absl::Status RaisePageFault(const PageFault& fault) override {
+    return real_.RaisePageFault(fault);
+  }
+  std::vector<PageGroupResponse> PageResponses(DeviceIndex device) override {
+    return real_.PageResponses(device);
+  }
   std::vector<TableEntryDump> DumpTables(DeviceIndex device, std::optional<uint32_t> pasid,
                                          Iova iova) override {
     return real_.DumpTables(device, pasid, iova);
@@ -155,6 +161,10 @@ class FaultyBackend : public Backend {
   }
   absl::Status Unblock(DeviceIndex device) override {
     return Point("Unblock", [&] { return real_.Unblock(device); });
+  }
+  PageFaultBatch TakePageFaults() override { return real_.TakePageFaults(); }
+  absl::Status RespondPageGroup(const PageGroupResponse& response) override {
+    return Point("RespondPageGroup", [&] { return real_.RespondPageGroup(response); });
   }
   absl::Status Claim(absl::Span<const DeviceIndex> group) override {
     return Point("Claim", [&] { return real_.Claim(group); });

@@ -379,6 +379,10 @@ absl::StatusOr<Transition> FakeBackend::Switch(absl::Span<const DeviceIndex> gro
   absl::MutexLock lock(&mutex_);
   const bool known =
       target.kind != DomainTarget::Kind::kDomain || domains_.count(target.domain) == 1;
+  DropUntaken([&](const PageFault& fault) {
+    return fault.pasid == pasid &&
+           std::find(group.begin(), group.end(), fault.device) != group.end();
+  });
   if (!pasid.has_value()) {
     Note(absl::StrCat("Switch ", group[0], " to ", Where(target)), known);
     Place(group, Where(target));
@@ -446,6 +450,7 @@ absl::Status FakeBackend::Block(DeviceIndex device) {
   absl::MutexLock lock(&mutex_);
   // The one effect that takes place even where it fails, and that may be asked for again.
   blocked_.insert(device);
+  DropUntaken([&](const PageFault& fault) { return fault.device == device; });
   Note(absl::StrCat("Block ", device), true);
   return asked;
 }
@@ -455,6 +460,65 @@ absl::Status FakeBackend::Unblock(DeviceIndex device) {
   absl::MutexLock lock(&mutex_);
   Note(absl::StrCat("Unblock ", device), blocked_.erase(device) == 1);
   return absl::OkStatus();
+}
+
+absl::Status FakeBackend::ReportPageFault(const PageFault& fault) {
+  absl::MutexLock lock(&mutex_);
+  untaken_.faults.push_back(fault);
+  if (fault.last) waiting_.insert({fault.device, fault.pasid, fault.group});
+  return absl::OkStatus();
+}
+
+void FakeBackend::LosePageFaults(DeviceIndex device) {
+  absl::MutexLock lock(&mutex_);
+  untaken_.broken.push_back(device);
+}
+
+std::vector<PageGroupResponse> FakeBackend::ResponsesTo(DeviceIndex device) const {
+  absl::MutexLock lock(&mutex_);
+  const auto it = responses_.find(device);
+  return it == responses_.end() ? std::vector<PageGroupResponse>() : it->second;
+}
+
+size_t FakeBackend::groups_waiting() const {
+  absl::MutexLock lock(&mutex_);
+  return waiting_.size();
+}
+
+PageFaultBatch FakeBackend::TakePageFaults() {
+  absl::MutexLock lock(&mutex_);
+  return std::exchange(untaken_, {});
+}
+
+absl::Status FakeBackend::RespondPageGroup(const PageGroupResponse& response) {
+  RETURN_IF_ERROR(Ask("RespondPageGroup"));
+  absl::MutexLock lock(&mutex_);
+  Answer(response);
+  return absl::OkStatus();
+}
+
+void FakeBackend::Answer(const PageGroupResponse& response) {
+  constexpr absl::string_view kCodes[] = {"SUCCESS", "INVALID", "FAILURE"};
+  const PageGroup& group = response.group;
+  const auto it = waiting_.find({group.device, group.pasid, group.group});
+  Note(absl::StrCat("Respond ", group.device, " group ", group.group, " ",
+                    kCodes[static_cast<size_t>(response.code)]),
+       it != waiting_.end());
+  if (it == waiting_.end()) return;
+  waiting_.erase(it);
+  responses_[group.device].push_back(response);
+}
+
+void FakeBackend::DropUntaken(const std::function<bool(const PageFault&)>& is_left) {
+  std::vector<PageFault> kept;
+  for (const PageFault& fault : untaken_.faults) {
+    if (!is_left(fault)) {
+      kept.push_back(fault);
+    } else if (fault.last) {
+      Answer({{fault.device, fault.pasid, fault.group}, PageResponse::kInvalid});
+    }
+  }
+  untaken_.faults = std::move(kept);
 }
 
 absl::Status FakeBackend::Claim(absl::Span<const DeviceIndex> group) {

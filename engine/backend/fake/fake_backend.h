@@ -13,6 +13,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -52,6 +53,15 @@ class FakeBackend : public Backend {
   FakeViommus& fake_viommus() { return viommus_; }
   Viommus* viommus() override { return &viommus_; }
   ViommuSupport DescribeViommus(DeviceIndex device) const override;
+
+  // The device's side. A group that waits for an answer may be reported again: the fake does not
+  // mind. Once a device has reported the last fault of a group, an answer is due, and only then.
+  absl::Status ReportPageFault(const PageFault& fault);
+  // Faults of the device are lost, as when the hardware's own queue overflows.
+  void LosePageFaults(DeviceIndex device);
+  std::vector<PageGroupResponse> ResponsesTo(DeviceIndex device) const;
+  // Groups that still wait for an answer.
+  size_t groups_waiting() const;
 
   absl::string_view name() const override { return "fake"; }
   const Topology& topology() const override { return topology_; }
@@ -99,6 +109,8 @@ class FakeBackend : public Backend {
                           absl::Span<const VtdStage1Invalidation> invalidations) override;
   absl::Status Block(DeviceIndex device) override;
   absl::Status Unblock(DeviceIndex device) override;
+  PageFaultBatch TakePageFaults() override;
+  absl::Status RespondPageGroup(const PageGroupResponse& response) override;
   absl::Status Claim(absl::Span<const DeviceIndex> group) override;
   absl::StatusOr<Transition> AssignDefault(absl::Span<const DeviceIndex> group,
                                            DefaultDomainType type) override;
@@ -125,6 +137,7 @@ class FakeBackend : public Backend {
     std::set<Iova> dirty = {};  // Pages of 4 KiB.
   };
   using PasidKey = std::pair<DeviceIndex, uint32_t>;
+  using GroupKey = std::tuple<DeviceIndex, std::optional<uint32_t>, uint32_t>;
 
   // Takes `range` out of the one area that it lies in; without large pages the area may be larger.
   static bool Cut(Ioas* ioas, const IovaRange& range);
@@ -137,6 +150,11 @@ class FakeBackend : public Backend {
   // Areas of the Ioas cover the range without a hole.
   bool Covers(Uid ioas, const IovaRange& range) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MeetsDoorbell(Uid ioas, const IovaRange& range) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The device hears the answer; a breach where it waits for none.
+  void Answer(const PageGroupResponse& response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Answers kInvalid what `is_left` of the faults that nobody has taken.
+  void DropUntaken(const std::function<bool(const PageFault&)>& is_left)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // No device, PASID or nested domain refers to the domain.
   bool Unused(Uid domain) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -155,6 +173,9 @@ class FakeBackend : public Backend {
   std::map<DeviceIndex, std::string> places_ ABSL_GUARDED_BY(mutex_);  // What a device is on.
   std::map<PasidKey, std::string> pasids_ ABSL_GUARDED_BY(mutex_);     // Attached PASIDs.
   std::set<DeviceIndex> blocked_ ABSL_GUARDED_BY(mutex_);
+  PageFaultBatch untaken_ ABSL_GUARDED_BY(mutex_);
+  std::multiset<GroupKey> waiting_ ABSL_GUARDED_BY(mutex_);  // Whose last fault was reported.
+  std::map<DeviceIndex, std::vector<PageGroupResponse>> responses_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Two units, six devices: dev0 plain; dev1 and dev2 in one group; dev3 with a DIRECT region; dev4

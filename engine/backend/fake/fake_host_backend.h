@@ -56,6 +56,10 @@ class FakeHostBackend : public FakeBackend, private Simulation {
   absl::Status HostUnmap(DeviceIndex device, IovaRange range) override;
   absl::Status HostUnmapDeferred(DeviceIndex device, IovaRange range) override;
   absl::Status HostFlush(DeviceIndex device) override;
+  absl::Status RaisePageFault(const PageFault& fault) override { return ReportPageFault(fault); }
+  std::vector<PageGroupResponse> PageResponses(DeviceIndex device) override {
+    return ResponsesTo(device);
+  }
   std::vector<TableEntryDump> DumpTables(DeviceIndex, std::optional<uint32_t>, Iova) override {
     return {};
   }

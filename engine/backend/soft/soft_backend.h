@@ -30,6 +30,7 @@
 #include "engine/backend/soft/soft_domain.h"
 #include "engine/backend/soft/soft_ioas.h"
 #include "engine/backend/soft/soft_machine.h"
+#include "engine/backend/soft/soft_page_faults.h"
 #include "engine/backend/soft/soft_viommus.h"
 #include "engine/backend/soft/unit_domain.h"
 #include "engine/backend/soft/viommu_domain.h"
@@ -108,6 +109,10 @@ class SoftBackendT final : public Backend, private Simulation, private TableObse
                           absl::Span<const VtdStage1Invalidation> invalidations) override;
   absl::Status Block(DeviceIndex device) override;
   absl::Status Unblock(DeviceIndex device) override;
+  PageFaultBatch TakePageFaults() override { return viommu::TakePageFaults(*machine_); }
+  absl::Status RespondPageGroup(const PageGroupResponse& response) override {
+    return viommu::RespondPageGroup(*machine_, response);
+  }
   absl::Status Claim(absl::Span<const DeviceIndex> group) override;
   absl::StatusOr<Transition> AssignDefault(absl::Span<const DeviceIndex> group,
                                            DefaultDomainType type) override;
@@ -139,6 +144,12 @@ class SoftBackendT final : public Backend, private Simulation, private TableObse
   absl::Status HostUnmap(DeviceIndex device, IovaRange range) override;
   absl::Status HostUnmapDeferred(DeviceIndex device, IovaRange range) override;
   absl::Status HostFlush(DeviceIndex device) override;
+  absl::Status RaisePageFault(const PageFault& fault) override {
+    return viommu::RaisePageFault(*machine_, fault);
+  }
+  std::vector<PageGroupResponse> PageResponses(DeviceIndex device) override {
+    return viommu::PageResponses(*machine_, device);
+  }
   std::vector<TableEntryDump> DumpTables(DeviceIndex device, std::optional<uint32_t> pasid,
                                          Iova iova) override;
 

@@ -600,10 +600,10 @@ TEST_F(SoftBackendTest, CountsEveryKindOfInvalidationAndFault) {
   const BackendStats fresh = backend_->Stats();
   std::vector<std::string> kinds;
   for (const auto& [name, count] : fresh.invalidations) kinds.push_back(name);
-  EXPECT_EQ(kinds,
-            (std::vector<std::string>{
-                "context_cache", "pasid_cache", "iotlb_global", "iotlb_domain", "iotlb_page",
-                "pasid_iotlb", "pasid_iotlb_page", "device_tlb", "pasid_device_tlb", "wait"}));
+  EXPECT_EQ(kinds, (std::vector<std::string>{"context_cache", "pasid_cache", "iotlb_global",
+                                             "iotlb_domain", "iotlb_page", "pasid_iotlb",
+                                             "pasid_iotlb_page", "device_tlb", "pasid_device_tlb",
+                                             "page_group_response", "wait"}));
   EXPECT_GT(fresh.table_pages, 30u);
   std::map<std::string, uint64_t> faults(fresh.faults.begin(), fresh.faults.end());
   EXPECT_EQ(faults.size(), fresh.faults.size());

@@ -72,6 +72,7 @@ absl::Status SoftMachine::AddVtdUnit(const IommuSpec& spec) {
     requester.source_id = source_ids[k];
     requester.pasid_bits = std::min(device.pasid_bits, PasidBits(spec));
     requester.device_tlb = HasDeviceTlb(device, spec);
+    requester.page_requests = HasPageFaults(spec, device);
     requesters.push_back(requester);
   }
   ASSIGN_OR_RETURN(auto unit,

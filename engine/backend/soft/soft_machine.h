@@ -45,6 +45,8 @@ class SoftMachine {
   uint16_t source_id_of(DeviceIndex device) const {
     return static_cast<uint16_t>(seats_[device].requester);
   }
+  // Null: its unit is another one.
+  VtdUnit* find_vtd(DeviceIndex device) { return UnitOf(device).vtd.get(); }
   // Of a device behind an SMMUv3.
   SmmuUnit& smmu_of(DeviceIndex device) { return *UnitOf(device).smmu; }
   const SmmuUnit& smmu_of(DeviceIndex device) const { return *UnitOf(device).smmu; }

@@ -81,6 +81,8 @@ uint64_t ExtendedCapabilityOf(const IommuSpec& spec) {
   return Field(1, 0) | Field(1, 1) |                                   // C, QI
          Field(spec.pass_through, 6) | Field(spec.snoop_control, 7) |  // PT, SC
          Field(spec.device_tlb, 2) | Field(spec.nesting, 26) |         // DT, NEST
+         Field(spec.page_requests, 29) |                               // PRS
+         Field(spec.page_requests, 42) |                               // PDS
          Field(spec.supervisor_requests, 31) |                         // SRS
          Field(spec.extended_access, 34) |                             // EAFS
          Field(spec.pasid_bits - 1, 35) | Field(1, 40) |               // PSS, PASID

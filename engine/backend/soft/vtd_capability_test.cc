@@ -152,6 +152,7 @@ TEST(VtdCapabilityTest, ShowsEachFeatureOfTwoStagesByItsOwnBit) {
       {&IommuSpec::supervisor_requests, 0, 1ull << 31},
       {&IommuSpec::extended_access, 0, 1ull << 34},
       {&IommuSpec::dirty_tracking, 0, 1ull << 45},
+      {&IommuSpec::page_requests, 0, 1ull << 29 | 1ull << 42},
   };
   for (const auto& c : kCases) {
     IommuSpec off, on;

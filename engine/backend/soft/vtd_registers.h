@@ -18,6 +18,10 @@ inline constexpr uint32_t kQueueHeadRegister = 0x80;
 inline constexpr uint32_t kQueueTailRegister = 0x88;
 inline constexpr uint32_t kQueueAddressRegister = 0x90;
 inline constexpr uint32_t kQueueErrorRecordRegister = 0xb0;
+inline constexpr uint32_t kPageRequestHeadRegister = 0xc0;
+inline constexpr uint32_t kPageRequestTailRegister = 0xc8;
+inline constexpr uint32_t kPageRequestAddressRegister = 0xd0;
+inline constexpr uint32_t kPageRequestStatusRegister = 0xdc;
 
 // Global command and status have the same positions.
 inline constexpr uint32_t kTranslationEnable = uint32_t{1} << 31;
@@ -34,6 +38,10 @@ inline constexpr uint32_t kFaultQueueError = 1 << 4;  // IQE
 inline constexpr uint32_t kFaultTimeout = 1 << 6;     // ITE
 // IQERCD.ITESID 47:32: the device that did not answer.
 inline constexpr int kTimeoutSourceShift = 32;
+
+// PRS, cleared by writing 1.
+inline constexpr uint32_t kPageRequestPending = 1 << 0;   // PPR
+inline constexpr uint32_t kPageRequestOverflow = 1 << 1;  // PRO
 
 }  // namespace viommu::vtd
 

@@ -45,6 +45,10 @@ absl::StatusOr<std::unique_ptr<VtdUnit>> VtdUnit::Create(const IommuSpec& spec,
   ASSIGN_OR_RETURN(unit->root_table_, unit->NewTablePage());
   for (const Requester& requester : requesters) RETURN_IF_ERROR(unit->AddRequester(requester));
   ASSIGN_OR_RETURN(unit->queue_, InvalidationQueue::Create(unit->hardware_.get(), arena));
+  if (spec.page_requests) {
+    ASSIGN_OR_RETURN(unit->page_requests_,
+                     VtdPageRequestQueue::Create(unit->hardware_.get(), unit->queue_.get(), arena));
+  }
   RETURN_IF_ERROR(unit->SetRootTable());
   return unit;
 }
@@ -87,8 +91,10 @@ absl::Status VtdUnit::AddRequester(const Requester& requester) {
   fields.pdts = tables.pdts();
   fields.pasids = requester.pasid_bits > 0;
   fields.device_tlb = requester.device_tlb;
+  fields.page_requests = requester.page_requests;
   const vtd::ContextEntry context = vtd::MakeContextEntry(fields);
-  seats_.emplace(requester.source_id, Seat{std::move(tables), fields.pasids, requester.device_tlb});
+  seats_.emplace(requester.source_id, Seat{std::move(tables), fields.pasids, requester.device_tlb,
+                                           requester.page_requests});
   const size_t index = requester.source_id % vtd::kContextEntries;
   uint64_t* words = arena_.WordsAt(contexts) + index * context.size();
   PlainStore().Store128(words + 2, context[2], context[3]);
@@ -202,6 +208,20 @@ void VtdUnit::KeepUntilFlushed(std::shared_ptr<const void> tables) {
   absl::MutexLock lock(&mutex_);
   kept_.push_back(std::move(tables));
   flush_owed_ = true;
+}
+
+bool VtdUnit::DifferInTracking(vtd::PasidEntry one, const vtd::PasidEntry& other) {
+  if (!vtd::IsPresent(one)) return false;
+  one[0] ^= vtd::kPasidSecondStageDirty;
+  return one == other;
+}
+
+void VtdUnit::DropPageRequests(uint16_t source_id, uint32_t pasid) {
+  const Seat& seat = seats_.at(source_id);
+  if (!seat.page_requests) return;
+  if (pasid != kRidPasid) return page_requests_->Drop(source_id, pasid);
+  page_requests_->Drop(source_id, std::nullopt);
+  if (seat.pasids) page_requests_->Drop(source_id, kRidPasid);
 }
 
 void VtdUnit::NoteUse(uint16_t source_id, uint32_t pasid, const vtd::PasidEntry& entry) {

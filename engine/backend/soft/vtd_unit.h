@@ -12,7 +12,8 @@
 // Where not even the flush of everything behind a failed change got through, it is owed: until the
 // hardware has done it, nothing that rests on a flush succeeds.
 //
-// Thread-safe. Lock order: the unit's lock, then the queue's, then the hardware's.
+// Thread-safe. Lock order: the unit's lock, then that of page requests, then the queue's, then the
+// hardware's.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_VTD_UNIT_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_VTD_UNIT_H_
 
@@ -33,6 +34,7 @@
 #include "engine/backend/soft/invalidation_queue.h"
 #include "engine/backend/soft/pasid_tables.h"
 #include "engine/backend/soft/physical_memory.h"
+#include "engine/backend/soft/vtd_page_request_queue.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
 #include "engine/base/status_macros.h"
@@ -49,8 +51,9 @@ class VtdUnit {
 
   struct Requester {
     uint16_t source_id = 0;
-    int pasid_bits = 0;       // 0: issues no PASIDs, and requests with one are refused.
-    bool device_tlb = false;  // Its ATS is to be switched on; the unit has ECAP.DT.
+    int pasid_bits = 0;          // 0: issues no PASIDs, and requests with one are refused.
+    bool device_tlb = false;     // Its ATS is to be switched on; the unit has ECAP.DT.
+    bool page_requests = false;  // So is its PRI; it has a device TLB, and the unit ECAP.PRS.
   };
 
   // A unit whose requesters are all blocked, with translation not yet enabled. `memory` and `arena`
@@ -65,6 +68,8 @@ class VtdUnit {
   hardware::VtdModel& hardware() { return *hardware_; }
   const hardware::VtdModel& hardware() const { return *hardware_; }
   const InvalidationQueue& queue() const { return *queue_; }
+  // Null: the unit has none (ECAP.PRS).
+  VtdPageRequestQueue* page_requests() { return page_requests_.get(); }
 
   // From here on every request is translated.
   // kInternal: the hardware does not follow.
@@ -162,6 +167,7 @@ class VtdUnit {
     PasidTables tables;
     bool pasids = false;  // It issues requests with PASID, 0 among them, which entry 0 serves too.
     bool device_tlb = false;
+    bool page_requests = false;
   };
   using EntryKey = std::pair<uint16_t, uint32_t>;  // Source id, PASID.
 
@@ -187,6 +193,10 @@ class VtdUnit {
   // Notes what an entry of a requester with a device TLB holds.
   void NoteUse(uint16_t source_id, uint32_t pasid, const vtd::PasidEntry& entry)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether requests meet the same by both, but that their writes are marked by one of them.
+  static bool DifferInTracking(vtd::PasidEntry one, const vtd::PasidEntry& other);
+  // The requester does not meet what its page requests of until now were for.
+  void DropPageRequests(uint16_t source_id, uint32_t pasid) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Appends what a requester's device TLB must drop of the block, as far as an entry has filled it.
   void AppendDeviceTlb(const EntryKey& key, const vtd::PageBlock& block,
                        std::vector<vtd::Descriptor>* batch) const
@@ -203,6 +213,7 @@ class VtdUnit {
   TableArena& arena_;
   std::unique_ptr<hardware::VtdModel> hardware_;
   std::unique_ptr<InvalidationQueue> queue_;
+  std::unique_ptr<VtdPageRequestQueue> page_requests_;  // Goes before the queue.
 
   // Constant once Create has returned.
   PhysAddr root_table_;
@@ -234,6 +245,7 @@ absl::Status VtdUnit::SetEntry(const Store& store, uint16_t source_id, uint32_t 
   absl::Status status = WriteEntry(plan, tables.Words(pasid), store, flush);
   if (status.ok()) {
     NoteUse(source_id, pasid, target);
+    if (!DifferInTracking(old, target)) DropPageRequests(source_id, pasid);
   } else {
     ForceLocked(store, source_id, pasid, old);
   }
@@ -252,9 +264,11 @@ absl::Status VtdUnit::BlockEntry(const Store& store, uint16_t source_id, uint32_
   };
   if (WriteEntry(plan, tables.Words(pasid), store, flush).ok()) {
     NoteUse(source_id, pasid, vtd::MakeBlockedEntry());
+    DropPageRequests(source_id, pasid);
     return FlushWhatIsOwed();  // The entry may have been blocked before.
   }
   ForceLocked(store, source_id, pasid, vtd::MakeBlockedEntry());
+  DropPageRequests(source_id, pasid);
   return FlushEverything();  // What was blocked already was not worth a flush to ForceLocked.
 }
 

@@ -3,8 +3,7 @@
 //
 // Source of positions: VT-d 11.4.2 (CAP) and 11.4.3 (ECAP), Linux intel/iommu.h (cap_*, ecap_*).
 // A feature that the model does not have is not advertised, whatever the configuration asks for:
-// page requests (PRS; draining them, PDS, is offered: there are none), interrupt remapping (IR),
-// execute requests (ERS), memory types (MTS) and caching mode (CM).
+// interrupt remapping (IR), execute requests (ERS), memory types (MTS) and caching mode (CM).
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_CAPABILITIES_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_CAPABILITIES_H_
 
@@ -50,6 +49,7 @@ class Capabilities {
   bool pass_through() const { return ecap_ & Bit(6); }                           // PT
   bool snoop_control() const { return ecap_ & Bit(7); }                          // SC
   bool nesting() const { return ecap_ & Bit(26); }                               // NEST
+  bool page_requests() const { return ecap_ & Bit(29); }                         // PRS
   bool supervisor_requests() const { return ecap_ & Bit(31); }                   // SRS
   bool extended_access() const { return ecap_ & Bit(34); }                       // EAFS
   int pasid_bits() const { return static_cast<int>(Field(ecap_, 39, 35)) + 1; }  // PSS
@@ -66,8 +66,9 @@ class Capabilities {
   static constexpr uint64_t kCapSupported = Bits(2, 0) | Bit(4) | Bits(11, 9) | Bits(21, 16) |
                                             Bits(35, 34) | Bit(39) | Bits(33, 24) | Bits(47, 40) |
                                             Bits(56, 48) | Bit(60);
-  static constexpr uint64_t kEcapSupported = Bits(2, 0) | Bits(7, 6) | Bit(26) | Bit(31) | Bit(34) |
-                                             Bits(40, 35) | Bit(42) | Bit(43) | Bits(49, 45);
+  static constexpr uint64_t kEcapSupported = Bits(2, 0) | Bits(7, 6) | Bit(26) | Bit(29) | Bit(31) |
+                                             Bit(34) | Bits(40, 35) | Bit(42) | Bit(43) |
+                                             Bits(49, 45);
 
   uint64_t cap_;
   uint64_t ecap_;

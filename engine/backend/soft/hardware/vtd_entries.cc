@@ -15,7 +15,7 @@ constexpr int kMaxLevels = 5;
 constexpr uint64_t kContextDeviceTlb = Bit(2);     // DTE: needs ECAP.DT.
 constexpr uint64_t kContextPasids = Bit(3);        // PASIDE
 constexpr uint64_t kContextPageRequests = Bit(4);  // PRE: needs ECAP.PRS.
-constexpr uint64_t kContextReserved0 = Bits(8, 5) | kContextPageRequests;
+constexpr uint64_t kContextReserved0 = Bits(8, 5);
 // Second word.
 constexpr uint64_t kContextRidPasid = Bits(19, 0);
 constexpr uint64_t kContextRidPrivileged = Bit(20);  // RID_PRIV: needs ECAP.SRS.
@@ -75,6 +75,7 @@ bool HasReservedBits(const Capabilities& capabilities, const Pair& first, const 
   uint64_t reserved0 = kContextReserved0 | capabilities.beyond_host_width();
   if (!capabilities.pasids()) reserved0 |= kContextPasids;
   if (!capabilities.device_tlbs()) reserved0 |= kContextDeviceTlb;
+  if (!capabilities.page_requests()) reserved0 |= kContextPageRequests;
   uint64_t reserved1 = kContextReserved1;
   if (!capabilities.supervisor_requests()) reserved1 |= kContextRidPrivileged;
   if (!capabilities.rid_pasid()) reserved1 |= kContextRidPasid;
@@ -180,6 +181,7 @@ FaultReason FetchContextEntry(const PhysicalMemory& memory, const Capabilities& 
   entry->pasids_enabled = (first.low & kContextPasids) != 0;
   entry->pasid_limit = uint32_t{64} << (Field(first.low, 11, 9) + 7);  // PDTS
   entry->device_tlb = (first.low & kContextDeviceTlb) != 0;
+  entry->page_requests = (first.low & kContextPageRequests) != 0;
   entry->rid_privileged = (first.high & kContextRidPrivileged) != 0;
   entry->rid_pasid = static_cast<uint32_t>(first.high & kContextRidPasid);
   entry->directory = PhysAddr{first.low & kPointer};

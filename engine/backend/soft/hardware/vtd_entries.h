@@ -8,7 +8,6 @@
 // Sources: VT-d 9.2 (scalable root), 9.4 (scalable context), 9.5 (PASID directory), 9.6 (PASID
 // table); Linux intel/iommu.h, intel/pasid.h; order of tests and reserved masks as in QEMU
 // intel_iommu.c. Where a field belongs to a feature that CAP or ECAP does not offer it is reserved.
-// In particular PRE in a context entry is reserved, since the model has no page requests.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_ENTRIES_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_ENTRIES_H_
 
@@ -27,6 +26,7 @@ struct ContextEntry {
   bool fault_disable = false;   // FPD
   bool pasids_enabled = false;  // PASIDE
   bool device_tlb = false;      // DTE
+  bool page_requests = false;   // PRE
   bool rid_privileged = false;  // RID_PRIV: requests without PASID are a supervisor's.
   uint32_t rid_pasid = 0;       // The PASID that stands in for requests without one.
   uint32_t pasid_limit = 0;     // One past the last PASID that the directory covers (PDTS).

@@ -28,6 +28,8 @@ absl::string_view FaultReasonName(uint8_t reason) {
       return "SCT.6: request with PASID, but PASIDs are not enabled";
     case kPasidBeyondDirectory:
       return "SCT.7: PASID beyond the PASID directory";
+    case kPageRequestsDisabled:
+      return "SCT.8: page request, but none are enabled";
     case kRidPasidInvalid:
       return "SCT.9: PASID of requests without PASID is invalid";
     case kPasidDirectoryFetchError:

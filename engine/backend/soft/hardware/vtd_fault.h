@@ -26,6 +26,7 @@ enum FaultReason : uint8_t {
   kDeviceTlbDisabled = 0x44,         // SCT.5
   kPasidRequestsDisabled = 0x45,     // SCT.6
   kPasidBeyondDirectory = 0x46,      // SCT.7
+  kPageRequestsDisabled = 0x47,      // SCT.8
   kRidPasidInvalid = 0x48,           // SCT.9
   kPasidDirectoryFetchError = 0x50,  // SPD.1
   kPasidDirectoryNotPresent = 0x51,  // SPD.2

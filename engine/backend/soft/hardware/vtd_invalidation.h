@@ -2,8 +2,8 @@
 // takes out of the caches.
 //
 // Sources: VT-d 6.5.2 (descriptors), Linux intel/iommu.h (QI_*) and QEMU intel_iommu_internal.h
-// (reserved masks). Types 4 and 9 (interrupt entries, page-group responses) belong to features that
-// the model does not offer, so they are unknown to it; 3 and 8 are without ECAP.DT.
+// (reserved masks). Type 4 (interrupt entries) belongs to a feature that the model does not offer,
+// so it is unknown to it; 3 and 8 are without ECAP.DT. Type 9: vtd_page_requests.h.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_INVALIDATION_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_INVALIDATION_H_
 
@@ -31,12 +31,14 @@ enum DescriptorType : uint64_t {
   kPasidIotlb = 6,
   kPasidCache = 7,
   kPasidDeviceTlb = 8,
+  kPageGroupResponse = 9,
 };
 
-// Drops what `descriptor`, of any type but kWait, covers. False, with nothing dropped, when it is
-// no valid descriptor: unknown type or granularity, a reserved bit set, and for type 2 an
-// address mask above CAP.MAMV, or page-selective without CAP.PSI. A function that has no device TLB
-// has nothing to drop and answers at once; one that does not answer drops nothing.
+// Drops what `descriptor`, of any type but kWait and kPageGroupResponse, covers. False, with
+// nothing dropped, when it is no valid descriptor: unknown type or granularity, a reserved bit set,
+// and for type 2 an address mask above CAP.MAMV, or page-selective without CAP.PSI. A function that
+// has no device TLB has nothing to drop and answers at once; one that does not answer drops
+// nothing.
 bool ApplyInvalidation(const Descriptor& descriptor, const Capabilities& capabilities,
                        TranslationCaches* caches, DeviceTlbs* device_tlbs);
 

@@ -14,7 +14,7 @@ constexpr uint32_t kTailField = static_cast<uint32_t>(Bits(18, 4));
 // Wait descriptor. FN (6) has nothing to do: descriptors are consumed one after the other anyway.
 constexpr uint64_t kWaitInterrupt = Bit(4);     // IF
 constexpr uint64_t kWaitStatusWrite = Bit(5);   // SW
-constexpr uint64_t kWaitPageRequests = Bit(7);  // PD: needs ECAP.PDS. There never are any.
+constexpr uint64_t kWaitPageRequests = Bit(7);  // PD: needs ECAP.PDS. None is on its way.
 constexpr uint64_t kWaitReserved0 = Bits(31, 8);
 constexpr uint64_t kWaitReserved1 = Bits(1, 0);
 
@@ -70,6 +70,9 @@ bool InvalidationQueue::Fetch(Descriptor* descriptor) const {
 
 bool InvalidationQueue::Consume(const Descriptor& descriptor) {
   if (descriptor.type() == kWait) return ConsumeWait(descriptor);
+  if (descriptor.type() == kPageGroupResponse) {
+    return ApplyPageGroupResponse(descriptor, capabilities_, &warm_.page_requesters);
+  }
   if (!ApplyInvalidation(descriptor, capabilities_, &warm_.caches, &warm_.device_tlbs)) {
     return false;
   }

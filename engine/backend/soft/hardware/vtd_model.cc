@@ -22,6 +22,10 @@ enum Register : uint32_t {
   kQueueBase = 0x90,
   kCompletionStatus = 0x9c,
   kQueueErrorRecord = 0xb0,
+  kPageRequestHead = 0xc0,
+  kPageRequestTail = 0xc8,
+  kPageRequestBase = 0xd0,
+  kPageRequestStatus = 0xdc,
 };
 
 constexpr uint32_t kVersionValue = 0x10;  // 1.0
@@ -45,7 +49,8 @@ VtdModel::VtdModel(const Config& config, PhysicalMemory* memory)
       memory_(*memory),
       translator_(capabilities_, memory),
       faults_(capabilities_.fault_record_count()),
-      queue_(&capabilities_, memory, &faults_, &warm_) {}
+      queue_(&capabilities_, memory, &faults_, &warm_),
+      page_requests_(memory, &warm_.page_requesters) {}
 
 uint32_t VtdModel::Read32(uint32_t offset) const {
   absl::MutexLock lock(&mutex_);
@@ -107,7 +112,38 @@ uint32_t VtdModel::ReadLocked(uint32_t offset) const {
     case kQueueErrorRecord + 4:
       return faults_.ReadTimeoutSource();
   }
+  return capabilities_.page_requests() ? ReadPageRequests(offset) : 0;
+}
+
+uint32_t VtdModel::ReadPageRequests(uint32_t offset) const {
+  switch (offset) {
+    case kPageRequestHead:
+      return page_requests_.head();
+    case kPageRequestTail:
+      return page_requests_.tail();
+    case kPageRequestBase:
+      return Low(page_requests_.base());
+    case kPageRequestBase + 4:
+      return High(page_requests_.base());
+    case kPageRequestStatus:
+      return page_requests_.ReadStatus();
+  }
   return 0;
+}
+
+void VtdModel::WritePageRequests(uint32_t offset, uint32_t value) {
+  switch (offset) {
+    case kPageRequestHead:
+      return page_requests_.WriteHead(value);
+    case kPageRequestTail:
+      return page_requests_.WriteTail(value);
+    case kPageRequestBase:
+      return page_requests_.WriteBase(WithLow(page_requests_.base(), value));
+    case kPageRequestBase + 4:
+      return page_requests_.WriteBase(WithHigh(page_requests_.base(), value));
+    case kPageRequestStatus:
+      return page_requests_.WriteStatus(value);
+  }
 }
 
 void VtdModel::WriteLocked(uint32_t offset, uint32_t value) {
@@ -137,6 +173,7 @@ void VtdModel::WriteLocked(uint32_t offset, uint32_t value) {
     case kCompletionStatus:
       return queue_.WriteCompletion(value);
   }
+  if (capabilities_.page_requests()) WritePageRequests(offset, value);
 }
 
 void VtdModel::Command(uint32_t value) {
@@ -218,6 +255,36 @@ VtdModel::Translation VtdModel::TranslateThroughDeviceTlb(const Request& request
   translated.address =
       known.page.value | (request.address & ((uint64_t{1} << known.page_shift) - 1));
   return TranslateLocked(translated);
+}
+
+bool VtdModel::RequestPage(const PageRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  if (warm_.page_requesters.IsOutstanding(request)) return false;
+  bool fault_disable = false;
+  const FaultReason fault =
+      enabled_ ? translator_.CheckPageRequest(root_latched_, request, &warm_, &fault_disable)
+               : kPageRequestsDisabled;
+  if (fault == kNoFault) {
+    page_requests_.Report(request);
+    return true;
+  }
+  ++warm_.counters.faults[fault];
+  Request message;
+  message.source_id = request.source_id;
+  message.pasid = request.pasid;
+  message.address = request.address;
+  message.write = request.write;
+  if (!fault_disable || !IsQualified(fault)) faults_.Record(message, fault, &warm_.counters);
+  if (!request.last) return true;
+  warm_.page_requesters.Await(request);
+  warm_.page_requesters.Answer(request.source_id,
+                               {request.pasid, request.group, PageGroupCode::kInvalid});
+  return true;
+}
+
+std::vector<PageRequesters::Response> VtdModel::PageResponses(uint16_t source_id) const {
+  absl::MutexLock lock(&mutex_);
+  return warm_.page_requesters.Responses(source_id);
 }
 
 VtdModel::Translation VtdModel::Translate(const Request& request) {

@@ -7,9 +7,9 @@
 //
 // Modelled: first-stage, second-stage, nested and pass-through translation (PGTT 1 to 4) with
 // accessed and dirty bits, requests with and without PASID, user and supervisor requests, device
-// TLBs, fault recording, queued invalidation; each as CAP and ECAP say. Not offered, whatever
-// Config asks for, and therefore reserved, faulting or unknown where software uses it: legacy mode
-// (RTA.1), page requests, interrupt remapping, caching mode; see vtd_capabilities.h.
+// TLBs, page requests, fault recording, queued invalidation; each as CAP and ECAP say. Not offered,
+// whatever Config asks for, and therefore reserved, faulting or unknown where software uses it:
+// legacy mode (RTA.1), interrupt remapping, caching mode; see vtd_capabilities.h.
 //
 // Thread-safe: one lock per unit. A DMA holds it while it translates and moves one page, so when
 // the write that moved the queue's tail over a wait descriptor has returned, no access made with an
@@ -18,6 +18,7 @@
 #define VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_VTD_MODEL_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -27,6 +28,7 @@
 #include "engine/backend/soft/hardware/vtd_fault.h"
 #include "engine/backend/soft/hardware/vtd_fault_registers.h"
 #include "engine/backend/soft/hardware/vtd_invalidation_queue.h"
+#include "engine/backend/soft/hardware/vtd_page_requests.h"
 #include "engine/backend/soft/hardware/vtd_request.h"
 #include "engine/backend/soft/hardware/vtd_trace.h"
 #include "engine/backend/soft/hardware/vtd_translator.h"
@@ -63,7 +65,7 @@ class VtdModel {
   // A 64-bit access is two 32-bit ones, low half first.
   //   0x00 VER  0x08 CAP  0x10 ECAP  0x18 GCMD (TE, SRTP, QIE; WBF completes at once)  0x1c GSTS
   //   0x20 RTADDR (latched by SRTP)  0x34 FSTS  0x38 FECTL  0x80 IQH  0x88 IQT  0x90 IQA  0x9c ICS
-  //   0xb0 IQERCD (ITESID alone)
+  //   0xb0 IQERCD (ITESID alone)  0xc0 PQH  0xc8 PQT  0xd0 PQA  0xdc PRS (with ECAP.PRS)
   //   CAP.FRO * 16: the fault recording registers
   // Writing IQT, enabling the queue and clearing FSTS.IQE or ITE consume descriptors before they
   // return.
@@ -76,6 +78,13 @@ class VtdModel {
   void SetDeviceTlb(uint16_t source_id, bool on);
   // Whether a function whose ATS is on answers invalidations of its device TLB; it does at first.
   void SetDeviceTlbAnswers(uint16_t source_id, bool answers);
+
+  // A function asks for a page. A request that software is not to hear of is recorded as a fault,
+  // and answered kInvalid if it is the last of its group. False, with nothing done: the function
+  // waits for an answer to that group.
+  bool RequestPage(const PageRequest& request);
+  // What the function was told, oldest first, as far as it remembers.
+  std::vector<PageRequesters::Response> PageResponses(uint16_t source_id) const;
 
   // A device's access of data.size() bytes: a read fills `data`, a write takes from it. Moves page
   // by page and stops at the first fault, which is recorded. Untranslated accesses of a function
@@ -108,6 +117,8 @@ class VtdModel {
   bool AccessPage(const Request& request, absl::Span<char> data, Outcome* outcome);
   uint32_t ReadLocked(uint32_t offset) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   void WriteLocked(uint32_t offset, uint32_t value) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  uint32_t ReadPageRequests(uint32_t offset) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  void WritePageRequests(uint32_t offset, uint32_t value) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Command(uint32_t value) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool InFaultRecords(uint32_t offset) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
@@ -119,6 +130,7 @@ class VtdModel {
   WarmState warm_ ABSL_GUARDED_BY(mutex_);
   FaultRegisters faults_ ABSL_GUARDED_BY(mutex_);
   InvalidationQueue queue_ ABSL_GUARDED_BY(mutex_);
+  PageRequestQueue page_requests_ ABSL_GUARDED_BY(mutex_);
   uint64_t root_register_ ABSL_GUARDED_BY(mutex_) = 0;  // RTADDR as written.
   uint64_t root_latched_ ABSL_GUARDED_BY(mutex_) = 0;   // RTADDR in force.
   bool root_set_ ABSL_GUARDED_BY(mutex_) = false;       // GSTS.RTPS

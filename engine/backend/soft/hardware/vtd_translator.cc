@@ -106,6 +106,22 @@ Translation Translator::CheckTranslated(uint64_t root, const Request& request, W
   return Unchanged(request.address);
 }
 
+FaultReason Translator::CheckPageRequest(uint64_t root, const PageRequest& request, WarmState* warm,
+                                         bool* fault_disable) const {
+  Request message;
+  message.source_id = request.source_id;
+  message.pasid = request.pasid;
+  message.address = request.address;
+  ContextEntry context;
+  const FaultReason fault = FindContext(root, message, warm, &context);
+  *fault_disable = context.fault_disable;
+  if (fault != kNoFault) return fault;
+  if (!context.page_requests) return kPageRequestsDisabled;
+  if (!request.pasid.has_value()) return kNoFault;
+  if (!context.pasids_enabled) return kPasidRequestsDisabled;
+  return *request.pasid < context.pasid_limit ? kNoFault : kPasidBeyondDirectory;
+}
+
 FaultReason Translator::Resolve(uint64_t root, const Request& request, WarmState* warm,
                                 bool* fault_disable, Trace* trace, CachedLeaf* leaf) const {
   ContextEntry context;

@@ -16,6 +16,7 @@
 #include "engine/backend/soft/hardware/vtd_device_tlb.h"
 #include "engine/backend/soft/hardware/vtd_entries.h"
 #include "engine/backend/soft/hardware/vtd_fault.h"
+#include "engine/backend/soft/hardware/vtd_page_requests.h"
 #include "engine/backend/soft/hardware/vtd_request.h"
 #include "engine/backend/soft/hardware/vtd_trace.h"
 #include "engine/backend/soft/hardware/vtd_walk.h"
@@ -23,11 +24,12 @@
 
 namespace viommu::hardware {
 
-// What the unit remembers while it translates, what the device TLBs behind it do, and where it
-// counts. A cold look has nothing of it.
+// What the unit remembers while it translates, what the device TLBs and the functions behind it
+// do, and where it counts. A cold look has nothing of it.
 struct WarmState {
   TranslationCaches caches;
   DeviceTlbs device_tlbs;
+  PageRequesters page_requesters;
   Counters counters;
 };
 
@@ -46,6 +48,11 @@ class Translator {
   // silence. `trace`, for a cold look alone, takes what it reads; it may be null.
   Translation Translate(uint64_t root, bool enabled, const Request& request, WarmState* warm,
                         bool* fault_disable, Trace* trace = nullptr) const;
+
+  // Whether software is to hear of a page request: the context entry lets its function make them,
+  // and such ones. `*fault_disable` as above.
+  FaultReason CheckPageRequest(uint64_t root, const PageRequest& request, WarmState* warm,
+                               bool* fault_disable) const;
 
  private:
   FaultReason FindContext(uint64_t root, const Request& request, WarmState* warm, Trace* trace,

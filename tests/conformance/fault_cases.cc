@@ -1,0 +1,157 @@
+// tests/conformance/fault_cases.cc -- Page faults: queues, where faults go, what answers them.
+#include "absl/strings/str_cat.h"
+#include "tests/conformance/cases.h"
+#include "tests/conformance/nested_verbs.h"
+#include "tests/conformance/pasid_verbs.h"
+#include "tests/conformance/requests.h"
+#include "tests/conformance/verbs.h"
+
+namespace viommu::conformance {
+namespace {
+
+using Steps = std::vector<Step>;
+using Faults = v1::FaultService::Stub;
+using Simulations = v1::SimulationService::Stub;
+
+constexpr v1::PageResponseCode kSuccess = v1::PAGE_RESPONSE_CODE_SUCCESS;
+constexpr v1::PageResponseCode kInvalid = v1::PAGE_RESPONSE_CODE_INVALID;
+
+std::string Queue(const std::string& id) { return "faultQueues/" + World::Id(id); }
+
+Step DeleteQueue(const std::string& id) {
+  return [=](World& world) {
+    return world.Call(&Faults::DeleteFaultQueue, Named<v1::DeleteFaultQueueRequest>(Queue(id)))
+        .status();
+  };
+}
+
+Step NewQueue(const std::string& id, uint32_t depth = 4) {
+  return [=](World& world) {
+    v1::CreateFaultQueueRequest request;
+    request.set_fault_queue_id(World::Id(id));
+    request.mutable_fault_queue()->set_depth(depth);
+    absl::Status made = world.Call(&Faults::CreateFaultQueue, std::move(request)).status();
+    if (made.ok()) world.OnUndo([&world, id] { return DeleteQueue(id)(world); });
+    return made;
+  };
+}
+
+// Asks for a page, with group 7; waits for the answer unless there is `more`.
+Step Ask(const std::string& device, uint64_t iova, std::optional<uint32_t> pasid = {},
+         bool more = false) {
+  return [=](World& world) -> absl::Status {
+    // It can not be asked in vain.
+    if (!world.simulated() || world.validate_only()) return absl::OkStatus();
+    auto request = Named<v1::RaisePageFaultRequest>(world.Device(device));
+    request.set_iova(iova);
+    if (pasid.has_value()) request.set_pasid(*pasid);
+    request.set_group(7);
+    request.set_more(more);
+    return world.Call(&Simulations::RaisePageFault, std::move(request)).status();
+  };
+}
+
+Step Respond(uint32_t cookie, v1::PageResponseCode code) {
+  return [=](World& world) {
+    auto request = Named<v1::RespondFaultRequest>(Queue("q"));
+    v1::FaultResponse& response = *request.add_responses();
+    response.set_cookie(cookie);
+    response.set_code(code);
+    return world.Call(&Faults::RespondFault, std::move(request)).status();
+  };
+}
+
+// The last thing that the device was told of its group 7.
+Step Told(const std::string& device, v1::PageResponseCode code) {
+  return [=](World& world) -> absl::Status {
+    if (!world.simulated()) return absl::OkStatus();
+    const auto told = world.Call(&Simulations::ListPageResponses,
+                                 Named<v1::ListPageResponsesRequest>(world.Device(device)));
+    if (!told.ok()) return told.status();
+    if (told->responses().empty()) return absl::InternalError("it was told nothing");
+    const v1::PageResponse& last = told->responses(told->responses_size() - 1);
+    if (last.group() == 7 && last.code() == code) return absl::OkStatus();
+    return absl::InternalError(absl::StrCat("it was told ", last.ShortDebugString()));
+  };
+}
+
+// So many groups wait in "q".
+Step Waiting(int groups) {
+  return [=](World& world) -> absl::Status {
+    const auto faults = world.Call(&Faults::ListFaults, Named<v1::ListFaultsRequest>(Queue("q")));
+    if (!faults.ok()) return faults.status();
+    if (!world.simulated() || faults->faults_size() == groups) return absl::OkStatus();
+    return absl::InternalError(absl::StrCat(faults->faults_size(), " groups wait"));
+  };
+}
+
+// Queue "q" takes the faults of "d", for PASIDs, over "a"; "n" has none. "asking" is claimed.
+Steps Domains() {
+  Flags with_queue = ForPasids();
+  with_queue.fault_queue = Queue("q");
+  return {NewQueue("q"),
+          NewRegion("r"),
+          NewIoas("a"),
+          Claim("asking"),
+          NewPaging("d", "a", "asking", with_queue),
+          NewPaging("n", "a", "asking", ForPasids())};
+}
+
+std::vector<Case> Queues() {
+  return {
+      Refused("11/1", "a queue deeper than it may be", {}, NewQueue("q", 4097),
+              Invalid("INVALID_DEPTH").Field("fault_queue.depth").Says("4097")),
+      Refused("11/1", "a queue that is there", {NewQueue("q")}, NewQueue("q"),
+              Exists("FAULT_QUEUE_EXISTS")),
+      Refused("11/1", "a queue that domains use goes", Domains(), DeleteQueue("q"),
+              Precondition("IN_USE", "EBUSY").Blames(World::Domain("d"))),
+      Refused("11/1", "a queue that is not there", {}, DeleteQueue("q"),
+              NotFound("FAULT_QUEUE_NOT_FOUND")),
+      Refused("4.2/6", "a domain with a queue that is not there", {NewIoas("a"), Claim("asking")},
+              NewPaging("d", "a", "asking", {false, false, false, Queue("none")}),
+              NotFound("FAULT_QUEUE_NOT_FOUND")),
+      Refused("11/7", "a device without page requests, a domain with a queue",
+              Domains() + Steps{Claim("mute")}, Attach("mute", "d"),
+              Precondition("PAGE_REQUESTS_UNAVAILABLE", "ENODEV").Blames("mute")),
+  };
+}
+
+std::vector<Case> Delivery() {
+  const Steps attached = Domains() + Steps{Attach("asking", "d")};
+  const Steps asked = attached + Steps{Ask("asking", 0x10000)};
+  return {
+      Accepted("11/2", "a fault waits for the last one of its group", attached,
+               Ask("asking", 0x10000, {}, /*more=*/true), {Waiting(0)}),
+      Accepted("11/2", "and then the group for an answer", attached, Ask("asking", 0x10000),
+               {Waiting(1)}),
+      Accepted("11/3", "a fault with a PASID goes to its attachment",
+               Domains() + Steps{Attach("asking", "n"), AttachPasid("asking", 5, "d")},
+               Ask("asking", 0x10000, 5), {Waiting(1)}),
+      Accepted("11/3", "nothing is attached", Domains(), Ask("asking", 0x10000),
+               {Waiting(0), Told("asking", kInvalid)}),
+      Accepted("11/3", "a domain without queue", Domains() + Steps{Attach("asking", "n")},
+               Ask("asking", 0x10000), {Waiting(0), Told("asking", kInvalid)}),
+      Accepted("11/5", "an answer: the device goes on", asked + Steps{Map("a", {At(0x10000)})},
+               Respond(1, kSuccess),
+               {Told("asking", kSuccess), Waiting(0), Reads("asking", 0x10000, 1)}),
+      Refused("11/5", "a cookie that there is not", asked, Respond(2, kSuccess),
+              NotFound("FAULT_NOT_FOUND").Field("responses[0].cookie").Index(0).Says("2")),
+      Refused("11/5", "a code that only the daemon gives", asked,
+              Respond(1, v1::PAGE_RESPONSE_CODE_FAILURE),
+              Invalid("INVALID_RESPONSE").Field("responses[0].code").Index(0)),
+      Accepted("11/6", "what is unanswered when the device is detached", asked, Detach("asking"),
+               {Told("asking", kInvalid), Waiting(0)}),
+      Accepted("11/6", "or replaced", asked, Replace("asking", "n"),
+               {Told("asking", kInvalid), Waiting(0)}),
+  };
+}
+
+}  // namespace
+
+std::vector<Case> FaultCases() {
+  std::vector<Case> all = Queues();
+  for (Case& row : Delivery()) all.push_back(std::move(row));
+  return all;
+}
+
+}  // namespace viommu::conformance
