@@ -273,6 +273,7 @@ class Engine {
   absl::Status DeleteViommu(const CallContext&, const ObjectRef&, const std::string& etag);
   // What the guest calls a device. A reference to what belongs to a Viommu has an id of the form
   // "vm0/vdevices/nic"; a new one's is "nic".
+  // kInvalidArgument    INVALID_VIRTUAL_ID: above 2^32 - 1, as stream ids have 32 bits
   // kAlreadyExists      VDEVICE_EXISTS: the id is taken; DEVICE_HAS_VDEVICE; VIRTUAL_ID_TAKEN
   // kFailedPrecondition DEVICE_NOT_CLAIMED; IOMMU_MISMATCH
   // kUnimplemented      STREAMS_UNAVAILABLE: the device is not one stream

@@ -131,6 +131,8 @@ TEST_F(EngineViommusTest, RefusesVdevicesInTheOrderOfTheKernel) {
     return DescribedInFull(
         engine_->CreateVdevice(alice_, Ref(viommu), id, device, virtual_id).status());
   };
+  EXPECT_EQ(make("none", "x", "none", uint64_t{1} << 32),
+            "INVALID_ARGUMENT INVALID_VIRTUAL_ID vdevice.virtual_id");
   EXPECT_EQ(make("none", "x", "none", 1), "NOT_FOUND VIOMMU_NOT_FOUND");
   EXPECT_EQ(make("vm", "x", "none", 1), "NOT_FOUND DEVICE_NOT_FOUND");
   EXPECT_EQ(make("vm", "x", "dev2", 1), "FAILED_PRECONDITION DEVICE_NOT_CLAIMED");
@@ -140,7 +142,7 @@ TEST_F(EngineViommusTest, RefusesVdevicesInTheOrderOfTheKernel) {
   EXPECT_EQ(make("vm", "x", "platform0", 1), "UNIMPLEMENTED STREAMS_UNAVAILABLE vdevice.device");
   EXPECT_EQ(make("vm", "nic", "dev1", 1), "ALREADY_EXISTS VDEVICE_EXISTS");
   EXPECT_EQ(Everything(), before);
-  EXPECT_EQ(make("vm", "", "dev1", ~uint64_t{0}), "OK") << "64 bits, and an id is made up";
+  EXPECT_EQ(make("vm", "", "dev1", 0xffffffff), "OK") << "and an id is made up";
 }
 
 TEST_F(EngineViommusTest, LetsAFailedVdeviceLeaveNothing) {

@@ -4,10 +4,10 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/address.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/views.h"
-#include "engine/operations/invalidation_checks.h"
 
 namespace viommu {
 namespace {
@@ -51,17 +51,17 @@ absl::Status CheckCommand(const VtdStage1Invalidation& command) {
 }  // namespace
 
 absl::StatusOr<const Domain*> InvalidateOperation::FindNested(const Model& model) const {
-  if (!ref_.owner.has_value() && (ref_.id == kIdentityDomain || ref_.id == kBlockedDomain)) {
-    return NotNested(absl::StrCat("domains/", ref_.id));
+  if (!ref().owner.has_value() && (ref().id == kIdentityDomain || ref().id == kBlockedDomain)) {
+    return NotNested(absl::StrCat("domains/", ref().id));
   }
-  ASSIGN_OR_RETURN(const Domain* domain, model.Find<Domain>(context(), ref_));
-  RETURN_IF_ERROR(CheckStillMeant(*domain, only_, context().principal));
+  ASSIGN_OR_RETURN(const Domain* domain, model.Find<Domain>(context(), ref()));
+  RETURN_IF_ERROR(CheckStillMeant(*domain, only(), context().principal));
   if (!domain->nested()) return NotNested(domain->NameFor(context().principal));
   return domain;
 }
 
 absl::StatusOr<std::vector<Uid>> InvalidateOperation::Lanes(Model& model) {
-  RETURN_IF_ERROR(CheckInvalidationSize(batch_));
+  RETURN_IF_ERROR(CheckInvalidationSize(batch()));
   ASSIGN_OR_RETURN(const Domain* domain, FindNested(model));
   return std::vector<Uid>{domain->uid()};
 }
@@ -76,28 +76,17 @@ absl::Status InvalidateOperation::Plan(Model& model) {
                                             viommu.NameFor(context().principal),
                                             ", which takes the guest's commands"));
   }
-  const auto* commands = std::get_if<std::vector<VtdStage1Invalidation>>(&batch_);
+  const auto* commands = std::get_if<std::vector<VtdStage1Invalidation>>(&batch());
   if (commands == nullptr) {
     return CommandsUnavailable(
         absl::StrCat(name, " is a first stage of Intel VT-d, the commands are not"));
   }
-  answer() = {0, absl::OkStatus(), domain_};
-  for (const VtdStage1Invalidation& command : *commands) {
-    const absl::Status checked = CheckCommand(command);
-    const uint64_t index = answer().handled;
-    if (!checked.ok()) {
-      answer().first_error =
-          AtIndex(checked, index, absl::StrCat("commands.vtd.invalidations[", index, "]"));
-      break;
-    }
-    ++answer().handled;
-  }
-  commands_ = absl::MakeConstSpan(*commands).first(answer().handled);
+  Take(domain_, *commands, "commands.vtd.invalidations", CheckCommand);
   return absl::OkStatus();
 }
 
 absl::Status InvalidateOperation::Apply(Backend& backend) {
-  return backend.Invalidate(domain_, commands_);
+  return backend.Invalidate(domain_, commands());
 }
 
 }  // namespace viommu

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/address.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/viommu_views.h"
@@ -12,7 +13,23 @@
 
 namespace viommu {
 
+namespace {
+
+// A guest's commands, and the events that it gets, have 32 bits for it (Arm IHI 0070 4.2, 7.3).
+absl::Status CheckVirtualId(uint64_t virtual_id) {
+  constexpr uint64_t kMaxStreamId = 0xffffffff;
+  if (virtual_id <= kMaxStreamId) return absl::OkStatus();
+  return Error(absl::StatusCode::kInvalidArgument, "INVALID_VIRTUAL_ID",
+               absl::StrCat("virtual id ", Hex(virtual_id), " is no stream id: the highest is ",
+                            Hex(kMaxStreamId)))
+      .Errno("EINVAL")
+      .Field("vdevice.virtual_id");
+}
+
+}  // namespace
+
 absl::StatusOr<std::vector<Uid>> CreateVdeviceOperation::Lanes(Model& model) {
+  RETURN_IF_ERROR(CheckVirtualId(virtual_id_));
   ASSIGN_OR_RETURN(const Viommu* viommu, model.Find<Viommu>(context(), viommu_ref_));
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
   // Before any lane is entered: nobody waits in another tenant's.

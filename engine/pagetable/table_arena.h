@@ -48,6 +48,13 @@ class TableArena {
   static constexpr uint64_t kPageBytes = uint64_t{1} << kPageShift;
   static constexpr int kMaxBlockLog2 = 10;  // 4 MiB; a VT-d invalidation queue has at most 512 KiB.
 
+  // Log2 of the pages of the smallest block that holds so many bytes.
+  static constexpr int PagesLog2(uint64_t size_bytes) {
+    int log2 = 0;
+    while (kPageBytes << log2 < size_bytes) ++log2;
+    return log2;
+  }
+
   // Offers [data, data + size_bytes), which answers at physical `base` and outlives the arena. Base
   // and size are multiples of 4 KiB; the size is at most 16 TiB.
   TableArena(char* data, PhysAddr base, uint64_t size_bytes);

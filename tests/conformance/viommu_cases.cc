@@ -39,12 +39,12 @@ Step NewViommu(const std::string& device, const std::string& parent,
   };
 }
 
-Step NewVdevice(const std::string& device) {
+Step NewVdevice(const std::string& device, uint64_t virtual_id = 1) {
   return [=](World& world) {
     v1::CreateVdeviceRequest request;
     request.set_parent(kViommu);
     request.mutable_vdevice()->set_device(DeviceCalled(world, device));
-    request.mutable_vdevice()->set_virtual_id(1);
+    request.mutable_vdevice()->set_virtual_id(virtual_id);
     return world.Call(&Stub::CreateVdevice, std::move(request)).status();
   };
 }
@@ -108,6 +108,9 @@ std::vector<Case> ViommuCases() {
               Send(&Stub::GetViommu, Named<v1::GetViommuRequest>(kViommu)), NoViommu()),
       Refused("12.1", "deleting one that is not there", {},
               Send(&Stub::DeleteViommu, Named<v1::DeleteViommuRequest>(kViommu)), NoViommu()),
+      Refused("12.2/1", "a virtual id of more than 32 bits, told before the Viommu", {},
+              NewVdevice("none", uint64_t{1} << 32),
+              Invalid("INVALID_VIRTUAL_ID").Field("vdevice.virtual_id").Says("0x100000000")),
       Refused("12.2/2", "a vdevice of no Viommu, told before the device", {}, NewVdevice("none"),
               NoViommu()),
       Refused("12.2", "listing the vdevices of none", {},

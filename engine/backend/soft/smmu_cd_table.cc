@@ -8,13 +8,7 @@
 namespace viommu {
 namespace {
 
-constexpr int PagesLog2(uint64_t bytes) {
-  int log2 = 0;
-  while (TableArena::kPageBytes << log2 < bytes) ++log2;
-  return log2;
-}
-
-constexpr int kSecondLevelPagesLog2 = PagesLog2(smmu::kCdL2Bytes);
+constexpr int kSecondLevelPagesLog2 = TableArena::PagesLog2(smmu::kCdL2Bytes);
 constexpr size_t kWords = smmu::CdArchitecture::kWords;
 
 bool IsAllInvalid(const uint64_t* words) {
@@ -28,10 +22,10 @@ bool IsAllInvalid(const uint64_t* words) {
 
 absl::StatusOr<std::unique_ptr<SmmuCdTable>> SmmuCdTable::Create(int pasid_bits,
                                                                  TableArena* arena) {
-  const uint64_t bytes = pasid_bits > smmu::kLinearCdsMaxLog2
-                             ? sizeof(uint64_t) << (pasid_bits - smmu::kCdTableSplit)
-                             : sizeof(smmu::Cd) << pasid_bits;
-  const int pages_log2 = PagesLog2(bytes);
+  const bool linear = CdTableFormatFor(pasid_bits) == smmu::CdTableFormat::kLinear;
+  const uint64_t bytes = linear ? sizeof(smmu::Cd) << pasid_bits
+                                : sizeof(uint64_t) << (pasid_bits - smmu::kCdTableSplit);
+  const int pages_log2 = TableArena::PagesLog2(bytes);
   ASSIGN_OR_RETURN(const PhysAddr root, arena->AllocateBlock(pages_log2));
   return std::unique_ptr<SmmuCdTable>(new SmmuCdTable(pasid_bits, pages_log2, root, arena));
 }
@@ -39,10 +33,6 @@ absl::StatusOr<std::unique_ptr<SmmuCdTable>> SmmuCdTable::Create(int pasid_bits,
 SmmuCdTable::~SmmuCdTable() {
   for (const auto& [index, table] : tables_) arena_.FreeBlock(table, kSecondLevelPagesLog2);
   arena_.FreeBlock(root_, pages_log2_);
-}
-
-smmu::CdTableFormat SmmuCdTable::format() const {
-  return two_level() ? smmu::CdTableFormat::kTwoLevel64KiB : smmu::CdTableFormat::kLinear;
 }
 
 absl::Status SmmuCdTable::Prepare(uint32_t ssid) {

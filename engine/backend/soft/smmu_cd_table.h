@@ -21,6 +21,12 @@
 
 namespace viommu {
 
+// What the entry that leads to descriptors for SSIDs of `pasid_bits` bits says of their table.
+inline smmu::CdTableFormat CdTableFormatFor(int pasid_bits) {
+  return pasid_bits > smmu::kLinearCdsMaxLog2 ? smmu::CdTableFormat::kTwoLevel64KiB
+                                              : smmu::CdTableFormat::kLinear;
+}
+
 class SmmuCdTable {
  public:
   // Invalid descriptors for SSIDs of `pasid_bits` bits, 0..20. `arena` outlives it.
@@ -32,8 +38,6 @@ class SmmuCdTable {
   SmmuCdTable& operator=(const SmmuCdTable&) = delete;
 
   PhysAddr root() const { return root_; }
-  int cds_log2() const { return pasid_bits_; }
-  smmu::CdTableFormat format() const;
 
   // Makes room for a descriptor. Where a table was linked for it, the unit may have cached that
   // there was none: invalidate more than the leaf with the first change of the descriptor.
@@ -53,7 +57,9 @@ class SmmuCdTable {
   SmmuCdTable(int pasid_bits, int pages_log2, PhysAddr root, TableArena* arena)
       : pasid_bits_(pasid_bits), pages_log2_(pages_log2), root_(root), arena_(*arena) {}
 
-  bool two_level() const { return pasid_bits_ > smmu::kLinearCdsMaxLog2; }
+  bool two_level() const {
+    return CdTableFormatFor(pasid_bits_) == smmu::CdTableFormat::kTwoLevel64KiB;
+  }
 
   const int pasid_bits_;
   const int pages_log2_;  // Of the root.

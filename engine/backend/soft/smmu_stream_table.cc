@@ -9,13 +9,7 @@
 namespace viommu {
 namespace {
 
-constexpr int PagesLog2(uint64_t bytes) {
-  int log2 = 0;
-  while (TableArena::kPageBytes << log2 < bytes) ++log2;
-  return log2;
-}
-
-constexpr int kSecondLevelPagesLog2 = PagesLog2(smmu::kStreamL2Bytes);
+constexpr int kSecondLevelPagesLog2 = TableArena::PagesLog2(smmu::kStreamL2Bytes);
 
 // Nobody reads the entries yet.
 void FillWithAbort(uint64_t* words, size_t entries) {
@@ -34,7 +28,7 @@ absl::StatusOr<std::unique_ptr<SmmuStreamTable>> SmmuStreamTable::Create(const S
   const int bits = std::min(spec.stream_id_bits, kMaxStreamTableBits);
   const uint64_t bytes =
       two_level ? sizeof(uint64_t) << (bits - smmu::kStreamTableSplit) : sizeof(smmu::Ste) << bits;
-  const int pages_log2 = PagesLog2(bytes);
+  const int pages_log2 = TableArena::PagesLog2(bytes);
   ASSIGN_OR_RETURN(const PhysAddr root, arena->AllocateBlock(pages_log2));
   if (!two_level) FillWithAbort(arena->WordsAt(root), size_t{1} << bits);
   return std::unique_ptr<SmmuStreamTable>(

@@ -37,8 +37,7 @@ Granule GranuleOf(const DomainProperties& properties) {
 Ste CdTableSte(const IommuSpec& unit, const SmmuStream& stream, DefaultSubstream without_ssid) {
   CdTableFields fields;
   fields.table = stream.cds == nullptr ? PhysAddr{} : stream.cds->root();
-  fields.format = stream.pasid_bits > kLinearCdsMaxLog2 ? CdTableFormat::kTwoLevel64KiB
-                                                        : CdTableFormat::kLinear;
+  fields.format = CdTableFormatFor(stream.pasid_bits);
   fields.cds_log2 = stream.pasid_bits;
   fields.without_ssid = without_ssid;
   fields.ats = stream.device_tlb;

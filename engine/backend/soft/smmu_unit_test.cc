@@ -1,5 +1,6 @@
 #include "engine/backend/soft/smmu_unit.h"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -190,6 +191,23 @@ TEST_F(SmmuUnitTest, MakesDescriptorsWhenNeededAndFreesThem) {
   // What was found empty before is found filled again.
   ASSERT_TRUE(Set(kPlain, 1025, other_first_.translation).ok());
   EXPECT_EQ(Read(kPlain, 1025), "0xf2");
+}
+
+TEST_F(SmmuUnitTest, ForgetsTheWayToATableThatItFrees) {
+  ASSERT_TRUE(Set(kPlain, 8, first_.translation).ok());
+  ASSERT_TRUE(Set(kPlain, 1024, first_.translation).ok());
+  ASSERT_TRUE(Set(kPlain, 1024, kBlocked).ok());
+  EXPECT_EQ(Read(kPlain, 1025), "blocked") << "the unit has looked into the table once more";
+  unit_->ReleaseTable(kPlain, 1024);
+  // The memory is used for something else, which looks like descriptors.
+  constexpr int kTablePagesLog2 = 4;
+  const smmu::Cd valid = unit_->CdOf(kPlain, 8);
+  for (int block = 0; block < 4; ++block) {
+    uint64_t* words = arena_->WordsAt(*arena_->AllocateBlock(kTablePagesLog2));
+    for (int i = 0; i < 1024; ++i) std::copy(valid.begin(), valid.end(), words + i * valid.size());
+  }
+  EXPECT_EQ(Read(kPlain, 8), "0xf1");
+  EXPECT_EQ(Read(kPlain, 1026), "blocked");
 }
 
 TEST_F(SmmuUnitTest, RefusesPasidsThatTheDeviceCanNotIssue) {

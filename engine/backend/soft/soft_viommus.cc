@@ -121,10 +121,8 @@ absl::Status SoftViommus::DestroyViommu(Uid uid) {
   absl::MutexLock lock(&mutex_);
   const auto found = viommus_.find(uid);
   if (found == viommus_.end()) return NoObject("viommu", uid);
-  UnitPort* const unit = &machine_.port_of(found->second.device);
-  // The guest's own entries are gone, but what it ran may still be cached under its VMID.
-  RETURN_IF_ERROR(unit->FlushTag({TranslationKind::kSecondStage, found->second.vmid}));
-  found->second.parent->LeaveUnit(unit, kRidPasid);
+  // Nothing of the guest is cached: with each of its streams all went that its VMID had.
+  found->second.parent->LeaveUnit(&machine_.port_of(found->second.device), kRidPasid);
   viommus_.erase(found);
   return absl::OkStatus();
 }

@@ -285,6 +285,16 @@ TEST_F(SoftViommusTest, TellsTheGuestWhatIsItsOwnFault) {
   EXPECT_TRUE(viommus_->TakeEvents().empty());
 }
 
+TEST_F(SoftViommusTest, TellsAGuestNothingOfDevicesThatAreNotOnItsEntries) {
+  DomainSpec paging;
+  paging.ioas = kIoas;
+  paging.device = kDisk;
+  ASSERT_TRUE(backend_->CreateDomain(kPaging, paging, {Memory()}).ok());
+  ASSERT_TRUE(Switch(kDisk, kPaging).ok());
+  EXPECT_NE(Read(kDisk, kVirtual), "first") << "it faults in its own first stage";
+  EXPECT_TRUE(viommus_->TakeEvents().empty()) << "though the guest has a name for it";
+}
+
 TEST_F(SoftViommusTest, SaysThatEventsWereLost) {
   ASSERT_TRUE(backend_->CreateDomain(kGuest, Nested(Translating()), {}).ok());
   ASSERT_TRUE(Switch(kDisk, kGuest).ok());

@@ -1,10 +1,6 @@
-#include "engine/operations/invalidation_checks.h"
+#include "engine/operations/invalidation.h"
 
-#include <string>
 #include <variant>
-
-#include "absl/strings/str_cat.h"
-#include "engine/base/errors.h"
 
 namespace viommu {
 
