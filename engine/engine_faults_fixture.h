@@ -62,7 +62,9 @@ class FaultsTest : public EngineTest {
     ASSERT_EQ(Make("p", ""), "OK");
   }
   void TearDown() override {
-    if (engine_ != nullptr) EXPECT_EQ(UsageOf(alice_), ShownUsage(*engine_, alice_));
+    if (engine_ != nullptr) {
+      EXPECT_EQ(UsageOf(alice_), ShownUsage(*engine_, alice_));
+    }
   }
 
   std::string Make(const std::string& id, const std::string& queue) {

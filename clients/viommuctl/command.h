@@ -38,7 +38,7 @@ enum class Presence { kOptional, kRequired, kRepeated };
 struct Param {
   absl::string_view name;  // "iova" of a flag, "IOAS" of an argument.
   ValueType type = ValueType::kText;
-  absl::string_view help;
+  absl::string_view help = {};
   Presence presence = Presence::kOptional;
   Kind kind = Kind::kNone;
   absl::string_view choices = {};  // "identity|dma".

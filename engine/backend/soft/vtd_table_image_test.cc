@@ -73,7 +73,9 @@ TEST_F(VtdTableImageTest, SaysHowToReadIt) {
   std::map<std::string, uint64_t> registers;
   for (const auto& one : image.registers) {
     if (one.iommu == image.units[0].iommu) registers[one.name] = one.value;
-    if (one.name == "RTADDR") EXPECT_EQ(one.offset, 0x20u);
+    if (one.name == "RTADDR") {
+      EXPECT_EQ(one.offset, 0x20u);
+    }
   }
   const hardware::VtdModel& unit = HardwareOf(kDiskA);
   EXPECT_EQ(registers.at("RTADDR"), unit.Read64(0x20));

@@ -113,7 +113,7 @@ FaultReason Translator::CheckPageRequest(uint64_t root, const PageRequest& reque
   message.pasid = request.pasid;
   message.address = request.address;
   ContextEntry context;
-  const FaultReason fault = FindContext(root, message, warm, &context);
+  const FaultReason fault = FindContext(root, message, warm, nullptr, &context);
   *fault_disable = context.fault_disable;
   if (fault != kNoFault) return fault;
   if (!context.page_requests) return kPageRequestsDisabled;
