@@ -142,7 +142,7 @@ TEST_F(CommandLineTest, RefusesMistakesAndNamesThem) {
 }
 
 TEST_F(CommandLineTest, UsageShowsWhatMustBeGivenFirst) {
-  EXPECT_EQ(UsageOf(commands_[2]),
+  EXPECT_EQ(UsageOf(commands_[3]),
             "viommuctl map IOAS [RANGE...] --size SIZE [--dry-run] [--request-id TEXT]");
 }
 

@@ -81,10 +81,12 @@ absl::Status WatchFaults(Invocation& call) {
     }
     call.out().flush();
   }
-  // What was shown waits on: whoever streams next gets it again.
-  context.TryCancel();
-  stream->Finish();
-  return absl::OkStatus();
+  // What was shown waits on: whoever streams next gets it again. When this returns, the queue has no
+  // stream any more.
+  stream->WritesDone();
+  while (stream->Read(&message)) {
+  }
+  return ToStatus(stream->Finish());
 }
 
 absl::Status RaiseFault(Invocation& call) {

@@ -346,8 +346,9 @@ void World::CompareNumbers() {
   reference.Put("memory_region", state_.regions.size());
   reference.Put("ioas", state_.spaces.size());
   reference.Put("domain", state_.domains.size());
-  // No unit here has any.
-  for (const char* const kind : {"viommu", "vdevice", "event_queue", "hardware_queue"}) {
+  // No unit here has any, and no verb makes a fault queue.
+  for (const char* const kind :
+       {"fault_queue", "viommu", "vdevice", "event_queue", "hardware_queue"}) {
     reference.Put(kind, 0);
   }
   reference.Put("device", present);

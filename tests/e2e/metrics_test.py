@@ -113,7 +113,7 @@ MOVED_BY_THE_JOB = [
 _TYPES = {"StreamMappings": "bidi_stream", "StreamInvalidations": "bidi_stream",
           "StreamEvents": "bidi_stream",
           "StreamFaults": "bidi_stream",
-          "Watch": "server_stream"}
+          "ExportTables": "server_stream", "Watch": "server_stream"}
 
 
 class MetricsTest(unittest.TestCase):

@@ -363,8 +363,8 @@ class MistakesTest(unittest.TestCase):
     def test_a_fault_is_explained(self):
         done = self.ctl.line("explain 0000:01:00.0 0x1000 --access write")
         self.assertEqual(FAULT, done.returncode)
-        self.assertIn("a write to 0x1000 faults in stage 2, level 4: 121 (SSS.2)", done.stdout)
-        self.assertIn("second-stage level 4 entry at 0x", done.stdout)
+        self.assertIn("a write to 0x1000 faults in stage 2, level 3: 121 (SSS.2)", done.stdout)
+        self.assertIn("second-stage level 3 entry at 0x", done.stdout)
         told = json.loads(self.ctl.line("explain 0000:01:00.0 0x1000 -o json").stdout)["fault"]
         self.assertEqual(("TABLE_STAGE_2", "0"), (told["stage"], told["entry"]["words"][0]))
 
