@@ -81,8 +81,8 @@ absl::Status WatchFaults(Invocation& call) {
     }
     call.out().flush();
   }
-  // What was shown waits on: whoever streams next gets it again. When this returns, the queue has no
-  // stream any more.
+  // What was shown waits on: whoever streams next gets it again. When this returns, the queue has
+  // no stream any more.
   stream->WritesDone();
   while (stream->Read(&message)) {
   }
