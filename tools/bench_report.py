@@ -249,7 +249,7 @@ def _cpu_model():
 def machine(load_before):
     load_after = os.getloadavg()[0]
     return (f"{datetime.date.today().isoformat()}, {os.cpu_count()} cores, {_cpu_model()}, "
-            f"{_first_line([os.environ.get('CC', 'gcc'), '--version'])}, "
+            f"{_first_line([os.environ.get('CC', 'clang-14'), '--version'])}, "
             f"load average {load_before:.1f} before and {load_after:.1f} after. "
             "Command: `./dev bench`.")
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes compile_commands.json for the C++ of this checkout and prints its source files.
 
-Arguments are Bazel flags, such as --config=thread_safety: they choose the compiler whose command
+Arguments are Bazel flags, such as --config=asan: they choose the compiler whose command
 lines are written, and must be those of a finished build, so that generated headers exist.
 """
 import json

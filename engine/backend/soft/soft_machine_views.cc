@@ -287,7 +287,7 @@ TranslationExplanation SoftMachine::ExplainBehindSmmu(DeviceIndex device,
   TranslationExplanation explanation;
   if (!translation.ok()) {
     DmaFault fault = FaultOf(translation.fault, iova);
-    explanation.fault.emplace();
+    explanation.fault = TranslationExplanation::Fault{};
     explanation.fault->code = static_cast<uint8_t>(fault.code);
     explanation.fault->reason = std::move(fault.reason);
     explanation.fault->description = std::move(fault.description);
@@ -299,7 +299,7 @@ TranslationExplanation SoftMachine::ExplainBehindSmmu(DeviceIndex device,
   const PhysAddr word{translation.physical.value & ~(sizeof(uint64_t) - 1)};
   if (!memory_->physical().Load64(word).has_value()) {
     const std::string at = absl::StrCat("no memory answers at ", Hex(translation.physical.value));
-    explanation.fault.emplace();
+    explanation.fault = TranslationExplanation::Fault{};
     explanation.fault->reason = "NO_MEMORY";
     explanation.fault->description = at;
     explanation.fault->why = RecordOf(translation.fault, request.stream_id, iova);
