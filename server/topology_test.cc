@@ -56,8 +56,8 @@ TEST(TopologyTest, LargeServerHasAsManyFunctionsAsServersHave) {
   ASSERT_THAT(problems, IsEmpty());
   ASSERT_THAT(topology.iommus, SizeIs(8));
   EXPECT_THAT(topology.devices, SizeIs(458));
-  std::map<std::string, int> functions;  // By slot: "0000:16".
-  std::map<std::string, int> nodes;      // Of units.
+  std::map<std::string, int> functions;             // By slot: "0000:16".
+  std::map<std::string, std::optional<int>> nodes;  // Of units.
   std::set<int> device_nodes;
   int in_groups = 0, untrusted = 0, direct = 0, pasid = 0, faulting = 0;
   for (const IommuSpec& unit : topology.iommus) {
@@ -67,7 +67,7 @@ TEST(TopologyTest, LargeServerHasAsManyFunctionsAsServersHave) {
   for (const DeviceSpec& device : topology.devices) {
     ++functions[device.id.substr(0, 7)];
     EXPECT_EQ(device.numa_node, nodes.at(device.iommu)) << device.id;
-    device_nodes.insert(device.numa_node);
+    device_nodes.insert(device.numa_node.value());
     in_groups += device.group != device.id;
     untrusted += device.untrusted;
     pasid += device.pasid_bits > 0;

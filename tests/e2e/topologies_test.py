@@ -71,8 +71,8 @@ class TopologiesTest(unittest.TestCase):
             ctl("create ioas queue")
             ctl("map queue --region ram --size 4K --iova 0x1000")
             ctl(f"create domain queue --ioas queue --device {_ACCELERATOR} --pasid")
-            ctl(f"attach {_ACCELERATOR} queue --pasid 0xfffff")
-            ctl(f"dma write {_ACCELERATOR} 0x1000 --pasid 0xfffff --hex 07")
+            ctl(f"attach {_ACCELERATOR} queue --pasid 1048575")
+            ctl(f"dma write {_ACCELERATOR} 0x1000 --pasid 1048575 --hex 07")
             self.assertIn("  07 ", ctl("memory read ram --size 1"))
 
     def test_what_firmware_goes_on_using_is_no_guests(self):

@@ -149,7 +149,7 @@ TEST_F(VtdTableImageTest, LimitsWhatGuestsCanPutIntoIt) {
 TEST_F(VtdTableImageTest, LimitsWhatGuestsCanHaveItLookFor) {
   // Every entry of the top table leads to where nothing is mapped.
   for (uint64_t i = 0; i < 512; ++i) {
-    Put(GuestOffset(0) + GuestTables(0) + i * 8, (uint64_t{1} << 39) + i * kPage | 7);
+    Put(GuestOffset(0) + GuestTables(0) + i * 8, ((uint64_t{1} << 39) + i * kPage) | 7);
   }
   ImagePages pages(&backend_->machine().memory().physical());
   VtdTableCollector all(&pages, /*guest_limit=*/513);
