@@ -123,7 +123,7 @@ TEST_F(FaultStreamTest, ShowsAGroupInItsTurnWhoseAnswerFailed) {
   ASSERT_EQ(Raise("dev0", 2, 0x2000), "OK");
   EXPECT_EQ(Next(*stream), "nothing") << "the first may come back";
   go_on.Notify();
-  EXPECT_EQ(Next(*stream, absl::Seconds(60)), kFirst);
+  EXPECT_EQ(Next(*stream, absl::Seconds(20)), kFirst);
   responding.join();
   faulting_.SetHook(nullptr);
   EXPECT_EQ(Next(*stream), kSecond);
