@@ -95,15 +95,16 @@ bool VtdPageRequestQueue::Accept(const Request& request, std::vector<vtd::Descri
 
 void VtdPageRequestQueue::Break() {
   untaken_.broken = true;
-  std::vector<Request>& requests = untaken_.requests;
-  absl::flat_hash_set<std::tuple<uint16_t, std::optional<uint32_t>, uint32_t>> whole;
+  absl::flat_hash_set<std::tuple<uint16_t, std::optional<uint32_t>, uint32_t>> ended;
+  std::vector<Request> kept;
   // From the last one back: what is met before the end of its group has none.
-  const auto kept = std::remove_if(requests.rbegin(), requests.rend(), [&](const Request& request) {
-    const auto group = std::make_tuple(request.source_id, request.pasid, request.group);
-    if (request.last) whole.insert(group);
-    return !whole.contains(group);
-  });
-  requests.erase(requests.begin(), kept.base());
+  for (auto it = untaken_.requests.rbegin(); it != untaken_.requests.rend(); ++it) {
+    const auto group = std::make_tuple(it->source_id, it->pasid, it->group);
+    if (it->last) ended.insert(group);
+    if (ended.contains(group)) kept.push_back(*it);
+  }
+  std::reverse(kept.begin(), kept.end());
+  untaken_.requests = std::move(kept);
 }
 
 void VtdPageRequestQueue::Read(std::vector<vtd::Descriptor>* answers) {
