@@ -1,4 +1,4 @@
-"""viommud starts with every topology of deploy/topologies; what is special about the large ones works."""
+"""viommud starts with every file of deploy/topologies; what is special about the large ones works."""
 import os
 import re
 import subprocess
