@@ -88,7 +88,7 @@ class FaultStream::Reader {
       *event = FaultsLost{told_lost_};
       return true;
     }
-    const FaultQueue::Group* const group = queue.FirstAfter(passed_);
+    const FaultQueue::Group* const group = queue.NextAfter(passed_);
     if (group == nullptr) return false;
     passed_ = group->sequence;
     *event = ViewOf(model_, *group, context_.principal);

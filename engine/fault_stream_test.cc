@@ -4,7 +4,10 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 
+#include "absl/status/status.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "engine/engine_faults_fixture.h"
 #include "gtest/gtest.h"
@@ -102,6 +105,28 @@ TEST_F(FaultStreamTest, IsWokenByALaterOne) {
   std::thread opening([&] { second = Open(); });
   EXPECT_EQ(Next(*first, absl::Seconds(60)), "ABORTED STREAM_TAKEN_OVER");
   opening.join();
+}
+
+TEST_F(FaultStreamTest, ShowsAGroupInItsTurnWhoseAnswerFailed) {
+  ASSERT_EQ(Raise("dev0", 1, 0x1000), "OK");
+  const auto stream = Open();
+  absl::Notification answering, go_on;
+  bool first = true;
+  faulting_.SetHook([&](const std::string& verb) {
+    if (verb != "RespondPageGroup" || !std::exchange(first, false)) return absl::OkStatus();
+    answering.Notify();
+    go_on.WaitForNotification();
+    return absl::InternalError("broken");
+  });
+  std::thread responding([&] { Respond({{1, PageResponse::kSuccess}}); });
+  answering.WaitForNotification();
+  ASSERT_EQ(Raise("dev0", 2, 0x2000), "OK");
+  EXPECT_EQ(Next(*stream), "nothing") << "the first may come back";
+  go_on.Notify();
+  EXPECT_EQ(Next(*stream, absl::Seconds(20)), kFirst);
+  responding.join();
+  faulting_.SetHook(nullptr);
+  EXPECT_EQ(Next(*stream), kSecond);
 }
 
 TEST_F(FaultStreamTest, DoesNotShowWhatWasWithdrawn) {

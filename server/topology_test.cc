@@ -3,12 +3,15 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
+#include "engine/backend/topology.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/embedded_topology.h"
@@ -29,11 +32,14 @@ Problems ProblemsOf(absl::string_view text) {
   return problems;
 }
 
+std::string DeployTopologies() {
+  return std::string(std::getenv("TEST_SRCDIR")) + "/" + std::getenv("TEST_WORKSPACE") +
+         "/deploy/topologies";
+}
+
 TEST(TopologyTest, ReadsEveryFileInDeployTopologies) {
-  const std::string folder = std::string(std::getenv("TEST_SRCDIR")) + "/" +
-                             std::getenv("TEST_WORKSPACE") + "/deploy/topologies";
   int files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+  for (const auto& entry : std::filesystem::directory_iterator(DeployTopologies())) {
     SCOPED_TRACE(entry.path().string());
     Problems problems;
     const Topology topology = LoadTopology(entry.path().string(), &problems);
@@ -41,7 +47,46 @@ TEST(TopologyTest, ReadsEveryFileInDeployTopologies) {
     EXPECT_FALSE(topology.devices.empty());
     ++files;
   }
-  EXPECT_GE(files, 3);
+  EXPECT_GE(files, 6);
+}
+
+TEST(TopologyTest, LargeServerHasAsManyFunctionsAsServersHave) {
+  Problems problems;
+  const Topology topology = LoadTopology(DeployTopologies() + "/vtd-server.textproto", &problems);
+  ASSERT_THAT(problems, IsEmpty());
+  ASSERT_THAT(topology.iommus, SizeIs(8));
+  EXPECT_THAT(topology.devices, SizeIs(458));
+  std::map<std::string, int> functions;             // By slot: "0000:16".
+  std::map<std::string, std::optional<int>> nodes;  // Of units.
+  std::set<int> device_nodes;
+  int in_groups = 0, untrusted = 0, direct = 0, pasid = 0, faulting = 0;
+  for (const IommuSpec& unit : topology.iommus) {
+    EXPECT_EQ(unit.architecture, IommuArchitecture::kVtd);
+    nodes[unit.id] = unit.numa_node;
+  }
+  for (const DeviceSpec& device : topology.devices) {
+    ++functions[device.id.substr(0, 7)];
+    EXPECT_EQ(device.numa_node, nodes.at(device.iommu)) << device.id;
+    device_nodes.insert(device.numa_node.value());
+    in_groups += device.group != device.id;
+    untrusted += device.untrusted;
+    pasid += device.pasid_bits > 0;
+    for (const IommuSpec& unit : topology.iommus) {
+      faulting += unit.id == device.iommu && HasPageFaults(unit, device);
+    }
+    for (const ReservedRegion& region : device.reserved_regions) {
+      direct += region.type == ReservedRegionType::kDirect;
+    }
+  }
+  EXPECT_THAT(device_nodes, ElementsAre(0, 1, 2, 3));
+  EXPECT_EQ(functions["0000:16"], 2 + 128);
+  EXPECT_EQ(functions["0000:2a"], 1 + 32);
+  EXPECT_EQ(functions["0000:98"], 1 + 128);
+  EXPECT_EQ(in_groups, 8);
+  EXPECT_EQ(untrusted, 2);
+  EXPECT_EQ(direct, 5);
+  EXPECT_EQ(pasid, 130 + 16 + 4 + 129);
+  EXPECT_EQ(faulting, 2 + 2 + 4 + 1);
 }
 
 TEST(TopologyTest, BuiltInTopologyHasADeviceForEveryRule) {

@@ -79,6 +79,9 @@ def _engine_map(pages, is_bar=False):
 BARS = [
     *_page_tables("", "", "1 GiB as 4 KiB", ("4 KiB", "2 MiB", "1 GiB")),
     *_page_tables("x86: ", "_x86_first_stage", "1 GiB as 4 KiB", ("4 KiB", "2 MiB", "1 GiB")),
+    *_page_tables("VT-d, 5 levels: ", "_5_levels", "1 GiB as 4 KiB", ("4 KiB", "2 MiB", "1 GiB")),
+    *_page_tables("x86, 5 levels: ", "_x86_first_stage_5_levels", "1 GiB as 4 KiB",
+                  ("4 KiB", "2 MiB", "1 GiB")),
     *_arm(1),
     *_arm(2),
     *_page_tables("Arm, 16 roots: ", "_arm_stage2_4k_side_by_side", "1 GiB as 4 KiB",

@@ -32,6 +32,11 @@ const FaultQueue::Group* FaultQueue::FirstAfter(uint64_t sequence) const {
   return nullptr;
 }
 
+const FaultQueue::Group* FaultQueue::NextAfter(uint64_t sequence) const {
+  const auto next = groups_.upper_bound(sequence);
+  return next == groups_.end() || next->second.answering ? nullptr : &next->second.group;
+}
+
 const FaultQueue::Group* FaultQueue::Find(uint32_t cookie) const {
   const auto known = by_cookie_.find(cookie);
   if (known == by_cookie_.end()) return nullptr;
@@ -50,11 +55,15 @@ void FaultQueue::Erase(Entries::iterator entry) {
 
 void FaultQueue::BeginAnswer(uint32_t cookie) { EntryOf(cookie)->second.answering = true; }
 
-void FaultQueue::EndAnswer(uint32_t cookie) { Erase(EntryOf(cookie)); }
+void FaultQueue::EndAnswer(uint32_t cookie) {
+  Erase(EntryOf(cookie));
+  WakeReader();
+}
 
 bool FaultQueue::UndoAnswer(uint32_t cookie) {
   const auto entry = EntryOf(cookie);
   entry->second.answering = false;
+  WakeReader();
   if (!entry->second.withdrawn) return true;
   Erase(entry);
   return false;

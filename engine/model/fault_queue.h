@@ -59,6 +59,9 @@ class FaultQueue : public Object {
 
   // The first group after `sequence` that nobody is answering; null: none.
   const Group* FirstAfter(uint64_t sequence) const;
+  // For who reads in order, and would pass a group that comes back when its answer fails: the very
+  // next group after `sequence`; null: there is none, or it is being answered.
+  const Group* NextAfter(uint64_t sequence) const;
   // Null: no group that waits has the cookie.
   const Group* Find(uint32_t cookie) const;
 

@@ -59,6 +59,21 @@ TEST(FaultQueueTest, HidesAGroupThatIsBeingAnswered) {
   EXPECT_EQ(Waiting(queue), "70:1/1 ") << "with the same cookie and number";
 }
 
+TEST(FaultQueueTest, LetsNobodyReadPastAGroupThatMayComeBack) {
+  FaultQueue queue("alice", "q", 1, 4);
+  queue.Push(Group(1, 5, 70));
+  queue.Push(Group(1, 5, 71));
+  queue.BeginAnswer(1);
+  EXPECT_EQ(queue.NextAfter(0), nullptr);
+  EXPECT_EQ(queue.FirstAfter(0)->group.group, 71u);
+  EXPECT_TRUE(queue.UndoAnswer(1));
+  EXPECT_EQ(queue.NextAfter(0)->group.group, 70u);
+  queue.BeginAnswer(1);
+  queue.EndAnswer(1);
+  EXPECT_EQ(queue.NextAfter(0)->group.group, 71u);
+  EXPECT_EQ(queue.NextAfter(2), nullptr);
+}
+
 TEST(FaultQueueTest, WithdrawsWhatIsMeant) {
   FaultQueue queue("alice", "q", 1, 8);
   for (uint32_t i = 0; i < 6; ++i) queue.Push(Group(i % 2, 5, 70 + i));

@@ -177,6 +177,8 @@ void Register(const std::string& suffix) {
 void RegisterAll() {
   Register<VtdSecondStageKind<4>>("");
   Register<X86FirstStageKind<4>>("_x86_first_stage");
+  Register<VtdSecondStageKind<5>>("_5_levels");
+  Register<X86FirstStageKind<5>>("_x86_first_stage_5_levels");
   Register<ArmStage1Kind<12, 48, 4>>("_arm_stage1_4k");
   Register<ArmStage1Kind<14, 48, 4>>("_arm_stage1_16k");
   Register<ArmStage1Kind<16, 48, 3>>("_arm_stage1_64k");

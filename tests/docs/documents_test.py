@@ -56,6 +56,10 @@ class DocumentsTest(unittest.TestCase):
     def _replay(self, document):
         commands = console.commands(self._text(document))
         self.assertGreater(len(commands), 10)
+        for session in sessions(commands):
+            self._replay_session(session)
+
+    def _replay_session(self, commands):
         folder = daemon.new_folder()
         # A document's reader stands in the checkout, where ./dev run keeps its state.
         os.mkdir(os.path.join(folder, ".state"))
@@ -83,8 +87,18 @@ class DocumentsTest(unittest.TestCase):
             return file.read()
 
 
+def sessions(commands):
+    """A document's commands, apart where its reader starts the daemon anew."""
+    found = [[]]
+    for command in commands:
+        if command.text.startswith(_RUN) and any(c.text.startswith(_RUN) for c in found[-1]):
+            found.append([])
+        found[-1].append(command)
+    return found
+
+
 def _run_flags(commands):
-    """The flags with which the document's reader starts the daemon."""
+    """The flags with which the reader starts a session's daemon."""
     for command in commands:
         if command.text.startswith(_RUN):
             return shlex.split(command.text[len(_RUN):])
@@ -104,6 +118,13 @@ class ConsoleTest(unittest.TestCase):
         self.assertTrue(console.matches(('"x": "..."',), ('"x": "17"',)))
         self.assertFalse(console.matches(('"x": "..."',), ('"y": "17"',)))
         self.assertTrue(console.matches(("{", "...", "}"), ("{", "a", "b", "}")))
+
+    def test_each_start_of_the_daemon_begins_a_session(self):
+        lines = ("./dev build", "./dev run", "one", "./dev run --x", "two", "three", "./dev run")
+        found = sessions([console.Command(line, ()) for line in lines])
+        self.assertEqual([[c.text for c in session] for session in found],
+                         [["./dev build", "./dev run", "one"], ["./dev run --x", "two", "three"],
+                          ["./dev run"]])
 
     def test_commands_and_their_output_are_found(self):
         text = "x\n```console\n$ one\nout\n$ two\n```\n```sh\n$ three\n```\n"

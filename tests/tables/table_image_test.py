@@ -194,6 +194,22 @@ class TableImageTest(unittest.TestCase):
             self.assertEqual(5, kinds[-1], "it was waited for")
             self.assertLessEqual(set(kinds), set(range(1, 9)))
 
+    def test_the_queue_of_page_requests_is_in_it(self):
+        self.ctl.run(f"raise-fault {BLOCKED} 0x123000 --group 77 --write")
+        with_none, unit = image.Image(self.ctl.export()).units
+        self.assertNotIn("PQA", with_none.registers)
+        self.assertEqual({"PQH": 0xc0, "PQT": 0xc8, "PQA": 0xd0, "PRS": 0xdc},
+                         {name: at for name, at in unit.offsets.items() if name.startswith("P")})
+        registers = unit.registers
+        self.assertEqual(registers["PQH"], registers["PQT"], "it was taken")
+        ring = registers["PQA"] & ~0xfff
+        exported = image.Image(self.ctl.export())
+        for page in range(1 << (registers["PQA"] & 7)):
+            self.assertIn(ring + page * 4096, exported.page_addresses)
+        first, second = exported.words(ring + registers["PQT"] - 32, 2)
+        self.assertEqual(0x8100, first >> 16 & 0xffff, "the device")
+        self.assertEqual(0x123000 | 77 << 3 | 1 << 2 | 1 << 1, second & ~1, "page, group, last, write")
+
     def test_a_broken_file_is_noticed(self):
         data = self.ctl.export()
         image.Image(data)

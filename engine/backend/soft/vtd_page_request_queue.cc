@@ -1,8 +1,10 @@
 #include "engine/backend/soft/vtd_page_request_queue.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "engine/backend/soft/vtd_registers.h"
 #include "engine/base/status_macros.h"
 
@@ -75,33 +77,52 @@ VtdPageRequestQueue::~VtdPageRequestQueue() {
   arena_.FreeBlock(ring_, kRingPagesLog2);
 }
 
-void VtdPageRequestQueue::Accept(const Request& request, std::vector<vtd::Descriptor>* answers) {
-  if (!request.read && !request.write) return;  // A stop marker: nobody waits.
+bool VtdPageRequestQueue::Accept(const Request& request, std::vector<vtd::Descriptor>* answers) {
+  if (!request.read && !request.write) return true;  // A stop marker: nobody waits.
   const bool well_formed = IsWellFormed(request);
   if (well_formed && untaken_.requests.size() < kMaxUntaken) {
     untaken_.requests.push_back(request);
-    return;
+    return true;
   }
   // Of a group one of whose requests is refused the rest still comes.
-  if (well_formed) untaken_.broken = true;
-  if (!request.last) return;
-  answers->push_back(vtd::PageGroupResponse(
-      request.source_id, request.pasid, request.group,
-      well_formed ? vtd::PageGroupCode::kFailure : vtd::PageGroupCode::kInvalid));
+  if (request.last) {
+    answers->push_back(vtd::PageGroupResponse(
+        request.source_id, request.pasid, request.group,
+        well_formed ? vtd::PageGroupCode::kFailure : vtd::PageGroupCode::kInvalid));
+  }
+  return !well_formed;
+}
+
+void VtdPageRequestQueue::Break() {
+  untaken_.broken = true;
+  absl::flat_hash_set<std::tuple<uint16_t, std::optional<uint32_t>, uint32_t>> ended;
+  std::vector<Request> kept;
+  // From the last one back: what is met before the end of its group has none.
+  for (auto it = untaken_.requests.rbegin(); it != untaken_.requests.rend(); ++it) {
+    const auto group = std::make_tuple(it->source_id, it->pasid, it->group);
+    if (it->last) ended.insert(group);
+    if (ended.contains(group)) kept.push_back(*it);
+  }
+  std::reverse(kept.begin(), kept.end());
+  untaken_.requests = std::move(kept);
 }
 
 void VtdPageRequestQueue::Read(std::vector<vtd::Descriptor>* answers) {
   hardware_.Write32(vtd::kPageRequestStatusRegister, vtd::kPageRequestPending);
+  // Where it stands, the tail does too until it is cleared: all in the ring came before the loss.
+  const bool overflow =
+      (hardware_.Read32(vtd::kPageRequestStatusRegister) & vtd::kPageRequestOverflow) != 0;
+  bool lost = overflow;
   const auto tail = static_cast<uint32_t>(hardware_.Read64(vtd::kPageRequestTailRegister));
   while (head_ != tail) {
-    Accept(Decode(arena_.WordsAt(ring_ + head_)), answers);
+    lost |= !Accept(Decode(arena_.WordsAt(ring_ + head_)), answers);
     head_ = (head_ + kDescriptorBytes) % kRingBytes;
   }
   hardware_.Write64(vtd::kPageRequestHeadRegister, head_);
-  const uint32_t status = hardware_.Read32(vtd::kPageRequestStatusRegister);
-  if ((status & vtd::kPageRequestOverflow) == 0) return;
-  untaken_.broken = true;
-  hardware_.Write32(vtd::kPageRequestStatusRegister, vtd::kPageRequestOverflow);
+  if (lost) Break();
+  if (overflow) {
+    hardware_.Write32(vtd::kPageRequestStatusRegister, vtd::kPageRequestOverflow);
+  }
 }
 
 void VtdPageRequestQueue::Serve() {

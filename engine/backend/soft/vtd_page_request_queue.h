@@ -45,7 +45,9 @@ class VtdPageRequestQueue {
     bool privileged = false;
   };
   struct Taken {
-    bool broken = false;  // Requests were lost before these.
+    // Requests were lost: what was taken before of groups that have not ended is not whole. Here
+    // is none of a group that the loss has broken.
+    bool broken = false;
     std::vector<Request> requests;
   };
 
@@ -77,8 +79,12 @@ class VtdPageRequestQueue {
   // Moves the ring's requests to `untaken_`, and answers to those that do not get there to
   // `answers`.
   void Read(std::vector<vtd::Descriptor>* answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Accept(const Request& request, std::vector<vtd::Descriptor>* answers)
+  // False: there is no room for it.
+  bool Accept(const Request& request, std::vector<vtd::Descriptor>* answers)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Requests were lost behind all that is here: drops those whose group has not ended, so that they
+  // do not end up in the next group of that number.
+  void Break() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   hardware::VtdModel& hardware_;
   InvalidationQueue& queue_;

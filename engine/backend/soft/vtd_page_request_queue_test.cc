@@ -140,18 +140,40 @@ TEST_F(VtdPageRequestQueueTest, AnswersGroups) {
 }
 
 TEST_F(VtdPageRequestQueueTest, TellsThatRequestsWereLost) {
-  for (uint32_t i = 0; i < VtdPageRequestQueue::kEntries; ++i) {
+  Raise(kDevice, 5, 100, /*last=*/false);
+  Raise(kDevice, 5, 100);
+  Raise(kOther, 5, 1);
+  for (uint32_t i = 3; i < VtdPageRequestQueue::kEntries; ++i) {
     Raise(kDevice, 5, i % 8, /*last=*/false);
   }
+  Raise(kDevice, 5, 1);
+  EXPECT_EQ(Told(kDevice), "1:0 ") << "it is to ask again";
   queue_->Serve();
   auto taken = queue_->Take();
   EXPECT_TRUE(taken.broken);
-  EXPECT_EQ(taken.requests.size(), VtdPageRequestQueue::kEntries - 1);
+  EXPECT_EQ(Groups(taken), "100 100 1 ") << "what is not whole would become part of the next group";
   Raise(kDevice, 5, 1);
   queue_->Serve();
   taken = queue_->Take();
   EXPECT_FALSE(taken.broken) << "it goes on";
   EXPECT_EQ(Groups(taken), "1 ");
+}
+
+TEST_F(VtdPageRequestQueueTest, RefusesWhatNobodyTakes) {
+  constexpr uint32_t kPages = VtdPageRequestQueue::kMaxUntaken - 2;
+  Raise(kOther, 5, 2, /*last=*/false);
+  Raise(kOther, 5, 2);
+  for (uint32_t i = 0; i < kPages; ++i) {
+    Raise(kDevice, 5, 1, /*last=*/false);
+    if (i % 256 == 0) queue_->Serve();
+  }
+  queue_->Serve();
+  Raise(kDevice, 5, 1);
+  queue_->Serve();
+  EXPECT_EQ(Told(kDevice), "1:15 ");
+  const auto taken = queue_->Take();
+  EXPECT_TRUE(taken.broken);
+  EXPECT_EQ(Groups(taken), "2 2 ");
 }
 
 TEST_F(VtdPageRequestQueueTest, DropsWhatAnEntryLeavesBehind) {

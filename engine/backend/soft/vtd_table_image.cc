@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
 
 #include "engine/backend/soft/vtd_registers.h"
 #include "engine/base/status_macros.h"
@@ -14,7 +15,7 @@ constexpr uint64_t kAddressMask = 0x000f'ffff'ffff'f000;
 constexpr uint64_t kPageSize = uint64_t{1} << 7;  // Of both stages, above level 1.
 constexpr uint64_t kSecondStageRead = 1;
 constexpr uint64_t kSecondStageWrite = 2;
-constexpr uint64_t kQueueSizeMask = 7;  // IQA.QS: log2 of the ring's pages.
+constexpr uint64_t kQueueSizeMask = 7;  // IQA.QS, PQA.PQS: log2 of the ring's pages.
 
 template <typename Entry>
 Entry EntryIn(const ImagePages::Words& words, size_t index) {
@@ -36,6 +37,7 @@ bool LeadsOn(uint64_t word, int level) { return level > 1 && (word & kPageSize) 
 
 absl::Status VtdTableCollector::Collect(const hardware::VtdModel& unit) {
   RETURN_IF_ERROR(Queue(unit.Read64(vtd::kQueueAddressRegister)));
+  RETURN_IF_ERROR(Queue(unit.Read64(vtd::kPageRequestAddressRegister)));
   ASSIGN_OR_RETURN(const ImagePages::Words* root,
                    pages_.Copy(vtd::PointerIn(unit.Read64(vtd::kRootTableRegister))));
   if (root == nullptr) return absl::OkStatus();
@@ -46,6 +48,7 @@ absl::Status VtdTableCollector::Collect(const hardware::VtdModel& unit) {
 }
 
 absl::Status VtdTableCollector::Queue(uint64_t queue_address) {
+  if (queue_address == 0) return absl::OkStatus();  // A unit without page requests has no ring.
   const uint64_t pages = uint64_t{1} << (queue_address & kQueueSizeMask);
   for (uint64_t page = 0; page < pages; ++page) {
     RETURN_IF_ERROR(pages_.Copy(vtd::PointerIn(queue_address) + page * kPageBytes).status());
@@ -114,15 +117,16 @@ absl::Status VtdTableCollector::PageTable(PhysAddr table, int level, bool first_
 
 absl::Status VtdTableCollector::GuestTable(const vtd::PasidEntry& entry, uint64_t table,
                                            int level) {
-  if (!seen_.insert(Role{vtd::PointerIn(entry[0]).value, table, level, true}).second) {
-    return absl::OkStatus();
-  }
-  ASSIGN_OR_RETURN(const std::optional<PhysAddr> place, ThroughSecondStage(entry, table));
-  if (!place.has_value()) return absl::OkStatus();
-  if (++guest_tables_ > guest_limit_) {
+  const Role role{vtd::PointerIn(entry[0]).value, table, level, true};
+  if (seen_.contains(role)) return absl::OkStatus();
+  if (guest_tables_ == guest_limit_) {
     complete_ = false;
     return absl::OkStatus();
   }
+  ++guest_tables_;
+  seen_.insert(role);
+  ASSIGN_OR_RETURN(const std::optional<PhysAddr> place, ThroughSecondStage(entry, table));
+  if (!place.has_value()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const ImagePages::Words* words, pages_.Copy(*place));
   if (words == nullptr || level <= 1) return absl::OkStatus();
   for (const uint64_t word : *words) {
@@ -150,19 +154,27 @@ absl::StatusOr<std::optional<PhysAddr>> VtdTableCollector::ThroughSecondStage(
 
 void AppendVtdRegisters(const std::string& iommu, const hardware::VtdModel& unit,
                         std::vector<TableImage::Register>* registers) {
-  const struct {
+  struct Shown {
     const char* name;
     uint32_t offset;
     bool wide;
-  } kRegisters[] = {
+  };
+  const auto append = [&](const Shown& shown) {
+    const uint64_t value = shown.wide ? unit.Read64(shown.offset) : unit.Read32(shown.offset);
+    registers->push_back({iommu, shown.name, shown.offset, value});
+  };
+  constexpr Shown kRegisters[] = {
       {"CAP", vtd::kCapabilityRegister, true},     {"ECAP", vtd::kExtendedCapabilityRegister, true},
       {"GSTS", vtd::kGlobalStatusRegister, false}, {"RTADDR", vtd::kRootTableRegister, true},
       {"FSTS", vtd::kFaultStatusRegister, false},  {"IQH", vtd::kQueueHeadRegister, true},
       {"IQT", vtd::kQueueTailRegister, true},      {"IQA", vtd::kQueueAddressRegister, true}};
-  for (const auto& r : kRegisters) {
-    const uint64_t value = r.wide ? unit.Read64(r.offset) : unit.Read32(r.offset);
-    registers->push_back({iommu, r.name, r.offset, value});
-  }
+  std::for_each(std::begin(kRegisters), std::end(kRegisters), append);
+  if (unit.Read64(vtd::kPageRequestAddressRegister) == 0) return;
+  constexpr Shown kOfPageRequests[] = {{"PQH", vtd::kPageRequestHeadRegister, true},
+                                       {"PQT", vtd::kPageRequestTailRegister, true},
+                                       {"PQA", vtd::kPageRequestAddressRegister, true},
+                                       {"PRS", vtd::kPageRequestStatusRegister, false}};
+  std::for_each(std::begin(kOfPageRequests), std::end(kOfPageRequests), append);
 }
 
 }  // namespace viommu

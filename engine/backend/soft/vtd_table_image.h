@@ -1,5 +1,5 @@
 // engine/backend/soft/vtd_table_image.h -- Collects what the registers of a VT-d unit lead to: all
-// tables down to the lowest, those of guests, and the invalidation queue.
+// tables down to the lowest, those of guests, the invalidation queue, and that of page requests.
 //
 // Reads formats as the side that writes them does, not as the hardware model. Guests' tables are
 // followed as the hardware would reach them: through the second stage, where that permits reading.
@@ -26,7 +26,9 @@ namespace viommu {
 // Thread-compatible.
 class VtdTableCollector {
  public:
-  // Collects into `pages`, which outlives it. At most `guest_limit` tables of guests are followed.
+  // Collects into `pages`, which outlives it. At most `guest_limit` tables of guests are looked
+  // for, those counted that the second stage does not let be read: a guest may name any number of
+  // them.
   explicit VtdTableCollector(ImagePages* pages, uint64_t guest_limit = kMaxGuestTablePages)
       : pages_(*pages), guest_limit_(guest_limit) {}
 
@@ -73,7 +75,7 @@ class VtdTableCollector {
   absl::flat_hash_set<Role> seen_;
 };
 
-// The registers that a walk of the tables and of the queue needs.
+// The registers that a walk of the tables and of the queues needs.
 void AppendVtdRegisters(const std::string& iommu, const hardware::VtdModel& unit,
                         std::vector<TableImage::Register>* registers);
 

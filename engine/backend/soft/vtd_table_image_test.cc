@@ -146,6 +146,20 @@ TEST_F(VtdTableImageTest, LimitsWhatGuestsCanPutIntoIt) {
   EXPECT_EQ(PageOf(image, GuestAt(GuestTables(0) + 2 * kPage)), nullptr);
 }
 
+TEST_F(VtdTableImageTest, LimitsWhatGuestsCanHaveItLookFor) {
+  // Every entry of the top table leads to where nothing is mapped.
+  for (uint64_t i = 0; i < 512; ++i) {
+    Put(GuestOffset(0) + GuestTables(0) + i * 8, ((uint64_t{1} << 39) + i * kPage) | 7);
+  }
+  ImagePages pages(&backend_->machine().memory().physical());
+  VtdTableCollector all(&pages, /*guest_limit=*/513);
+  ASSERT_TRUE(all.Collect(HardwareOf(kDiskA)).ok());
+  EXPECT_TRUE(all.complete());
+  VtdTableCollector less(&pages, /*guest_limit=*/512);
+  ASSERT_TRUE(less.Collect(HardwareOf(kDiskA)).ok());
+  EXPECT_FALSE(less.complete());
+}
+
 TEST_F(VtdTableImageTest, RefusesToHoldMoreThanItsLimit) {
   ImagePages pages(&backend_->machine().memory().physical(), /*limit=*/10);
   VtdTableCollector collector(&pages);
