@@ -107,6 +107,13 @@ uint16_t CodeOf(const smmu::Event& event) {
 
 }  // namespace
 
+void DeviceEye::LetUnitsSpeculate() {
+  for (size_t i = 0; i < machine_.topology().devices.size(); ++i) {
+    const auto device = static_cast<DeviceIndex>(i);
+    if (IsArm(device)) machine_.smmu_of(device).hardware().SetRefills(true);
+  }
+}
+
 DeviceEye::Sight DeviceEye::Probe(const Request& request) {
   if (IsArm(request.device)) {
     const auto seen =

@@ -32,6 +32,9 @@ class DeviceEye {
   // `machine` outlives it.
   explicit DeviceEye(SoftMachine* machine) : machine_(*machine) {}
 
+  // From now on SMMUv3s read again what recent requests needed, whenever they have dropped it.
+  void LetUnitsSpeculate();
+
   // By the tables as they are.
   Sight Probe(const Request& request);
   // Through the unit's caches.
@@ -47,7 +50,7 @@ class DeviceEye {
   bool IsBlocked(const Request& request, uint16_t code);
 
  private:
-  bool IsArm(int device) { return machine_.find_vtd(device) == nullptr; }
+  bool IsArm(DeviceIndex device) { return machine_.find_vtd(device) == nullptr; }
 
   SoftMachine& machine_;
 };

@@ -80,11 +80,11 @@ SmallHost VtdHost() {
 }
 
 SmallHost SmmuHost() {
-  const Seat seats[kDevices] = {{"near", "a", true, true},      {"near", "pair", false, false},
-                                {"near", "pair", true, false},  {"far", "b", false, true},
-                                {"far", "c", true, false},      {"near", "fixed", false, false},
-                                {"nest", "d", true, true},      {"nest", "twins", true, true},
-                                {"nest", "twins", false, true}, {"old", "e", true, false}};
+  const Seat seats[kDevices] = {{"near", "a", true, true},       {"near", "pair", false, false},
+                                {"near", "pair", true, false},   {"far", "b", false, true},
+                                {"far", "c", true, false},       {"near", "fixed", false, false},
+                                {"nest", "d", true, true},       {"nest", "twins", true, false},
+                                {"nest", "twins", false, false}, {"old", "e", true, false}};
   IommuSpec far = Smmu("far", false);
   far.smmu_v3.stage1 = false;
   far.smmu_v3.substream_id_bits = 0;

@@ -34,6 +34,7 @@ absl::Status World::SetUp() {
   ASSIGN_OR_RETURN(backend_, SoftBackendT<ObservedStore>::Create(host_.topology, options,
                                                                  ObservedStore(&observer_)));
   device_eye_ = std::make_unique<DeviceEye>(&backend_->machine());
+  device_eye_->LetUnitsSpeculate();
   ASSIGN_OR_RETURN(engine_, Engine::Create({"property"}, backend_.get(), &journal_, RealEnv()));
   me_.is_operator = true;
   reference_ = std::make_unique<Reference>(host_.topology, kIoases, kTablesRegion);

@@ -81,6 +81,7 @@ class World {
   int RandomNestParent();
   int RandomNested();
   int RandomViommu();
+  int RandomDeviceOn(int viommu);
   bool IsArm() const { return architecture() == IommuArchitecture::kSmmuV3; }
   IommuArchitecture architecture() const { return host_.topology.iommus[0].architecture; }
 

@@ -56,8 +56,11 @@ void World::ViommuVerb() {
         [&] { return reference_->DestroyViommu(number); },
         [&] { return engine_->DeleteViommu(me_, NameOf("v", number), ""); });
   }
-  const int device = RandomDevice();
   const int parent = Random(16) == 0 ? static_cast<int>(Random(kDomains)) : RandomNestParent();
+  int device = RandomDevice();
+  for (int tries = 0; tries < 8 && !reference_->CanUse(device, parent); ++tries) {
+    device = RandomDevice();
+  }
   ViommuRequest request;
   request.device = DeviceId(device);
   request.parent = NameOf("d", parent);
@@ -68,9 +71,9 @@ void World::ViommuVerb() {
 }
 
 void World::VdeviceVerb(int viommu) {
-  const int device = RandomDevice();
+  const int device = RandomDeviceOn(viommu);
   const auto found = reference_->vdevices().find(device);
-  if (found != reference_->vdevices().end() && Random(4) != 0) {
+  if (found != reference_->vdevices().end() && Random(4) == 0) {
     const ObjectRef name{absl::StrCat("v", found->second, "/vdevices/", VdeviceId(device)),
                          std::nullopt};
     return Both(

@@ -68,7 +68,7 @@ int World::RandomDevice() {
 
 Requester World::RandomRequester() {
   Requester who{RandomDevice(), kRid};
-  if (Random(2) == 0) who.pasid = host_.pasids[Random(host_.pasids.size())];
+  if (Random(IsArm() ? 4 : 2) == 0) who.pasid = host_.pasids[Random(host_.pasids.size())];
   return who;
 }
 
@@ -82,7 +82,7 @@ RefTarget World::RandomTarget(const Requester& who) {
       return {Place::kIoas, static_cast<int>(Random(kIoases))};
   }
   RefTarget target{Place::kDomain, 0};
-  for (int tries = 0; tries < 4; ++tries) {  // Mostly one that can be used.
+  for (int tries = 0; tries < 8; ++tries) {  // Mostly one that can be used.
     target.number = static_cast<int>(Random(kDomains));
     if (reference_->CanUse(who.device, target.number)) break;
   }
@@ -105,6 +105,17 @@ int World::RandomNested() {
     if (found != reference_->domains().end() && found->second.nested()) return found->first;
   }
   return kDomains;
+}
+
+// Mostly one that the Viommu can serve.
+int World::RandomDeviceOn(int viommu) {
+  const auto found = reference_->viommus().find(viommu);
+  int device = RandomDevice();
+  for (int tries = 0; tries < 8 && found != reference_->viommus().end(); ++tries) {
+    if (host_.topology.devices[device].iommu == found->second.iommu) break;
+    device = RandomDevice();
+  }
+  return device;
 }
 
 int World::RandomViommu() {
@@ -379,13 +390,14 @@ void World::CreateDomainVerb(int number) {
   request.ioas = static_cast<int>(Random(kIoases));
   request.device = RandomDevice();
   request.pasid = Random(2) == 0;
+  request.viommu = IsArm() && Random(2) == 0 ? RandomViommu() : -1;
   DomainRequest asked;
+  if (request.viommu >= 0 && Random(16) != 0) request.device = RandomDeviceOn(request.viommu);
   const std::string device = DeviceId(request.device);
-  if (Random(2) == 0) {
+  if (request.viommu >= 0 || Random(IsArm() ? 32 : 2) == 0) {
     request.guest = static_cast<int>(Random(kGuests));
     NestedDomainRequest nested{{}, device};
-    if (IsArm() && Random(32) != 0) {
-      request.viommu = Random(16) == 0 ? static_cast<int>(Random(kViommus)) : RandomViommu();
+    if (request.viommu >= 0) {
       request.pasid = Random(32) == 0;
       nested.viommu = NameOf("v", request.viommu);
       nested.stage1 = GuestEntryOf(&request);
