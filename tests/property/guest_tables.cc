@@ -58,7 +58,10 @@ GuestWord DecodeArm(int level, uint64_t bits) {
     word.writable = (bits & kTableNoWrite) == 0;
     return word;
   }
-  word.user = (bits & kLeafUser) != 0;
+  // A walk may meet here what was written for another level.
+  const bool malformed = level == 4 || (level == 1 && (bits & kTableOrPage) == 0);
+  word.address &= -(uint64_t{1} << ShiftOf(level));
+  word.user = (bits & kLeafUser) != 0 && !malformed;
   word.writable = (bits & kLeafReadOnly) == 0;
   word.accessed = (bits & kLeafAccessed) != 0;
   return word;
