@@ -268,6 +268,9 @@ bool Reference::Unplug(int device) {
 
 bool Reference::Plug(int device) {
   if (present_[device]) return false;
+  // A guest's commands could not name it.
+  const RefDomain* const domain = DomainAt({device, kRid});
+  if (domain != nullptr && domain->needs_vdevices()) return false;
   present_[device] = true;
   return true;
 }
