@@ -1,4 +1,5 @@
-// Random use of a small host against a naive reference, watched after every store.
+// Random use of small hosts, of VT-d and of SMMUv3s, against a naive reference, watched after every
+// store.
 //
 // It proves that every flush of a change that succeeds is there, complete and in force when the
 // call returns: of an entry that changes (PASID cache, IOTLB of either stage, device TLB; also at a
