@@ -283,7 +283,8 @@ class Engine {
   absl::StatusOr<VdeviceView> GetVdevice(const CallContext&, const ObjectRef&);
   absl::StatusOr<Page<VdeviceView>> ListVdevices(const CallContext&, const ObjectRef& viommu,
                                                  const PageRequest&);
-  // kFailedPrecondition IN_USE: the device is attached to domains of the Viommu that translate.
+  // kFailedPrecondition IN_USE: the device, or another of its group, is attached to domains of the
+  //   Viommu that translate.
   absl::Status DeleteVdevice(const CallContext&, const ObjectRef&, const std::string& etag);
   // A guest's commands: those up to the first that is wrong, which is named in the answer:
   //   kInvalidArgument INVALID_COMMAND, UNKNOWN_STREAM_ID
@@ -494,6 +495,7 @@ class Engine {
   // Puts it in again, with a new uid, on what its group is on; it is not attached. Operators only.
   // kNotFound      DEVICE_NOT_FOUND: the topology has no such device
   // kAlreadyExists DEVICE_PRESENT
+  // kFailedPrecondition VDEVICE_MISSING: its group is on a domain that translates for a guest
   // kInternal, kResourceExhausted: it is still out.
   absl::StatusOr<DeviceView> PlugDevice(const CallContext&, const std::string& device);
   // An event as the hardware would report it about the device's stream, whose id is put in.

@@ -252,6 +252,28 @@ TEST_F(EngineViommusTest, AsksEveryMemberOfAGroupForItsVirtualId) {
   EXPECT_EQ(DetailOf(missing)->resource, "devices/dev3");
   ASSERT_TRUE(MakeVdevice("b", "dev3", 2).ok());
   EXPECT_TRUE(engine_->AttachDevice(alice_, "dev2", Ref("translate")).ok());
+  const absl::Status in_use = engine_->DeleteVdevice(alice_, Ref("vm/vdevices/b"), "");
+  EXPECT_EQ(Described(in_use), "FAILED_PRECONDITION IN_USE") << "dev3 goes where dev2 is";
+  EXPECT_EQ(DetailOf(in_use)->violations,
+            std::vector<std::string>{"devices/dev2 on domains/translate"});
+  ASSERT_TRUE(engine_->DetachDevice(alice_, "dev2").ok());
+  EXPECT_TRUE(engine_->DeleteVdevice(alice_, Ref("vm/vdevices/b"), "").ok());
+}
+
+TEST_F(EngineViommusTest, PlugsNoDeviceInThatAGuestHasNoNameFor) {
+  Claim("dev2");
+  ASSERT_TRUE(MakeGuest("translate", kVsteStage1, "dev2").ok());
+  ASSERT_TRUE(MakeGuest("bypass", kVsteBypass, "dev2").ok());
+  ASSERT_TRUE(MakeVdevice("a", "dev2", 1).ok());
+  ASSERT_TRUE(MakeVdevice("b", "dev3", 2).ok());
+  ASSERT_TRUE(engine_->AttachDevice(alice_, "dev2", Ref("translate")).ok());
+  ASSERT_TRUE(engine_->UnplugDevice(operator_, "dev3").ok());
+  const absl::Status missing = engine_->PlugDevice(operator_, "dev3").status();
+  EXPECT_EQ(Described(missing), "FAILED_PRECONDITION VDEVICE_MISSING");
+  EXPECT_EQ(DetailOf(missing)->errno_name, "ENOENT");
+  EXPECT_EQ(DetailOf(missing)->resource, "devices/dev3");
+  ASSERT_TRUE(engine_->ReplaceAttachment(alice_, "dev2", Ref("bypass")).ok());
+  EXPECT_TRUE(engine_->PlugDevice(operator_, "dev3").ok());
 }
 
 TEST_F(EngineViommusTest, DoesNotTakeTheVirtualIdOfAnotherViommu) {

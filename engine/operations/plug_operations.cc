@@ -32,6 +32,23 @@ bool AnyOther(const Model& model, const Device& device, Predicate is) {
   });
 }
 
+// A device whose group is on a guest's stage is reached by the guest's commands, and its TLB
+// flushed, under its virtual id only.
+absl::Status CheckNameable(const Model& model, const Device& device, absl::string_view principal) {
+  const DomainTarget target = model.GroupOf(device).TargetAt(std::nullopt);
+  if (target.kind != DomainTarget::Kind::kDomain || device.vdevice != 0) return absl::OkStatus();
+  const Domain& domain = *model.Get<Domain>(target.domain);
+  if (!domain.properties.needs_vdevice) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "VDEVICE_MISSING",
+               absl::StrCat(device.Name(), " would come to ", domain.NameFor(principal),
+                            ", which translates for a guest that has no name for it"))
+      .Errno("ENOENT")
+      .Field("name")
+      .Resource(device.Name())
+      .Violation(absl::StrCat("attach its group to another domain than ", domain.NameFor(principal),
+                              " until it has a vdevice"));
+}
+
 }  // namespace
 
 // ---- Unplug ----
@@ -142,6 +159,7 @@ absl::Status PlugOperation::Plan(Model& model) {
         .Field("name")
         .Resource(device->Name());
   }
+  RETURN_IF_ERROR(CheckNameable(model, *device, context().principal));
   uid_ = model.objects.NextUid();
   Device foreseen = *device;
   foreseen.uid = uid_;

@@ -113,14 +113,17 @@ std::vector<Uid> DeleteVdeviceOperation::OtherLanes(const Model& model, const Vd
 }
 
 absl::Status DeleteVdeviceOperation::CheckNotAttached(const Model& model) {
-  const Device& device = model.devices[object().device];
   const std::string& principal = context().principal;
   std::vector<std::string> where;
-  for (const auto& [pasid, attachment] : device.attachments) {
-    if (attachment.target.kind != DomainTarget::Kind::kDomain) continue;
-    const Domain& domain = *model.Get<Domain>(attachment.target.domain);
-    if (domain.spec.viommu != object().viommu || !domain.properties.needs_vdevice) continue;
-    where.push_back(absl::StrCat(NameAt(device, pasid), " on ", domain.NameFor(principal)));
+  // Whichever member of the group is attached, the requests of all of them are on the domain.
+  for (const DeviceIndex member : model.GroupOf(model.devices[object().device]).members) {
+    const Device& device = model.devices[member];
+    for (const auto& [pasid, attachment] : device.attachments) {
+      if (attachment.target.kind != DomainTarget::Kind::kDomain) continue;
+      const Domain& domain = *model.Get<Domain>(attachment.target.domain);
+      if (domain.spec.viommu != object().viommu || !domain.properties.needs_vdevice) continue;
+      where.push_back(absl::StrCat(NameAt(device, pasid), " on ", domain.NameFor(principal)));
+    }
   }
   if (where.empty()) return absl::OkStatus();
   const std::string name = object().NameFor(principal);

@@ -31,6 +31,8 @@ FaultWorld::Verb FaultWorld::AttachVerb() {
   const AttachTarget target = RandomTarget();
   // Auto domains serve none.
   if (target.kind == AttachTarget::Kind::kIoas) pasid = std::nullopt;
+  // Those of a guest's device behind an SMMUv3 are the guest's.
+  if (IsArm() && target.ref.id[0] == 'n') pasid = std::nullopt;
   const bool automatic = target.kind == AttachTarget::Kind::kIoas;
   const std::string what =
       absl::StrCat(pasid.has_value() ? "PASID" : "RID",

@@ -46,22 +46,31 @@ FaultWorld::Verb FaultWorld::DomainVerb() {
     return {nested ? "delete NESTED domain" : "delete domain", absl::StrCat("delete ", id),
             [=] { return engine_->DeleteDomain(me_, Named(kind, n), ""); }};
   }
-  const std::string device = DeviceId(Random(kDevices));
+  // An SMMUv3's domain is of no use behind another: mostly the one with PASIDs.
+  const bool near = IsArm() && Random(4) != 0;
+  const std::string device = DeviceId(Random(near ? 3 : kDevices));
   if (nested) {
     NestedDomainRequest request;
-    request.parent = Named("d", Random(kNames));
+    const ObjectRef base = Named(IsArm() ? "v" : "d", Random(kNames));
     request.device = DeviceId(Random(3));
-    request.pasid = Random(4) != 0;
-    request.stage1 = VtdStage1{kGuestTable, 48};
+    if (IsArm()) {
+      request.viommu = base;
+      request.stage1 = GuestEntry();
+    } else {
+      request.parent = base;
+      request.pasid = Random(4) != 0;
+      request.stage1 = VtdStage1{kGuestTable, 48};
+    }
     return {"create NESTED domain",
-            absl::StrCat("create ", id, " on ", request.parent.id, " for ", request.device),
+            absl::StrCat("create ", id, " on ", base.id, " for ", request.device),
             [=] { return engine_->CreateDomain(me_, id, request).status(); }};
   }
   PagingDomainRequest request;
   request.ioas = Named("as", Random(kNames));
   request.device = device;
-  request.nest_parent = Random(3) != 0;
-  request.pasid = Random(4) != 0;
+  request.nest_parent = (Random(3) != 0) != IsArm();
+  // Behind an SMMUv3 no second stage serves PASIDs.
+  request.pasid = Random(4) != 0 && !(IsArm() && request.nest_parent);
   return {request.nest_parent ? "create nest parent"
                               : (request.pasid ? "create domain for PASIDs" : "create domain"),
           absl::StrCat("create ", id, " over ", request.ioas.id, " for ", device),

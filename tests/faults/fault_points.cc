@@ -63,10 +63,50 @@ class FaultySimulation : public Simulation {
   FaultPoints& points_;
 };
 
+class FaultyViommus : public Viommus {
+ public:
+  FaultyViommus(Viommus* real, FaultPoints* points) : real_(*real), points_(*points) {}
+
+  absl::Status CreateViommu(Uid uid, DeviceIndex device, Uid parent) override {
+    if (points_.Fails(FaultPoints::kBackend, "CreateViommu")) return Refused();
+    return real_.CreateViommu(uid, device, parent);
+  }
+  absl::Status DestroyViommu(Uid uid) override {
+    if (points_.Fails(FaultPoints::kBackend, "DestroyViommu")) return Refused();
+    return real_.DestroyViommu(uid);
+  }
+  absl::Status CreateVdevice(Uid uid, Uid viommu, DeviceIndex device,
+                             uint64_t virtual_id) override {
+    if (points_.Fails(FaultPoints::kBackend, "CreateVdevice")) return Refused();
+    return real_.CreateVdevice(uid, viommu, device, virtual_id);
+  }
+  absl::Status DestroyVdevice(Uid uid) override {
+    if (points_.Fails(FaultPoints::kBackend, "DestroyVdevice")) return Refused();
+    return real_.DestroyVdevice(uid);
+  }
+  ViommuInvalidateOutcome InvalidateViommu(
+      Uid viommu, absl::Span<const ArmSmmuV3Invalidation> commands) override {
+    if (points_.Fails(FaultPoints::kBackend, "InvalidateViommu")) return {0, Refused()};
+    return real_.InvalidateViommu(viommu, commands);
+  }
+  std::vector<ViommuEvent> TakeEvents() override { return real_.TakeEvents(); }
+  absl::Status CreateHardwareQueue(Uid uid, Uid viommu, const HardwareQueueSpec& spec) override {
+    return real_.CreateHardwareQueue(uid, viommu, spec);
+  }
+  absl::Status DestroyHardwareQueue(Uid uid) override { return real_.DestroyHardwareQueue(uid); }
+
+ private:
+  Viommus& real_;
+  FaultPoints& points_;
+};
+
 class FaultyBackend : public Backend {
  public:
   FaultyBackend(Backend* real, FaultPoints* points)
-      : real_(*real), points_(*points), simulation_(real->simulation(), points) {}
+      : real_(*real),
+        points_(*points),
+        simulation_(real->simulation(), points),
+        viommus_(real->viommus(), points) {}
 
   absl::string_view name() const override { return real_.name(); }
   const Topology& topology() const override { return real_.topology(); }
@@ -74,6 +114,10 @@ class FaultyBackend : public Backend {
     return real_.DescribeHardware(device);
   }
   Simulation* simulation() override { return &simulation_; }
+  Viommus* viommus() override { return &viommus_; }
+  ViommuSupport DescribeViommus(DeviceIndex device) const override {
+    return real_.DescribeViommus(device);
+  }
   BackendStats Stats() const override { return real_.Stats(); }
   std::vector<QueueState> Queues() const override { return real_.Queues(); }
   absl::StatusOr<DomainProperties> PlanDomain(const DomainSpec& spec) const override {
@@ -185,6 +229,7 @@ class FaultyBackend : public Backend {
   Backend& real_;
   FaultPoints& points_;
   FaultySimulation simulation_;
+  FaultyViommus viommus_;
 };
 
 }  // namespace

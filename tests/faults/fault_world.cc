@@ -34,6 +34,11 @@ bool FailedBeneath(const absl::Status& status) {
           detail->reason == "TABLE_MEMORY_EXHAUSTED" || detail->reason == "RESET_FAILED");
 }
 
+bool RanOutOfTables(const absl::Status& status) {
+  const auto detail = DetailOf(status);
+  return detail.has_value() && detail->reason == "TABLE_MEMORY_EXHAUSTED";
+}
+
 // Attachments come, move or go with it, and auto domains with them.
 bool MovesAttachments(const std::string& kind) {
   return absl::StartsWith(kind, "attach") || absl::StartsWith(kind, "replace") ||
@@ -64,9 +69,10 @@ Places AllPlaces() {
 
 }  // namespace
 
-FaultWorld::FaultWorld(uint64_t seed) : random_(seed) {
+FaultWorld::FaultWorld(const Topology& host, uint64_t seed)
+    : architecture_(host.iommus[0].architecture), random_(seed) {
   doing_ = "setting up";
-  const absl::Status status = SetUp();
+  const absl::Status status = SetUp(host);
   if (!status.ok()) Trouble(status.ToString());
 }
 
@@ -75,10 +81,10 @@ FaultWorld::~FaultWorld() {
   if (soft_ != nullptr) soft_->machine().memory().arena().Free(&kept_pages_);
 }
 
-absl::Status FaultWorld::SetUp() {
+absl::Status FaultWorld::SetUp(const Topology& host) {
   SoftBackendOptions options;
   options.table_arena_bytes = uint64_t{4} << 20;
-  ASSIGN_OR_RETURN(soft_, SoftBackend::Create(SmallHost(), options, PlainStore()));
+  ASSIGN_OR_RETURN(soft_, SoftBackend::Create(host, options, PlainStore()));
   backend_ = MakeFaulty(soft_.get(), &points_);
   Engine::Options engine_options;
   engine_options.flush_queue.ring_entries = 4;
@@ -86,7 +92,8 @@ absl::Status FaultWorld::SetUp() {
   points_.Disarm();
   me_.is_operator = true;
   RETURN_IF_ERROR(engine_->CreateMemoryRegion(me_, kGuestRegion, kPage, std::nullopt).status());
-  RETURN_IF_ERROR(engine_->WriteMemory(me_, {kGuestRegion, std::nullopt}, 0, GuestTable()));
+  RETURN_IF_ERROR(
+      engine_->WriteMemory(me_, {kGuestRegion, std::nullopt}, 0, GuestTable(architecture_)));
   for (uint64_t i = 0; i < kNames; ++i) {
     RETURN_IF_ERROR(
         engine_->CreateMemoryRegion(me_, absl::StrCat("r", i), kRegionBytes, std::nullopt)
@@ -102,6 +109,7 @@ void FaultWorld::Trouble(const std::string& what) {
 }
 
 FaultWorld::Verb FaultWorld::RandomVerb() {
+  if (IsArm() && Random(8) == 0) return ViommuVerb();
   switch (Random(20)) {
     case 0:
       return ObjectVerb();
@@ -116,7 +124,8 @@ FaultWorld::Verb FaultWorld::RandomVerb() {
     case 6:
       return Random(2) == 0 ? SpaceVerb() : RegionLossVerb();
     case 7:
-      return Random(2) == 0 ? ComingAndGoingVerb() : InvalidateVerb();
+      if (Random(2) == 0) return ComingAndGoingVerb();
+      return IsArm() ? InvalidateViommuVerb() : InvalidateVerb();
     case 8:
       return Random(2) == 0 ? UnmapVerb() : MapGuestTableVerb();
     case 9:
@@ -148,7 +157,8 @@ Allowance FaultWorld::AllowanceFor(const Verb& verb, const absl::Status& status,
   }
   // The domain was made, the group not put on it, and the domain not destroyed.
   allowance.auto_domain_left = MovesAttachments(verb.kind) && verb.kind != "unplug" &&
-                               Fired(fired, "Switch") && Fired(fired, "DestroyDomain");
+                               (Fired(fired, "Switch") || RanOutOfTables(status)) &&
+                               Fired(fired, "DestroyDomain");
   const bool region_loss = verb.kind == "resize region" || verb.kind == "revoke region";
   allowance.areas_unmapped = region_loss && OnlyFired(fired, "Unmap");
   return allowance;
@@ -169,7 +179,12 @@ bool FaultWorld::FailsCleanly(const Verb& verb, const std::string& failing) {
     const bool left =
         std::any_of(seen_.idle_auto_domains.begin(), seen_.idle_auto_domains.end(),
                     [&](const std::string& id) { return before.idle_auto_domains.count(id) == 0; });
-    if (!MovesAttachments(verb.kind) || !OnlyFired(fired, "DestroyDomain") || !left) {
+    const bool domain_left =
+        MovesAttachments(verb.kind) && OnlyFired(fired, "DestroyDomain") && left;
+    // So may a guest's name for a device that leaves.
+    const bool vdevice_left = (verb.kind == "release" || verb.kind == "unplug") &&
+                              OnlyFired(fired, "DestroyVdevice") && !seen_.vdevices.empty();
+    if (!domain_left && !vdevice_left) {
       Trouble(absl::StrCat("it succeeded although these failed: ", absl::StrJoin(fired, ", ")));
     }
     ++tally_.left;

@@ -46,7 +46,7 @@ struct Tally {
 
 class FaultWorld {
  public:
-  explicit FaultWorld(uint64_t seed);
+  FaultWorld(const Topology& host, uint64_t seed);
   ~FaultWorld();
 
   // One step; false when something was wrong: see trouble().
@@ -63,7 +63,8 @@ class FaultWorld {
     std::optional<size_t> device = std::nullopt;  // That it resets or takes out.
   };
 
-  absl::Status SetUp();
+  absl::Status SetUp(const Topology& host);
+  bool IsArm() const { return architecture_ == IommuArchitecture::kSmmuV3; }
   uint64_t Random(uint64_t below) { return random_() % below; }
   Iova RandomPlace();
   void Trouble(const std::string& what);
@@ -85,6 +86,9 @@ class FaultWorld {
   Verb PasidVerb();
   Verb ComingAndGoingVerb();
   Verb InvalidateVerb();
+  // Of SMMUv3s (fault_viommu_verbs.cc).
+  Verb ViommuVerb();
+  Verb InvalidateViommuVerb();
   Verb HostVerb();
   Verb HostMappingVerb();
 
@@ -102,6 +106,7 @@ class FaultWorld {
   void LeaveTablePages(uint64_t count);
   Sight Look();
 
+  const IommuArchitecture architecture_;
   std::mt19937_64 random_;
   std::unique_ptr<SoftBackend> soft_;
   FaultPoints points_;

@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/backend/soft/hardware/smmu_model.h"
+#include "engine/backend/soft/hardware/vtd_model.h"
 
 namespace viommu::faults {
 namespace {
@@ -48,6 +50,20 @@ void AppendDomains(Engine* engine, const CallContext& as, Sight* sight) {
   }
 }
 
+void AppendViommus(Engine* engine, const CallContext& as, Sight* sight) {
+  const auto viommus = engine->ListViommus(as, kAll);
+  for (const auto& v : viommus->items) {
+    absl::StrAppend(&sight->objects, v.object.id, " ", v.object.etag, " on ", v.parent, " domains ",
+                    absl::StrJoin(v.domains, ","), "\n");
+    const auto vdevices = engine->ListVdevices(as, {v.object.id, std::nullopt}, kAll);
+    for (const auto& d : vdevices->items) {
+      sight->vdevices.insert(d.object.id);
+      absl::StrAppend(&sight->objects, "  ", d.object.id, " ", d.object.etag, " is ", d.device,
+                      "\n");
+    }
+  }
+}
+
 void AppendObjects(Engine* engine, const CallContext& as, Sight* sight) {
   const auto regions = engine->ListMemoryRegions(as, kAll);
   for (const auto& r : regions->items) {
@@ -56,6 +72,7 @@ void AppendObjects(Engine* engine, const CallContext& as, Sight* sight) {
   }
   AppendSpaces(engine, as, sight);
   AppendDomains(engine, as, sight);
+  AppendViommus(engine, as, sight);
   const std::vector<UsageView> usage = engine->ListUsage(as);
   for (const UsageView& use : usage) {
     absl::StrAppend(&sight->objects, use.owner, " ", use.limit, " ", use.in_use, "\n");
@@ -93,19 +110,44 @@ void AppendDevice(Engine* engine, const CallContext& as, const std::string& id,
                    PasidsOf(engine, as, id));
 }
 
+Ways WaysOf(hardware::VtdModel& hardware, uint32_t requester, std::optional<uint32_t> pasid,
+            Iova iova) {
+  hardware::Request request;
+  request.source_id = static_cast<uint16_t>(requester);
+  request.pasid = pasid;
+  request.address = iova;
+  const hardware::Translation cold = hardware.Probe(request);
+  const hardware::Translation warm = hardware.Translate(request);
+  return {cold.fault_reason, cold.physical.value, warm.fault_reason, warm.physical.value};
+}
+
+// An entry that aborts without an event is none of the events.
+uint16_t CodeOf(const hardware::smmu::Event& event) {
+  constexpr uint16_t kAborted = 0x100;
+  return event.terminated ? kAborted : uint16_t{event.id};
+}
+
+Ways WaysOf(hardware::SmmuModel& hardware, uint32_t requester, std::optional<uint32_t> pasid,
+            Iova iova) {
+  hardware::SmmuModel::Request request;
+  request.stream_id = requester;
+  request.substream_id = pasid;
+  request.address = iova;
+  const auto cold = hardware.Probe(request);
+  const auto warm = hardware.Translate(request);
+  return {CodeOf(cold.fault), cold.physical.value, CodeOf(warm.fault), warm.physical.value};
+}
+
 std::vector<Ways> WaysOf(SoftBackend* backend, DeviceIndex device, const Places& places) {
-  hardware::VtdModel& hardware = backend->machine().unit_of(device).hardware();
+  SoftMachine& machine = backend->machine();
+  VtdUnit* const vtd = machine.find_vtd(device);
+  const uint32_t requester = machine.requester_of(device);
   std::vector<Ways> ways;
   for (const std::optional<uint32_t>& pasid : places.pasids) {
     for (const Iova iova : places.iovas) {
-      hardware::Request request;
-      request.source_id = backend->machine().source_id_of(device);
-      request.pasid = pasid;
-      request.address = iova;
-      const hardware::Translation cold = hardware.Probe(request);
-      const hardware::Translation warm = hardware.Translate(request);
-      ways.push_back(
-          {cold.fault_reason, cold.physical.value, warm.fault_reason, warm.physical.value});
+      ways.push_back(vtd != nullptr
+                         ? WaysOf(vtd->hardware(), requester, pasid, iova)
+                         : WaysOf(machine.smmu_of(device).hardware(), requester, pasid, iova));
     }
   }
   return ways;

@@ -21,9 +21,9 @@ struct Places {
 
 // What a request meets, by what is in memory and by what is cached.
 struct Ways {
-  uint8_t cold_fault = 0;
+  uint16_t cold_fault = 0;
   uint64_t cold_address = 0;
-  uint8_t warm_fault = 0;
+  uint16_t warm_fault = 0;
   uint64_t warm_address = 0;
 
   bool operator==(const Ways& other) const {
@@ -47,6 +47,7 @@ struct Sight {
   std::string mappings;  // Of every IO address space.
   std::vector<DeviceSight> devices;  // Also those that are out.
   std::set<std::string> idle_auto_domains;
+  std::set<std::string> vdevices;
 };
 
 // Looking fills caches, and changes nothing else. `kept_pages` are not counted.

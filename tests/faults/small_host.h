@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "engine/backend/backend.h"
 #include "engine/backend/topology.h"
 #include "engine/types.h"
 
@@ -27,10 +28,14 @@ inline constexpr Iova kGuestTable = 0x600000;
 
 // "near" has a first stage and nests, and its devices issue PASIDs, a group of two among them;
 // "far" has neither, and hardly any domain ids.
-Topology SmallHost();
+Topology VtdHost();
+// The same of SMMUv3s; "far" has second stages alone.
+Topology SmmuHost();
 
-// The entries of the guest's page.
-std::string GuestTable();
+// The guest's page: its entries, and for an SMMUv3 its context descriptor among them.
+std::string GuestTable(IommuArchitecture architecture);
+// What a guest of an SMMUv3 asks for.
+ArmSmmuV3Stage1 GuestEntry();
 
 ObjectRef Named(const char* kind, uint64_t number);
 std::string DeviceId(uint64_t device);

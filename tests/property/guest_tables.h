@@ -3,12 +3,14 @@
 //
 // A guest has some pages of a memory region, each for tables of one level. They belong at
 // kTablesAt of a nest parent, where they can be walked; whether they are mapped there is up to
-// chance. Words are of four-level x86-64 tables (iommufd-semantics.md section 19).
+// chance. They have four levels of 4 KiB, x86-64's or Arm's (iommufd-semantics.md section 19); an
+// Arm guest's context descriptor is in the page of its root, where no walk comes.
 #ifndef VIOMMU_TESTS_PROPERTY_GUEST_TABLES_H_
 #define VIOMMU_TESTS_PROPERTY_GUEST_TABLES_H_
 
 #include <cstdint>
 
+#include "engine/backend/topology.h"
 #include "engine/base/address.h"
 
 namespace viommu::property {
@@ -30,19 +32,28 @@ inline constexpr uint64_t kFirstSlot = 3;  // Guests use kSlots from here in eac
 inline constexpr uint64_t kSlots = 2;
 inline constexpr uint64_t kLeafSlots = 4;
 
-inline constexpr uint64_t kGuestPresent = 1 << 0;
-inline constexpr uint64_t kGuestWrite = 1 << 1;
-inline constexpr uint64_t kGuestUser = 1 << 2;
-inline constexpr uint64_t kGuestAccessed = 1 << 5;
-inline constexpr uint64_t kGuestDirty = 1 << 6;
-inline constexpr uint64_t kGuestLarge = 1 << 7;
-inline constexpr uint64_t kGuestAddress = 0x000ffffffffff000;
-inline constexpr int kGuestAddressBits = 46;  // HAW of every unit of the world.
+inline constexpr uint64_t kDescriptorOffset = 2048;
+inline constexpr uint16_t AsidOf(int guest) { return static_cast<uint16_t>(7 + guest); }
+
+inline constexpr int kGuestAddressBits = 46;  // HAW of every VT-d unit of the world.
+
+// One word: that it leads to a table, or (a leaf) to a page.
+struct GuestWord {
+  bool present = false;
+  bool leaf = false;
+  bool user = true;
+  bool writable = true;
+  bool accessed = true;  // Without, an Arm leaf leads nowhere; x86 hardware sets it.
+  uint64_t address = 0;
+};
+
+// Of an x86 leaf, `accessed` sets accessed and dirty.
+uint64_t EncodeGuestWord(IommuArchitecture architecture, int level, const GuestWord& word);
+// What is malformed is present and leads nowhere (no user may use it).
+GuestWord DecodeGuestWord(IommuArchitecture architecture, int level, uint64_t bits);
 
 inline constexpr int ShiftOf(int level) { return 12 + 9 * (level - 1); }
-inline constexpr bool IsGuestLeaf(int level, uint64_t word) {
-  return level == 1 || (level == 2 && (word & kGuestLarge) != 0);
-}
+inline constexpr int LevelAt(uint64_t offset) { return kTableLevels[offset / kPage % kGuestPages]; }
 
 }  // namespace viommu::property
 

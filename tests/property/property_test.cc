@@ -1,4 +1,5 @@
-// Random use of a small host against a naive reference, watched after every store.
+// Random use of small hosts, of VT-d and of SMMUv3s, against a naive reference, watched after every
+// store.
 //
 // It proves that every flush of a change that succeeds is there, complete and in force when the
 // call returns: of an entry that changes (PASID cache, IOTLB of either stage, device TLB; also at a
@@ -14,12 +15,14 @@
 #include <string>
 
 #include "gtest/gtest.h"
+#include "tests/property/small_host.h"
 #include "tests/property/world.h"
 
 namespace viommu::property {
 namespace {
 
-constexpr uint64_t kSteps = 1'000'000;
+constexpr uint64_t kSteps = 1'000'000;  // Of all hosts together.
+constexpr uint64_t kHosts = 2;
 constexpr uint64_t kStepsForEveryKind = 100'000;
 constexpr uint64_t kStepsBetweenComparisons = 4096;
 
@@ -41,12 +44,12 @@ void Print(const Tally& tally) {
   std::cout << std::flush;
 }
 
-TEST(PropertyTest, RandomUseAgreesWithTheReferenceAfterEveryStore) {
+void RunAgainstTheReference(const SmallHost& host) {
   const uint64_t seed = FromEnvironment(
       "VIOMMU_TEST_SEED", std::chrono::system_clock::now().time_since_epoch().count());
-  const uint64_t steps = FromEnvironment("VIOMMU_STEPS", kSteps);
+  const uint64_t steps = FromEnvironment("VIOMMU_STEPS", kSteps) / kHosts;
   std::cout << "seed: VIOMMU_TEST_SEED=" << seed << std::endl;
-  World world(seed);
+  World world(host, seed);
   for (uint64_t i = 1; i <= steps && world.trouble().empty(); ++i) {
     world.Step();
     if (i % kStepsBetweenComparisons == 0) world.CompareAll();
@@ -62,12 +65,18 @@ TEST(PropertyTest, RandomUseAgreesWithTheReferenceAfterEveryStore) {
   EXPECT_GT(tally.dma_checks, steps);
   EXPECT_GT(tally.reached_memory, steps / 8);
   if (steps < kStepsForEveryKind) return;
-  for (const char* place : {"second stage", "first stage", "nest parent", "nested"}) {
-    for (const char* requests : {"", " by PASID"}) {
-      const std::string kind = std::string(place) + requests;
-      EXPECT_GT(tally.dma_checks_by_kind.count(kind), 0u) << kind;
-    }
+  for (const std::string& kind : host.kinds) {
+    EXPECT_GT(tally.dma_checks_by_kind.count(kind), 0u) << kind;
   }
+}
+
+// One for each architecture, in a process of its own.
+TEST(PropertyTest, RandomUseOfVtdAgreesWithTheReferenceAfterEveryStore) {
+  RunAgainstTheReference(VtdHost());
+}
+
+TEST(PropertyTest, RandomUseOfSmmuV3AgreesWithTheReferenceAfterEveryStore) {
+  RunAgainstTheReference(SmmuHost());
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ constexpr int kFirstAuto = 1000;
 Reference::Reference(const Topology& topology, int ioas_count, int tables_region)
     : topology_(topology),
       tables_region_(tables_region),
+      guests_(topology.iommus[0].architecture),
       ioases_(ioas_count),
       next_auto_(kFirstAuto),
       guest_words_(kTablesBytes / 8) {
@@ -38,10 +39,12 @@ const IommuSpec& Reference::UnitOf(int device) const {
 
 int Reference::Width(int device) const {
   const IommuSpec& unit = UnitOf(device);
+  if (IsArm(device)) return unit.smmu_v3.oas_bits;
   return std::min(unit.levels_5 ? 57 : 48, unit.guest_address_width_bits);
 }
 
 int Reference::FirstWidth(int device) const {
+  if (IsArm(device)) return 48;  // Of TTB0, which has no sign.
   return UnitOf(device).first_stage_levels_5 ? 56 : 47;
 }
 
@@ -75,12 +78,17 @@ bool Reference::Free(int ioas, const IovaRange& range) const {
   return true;
 }
 
+bool Reference::CanHold(const RefDomain& domain, int permission) {
+  // Whatever is present in a first stage can be read; VT-d's nest parents have erratum 772415.
+  const bool read_only = !domain.nest_parent || !domain.iommu.empty();
+  return !(domain.first_stage && permission == 2) && (read_only || permission != 1);
+}
+
 bool Reference::CanHold(int ioas, int permission) const {
   return std::all_of(domains_.begin(), domains_.end(), [&](const auto& entry) {
     const RefDomain& domain = entry.second;
     if (domain.ioas != ioas || domain.nested()) return true;
-    // Whatever is present in a first stage can be read; nest parents have erratum 772415.
-    return !(domain.first_stage && permission == 2) && !(domain.nest_parent && permission == 1);
+    return CanHold(domain, permission);
   });
 }
 
@@ -136,38 +144,57 @@ RefDomain Reference::PagingFor(const RefDomainRequest& request) const {
   domain.ioas = request.ioas;
   domain.nest_parent = request.nest_parent;
   domain.pasid = request.pasid;
-  domain.first_stage = UnitOf(request.device).first_stage && !request.nest_parent;
+  domain.first_stage = HasFirstStage(UnitOf(request.device)) && !request.nest_parent;
   domain.width_bits = domain.first_stage ? FirstWidth(request.device) : Width(request.device);
+  if (IsArm(request.device)) domain.iommu = UnitOf(request.device).id;
   return domain;
 }
 
 bool Reference::CanHoldAreas(const RefDomain& domain) const {
   for (const auto& [iova, area] : ioases_[domain.ioas].areas) {
     if ((iova + (area.size - 1)) >> domain.width_bits != 0) return false;
-    if (domain.first_stage && area.permission == 2) return false;
-    if (domain.nest_parent && area.permission == 1) return false;
+    if (!CanHold(domain, area.permission)) return false;
   }
   return true;
+}
+
+std::optional<RefDomain> Reference::NestedFor(const RefDomainRequest& request) const {
+  const IommuSpec& unit = UnitOf(request.device);
+  RefDomain domain;
+  domain.parent = request.parent;
+  domain.viommu = request.viommu;
+  domain.guest = request.guest;
+  domain.pasid = request.pasid;
+  if (request.viommu >= 0) {
+    const auto viommu = viommus_.find(request.viommu);
+    // All PASIDs are the guest's.
+    if (viommu == viommus_.end() || viommu->second.iommu != unit.id || request.pasid) return {};
+    domain.parent = viommu->second.parent;
+    domain.entry = request.entry;
+    domain.iommu = unit.id;
+  }
+  const auto parent = domains_.find(domain.parent);
+  if (parent == domains_.end() || !parent->second.nest_parent) return {};
+  domain.ioas = parent->second.ioas;
+  if (domain.viommu >= 0) return domain;
+  const bool can = !IsArm(request.device) && unit.nesting && parent->second.iommu.empty() &&
+                   parent->second.width_bits <= Width(request.device);
+  return can ? std::make_optional(domain) : std::nullopt;
 }
 
 bool Reference::CreateDomain(int number, const RefDomainRequest& request) {
   if (domains_.count(number) > 0 || !present_[request.device]) return false;
   if (!GroupOf(request.device).claimed) return false;
-  RefDomain domain;
-  if (request.parent >= 0) {
-    const auto parent = domains_.find(request.parent);
-    if (parent == domains_.end() || !parent->second.nest_parent) return false;
-    const IommuSpec& unit = UnitOf(request.device);
-    if (!unit.nesting || parent->second.width_bits > Width(request.device)) return false;
-    domain.ioas = parent->second.ioas;
-    domain.parent = request.parent;
-    domain.guest = request.guest;
-    domain.pasid = request.pasid;
-  } else {
-    if (request.nest_parent && !UnitOf(request.device).nesting) return false;
-    domain = PagingFor(request);
-    if (!CanHoldAreas(domain)) return false;
+  if (request.parent >= 0 || request.viommu >= 0) {
+    const std::optional<RefDomain> nested = NestedFor(request);
+    if (nested.has_value()) domains_[number] = *nested;
+    return nested.has_value();
   }
+  if (request.nest_parent && !HasNesting(UnitOf(request.device))) return false;
+  const RefDomain domain = PagingFor(request);
+  // Of an SMMUv3 requests with PASID can be on a first stage only.
+  if (IsArm(request.device) && request.pasid && !domain.first_stage) return false;
+  if (!CanHoldAreas(domain)) return false;
   domains_[number] = domain;
   return true;
 }
@@ -182,9 +209,12 @@ bool Reference::DestroyDomain(int number) {
       if (place == RefTarget{Place::kDomain, number}) return false;
     }
   }
+  for (const auto& [other, viommu] : viommus_) {
+    if (viommu.parent == number) return false;
+  }
   domains_.erase(number);
   stale_.erase(std::remove_if(stale_.begin(), stale_.end(),
-                              [&](const Stale& stale) { return stale.domain == number; }),
+                              [&](const Stale& stale) { return !HasTag(stale.tag); }),
                stale_.end());
   return true;
 }
@@ -218,6 +248,7 @@ bool Reference::Release(int device) {
   RefGroup& group = GroupOf(device);
   if (!present_[device] || !group.claimed || !group.places.empty()) return false;
   group.claimed = false;
+  for (const int member : group.members) vdevices_.erase(member);
   return true;
 }
 
@@ -228,6 +259,7 @@ bool Reference::Unplug(int device) {
   for (const auto& [pasid, place] : group.places) pasids.push_back(pasid);
   for (const uint32_t pasid : pasids) Leave(device, pasid);
   present_[device] = false;
+  vdevices_.erase(device);
   const bool last = std::none_of(group.members.begin(), group.members.end(),
                                  [&](int member) { return present_[member]; });
   if (last) group.claimed = false;
@@ -236,6 +268,9 @@ bool Reference::Unplug(int device) {
 
 bool Reference::Plug(int device) {
   if (present_[device]) return false;
+  // A guest's commands could not name it.
+  const RefDomain* const domain = DomainAt({device, kRid});
+  if (domain != nullptr && domain->needs_vdevices()) return false;
   present_[device] = true;
   return true;
 }
@@ -285,6 +320,7 @@ bool Reference::CanUse(int device, int number) const {
   if (found == domains_.end()) return false;
   const RefDomain& domain = found->second;
   // All members of a group are behind one unit.
+  if (!domain.iommu.empty() || IsArm(device)) return domain.iommu == UnitOf(device).id;
   if (domain.nested()) return UnitOf(device).first_stage && CanUse(device, domain.parent);
   if (domain.first_stage) {
     return UnitOf(device).first_stage && FirstWidth(device) >= domain.width_bits;
@@ -297,6 +333,16 @@ bool Reference::PasidUsable(int device, uint32_t pasid) const {
   const std::vector<int>& members = GroupOf(device).members;
   return std::all_of(members.begin(), members.end(), [&](int member) {
     return pasid >> topology_.devices[member].pasid_bits == 0;
+  });
+}
+
+bool Reference::HasVdevices(const RefGroup& group, const RefTarget& target) const {
+  if (target.place != Place::kDomain) return true;
+  const RefDomain& domain = domains_.at(target.number);
+  return std::all_of(group.members.begin(), group.members.end(), [&](int member) {
+    const auto vdevice = vdevices_.find(member);
+    return !domain.needs_vdevices() || !present_[member] ||
+           (vdevice != vdevices_.end() && vdevice->second == domain.viommu);
   });
 }
 
@@ -350,7 +396,10 @@ bool Reference::Move(const Requester& who, RefTarget target, const std::vector<i
   if (moves && Where(who) == target) return true;
   if (who.pasid != kRid && !PasidUsable(who.device, who.pasid)) return false;
   if (made.has_value()) domains_[target.number] = *made;
-  bool allowed = PasidCompatible(who, target) &&
+  // Of an SMMUv3 requests with PASID can be on a first stage only.
+  const bool identity_at_pasid = who.pasid != kRid && target.place == Place::kIdentity;
+  bool allowed = PasidCompatible(who, target) && HasVdevices(group, target) &&
+                 !(IsArm(who.device) && identity_at_pasid) &&
                  (target.place != Place::kDomain || CanUse(who.device, target.number));
   if (who.pasid == kRid && allowed) {
     const Demand from = moves ? DemandOf(Where(who)) : Demand{};

@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -19,30 +20,32 @@
 
 namespace viommu::property {
 
-// What a device meets at a page: VT-d's fault reason, or the page of a region behind it, or
-// (identity) a physical address.
+// Why a device meets nothing. What hardware calls it is told in device_eye.cc.
+enum class Fault : uint8_t {
+  kNone,
+  kBlocked,
+  kNoPasids,  // The device issues none.
+  kNotMapped,
+  kFirstNotMapped,
+  kNotCanonical,
+  kTooWide,
+  kReadDenied,
+  kWriteDenied,
+  kOfTranslation,  // In a nested walk: any but kBlocked. Which is left to the hardware's own tests.
+};
+
+// What a device meets at a page: a fault, or the page of a region behind it, or (identity) a
+// physical address.
 struct View {
-  uint8_t fault = 0;  // 0: none.
-  int region = -1;    // -1 under identity.
+  Fault fault = Fault::kNone;
+  int region = -1;  // -1 under identity.
   uint64_t offset = 0;
 
+  bool ok() const { return fault == Fault::kNone; }
   friend bool operator==(const View& a, const View& b) {
     return a.fault == b.fault && a.region == b.region && a.offset == b.offset;
   }
 };
-
-// VT-d fault reasons that this world can raise (formats-amd-riscv.md A.1).
-inline constexpr uint8_t kNotPresent = 0x79;       // SSS.2
-inline constexpr uint8_t kFirstNotPresent = 0x71;  // SFS.2
-inline constexpr uint8_t kNotCanonical = 0x80;     // SGN.1
-inline constexpr uint8_t kNoPasids = 0x45;         // SCT.6
-inline constexpr uint8_t kNoPasidTable = 0x51;     // SPD.2: as good as kBlocked.
-inline constexpr uint8_t kBlocked = 0x59;          // SPT.2
-inline constexpr uint8_t kWriteDenied = 0x85;      // SGN.6
-inline constexpr uint8_t kReadDenied = 0x86;       // SGN.7
-inline constexpr uint8_t kTooWide = 0x84;          // SGN.5
-// Of a nested walk: any of translation. Which one is left to the hardware's own tests.
-inline constexpr uint8_t kSomeFault = 0xff;
 
 struct RefArea {
   uint64_t size = 0;
@@ -55,14 +58,19 @@ struct RefIoas {
   std::map<Iova, RefArea> areas;
 };
 
-// What a domain is asked to be. A NESTED one has a parent.
+// What a guest's entry asks for; VT-d's always translates.
+enum class GuestEntry { kTranslate, kBypass, kAbort };
+
+// What a domain is asked to be. A NESTED one has a parent, or a Viommu, which has one.
 struct RefDomainRequest {
   int ioas = 0;
   int device = 0;
   bool nest_parent = false;
   bool pasid = false;
   int parent = -1;
+  int viommu = -1;
   int guest = 0;
+  GuestEntry entry = GuestEntry::kTranslate;
 };
 
 struct RefDomain {
@@ -73,8 +81,17 @@ struct RefDomain {
   bool pasid = false;
   bool automatic = false;
   int parent = -1;
+  int viommu = -1;
   int guest = 0;
+  GuestEntry entry = GuestEntry::kTranslate;
+  std::string iommu;  // The only one that can use it; empty: any whose tables are such.
   bool nested() const { return parent >= 0; }
+  bool needs_vdevices() const { return viommu >= 0 && entry == GuestEntry::kTranslate; }
+};
+
+struct RefViommu {
+  int parent = 0;
+  std::string iommu;
 };
 
 // Where requests are, or are to go: kIoas is an auto domain of the Ioas `number`.
@@ -128,6 +145,12 @@ class Reference {
   void WriteGuest(uint64_t offset, uint64_t word);
   bool Invalidate(int domain, const IovaRange& range, bool leaves_only);
 
+  // Of SMMUv3s. A device has one vdevice at most.
+  bool CreateViommu(int number, int device, int parent);
+  bool DestroyViommu(int number);
+  bool CreateVdevice(int viommu, int device);
+  bool DestroyVdevice(int device);
+
   // By the tables as they are.
   View Look(const Requester& who, Iova iova, bool write) const;
   // What caches may make of it.
@@ -135,6 +158,8 @@ class Reference {
 
   const std::vector<RefIoas>& ioases() const { return ioases_; }
   const std::map<int, RefDomain>& domains() const { return domains_; }
+  const std::map<int, RefViommu>& viommus() const { return viommus_; }
+  const std::map<int, int>& vdevices() const { return vdevices_; }  // Viommu by device.
   bool claimed(int device) const { return GroupOf(device).claimed; }
   bool present(int device) const { return present_[device]; }
   bool attached(const Requester& who) const { return AttachedAt(who.device, who.pasid); }
@@ -154,7 +179,7 @@ class Reference {
     int ioas = -1;
   };
   struct Stale {
-    int domain = 0;
+    int tag = 0;
     uint64_t offset = 0;
     uint64_t word = 0;
     std::vector<IovaRange> told;  // Where caches have been told since.
@@ -162,6 +187,7 @@ class Reference {
   struct GuestWalk;
 
   const IommuSpec& UnitOf(int device) const;
+  bool IsArm(int device) const { return UnitOf(device).architecture == IommuArchitecture::kSmmuV3; }
   int Width(int device) const;       // Of second stages.
   int FirstWidth(int device) const;  // Of first stages, without the sign.
   RefGroup& GroupOf(int device) { return groups_[group_of_[device]]; }
@@ -169,7 +195,9 @@ class Reference {
   bool AttachedAt(int device, uint32_t pasid) const { return attached_.count({device, pasid}) > 0; }
   bool AnyAttached(const RefGroup& group, uint32_t pasid) const;
   RefDomain PagingFor(const RefDomainRequest& request) const;
+  std::optional<RefDomain> NestedFor(const RefDomainRequest& request) const;
   bool CanHoldAreas(const RefDomain& domain) const;
+  static bool CanHold(const RefDomain& domain, int permission);
   bool CanHold(int ioas, int permission) const;
   // Ranges in which nothing may be mapped now.
   std::vector<IovaRange> Reserved(int ioas) const;
@@ -177,6 +205,7 @@ class Reference {
   Demand DemandOf(const RefTarget& target) const;
   static bool IsIn(Scope scope, ReservedRegionType type);
   bool Conflicts(int device, const Demand& from, const Demand& to) const;
+  bool HasVdevices(const RefGroup& group, const RefTarget& target) const;
   bool PasidUsable(int device, uint32_t pasid) const;
   bool Serves(const RefTarget& target) const;
   bool PasidCompatible(const Requester& who, const RefTarget& target) const;
@@ -187,17 +216,24 @@ class Reference {
   void Leave(int device, uint32_t pasid);
   void DropUnusedAutoDomains();
 
-  View LookAtArea(int ioas, Iova iova, bool write, uint8_t missing) const;
+  // Under what hardware caches what a guest's words say: a domain of VT-d has an id of its own; of
+  // an SMMUv3's guest it is the nest parent's and the guest's.
+  int TagOf(int number, const RefDomain& nested) const;
+  bool HasTag(int tag) const;
+  View LookAtArea(int ioas, Iova iova, bool write, Fault missing) const;
   View LookAtPaging(const RefDomain& domain, Iova iova, bool write) const;
   View ThroughParent(const RefDomain& nested, uint64_t address, bool write) const;
   std::vector<uint64_t> WordsAt(const GuestWalk& walk, const View& place) const;
   void WalkGuest(const GuestWalk& walk, int level, uint64_t table, bool writable) const;
-  void TakeGuestLeaf(const GuestWalk& walk, int level, uint64_t word, bool writable) const;
+  std::vector<View> LookAtNested(const Requester& who, Iova iova, bool write, bool stale) const;
   std::vector<View> Looks(const Requester& who, Iova iova, bool write, bool stale) const;
 
   const Topology topology_;
   const int tables_region_;
+  const IommuArchitecture guests_;  // Whose words guests write.
   std::vector<RefIoas> ioases_;
+  std::map<int, RefViommu> viommus_;
+  std::map<int, int> vdevices_;
   std::map<int, RefDomain> domains_;  // Auto domains have numbers from kFirstAuto up.
   int next_auto_;
   std::vector<RefGroup> groups_;

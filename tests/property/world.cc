@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/backend/soft/soft_backend_inl.h"
 #include "engine/base/status_macros.h"
+#include "engine/entries/smmu_cd.h"
 #include "tests/property/small_host.h"
 
 namespace viommu::property {
@@ -13,7 +14,12 @@ ObjectRef NameOf(const char* kind, int number) {
   return {absl::StrCat(kind, number), std::nullopt};
 }
 
-World::World(uint64_t seed) : random_(seed) {
+std::string InWords(const Requester& who) {
+  return who.pasid == kRid ? absl::StrCat(who.device)
+                           : absl::StrCat(who.device, " pasid ", who.pasid);
+}
+
+World::World(const SmallHost& host, uint64_t seed) : host_(host), random_(seed) {
   doing_ = "setting up";
   const absl::Status status = SetUp();
   if (!status.ok()) Trouble(status.ToString());
@@ -23,14 +29,15 @@ absl::Status World::SetUp() {
   observer_ = [this](const uint64_t*, size_t) {
     if (watching_) LookOut();
   };
-  const Topology host = SmallHost();
   SoftBackendOptions options;
   options.table_arena_bytes = uint64_t{64} << 20;
-  ASSIGN_OR_RETURN(backend_,
-                   SoftBackendT<ObservedStore>::Create(host, options, ObservedStore(&observer_)));
+  ASSIGN_OR_RETURN(backend_, SoftBackendT<ObservedStore>::Create(host_.topology, options,
+                                                                 ObservedStore(&observer_)));
+  device_eye_ = std::make_unique<DeviceEye>(&backend_->machine());
+  device_eye_->LetUnitsSpeculate();
   ASSIGN_OR_RETURN(engine_, Engine::Create({"property"}, backend_.get(), &journal_, RealEnv()));
   me_.is_operator = true;
-  reference_ = std::make_unique<Reference>(host, kIoases, kTablesRegion);
+  reference_ = std::make_unique<Reference>(host_.topology, kIoases, kTablesRegion);
   for (int i = 0; i <= kTablesRegion; ++i) {
     const uint64_t bytes = i == kTablesRegion ? kTablesBytes : kRegionBytes;
     ASSIGN_OR_RETURN(const MemoryRegionView region,
@@ -41,6 +48,19 @@ absl::Status World::SetUp() {
   }
   for (int i = 0; i < kIoases; ++i) {
     RETURN_IF_ERROR(engine_->CreateIoas(me_, absl::StrCat("as", i)).status());
+  }
+  return IsArm() ? WriteDescriptors() : absl::OkStatus();
+}
+
+absl::Status World::WriteDescriptors() {
+  for (int guest = 0; guest < kGuests; ++guest) {
+    smmu::CdFields fields;
+    fields.root = PhysAddr{kTablesAt + guest * kGuestBytes};  // The guest knows no other address.
+    fields.asid = AsidOf(guest);
+    const smmu::Cd descriptor = smmu::MakeCd(fields);
+    RETURN_IF_ERROR(backend_->simulation()->WriteMemory(
+        region_uid_[kTablesRegion], guest * kGuestBytes + kDescriptorOffset,
+        absl::MakeConstSpan(reinterpret_cast<const char*>(descriptor.data()), sizeof(descriptor))));
   }
   return absl::OkStatus();
 }
@@ -95,6 +115,15 @@ bool World::CompareAll() {
         (view->ownership == DeviceOwnership::kClaimed) != reference_->claimed(device)) {
       Trouble(absl::StrCat("device ", device, " is shown otherwise"));
     }
+  }
+  const auto viommus = engine_->ListViommus(me_, {kMaxPageSize, ""});
+  size_t vdevices = 0;
+  if (viommus.ok()) {
+    for (const ViommuView& viommu : viommus->items) vdevices += viommu.vdevices.size();
+  }
+  if (!viommus.ok() || viommus->items.size() != reference_->viommus().size() ||
+      vdevices != reference_->vdevices().size()) {
+    Trouble("other Viommus are listed, or other vdevices");
   }
   const auto domains = engine_->ListDomains(me_, {kMaxPageSize, ""});
   constexpr size_t kStaticDomains = 2;

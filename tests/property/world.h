@@ -16,14 +16,16 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
-#include "engine/backend/soft/hardware/vtd_model.h"
 #include "engine/backend/soft/soft_backend.h"
 #include "engine/base/env.h"
 #include "engine/engine.h"
 #include "engine/journal/memory_journal.h"
 #include "engine/pagetable/store.h"
+#include "tests/property/device_eye.h"
 #include "tests/property/reference.h"
+#include "tests/property/small_host.h"
 
 namespace viommu::property {
 
@@ -44,7 +46,7 @@ struct Tally {
 
 class World {
  public:
-  explicit World(uint64_t seed);
+  World(const SmallHost& host, uint64_t seed);
 
   // One step; false when something was wrong: see trouble().
   bool Step();
@@ -64,6 +66,8 @@ class World {
   };
 
   absl::Status SetUp();
+  // Which an Arm guest has beside its tables.
+  absl::Status WriteDescriptors();
   absl::Status TagPages(int region, uint64_t bytes);
   uint64_t Random(uint64_t below) { return random_() % below; }
   Iova RandomIova();
@@ -76,6 +80,10 @@ class World {
   // A domain of a kind; kDomains: there is none.
   int RandomNestParent();
   int RandomNested();
+  int RandomViommu();
+  int RandomDeviceOn(int viommu);
+  bool IsArm() const { return architecture() == IommuArchitecture::kSmmuV3; }
+  IommuArchitecture architecture() const { return host_.topology.iommus[0].architecture; }
 
   // The verbs (world_verbs.cc).
   void RandomVerb();
@@ -88,7 +96,14 @@ class World {
   void CreateDomainVerb(int number);
   void ClaimVerb();
   void GuestVerb();
-  void InvalidateVerb(int domain, std::optional<Iova> iova);
+  void InvalidateVerb(int domain, bool everything);
+  void InvalidateVtdVerb(int domain, bool everything);
+  // Of an SMMUv3's guests (world_guests.cc).
+  void InvalidateSmmuVerb(int domain, bool everything);
+  void ViommuVerb();
+  void VdeviceVerb(int viommu);
+  // Chooses what the entry asks for.
+  ArmSmmuV3Stage1 GuestEntryOf(RefDomainRequest* request);
   void ResetVerb();
   void PlugVerb();
   void DmaStep();
@@ -98,32 +113,31 @@ class World {
   absl::Status Switching(Call&& call);
 
   // Runs a verb on both sides with open eyes on `pages`, and on `who` above all.
-  template <typename OnReference, typename OnEngine>
   void Both(const char* kind, const std::string& what, const std::vector<Iova>& pages,
-            std::optional<int> device, OnReference&& expected, OnEngine&& got);
+            std::optional<int> device, absl::FunctionRef<bool()> on_reference,
+            absl::FunctionRef<absl::Status()> on_engine);
   // The looks (world_eyes.cc).
   void OpenEyes(const std::vector<Iova>& pages, std::optional<int> device);
   Iova WhereToLook(const Requester& who, const std::vector<Iova>& pages);
   void LookOut();
-  bool MayBeBlocked(const Eye& eye, const hardware::Translation& seen);
+  bool MayBeBlocked(const Eye& eye, const DeviceEye::Sight& seen);
   void CheckThroughCaches();
   // Whether a device meets one of `views` through its caches.
   bool Meets(const Eye& eye, const std::vector<View>& views, std::string* what);
-  bool ReadsTag(const Eye& eye, const hardware::VtdModel::Outcome& outcome, uint64_t word,
-                const View& view) const;
+  bool ReadsTag(const Eye& eye, uint16_t code, uint64_t word, const View& view);
   void FillCaches(const Eye& eye);
   void Count(const Eye& eye, const std::vector<View>& views);
-  hardware::VtdModel& HardwareOf(int device);
-  hardware::Request RequestOf(const Eye& eye) const;
+  DeviceEye::Request RequestOf(const Eye& eye) const;
   void Trouble(const std::string& what);
   // A view as an address: the reference names regions, the hardware physical addresses.
   uint64_t Physical(const View& view) const;
-  bool SameFault(const Eye& eye, uint8_t expected, uint8_t seen) const;
-  bool Same(const Eye& eye, const View& expected, const hardware::Translation& seen) const;
+  bool Same(const Eye& eye, const View& expected, const DeviceEye::Sight& seen);
 
+  const SmallHost& host_;
   std::mt19937_64 random_;
   StoreObserver observer_;
   std::unique_ptr<SoftBackendT<ObservedStore>> backend_;
+  std::unique_ptr<DeviceEye> device_eye_;
   MemoryJournal journal_;
   std::unique_ptr<Engine> engine_;
   CallContext me_;
@@ -148,12 +162,14 @@ inline constexpr uint64_t TagOf(uint64_t physical) { return kTagMark | (physical
 
 inline constexpr int kIoases = 3;
 inline constexpr int kDomains = 10;
+inline constexpr int kViommus = 3;
 inline constexpr int kRegions = 3;  // Besides that of the guests' tables.
 inline constexpr int kTablesRegion = kRegions;
 inline constexpr uint64_t k2M = uint64_t{2} << 20;
 inline constexpr uint64_t kRegionBytes = 4 * k2M;
 
 ObjectRef NameOf(const char* kind, int number);
+std::string InWords(const Requester& who);
 
 }  // namespace viommu::property
 

@@ -34,11 +34,6 @@ int TablesOf(int level) {
   return static_cast<int>(std::count(std::begin(kTableLevels), std::end(kTableLevels), level));
 }
 
-std::string InWords(const Requester& who) {
-  return who.pasid == kRid ? absl::StrCat(who.device)
-                           : absl::StrCat(who.device, " pasid ", who.pasid);
-}
-
 std::optional<uint32_t> PasidOf(const Requester& who) {
   return who.pasid == kRid ? std::nullopt : std::make_optional(who.pasid);
 }
@@ -73,7 +68,7 @@ int World::RandomDevice() {
 
 Requester World::RandomRequester() {
   Requester who{RandomDevice(), kRid};
-  if (Random(2) == 0) who.pasid = kPasids[Random(std::size(kPasids))];
+  if (Random(IsArm() ? 4 : 2) == 0) who.pasid = host_.pasids[Random(host_.pasids.size())];
   return who;
 }
 
@@ -87,7 +82,7 @@ RefTarget World::RandomTarget(const Requester& who) {
       return {Place::kIoas, static_cast<int>(Random(kIoases))};
   }
   RefTarget target{Place::kDomain, 0};
-  for (int tries = 0; tries < 4; ++tries) {  // Mostly one that can be used.
+  for (int tries = 0; tries < 8; ++tries) {  // Mostly one that can be used.
     target.number = static_cast<int>(Random(kDomains));
     if (reference_->CanUse(who.device, target.number)) break;
   }
@@ -112,6 +107,22 @@ int World::RandomNested() {
   return kDomains;
 }
 
+// Mostly one that the Viommu can serve.
+int World::RandomDeviceOn(int viommu) {
+  const auto found = reference_->viommus().find(viommu);
+  int device = RandomDevice();
+  for (int tries = 0; tries < 8 && found != reference_->viommus().end(); ++tries) {
+    if (host_.topology.devices[device].iommu == found->second.iommu) break;
+    device = RandomDevice();
+  }
+  return device;
+}
+
+int World::RandomViommu() {
+  const auto& viommus = reference_->viommus();
+  return viommus.empty() ? kViommus : Nth(viommus, Random(viommus.size()))->first;
+}
+
 AttachTarget World::Named(const RefTarget& target) const {
   if (target.place == Place::kBlocked) return ObjectRef{"blocked", std::nullopt};
   if (target.place == Place::kIdentity) return ObjectRef{"identity", std::nullopt};
@@ -121,9 +132,9 @@ AttachTarget World::Named(const RefTarget& target) const {
 
 // ---- Both sides ----
 
-template <typename OnReference, typename OnEngine>
 void World::Both(const char* kind, const std::string& what, const std::vector<Iova>& pages,
-                 std::optional<int> device, OnReference&& on_reference, OnEngine&& on_engine) {
+                 std::optional<int> device, absl::FunctionRef<bool()> on_reference,
+                 absl::FunctionRef<absl::Status()> on_engine) {
   doing_ = absl::StrCat(kind, " ", what);
   if (!std::exchange(keeps_eyes_, false)) OpenEyes(pages, device);
   for (Eye& eye : eyes_) eye.before = reference_->Look(eye.who, eye.iova, eye.write);
@@ -169,6 +180,10 @@ absl::Status World::Switching(Call&& call) {
 void World::MapOne(int ioas, const RefArea& area, std::optional<Iova> iova, bool may_choose) {
   const std::optional<Iova> choice = reference_->Choose(ioas, area.size, area.offset);
   if (!iova.has_value()) iova = choice;
+  // An Arm guest's descriptor stays where it was: who takes it away has to tell of it.
+  const IovaRange tables{kTablesAt, kTablesAt + (kTablesBytes - 1)};
+  const bool is_table = area.region == kTablesRegion;
+  if (IsArm() && !is_table && tables.Overlaps({*iova, *iova + (area.size - 1)})) return;
   const bool chosen = may_choose && iova == choice;
   MapBatch batch;
   batch.regions = {NameOf("r", area.region)};
@@ -255,19 +270,21 @@ void World::UnmapVerb() {
 // ---- Guests ----
 
 uint64_t World::RandomGuestWord(int ioas, int guest, int level) {
-  if (Random(16) == 0) return 0;
-  uint64_t word = kGuestPresent | kGuestUser;
-  if (Random(4) != 0) word |= kGuestWrite;
-  if (Random(2) == 0) word |= kGuestAccessed | kGuestDirty;
-  if (Random(16) == 0) word &= ~kGuestUser;
-  const bool large = level == 2 && Random(4) == 0;
-  if (level == 1 || large || Random(16) == 0) {
+  GuestWord word;
+  word.present = Random(16) != 0;
+  word.writable = Random(4) != 0;
+  word.accessed = Random(IsArm() ? 16 : 2) != 0;
+  word.user = Random(16) != 0;
+  word.leaf = level == 1 || (level == 2 && Random(4) == 0);
+  if (word.leaf || Random(16) == 0) {
     Iova page = MappedIova(ioas).value_or(RandomIova());
     if (page >> kGuestAddressBits != 0) page = kTablesAt;
-    return large ? word | kGuestLarge | (page & -k2M) : word | page;
+    word.address = page & -(uint64_t{1} << (word.leaf ? ShiftOf(level) : ShiftOf(1)));
+  } else {
+    const uint64_t table = FirstTable(level - 1) + Random(TablesOf(level - 1));
+    word.address = kTablesAt + guest * kGuestBytes + table * kPage;
   }
-  const uint64_t table = FirstTable(level - 1) + Random(TablesOf(level - 1));
-  return word | (kTablesAt + guest * kGuestBytes + table * kPage);
+  return EncodeGuestWord(architecture(), level, word);
 }
 
 // A guest rewrites a word of its tables, and mostly tells the IOMMU.
@@ -296,19 +313,22 @@ void World::GuestVerb() {
       });
   // What the write left behind in caches is where it was looked at.
   keeps_eyes_ = Random(4) != 0;
-  if (keeps_eyes_) InvalidateVerb(nested, std::nullopt);
+  if (keeps_eyes_) InvalidateVerb(nested, /*everything=*/false);
   for (int other = 0; other < kDomains; ++other) {
-    if (reference_->StaleWords(other) > kMaxStaleWords) InvalidateVerb(other, 0);
+    if (reference_->StaleWords(other) > kMaxStaleWords) InvalidateVerb(other, /*everything=*/true);
   }
 }
 
-// Of some pages, or (from 0) of all.
-void World::InvalidateVerb(int domain, std::optional<Iova> iova) {
+void World::InvalidateVerb(int domain, bool everything) {
+  return IsArm() ? InvalidateSmmuVerb(domain, everything) : InvalidateVtdVerb(domain, everything);
+}
+
+void World::InvalidateVtdVerb(int domain, bool everything) {
   VtdStage1Invalidation command;
-  command.address = iova.value_or(RandomGuestIova());
+  command.address = everything ? 0 : RandomGuestIova();
   command.page_count = uint64_t{1} << 9 * Random(3);
-  command.leaves_only = !iova.has_value() && Random(4) == 0;
-  if (command.address == 0 || Random(2) == 0) {
+  command.leaves_only = !everything && Random(4) == 0;
+  if (everything || Random(2) == 0) {
     command.address = 0;
     command.page_count = VtdStage1Invalidation::kAllPages;
   }
@@ -329,7 +349,7 @@ void World::InvalidateVerb(int domain, std::optional<Iova> iova) {
 
 void World::AttachVerb() {
   Requester who = RandomRequester();
-  if (who.pasid != kRid && Random(64) == 0) who.pasid = kWidePasid;
+  if (who.pasid != kRid && Random(64) == 0) who.pasid = host_.wide_pasid;
   const RefTarget target = RandomTarget(who);
   const std::string what =
       absl::StrCat(InWords(who), " to ", static_cast<int>(target.place), "/", target.number);
@@ -370,15 +390,24 @@ void World::CreateDomainVerb(int number) {
   request.ioas = static_cast<int>(Random(kIoases));
   request.device = RandomDevice();
   request.pasid = Random(2) == 0;
+  request.viommu = IsArm() && Random(2) == 0 ? RandomViommu() : -1;
   DomainRequest asked;
+  if (request.viommu >= 0 && Random(16) != 0) request.device = RandomDeviceOn(request.viommu);
   const std::string device = DeviceId(request.device);
-  if (Random(2) == 0) {
-    request.parent = Random(16) == 0 ? static_cast<int>(Random(kDomains)) : RandomNestParent();
+  if (request.viommu >= 0 || Random(IsArm() ? 32 : 2) == 0) {
     request.guest = static_cast<int>(Random(kGuests));
-    NestedDomainRequest nested{NameOf("d", request.parent), device};
-    VtdStage1 stage1;
-    stage1.table_address = kTablesAt + request.guest * kGuestBytes;
-    nested.stage1 = stage1;
+    NestedDomainRequest nested{{}, device};
+    if (request.viommu >= 0) {
+      request.pasid = Random(32) == 0;
+      nested.viommu = NameOf("v", request.viommu);
+      nested.stage1 = GuestEntryOf(&request);
+    } else {
+      request.parent = Random(16) == 0 ? static_cast<int>(Random(kDomains)) : RandomNestParent();
+      nested.parent = NameOf("d", request.parent);
+      VtdStage1 stage1;
+      stage1.table_address = kTablesAt + request.guest * kGuestBytes;
+      nested.stage1 = stage1;
+    }
     nested.pasid = request.pasid;
     asked = nested;
   } else {
@@ -386,6 +415,8 @@ void World::CreateDomainVerb(int number) {
     if (Random(2) == 0) request.ioas = request.nest_parent ? kForNestParents : kForFirstStages;
     PagingDomainRequest paging{NameOf("as", request.ioas), device};
     paging.nest_parent = request.nest_parent;
+    // Of an SMMUv3 no nest parent can.
+    if (IsArm() && request.nest_parent && Random(16) != 0) request.pasid = false;
     paging.pasid = request.pasid;
     asked = paging;
   }
@@ -396,6 +427,7 @@ void World::CreateDomainVerb(int number) {
 }
 
 void World::DomainVerb() {
+  if (IsArm() && Random(2) == 0) return ViommuVerb();
   const int number = static_cast<int>(Random(kDomains));
   if (reference_->domains().count(number) == 0 || Random(16) == 0) return CreateDomainVerb(number);
   Both(
@@ -427,7 +459,7 @@ void World::ResetVerb() {
       [&] { return engine_->ResetDevice(me_, DeviceId(device)).status(); });
   resetting_.reset();
   // The first eye is on the device's RID.
-  if (eyes_.front().before.fault != kBlocked && tally_.looks_blocked == blocked) {
+  if (eyes_.front().before.fault != Fault::kBlocked && tally_.looks_blocked == blocked) {
     Trouble("the device was never blocked");
   }
 }
@@ -448,7 +480,7 @@ void World::PlugVerb() {
 // A device writes a word and reads it back; memory shows it where the reference says.
 void World::DmaStep() {
   const Requester who = RandomRequester();
-  const auto& spec = backend_->topology().devices[who.device];
+  const auto& spec = host_.topology.devices[who.device];
   if (!reference_->present(who.device) || who.pasid >> spec.pasid_bits != 0) return;
   const RefDomain* const domain = reference_->DomainAt(who);
   const Iova iova = domain != nullptr && domain->nested()
@@ -462,7 +494,7 @@ void World::DmaStep() {
   if (views.size() > 1) return;
   // Nothing answers at most physical addresses, and some are page tables: leave identity alone, and
   // guests' tables as well.
-  if (expected.fault == 0 && (expected.region < 0 || expected.region == kTablesRegion)) return;
+  if (expected.ok() && (expected.region < 0 || expected.region == kTablesRegion)) return;
   const Eye eye{who, iova, write, false, {}, {}};
   Count(eye, views);
   const uint64_t word = random_() & ~uint64_t{1};  // To a guest's walk it is not present.
@@ -473,12 +505,14 @@ void World::DmaStep() {
   const absl::Span<char> behind(reinterpret_cast<char*>(&memory), sizeof(memory));
   const auto outcome = engine_->Dma(me_, DeviceId(who.device), iova, write, data, PasidOf(who));
   if (!outcome.ok()) return Trouble(outcome.status().ToString());
-  if (outcome->fault.has_value() != (expected.fault != 0)) {
+  if (outcome->fault.has_value() != (!expected.ok())) {
     return Trouble(outcome->fault ? outcome->fault->description : "reached memory");
   }
-  if (expected.fault != 0) {
-    const auto code = static_cast<uint8_t>(outcome->fault->code);
-    if (!SameFault(eye, expected.fault, code)) Trouble(outcome->fault->description);
+  if (!expected.ok()) {
+    const uint16_t code = device_eye_->CodeOf(who.device, *outcome->fault);
+    if (!device_eye_->Means(RequestOf(eye), code, expected.fault)) {
+      Trouble(outcome->fault->description);
+    }
     return;
   }
   engine_->ReadMemory(me_, region, expected.offset, behind).IgnoreError();

@@ -1,4 +1,4 @@
-// Every ordered pair of places, with PASIDs in use and without: after each store of a change the
+// Every ordered pair of places, guests' among them, with PASIDs in use and without: after each store of a change the
 // hardware sees the old place, the new one or nothing, and never anything but the first two where
 // that was promised.
 
@@ -8,8 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "engine/backend/backend.h"
 #include "engine/backend/soft/smmu_unit.h"
 #include "engine/backend/soft/smmu_world.h"
+#include "engine/entries/smmu_ste.h"
 #include "engine/pagetable/store.h"
 #include "gtest/gtest.h"
 
@@ -39,6 +41,27 @@ class SmmuTransitionsTest : public SmmuWorld {
     add("another first stage", other_first_.translation, "0xf2");
     add("second stage", second_.translation, "0x51");
     add("another second stage", other_second_.translation, "0x52");
+    return places;
+  }
+
+  // Two guests on one second stage and another on the other, and what asks for no stage.
+  std::vector<Place> GuestPlaces() {
+    std::vector<Place> places;
+    const auto add = [&](const char* name, const Domain& parent, const ArmSmmuV3Stage1& entry,
+                         const char* reads) {
+      places.push_back({name, OnParent(parent, entry), reads});
+    };
+    MapTableMemory(&second_);
+    MapTableMemory(&other_second_);
+    for (Domain* const guest : {&guest_, &other_guest_, &far_guest_}) {
+      entries_.push_back(GuestEntry(guest->table, NewWord(0)));
+    }
+    add("a guest", second_, entries_[0], "0xa1");
+    add("another guest", second_, entries_[1], "0xa2");
+    add("a guest elsewhere", other_second_, entries_[2], "0xa3");
+    const uint64_t bypass = smmu::kSteConfig.Put(static_cast<uint64_t>(smmu::SteConfig::kBypass));
+    add("a guest's bypass", second_, {{smmu::kSteValid | bypass, 0}}, "0x51");
+    add("a guest's abort", second_, {{smmu::kSteValid, 0}}, "blocked");
     return places;
   }
 
@@ -83,6 +106,11 @@ class SmmuTransitionsTest : public SmmuWorld {
   Domain second_ = SecondStage(0x51);
   Domain other_second_ = SecondStage(0x52);
   Domain of_pasid_ = FirstStage(0xfa);
+  // Their tables are their guests'.
+  Domain guest_ = FirstStage(0xa1);
+  Domain other_guest_ = FirstStage(0xa2);
+  Domain far_guest_ = FirstStage(0xa3);
+  std::vector<ArmSmmuV3Stage1> entries_;
 };
 
 bool HasSecondStage(const UnitTranslation& translation) {
@@ -96,6 +124,39 @@ TEST_F(SmmuTransitionsTest, RequestsWithoutPasid) {
       for (const Place& to : Places()) Go(stream, kRidPasid, from, to);
     }
   }
+}
+
+TEST_F(SmmuTransitionsTest, RequestsOfGuests) {
+  std::vector<Place> places = GuestPlaces();
+  const size_t guests = places.size();
+  for (const Place& place : Places()) places.push_back(place);
+  for (const uint32_t stream : {kPlain, kCaching, kBare}) {
+    SCOPED_TRACE(stream);
+    for (size_t from = 0; from < places.size(); ++from) {
+      for (size_t to = 0; to < places.size(); ++to) {
+        if (from < guests || to < guests) Go(stream, kRidPasid, places[from], places[to]);
+      }
+    }
+  }
+}
+
+// A guest that starts, stops and changes how it translates is never blocked on the way while its
+// second stage stays (iommufd-semantics.md 17.6).
+TEST_F(SmmuTransitionsTest, AGuestTurnsItsStageOnAndOffWithoutAGap) {
+  const std::vector<Place> places = GuestPlaces();
+  const Place& guest = places[0];
+  const Place& elsewhere = places[2];
+  const Place& bypass = places[3];
+  const Place& abort = places[4];
+  const auto is_hitless = [&](const Place& from, const Place& to) {
+    EXPECT_TRUE(Set(kPlain, kRidPasid, from.translation).ok());
+    return unit_->PlanChange(kPlain, kRidPasid, to.translation).hitless;
+  };
+  EXPECT_TRUE(is_hitless(guest, bypass));
+  EXPECT_TRUE(is_hitless(bypass, guest));
+  EXPECT_TRUE(is_hitless(guest, abort));
+  EXPECT_TRUE(is_hitless(abort, guest));
+  EXPECT_FALSE(is_hitless(guest, elsewhere));
 }
 
 TEST_F(SmmuTransitionsTest, RequestsWithoutPasidBesideOthers) {

@@ -249,6 +249,21 @@ TEST_F(SmmuUnitTest, DropsWhatDevicesKeepBehindTheUnitsOwnCaches) {
                      Opcode::kTlbiNhAsid, Opcode::kSync, Opcode::kAtcInv, Opcode::kSync}));
 }
 
+TEST_F(SmmuUnitTest, FlushesAllOfATagInTheUnitAndThenInDevices) {
+  ASSERT_TRUE(Set(kCaching, kRidPasid, first_.translation).ok());
+  ASSERT_TRUE(Set(kCaching, 6, first_.translation).ok());
+  ASSERT_TRUE(Set(kPlain, kRidPasid, second_.translation).ok());
+  const auto opcodes = [&](const Domain& domain) {
+    const uint32_t from = unit_->queue().tail();
+    EXPECT_TRUE(unit_->FlushTag({domain.translation.kind, domain.translation.tag}).ok());
+    return OpcodesSince(from);
+  };
+  EXPECT_EQ(opcodes(first_),
+            (std::vector<Opcode>{Opcode::kTlbiNhAsid, Opcode::kSync, Opcode::kAtcInv,
+                                 Opcode::kAtcInv, Opcode::kSync}));
+  EXPECT_EQ(opcodes(second_), (std::vector<Opcode>{Opcode::kTlbiS12VmAll, Opcode::kSync}));
+}
+
 TEST_F(SmmuUnitTest, FlushesRangesByTagInTheUnitAndInDevices) {
   ASSERT_TRUE(Set(kCaching, kRidPasid, first_.translation).ok());
   ASSERT_TRUE(Set(kCaching, 6, first_.translation).ok());

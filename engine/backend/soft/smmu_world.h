@@ -21,7 +21,9 @@
 #include "engine/backend/soft/unit_port.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
+#include "engine/entries/smmu_cd.h"
 #include "engine/entries/smmu_commands.h"
+#include "engine/entries/smmu_ste.h"
 #include "engine/pagetable/arm_stage1.h"
 #include "engine/pagetable/arm_stage2.h"
 #include "engine/pagetable/page_table.h"
@@ -57,6 +59,7 @@ class SmmuWorld : public testing::Test {
 
   explicit SmmuWorld(const IommuSpec& spec = EverySmmu()) : spec_(spec) {
     const auto window = *memory_.AddWindow(4096 * kPage, 1024 * kPage);
+    table_memory_ = {window.base.value, window.base.value + (window.size_bytes - 1)};
     arena_ = std::make_unique<TableArena>(window.data, window.base, window.size_bytes);
     unit_ = *SmmuUnit::Create(spec_, {{kPlain, 20}, {kNarrow, 8}, {kCaching, 20, true}, {kBare, 0}},
                               &memory_, arena_.get());
@@ -83,6 +86,40 @@ class SmmuWorld : public testing::Test {
     PageTable table =
         *PageTable::Create(*ArmStage2<kGranule4K>::Create({}), PlainStore(), arena_.get());
     return Fill(std::move(table), properties, TranslationKind::kSecondStage, word);
+  }
+
+  // Makes `parent` lead from every page of the tables' memory to itself, but for iova_, so that a
+  // guest's tables can be there.
+  void MapTableMemory(Domain* parent) {
+    for (const IovaRange& range : {IovaRange{table_memory_.first, iova_ - 1},
+                                   IovaRange{iova_ + kPage, table_memory_.last}}) {
+      if (range.last < range.first) continue;
+      EXPECT_TRUE(
+          parent->table
+              .Map(range.first, PhysAddr{range.first}, range.last - range.first + 1, {true, true})
+              .ok());
+    }
+  }
+  // A guest's entry, on a parent with that memory, for a stage that leads iova_ to a word; its
+  // descriptor is at `descriptor`.
+  ArmSmmuV3Stage1 GuestEntry(const PageTable& guest, PhysAddr descriptor) {
+    smmu::CdFields fields;
+    fields.root = guest.root();
+    fields.asid = 1;
+    const smmu::Cd cd = smmu::MakeCd(fields);
+    for (size_t i = 0; i < cd.size(); ++i) memory_.Store64(descriptor + i * 8, cd[i]);
+    ArmSmmuV3Stage1 entry;
+    entry.ste[0] = smmu::kSteValid | descriptor.value |
+                   smmu::kSteConfig.Put(static_cast<uint64_t>(smmu::SteConfig::kStage1));
+    entry.ste[1] = smmu::kSteEats.Put(static_cast<uint64_t>(smmu::AtsTreatment::kTranslate));
+    return entry;
+  }
+  // The translation of what a guest's entry asks for on `parent`.
+  static UnitTranslation OnParent(const Domain& parent, const ArmSmmuV3Stage1& entry) {
+    UnitTranslation nested = parent.translation;
+    nested.kind = TranslationKind::kNested;
+    nested.guest = entry;
+    return nested;
   }
 
   absl::Status Set(uint32_t stream, uint32_t pasid, const UnitTranslation& target) {
@@ -119,6 +156,7 @@ class SmmuWorld : public testing::Test {
   mutable PhysicalMemory memory_{PhysAddr{kPage}, 40};
   std::unique_ptr<TableArena> arena_;
   std::unique_ptr<SmmuUnit> unit_;
+  IovaRange table_memory_;
   Iova iova_ = 0;
 
  private:
