@@ -89,6 +89,8 @@ Cd CdFor(const IommuSpec& unit, const UnitTranslation& translation) {
   fields.granule = GranuleOf(*translation.properties);
   fields.output_bits = unit.smmu_v3.oas_bits;
   fields.coherent_walks = unit.smmu_v3.coherent;
+  // Whether or not anybody wants to know: without it what is clean could not be written.
+  fields.hardware_dirty = translation.properties->dirty_tracking;
   return MakeCd(fields);
 }
 
