@@ -87,7 +87,7 @@ absl::Status SmmuUnit::Resume(uint32_t stream_id, uint16_t stall_tag, smmu::Resu
 }
 
 void SmmuUnit::AbortStalls(const SmmuStream& stream, uint32_t pasid, const UnitTranslation& old) {
-  if (!stream.stalls) return;
+  if (!spec_.smmu_v3.stall) return;  // What a guest's descriptors hold goes as well.
   // With its entry goes all that a guest had.
   const bool every_ssid = pasid == kRidPasid && old.kind == TranslationKind::kNested;
   const auto gone = events_->TakeStalls([&](const smmu::Event& event) {
