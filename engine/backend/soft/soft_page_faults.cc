@@ -8,6 +8,7 @@
 #include "engine/backend/soft/hardware/smmu_model.h"
 #include "engine/backend/soft/smmu_unit.h"
 #include "engine/backend/topology.h"
+#include "engine/base/address.h"
 #include "engine/base/errors.h"
 #include "engine/entries/smmu_commands.h"
 #include "engine/entries/smmu_events.h"
