@@ -509,7 +509,8 @@ class Engine {
   // device, or be an operator:
   //   kInvalidArgument    MISALIGNED: the address; INVALID_ACCESS: neither reading nor writing
   //   kOutOfRange         PASID_OUT_OF_RANGE: as Dma; GROUP_OUT_OF_RANGE: above kMaxPageGroup
-  //   kFailedPrecondition PAGE_GROUP_OUTSTANDING: the group waits for its answer already
+  //   kFailedPrecondition PAGE_GROUP_OUTSTANDING: the group waits for its answer already;
+  //                       NO_PAGE_FAULT: a device whose requests stall would not wait for that page
   //   kUnimplemented      PAGE_REQUESTS_UNAVAILABLE: the device, or its unit, has none
   absl::Status RaisePageFault(const CallContext&, const std::string& device, PageFault fault);
   // What groups of the device were answered, the oldest first, as far as it remembers.

@@ -130,6 +130,7 @@ absl::StatusOr<DmaOutcome> Engine::Dma(const CallContext& context, const std::st
   }
   DmaOutcome outcome = simulation->Dma(index, pasid, iova, write, data);
   core_->events.Deliver();
+  if (outcome.fault.has_value()) core_->DeliverPageFaults();  // It may wait for an answer.
   return outcome;
 }
 

@@ -124,9 +124,10 @@ struct DomainTarget {
 struct PageFault {
   DeviceIndex device = 0;
   std::optional<uint32_t> pasid;  // None: of its requests without PASID.
-  uint32_t group = 0;  // Those with one number, device and PASID are answered together; 9 bits.
-  bool last = false;   // Of its group: from now on the device waits for the answer.
-  Iova address = 0;    // 4 KiB aligned.
+  // Those with one number, device and PASID are answered together; 9 bits, of a stall 16 (STAG).
+  uint32_t group = 0;
+  bool last = false;  // Of its group: from now on the device waits for the answer.
+  Iova address = 0;   // 4 KiB aligned.
   bool read = false;
   bool write = false;
   bool execute = false;
@@ -254,7 +255,10 @@ class Simulation {
 
   // Reports a fault as the device would; it waits for an answer with the last one of a group. The
   // device has page requests (topology.h, HasPageFaults).
-  // kFailedPrecondition, PAGE_GROUP_OUTSTANDING: the group waits for its answer already.
+  // A device whose requests stall makes an access that moves nothing, a group of its own that the
+  // unit numbers. So waits a Dma of it that faults, whose caller does not.
+  // kFailedPrecondition: PAGE_GROUP_OUTSTANDING, the group waits for its answer already;
+  //   NO_PAGE_FAULT, the access passes, or is refused for good.
   virtual absl::Status RaisePageFault(const PageFault& fault) = 0;
   // What groups of the device were answered, oldest first: the last kKeptPageResponses.
   static constexpr size_t kKeptPageResponses = 64;
@@ -360,9 +364,10 @@ class Backend {
                                             const DomainTarget& target) = 0;
 
   // Whether devices that use a domain made with dirty_tracking, directly or through a kNested one
-  // on it, mark what they write from now on; at first they do not. Switching it on makes every page
-  // clean before. Without effect on what their DMA may do, at any moment. Once more is no error.
-  // kInternal: a flush failed; it is as before, but pages may be clean that were not.
+  // on it, mark what they write from now on; at first they do not, but for a first stage, where
+  // they always do. Switching it on makes every page clean before. Without effect on what their DMA
+  // may do, at any moment. Once more is no error. kInternal: a flush failed; it is as before, but
+  // pages may be clean that were not.
   virtual absl::Status SetDirtyTracking(Uid domain, bool enabled) = 0;
   // What was marked in a range that such a domain maps without holes, in pages of `page_bytes` (a
   // power of two of which the range is a multiple). With `clear` those pages are clean then, but

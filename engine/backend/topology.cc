@@ -380,8 +380,9 @@ std::optional<IovaRange> DoorbellWindow(const DeviceSpec& device) {
 }
 
 bool HasPageFaults(const IommuSpec& unit, const DeviceSpec& device) {
-  // Of SMMUv3 the backends know none yet.
-  if (unit.architecture != IommuArchitecture::kVtd) return false;
+  if (IsSmmu(unit)) {  // Page requests of SMMUv3 the backends know none of yet.
+    return unit.smmu_v3.stage1 && unit.smmu_v3.stall && device.stall && !device.untrusted;
+  }
   return unit.page_requests && unit.device_tlb && device.ats && device.pri && !device.untrusted;
 }
 

@@ -131,8 +131,9 @@ struct DeviceSpec {
 // Where doorbells of the device are mapped: its SW_MSI region; nullopt when it has none.
 std::optional<IovaRange> DoorbellWindow(const DeviceSpec& device);
 
-// Whether page faults of the device, which is behind `unit`, can be answered: both have page
-// requests, and the device asks for translations itself (ATS), as those who use them must.
+// Whether page faults of the device, which is behind `unit`, can be answered. VT-d: both have page
+// requests, and the device asks for translations itself (ATS), as those who use them must. SMMUv3:
+// its requests can wait (stall), which a first stage of the unit makes them do.
 bool HasPageFaults(const IommuSpec& unit, const DeviceSpec& device);
 
 // "ssss:bb:dd.f" in hexadecimal: segment, bus, device (below 32), function (below 8).

@@ -264,6 +264,14 @@ TEST(TopologyTest, AnswersPageFaultsWhereAllThatTheyNeedIsThere) {
   smmu.architecture = IommuArchitecture::kSmmuV3;
   smmu.smmu_v3.pri = true;
   EXPECT_FALSE(HasPageFaults(smmu, device)) << "not served yet";
+  DeviceSpec stalling;
+  stalling.stall = true;
+  EXPECT_FALSE(HasPageFaults(smmu, stalling)) << "the unit can not hold requests";
+  smmu.smmu_v3.stall = true;
+  EXPECT_FALSE(HasPageFaults(smmu, device)) << "it does not wait";
+  EXPECT_TRUE(HasPageFaults(smmu, stalling));
+  smmu.smmu_v3.stage1 = false;
+  EXPECT_FALSE(HasPageFaults(smmu, stalling)) << "requests wait in a first stage alone";
   device.untrusted = true;
   EXPECT_FALSE(HasPageFaults(unit, device)) << "it has no TLB of its own then";
 }

@@ -1,5 +1,5 @@
-// Dirty tracking over the soft backend: against a model, step by step; and as a migration does it,
-// while devices write and mappings change.
+// Dirty tracking over the soft backend, on every architecture: against a model, step by step; and
+// as a migration does it, while devices write and mappings change.
 #include <atomic>
 #include <cstdint>
 #include <cstring>
@@ -12,6 +12,7 @@
 
 #include "absl/types/span.h"
 #include "engine/backend/soft/soft_backend.h"
+#include "engine/backend/topology.h"
 #include "engine/base/dirty_bitmap.h"
 #include "engine/base/env.h"
 #include "engine/engine.h"
@@ -23,34 +24,39 @@ namespace {
 
 constexpr uint64_t kPage = 4096, kMiB = uint64_t{1} << 20;
 
-Topology TrackingHost() {
+// Of an SMMUv3 a domain is that unit's alone: there the second unit has no device.
+Topology TrackingHost(IommuArchitecture architecture) {
   Topology host;
+  const bool shared = architecture == IommuArchitecture::kVtd;
   host.iommus.resize(2);
   for (int i = 0; i < 3; ++i) {
     DeviceSpec device;
     device.id = std::string("dev") + static_cast<char>('0' + i);
     device.pci_address = std::string("0000:0") + static_cast<char>('1' + i) + ":00.0";
-    device.iommu = i == 2 ? "unit1" : "unit0";
+    device.iommu = i == 2 && shared ? "unit1" : "unit0";
     device.group = device.id;
     device.ats = i == 1;
     host.devices.push_back(device);
   }
   for (int i = 0; i < 2; ++i) {
     host.iommus[i].id = std::string("unit") + static_cast<char>('0' + i);
-    host.iommus[i].dirty_tracking = true;
+    host.iommus[i].architecture = architecture;
+    host.iommus[i].dirty_tracking = shared;
+    host.iommus[i].smmu_v3.hardware_access = host.iommus[i].smmu_v3.hardware_dirty = true;
   }
   return host;
 }
 
 const char* const kDevices[] = {"dev0", "dev1", "dev2"};
 
-// All three devices, one of them with a TLB of its own, one behind another unit, on domains/t.
-class SoftDirtyTest : public testing::Test {
+// All three devices, one of them with a TLB of its own, one behind another unit where the domain
+// may be there, on domains/t.
+class SoftDirtyTest : public testing::TestWithParam<IommuArchitecture> {
  protected:
   void SetUp() override {
     SoftBackendOptions options;
     options.table_arena_bytes = uint64_t{4} << 20;
-    backend_ = *SoftBackend::Create(TrackingHost(), options, PlainStore());
+    backend_ = *SoftBackend::Create(TrackingHost(GetParam()), options, PlainStore());
     engine_ = *Engine::Create({"dirty"}, backend_.get(), &journal_, RealEnv());
     me_.is_operator = true;
     ASSERT_TRUE(engine_->CreateIoas(me_, "space").ok());
@@ -96,6 +102,12 @@ class SoftDirtyTest : public testing::Test {
   CallContext me_;
 };
 
+INSTANTIATE_TEST_SUITE_P(Architectures, SoftDirtyTest,
+                         testing::Values(IommuArchitecture::kVtd, IommuArchitecture::kSmmuV3),
+                         [](const auto& tested) {
+                           return tested.param == IommuArchitecture::kVtd ? "Vtd" : "SmmuV3";
+                         });
+
 // Mappings that come and go, each a slot: its leaves are what the hardware marks. The last is
 // large.
 struct Slot {
@@ -107,7 +119,7 @@ struct Slot {
   std::vector<bool> dirty = std::vector<bool>(pages, false);
 };
 
-TEST_F(SoftDirtyTest, AgreesWithAModelAtEveryStep) {
+TEST_P(SoftDirtyTest, AgreesWithAModelAtEveryStep) {
   const unsigned seed = std::random_device()();
   std::mt19937_64 random(seed);
   SCOPED_TRACE(testing::Message() << "seed " << seed);
@@ -127,6 +139,7 @@ TEST_F(SoftDirtyTest, AgreesWithAModelAtEveryStep) {
   }
   Set(true);
   bool tracking = true;
+  const bool always_marks = GetParam() == IommuArchitecture::kSmmuV3;
   for (int step = 0; step < 1500; ++step) {
     SCOPED_TRACE(testing::Message() << "step " << step);
     Slot& slot = slots[random() % slots.size()];
@@ -136,7 +149,8 @@ TEST_F(SoftDirtyTest, AgreesWithAModelAtEveryStep) {
       const bool written = Write(kDevices[random() % 3], slot.iova + page * kPage, step);
       ASSERT_EQ(written, slot.mapped);
       const uint64_t leaf = page / slot.leaf_pages * slot.leaf_pages;
-      for (uint64_t p = leaf; written && tracking && p < leaf + slot.leaf_pages; ++p) {
+      for (uint64_t p = leaf; written && (tracking || always_marks) && p < leaf + slot.leaf_pages;
+           ++p) {
         slot.dirty[p] = true;
       }
     } else if (what < 13) {
@@ -173,7 +187,7 @@ TEST_F(SoftDirtyTest, AgreesWithAModelAtEveryStep) {
 
 // A migration: what is dirty is copied, again and again, while devices write; at the end, when they
 // have stopped, once more. Then the copy is the memory, or a write was lost.
-TEST_F(SoftDirtyTest, CopiesEverythingWhileDevicesWriteAndMappingsChange) {
+TEST_P(SoftDirtyTest, CopiesEverythingWhileDevicesWriteAndMappingsChange) {
   constexpr uint64_t kPages = 96, kBytes = kPages * kPage;
   constexpr Iova kBase = 0x100000, kElsewhere = kBase + kBytes;
   const unsigned seed = std::random_device()();

@@ -33,6 +33,7 @@ absl::StatusOr<ArmStage1<kGranuleLog2>> ArmStage1Of(const DomainProperties& prop
   options.input_bits = smmu::InputBits(properties);
   options.output_bits = PhysicalAddressBits(unit);
   options.page_sizes = properties.page_sizes;
+  options.track_dirty = properties.dirty_tracking;
   return ArmStage1<kGranuleLog2>::Create(options);
 }
 template <int kGranuleLog2>

@@ -113,15 +113,18 @@ bool ForcesWriteBack(const IommuSpec& unit, const DomainProperties& properties) 
 }
 
 absl::StatusOr<DomainProperties> PlanPaging(const IommuSpec& unit, const DomainSpec& spec) {
-  if (spec.dirty_tracking) {
-    return Unavailable(unit, "DIRTY_TRACKING_UNAVAILABLE", "dirty tracking");
+  if (spec.dirty_tracking && (spec.nest_parent || !HasDirtyTracking(unit))) {
+    return Unavailable(unit, "DIRTY_TRACKING_UNAVAILABLE",
+                       spec.nest_parent ? "dirty tracking under a guest" : "dirty tracking");
   }
   if (spec.pasid && (spec.nest_parent || !unit.smmu_v3.stage1)) {
     return Unavailable(unit, "PASID_DOMAIN_UNSUPPORTED", "second stage for requests with PASID");
   }
   if (!spec.nest_parent) {
     if (!unit.smmu_v3.stage1) return PlanSecondStage(unit);
-    return PlanFirstStage(unit, GranuleOf(unit.smmu_v3));
+    DomainProperties properties = PlanFirstStage(unit, GranuleOf(unit.smmu_v3));
+    properties.dirty_tracking = spec.dirty_tracking;
+    return properties;
   }
   if (!unit.smmu_v3.nesting) {
     return Unavailable(unit, "NESTING_UNAVAILABLE", "nested translation");

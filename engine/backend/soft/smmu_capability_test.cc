@@ -106,6 +106,24 @@ TEST(SmmuCapabilityTest, RefusesWhatTheUnitDoesNotHave) {
   EXPECT_EQ(DetailOf(PlanVste(Smmu(), {}, paging).status())->reason, "NOT_A_NEST_PARENT");
 }
 
+TEST(SmmuCapabilityTest, TracksInFirstStagesOfUnitsThatManageDirtyState) {
+  IommuSpec unit = Smmu();
+  unit.smmu_v3.hardware_access = true;
+  EXPECT_FALSE(PlanPaging(unit, Flags(false, false, true)).ok());
+  unit.smmu_v3.hardware_dirty = true;
+  for (const bool pasid : {false, true}) {
+    const auto properties = PlanPaging(unit, Flags(false, pasid, true));
+    ASSERT_TRUE(properties.ok()) << properties.status();
+    EXPECT_TRUE(properties->dirty_tracking);
+    EXPECT_EQ(properties->format, "arm-stage1-4k");
+    EXPECT_FALSE(PlanPaging(unit, Flags(false, pasid))->dirty_tracking);
+  }
+  EXPECT_FALSE(PlanSva(unit)->dirty_tracking);
+  EXPECT_FALSE(PlanPaging(unit, Flags(true, false, true)).ok()) << "a second stage";
+  unit.smmu_v3.stage1 = false;
+  EXPECT_FALSE(PlanPaging(unit, Flags(false, false, true)).ok()) << "a second stage";
+}
+
 TEST(SmmuCapabilityTest, ADomainIsOfOneUnitAlone) {
   IommuSpec other = Smmu();
   other.id = "smmu1";

@@ -1,5 +1,8 @@
 #include "engine/backend/soft/smmu_event_queue.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "engine/backend/soft/smmu_registers.h"
 #include "engine/base/status_macros.h"
 
@@ -29,17 +32,38 @@ SmmuEventQueue::~SmmuEventQueue() {
   arena_.Free(ring_);
 }
 
-SmmuEventQueue::Taken SmmuEventQueue::Take() {
-  absl::MutexLock lock(&mutex_);
+void SmmuEventQueue::Read() {
   const uint32_t producer = hardware_.Read32(smmu::kEventProducerRegister);
-  Taken taken;
   for (; consumer_ != (producer & kIndexMask); consumer_ = (consumer_ + 1) & kIndexMask) {
-    taken.events.push_back(EventAt(consumer_));
+    const smmu::Event event = EventAt(consumer_);
+    if (event.stalled) {
+      stalls_.push_back(event);
+    } else if (untaken_.events.size() < kEntries) {
+      untaken_.events.push_back(event);
+    } else {
+      untaken_.lost = true;
+    }
   }
-  taken.lost = (producer & smmu::kEventOverflow) != overflow_;
+  if ((producer & smmu::kEventOverflow) != overflow_) untaken_.lost = true;
   overflow_ = producer & smmu::kEventOverflow;
   hardware_.Write32(smmu::kEventConsumerRegister, consumer_ | overflow_);
-  return taken;
+}
+
+SmmuEventQueue::Taken SmmuEventQueue::Take() {
+  absl::MutexLock lock(&mutex_);
+  Read();
+  return std::exchange(untaken_, {});
+}
+
+std::vector<smmu::Event> SmmuEventQueue::TakeStalls(
+    absl::FunctionRef<bool(const smmu::Event&)> wanted) {
+  absl::MutexLock lock(&mutex_);
+  Read();
+  const auto taken = std::stable_partition(
+      stalls_.begin(), stalls_.end(), [&](const smmu::Event& event) { return !wanted(event); });
+  std::vector<smmu::Event> events(taken, stalls_.end());
+  stalls_.erase(taken, stalls_.end());
+  return events;
 }
 
 smmu::Event SmmuEventQueue::EventAt(uint32_t index) const {

@@ -1,8 +1,9 @@
 // engine/backend/soft/smmu_event_queue.h -- The event queue of an SMMUv3, as its driver sees it:
 // what the unit reports of requests that it did not let pass.
 //
-// The ring is all that is kept: where nobody takes events, later ones are lost, and no request
-// waits for room.
+// What happened to requests that are over is kept as far as the ring goes: where nobody takes it,
+// later events are lost. What tells of requests that wait (stalls) is kept besides, until it is
+// taken: there are no more than the hardware can hold.
 //
 // Thread-safe. Lock order: the queue's lock, then the hardware's.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_SMMU_EVENT_QUEUE_H_
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "engine/backend/soft/hardware/smmu_model.h"
@@ -38,13 +40,18 @@ class SmmuEventQueue {
                                                                 TableArena* arena);
   ~SmmuEventQueue();
 
-  // Empties the queue.
+  // What there is of requests that are over.
   Taken Take() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Those of the requests that wait which `wanted` picks. Waits for no hardware.
+  std::vector<smmu::Event> TakeStalls(absl::FunctionRef<bool(const smmu::Event&)> wanted)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   SmmuEventQueue(hardware::SmmuModel* hardware, TableArena* arena, PhysAddr ring)
       : hardware_(*hardware), arena_(*arena), ring_(ring) {}
 
+  // Empties the ring.
+  void Read() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   smmu::Event EventAt(uint32_t index) const;
 
   hardware::SmmuModel& hardware_;
@@ -54,6 +61,8 @@ class SmmuEventQueue {
   absl::Mutex mutex_;
   uint32_t consumer_ ABSL_GUARDED_BY(mutex_) = 0;  // Modulo 2 * kEntries.
   uint32_t overflow_ ABSL_GUARDED_BY(mutex_) = 0;  // The flag as it was acknowledged.
+  Taken untaken_ ABSL_GUARDED_BY(mutex_);          // No more than kEntries.
+  std::vector<smmu::Event> stalls_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace viommu

@@ -41,7 +41,7 @@ Ste CdTableSte(const IommuSpec& unit, const SmmuStream& stream, DefaultSubstream
   fields.cds_log2 = stream.pasid_bits;
   fields.without_ssid = without_ssid;
   fields.ats = stream.device_tlb;
-  fields.stall_disable = unit.smmu_v3.stall;
+  fields.stall_disable = unit.smmu_v3.stall && !stream.stalls;
   return MakeCdTableSte(fields);
 }
 
@@ -80,7 +80,7 @@ Ste SteForGuest(const IommuSpec& unit, const SmmuStream& stream,
 
 }  // namespace
 
-Cd CdFor(const IommuSpec& unit, const UnitTranslation& translation) {
+Cd CdFor(const IommuSpec& unit, const SmmuStream& stream, const UnitTranslation& translation) {
   if (!IsFirstStage(translation.kind)) return Cd{};
   CdFields fields;
   fields.root = translation.root;
@@ -89,6 +89,9 @@ Cd CdFor(const IommuSpec& unit, const UnitTranslation& translation) {
   fields.granule = GranuleOf(*translation.properties);
   fields.output_bits = unit.smmu_v3.oas_bits;
   fields.coherent_walks = unit.smmu_v3.coherent;
+  fields.stall = stream.stalls;
+  // Whether or not anybody wants to know: without it what is clean could not be written.
+  fields.hardware_dirty = translation.properties->dirty_tracking;
   return MakeCd(fields);
 }
 

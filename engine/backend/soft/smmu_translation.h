@@ -28,6 +28,7 @@ struct SmmuStream {
   uint32_t id = 0;
   int pasid_bits = 0;  // 0: its requests with PASID are refused.
   bool device_tlb = false;
+  bool stalls = false;  // Its faulting requests wait for an answer.
   // By PASID, kRidPasid for requests without one. What is not there is blocked.
   absl::btree_map<uint32_t, UnitTranslation> translations = {};
   std::unique_ptr<SmmuCdTable> cds = nullptr;  // While one of them needs it.
@@ -42,9 +43,9 @@ struct SmmuStream {
 
 namespace smmu {
 
-// Pure. The descriptor for requests that are to meet `translation`; invalid unless it is a first
-// stage, whose root and tag may be placeholders.
-Cd CdFor(const IommuSpec& unit, const UnitTranslation& translation);
+// Pure. The descriptor for requests of `stream` that are to meet `translation`; invalid unless it
+// is a first stage, whose root and tag may be placeholders.
+Cd CdFor(const IommuSpec& unit, const SmmuStream& stream, const UnitTranslation& translation);
 
 // Pure. The entry of a stream whose requests meet what it says.
 Ste SteFor(const IommuSpec& unit, const SmmuStream& stream);

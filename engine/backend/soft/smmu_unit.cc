@@ -33,8 +33,8 @@ absl::Status SmmuUnit::SetUp(absl::Span<const Requester> requesters) {
   ASSIGN_OR_RETURN(stream_table_, SmmuStreamTable::Create(spec_.smmu_v3, &arena_));
   for (const Requester& requester : requesters) {
     RETURN_IF_ERROR(stream_table_->AddStream(requester.stream_id));
-    streams_.emplace(requester.stream_id,
-                     SmmuStream{requester.stream_id, requester.pasid_bits, requester.device_tlb});
+    streams_.emplace(requester.stream_id, SmmuStream{requester.stream_id, requester.pasid_bits,
+                                                     requester.device_tlb, requester.stalls});
   }
   hardware_->Write32(smmu::kTableAttributesRegister, smmu::kTableAttributesCached);
   hardware_->Write32(smmu::kControl2Register, smmu::kControl2RecordBadStreams);
@@ -76,6 +76,31 @@ bool SmmuUnit::IsNested(uint32_t stream_id) const {
   return streams_.at(stream_id).At(kRidPasid).kind == TranslationKind::kNested;
 }
 
+// ---- Requests that wait ----
+
+std::vector<smmu::Event> SmmuUnit::TakeStalls() {
+  return events_->TakeStalls([](const smmu::Event&) { return true; });
+}
+
+absl::Status SmmuUnit::Resume(uint32_t stream_id, uint16_t stall_tag, smmu::ResumeAction action) {
+  return queue_->Submit({smmu::Resume(stream_id, stall_tag, action)});
+}
+
+void SmmuUnit::AbortStalls(const SmmuStream& stream, uint32_t pasid, const UnitTranslation& old) {
+  if (!spec_.smmu_v3.stall) return;  // What a guest's descriptors hold goes as well.
+  // With its entry goes all that a guest had.
+  const bool every_ssid = pasid == kRidPasid && old.kind == TranslationKind::kNested;
+  const auto gone = events_->TakeStalls([&](const smmu::Event& event) {
+    return event.stream_id == stream.id && (every_ssid || event.ssid.value_or(kRidPasid) == pasid);
+  });
+  Commands answers;
+  for (const smmu::Event& event : gone) {
+    answers.push_back(smmu::Resume(stream.id, event.stall_tag, smmu::ResumeAction::kAbort));
+  }
+  // One that is not answered waits until it is reset; nothing better can be done for it.
+  if (!answers.empty()) queue_->Submit(answers).IgnoreError();
+}
+
 // ---- Before a change ----
 
 absl::Status SmmuUnit::CheckPasid(uint32_t stream_id, uint32_t pasid) const {
@@ -112,12 +137,13 @@ Transition SmmuUnit::PlanChange(uint32_t stream_id, uint32_t pasid,
   const SmmuStream& stream = streams_.at(stream_id);
   if (pasid != kRidPasid || IsFirstStage(target.kind)) {
     const smmu::Cd cd = stream.cds == nullptr ? smmu::Cd{} : stream.cds->Read(pasid);
-    if (!PlanEntry<smmu::CdArchitecture>(cd, smmu::CdFor(spec_, target)).hitless()) {
+    if (!PlanEntry<smmu::CdArchitecture>(cd, smmu::CdFor(spec_, stream, target)).hitless()) {
       return {false, "the context descriptor changes in more than one atomic store"};
     }
   }
   const smmu::Ste now = stream_table_->Read(stream_id);
-  SmmuStream then{stream.id, stream.pasid_bits, stream.device_tlb, stream.translations};
+  SmmuStream then{stream.id, stream.pasid_bits, stream.device_tlb, stream.stalls,
+                  stream.translations};
   then.Put(pasid, target);
   smmu::Ste ste = smmu::SteFor(spec_, then);
   if (stream.cds != nullptr && smmu::HasStage1(smmu::ConfigOf(ste))) {

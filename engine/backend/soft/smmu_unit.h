@@ -42,6 +42,7 @@
 #include "engine/entries/entry_writer.h"
 #include "engine/entries/smmu_cd.h"
 #include "engine/entries/smmu_commands.h"
+#include "engine/entries/smmu_events.h"
 #include "engine/entries/smmu_ste.h"
 #include "engine/pagetable/table_arena.h"
 
@@ -53,6 +54,7 @@ class SmmuUnit {
     uint32_t stream_id = 0;
     int pasid_bits = 0;       // 0: issues no PASIDs, and requests with one are refused.
     bool device_tlb = false;  // Its ATS may be switched on; the unit has IDR0.ATS.
+    bool stalls = false;      // Requests that fault in a first stage wait; the unit can hold them.
   };
 
   // A unit whose streams are all blocked, with translation not yet enabled. `memory` and `arena`
@@ -80,10 +82,15 @@ class SmmuUnit {
 
   // What happened to requests since the last call.
   SmmuEventQueue::Taken TakeEvents() { return events_->Take(); }
+  // What waits since the last call for Resume, of streams that stall. Waits for no hardware.
+  std::vector<smmu::Event> TakeStalls();
+  // kInternal: as SmmuCommandQueue::Submit.
+  absl::Status Resume(uint32_t stream_id, uint16_t stall_tag, smmu::ResumeAction action);
   // Whether a guest's entry decides what becomes of the stream's requests.
   bool IsNested(uint32_t stream_id) const ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The contracts of the rest are those of UnitPort, but for Execute.
+  // The contracts of the rest are those of UnitPort, but for Execute. Requests that wait for an
+  // answer when their translation changes, and were not taken, are aborted.
 
   absl::Status CheckPasid(uint32_t stream_id, uint32_t pasid) const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status PrepareEntry(uint32_t stream_id, uint32_t pasid, TranslationKind kind)
@@ -128,6 +135,8 @@ class SmmuUnit {
   SmmuUnit(const IommuSpec& spec, PhysicalMemory* memory, TableArena* arena);
 
   absl::Status SetUp(absl::Span<const Requester> requesters);
+  // Answers what waits of a stream at `pasid`, whose translation was `old`, and nobody has taken.
+  void AbortStalls(const SmmuStream& stream, uint32_t pasid, const UnitTranslation& old);
   absl::Status SetControl(uint32_t bits);
   absl::Status CheckLocked(const SmmuStream& stream, uint32_t pasid) const;
   absl::Status PrepareLocked(SmmuStream* stream, uint32_t pasid, TranslationKind kind)
@@ -198,7 +207,11 @@ absl::Status SmmuUnit::SetEntry(const Store& store, uint32_t stream_id, uint32_t
   RETURN_IF_ERROR(FlushWhatIsOwed());
   const UnitTranslation old = stream.At(pasid);
   absl::Status status = ChangeLocked(store, &stream, pasid, target);
-  if (!status.ok()) ForceLocked(store, &stream, pasid, old);
+  if (!status.ok()) {
+    ForceLocked(store, &stream, pasid, old);
+    return status;
+  }
+  AbortStalls(stream, pasid, old);
   return status;
 }
 
@@ -206,10 +219,11 @@ template <typename Store>
 absl::Status SmmuUnit::BlockEntry(const Store& store, uint32_t stream_id, uint32_t pasid) {
   absl::MutexLock lock(&mutex_);
   SmmuStream& stream = streams_.at(stream_id);
-  if (FlushWhatIsOwed().ok() && ChangeLocked(store, &stream, pasid, {}).ok()) {
-    return absl::OkStatus();
+  const UnitTranslation old = stream.At(pasid);
+  if (!FlushWhatIsOwed().ok() || !ChangeLocked(store, &stream, pasid, {}).ok()) {
+    ForceLocked(store, &stream, pasid, {});
   }
-  ForceLocked(store, &stream, pasid, {});
+  AbortStalls(stream, pasid, old);
   return FlushWhatIsOwed();
 }
 
@@ -258,7 +272,7 @@ absl::Status SmmuUnit::ChangeCd(const Store& store, const SmmuStream& stream, ui
   uint64_t* const words = stream.cds == nullptr ? nullptr : stream.cds->Words(pasid);
   if (words == nullptr) return absl::OkStatus();  // Without room for it, it is invalid.
   const auto plan = PlanEntry<smmu::CdArchitecture>(stream.cds->Read(pasid),
-                                                    smmu::CdFor(spec_, stream.At(pasid)));
+                                                    smmu::CdFor(spec_, stream, stream.At(pasid)));
   return WriteEntry(plan, words, store, [&] {
     // What leads to the descriptor may be new as well.
     return flush_config(smmu::InvalidateCd(stream.id, pasid, /*leaf_only=*/false));

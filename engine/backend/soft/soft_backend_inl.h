@@ -318,6 +318,10 @@ absl::Status SoftBackendT<Store>::SetDirtyTracking(Uid domain, bool enabled) {
   ASSIGN_OR_RETURN(const auto found, FindTracked(domain));
   if (found->tracked() == enabled) return absl::OkStatus();
   if (enabled) RETURN_IF_ERROR(found->ClearDirty());
+  if (found->always_marks()) {
+    found->Track(enabled);
+    return absl::OkStatus();
+  }
   // Whoever enters the domain from here on does so as it is now; the others are written again.
   found->Track(enabled);
   absl::Status result;

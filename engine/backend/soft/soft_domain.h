@@ -102,6 +102,9 @@ class SoftDomain final : public UnitDomain {
   // As PageTable::Map.
   absl::Status MapDoorbell(Iova iova, PhysAddr doorbell) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Whether its leaves are marked whenever a device writes, tracked or not: dirty state of an Arm
+  // first stage is its leaves' permission to be written, and always on (iommufd-semantics.md 9).
+  bool always_marks() const { return properties_->dirty_tracking && IsFirstStage(*properties_); }
   // Whether entries that lead to the domain, or to what is nested on it, have devices mark what
   // they write. Those that stand are to be written again (DeviceGroup::WriteAgain).
   bool tracked() const { return tracked_.load(); }

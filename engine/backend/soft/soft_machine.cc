@@ -91,6 +91,7 @@ absl::Status SoftMachine::AddSmmu(const IommuSpec& spec) {
     requester.stream_id = *StreamIdOf(spec, device);
     requester.pasid_bits = std::min(device.pasid_bits, PasidBits(spec));
     requester.device_tlb = HasDeviceTlb(device, spec);
+    requester.stalls = HasPageFaults(spec, device);
     seats_[i] = {units_.size(), requester.stream_id};
     requesters.push_back(requester);
   }

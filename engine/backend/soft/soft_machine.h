@@ -50,6 +50,8 @@ class SoftMachine {
   // Of a device behind an SMMUv3.
   SmmuUnit& smmu_of(DeviceIndex device) { return *UnitOf(device).smmu; }
   const SmmuUnit& smmu_of(DeviceIndex device) const { return *UnitOf(device).smmu; }
+  // Null: its unit is another one.
+  SmmuUnit* find_smmu(DeviceIndex device) { return UnitOf(device).smmu.get(); }
   // As the unit of any architecture knows the device.
   uint32_t requester_of(DeviceIndex device) const { return seats_[device].requester; }
 

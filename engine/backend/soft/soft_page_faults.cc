@@ -5,7 +5,14 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "engine/backend/soft/hardware/smmu_model.h"
+#include "engine/backend/soft/smmu_unit.h"
+#include "engine/backend/topology.h"
+#include "engine/base/address.h"
 #include "engine/base/errors.h"
+#include "engine/entries/smmu_commands.h"
+#include "engine/entries/smmu_events.h"
+#include "engine/pagetable/table_arena.h"
 
 namespace viommu {
 namespace {
@@ -48,6 +55,26 @@ PageFault FaultOf(DeviceIndex device, const VtdPageRequestQueue::Request& reques
   return fault;
 }
 
+smmu::ResumeAction ActionOf(PageResponse response) {
+  return response == PageResponse::kSuccess ? smmu::ResumeAction::kRetry
+                                            : smmu::ResumeAction::kAbort;
+}
+
+// Each request that waits is a group of its own, whose number is its tag.
+PageFault FaultOf(DeviceIndex device, const smmu::Event& event) {
+  PageFault fault;
+  fault.device = device;
+  if (event.ssid.has_value()) fault.pasid = *event.ssid;
+  fault.group = event.stall_tag;
+  fault.last = true;
+  fault.address = event.address & ~(TableArena::kPageBytes - 1);
+  fault.read = event.read;
+  fault.write = !event.read;
+  fault.execute = event.instruction;
+  fault.privileged = event.privileged;
+  return fault;
+}
+
 // The devices behind one unit, by source id.
 using Devices = absl::flat_hash_map<uint16_t, DeviceIndex>;
 
@@ -71,9 +98,40 @@ void Append(SoftMachine& machine, VtdUnit& unit, PageFaultBatch* batch) {
   }
 }
 
+void Append(SoftMachine& machine, SmmuUnit& unit, PageFaultBatch* batch) {
+  const std::vector<smmu::Event> events = unit.TakeStalls();
+  if (events.empty()) return;
+  absl::flat_hash_map<uint32_t, DeviceIndex> devices;  // By StreamID.
+  for (DeviceIndex i = 0; i < machine.topology().devices.size(); ++i) {
+    if (machine.find_smmu(i) == &unit) devices[machine.requester_of(i)] = i;
+  }
+  for (const smmu::Event& event : events) {
+    batch->faults.push_back(FaultOf(devices.at(event.stream_id), event));
+  }
+}
+
+absl::Status RaiseStall(SoftMachine& machine, const PageFault& fault) {
+  hardware::SmmuModel::Request request;
+  request.stream_id = machine.requester_of(fault.device);
+  request.substream_id = fault.pasid;
+  request.address = fault.address;
+  request.write = fault.write;
+  request.privileged = fault.privileged;
+  request.instruction = fault.execute;
+  if (machine.smmu_of(fault.device).hardware().Touch(request).fault.stalled) {
+    return absl::OkStatus();
+  }
+  return Error(absl::StatusCode::kFailedPrecondition, "NO_PAGE_FAULT",
+               absl::StrCat("a request for ", Hex(fault.address), " does not wait for an answer"))
+      .Errno("EINVAL")
+      .Field("iova")
+      .Violation("ask for a page that the device's first stage does not let it have");
+}
+
 }  // namespace
 
 absl::Status RaisePageFault(SoftMachine& machine, const PageFault& fault) {
+  if (machine.find_smmu(fault.device) != nullptr) return RaiseStall(machine, fault);
   hardware::PageRequest request;
   request.source_id = machine.source_id_of(fault.device);
   request.pasid = fault.pasid;
@@ -98,8 +156,15 @@ absl::Status RaisePageFault(SoftMachine& machine, const PageFault& fault) {
 
 std::vector<PageGroupResponse> PageResponses(SoftMachine& machine, DeviceIndex device) {
   std::vector<PageGroupResponse> responses;
+  if (SmmuUnit* const smmu = machine.find_smmu(device); smmu != nullptr) {
+    for (const auto& told : smmu->hardware().Resumed(machine.requester_of(device))) {
+      const bool retries = told.answer == hardware::smmu::ResumeAnswer::kRetry;
+      responses.push_back({{device, told.substream_id, told.tag},
+                           retries ? PageResponse::kSuccess : PageResponse::kInvalid});
+    }
+    return responses;
+  }
   VtdUnit* const unit = machine.find_vtd(device);
-  if (unit == nullptr) return responses;
   const uint16_t source_id = machine.source_id_of(device);
   for (const auto& told : unit->hardware().PageResponses(source_id)) {
     responses.push_back({{device, told.pasid, told.group}, ResponseOf(told.code)});
@@ -109,17 +174,26 @@ std::vector<PageGroupResponse> PageResponses(SoftMachine& machine, DeviceIndex d
 
 PageFaultBatch TakePageFaults(SoftMachine& machine) {
   PageFaultBatch batch;
-  absl::flat_hash_set<const VtdUnit*> seen;
+  absl::flat_hash_set<const void*> seen;
   for (DeviceIndex i = 0; i < machine.topology().devices.size(); ++i) {
-    VtdUnit* const unit = machine.find_vtd(i);
-    if (unit == nullptr || unit->page_requests() == nullptr) continue;
-    if (seen.insert(unit).second) Append(machine, *unit, &batch);
+    if (!HasPageFaults(machine.port_of(i).spec(), machine.topology().devices[i])) continue;
+    SmmuUnit* const smmu = machine.find_smmu(i);
+    VtdUnit* const vtd = machine.find_vtd(i);
+    if (smmu != nullptr) {
+      if (seen.insert(smmu).second) Append(machine, *smmu, &batch);
+    } else if (seen.insert(vtd).second) {
+      Append(machine, *vtd, &batch);
+    }
   }
   return batch;
 }
 
 absl::Status RespondPageGroup(SoftMachine& machine, const PageGroupResponse& response) {
   const PageGroup& group = response.group;
+  if (SmmuUnit* const smmu = machine.find_smmu(group.device); smmu != nullptr) {
+    return smmu->Resume(machine.requester_of(group.device), static_cast<uint16_t>(group.group),
+                        ActionOf(response.code));
+  }
   VtdPageRequestQueue* const queue = machine.unit_of(group.device).page_requests();
   return queue->Respond(machine.source_id_of(group.device), group.pasid, group.group,
                         CodeOf(response.code));

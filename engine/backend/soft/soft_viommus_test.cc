@@ -69,8 +69,8 @@ class SoftViommusTest : public testing::Test {
   static constexpr uint16_t kAsid = 5;
   static constexpr uint32_t kVirtualStream = 0x77;
 
-  SoftViommusTest() {
-    backend_ = *SoftBackend::Create(GuestTopology(), {64 * kMiB}, PlainStore());
+  explicit SoftViommusTest(const Topology& topology = GuestTopology()) {
+    backend_ = *SoftBackend::Create(topology, {64 * kMiB}, PlainStore());
     sim_ = backend_->simulation();
     viommus_ = backend_->viommus();
     EXPECT_TRUE(backend_->CreateMemoryRegion(kRegion, 4 * kMiB, std::nullopt).ok());
@@ -293,6 +293,51 @@ TEST_F(SoftViommusTest, TellsAGuestNothingOfDevicesThatAreNotOnItsEntries) {
   ASSERT_TRUE(Switch(kDisk, kPaging).ok());
   EXPECT_NE(Read(kDisk, kVirtual), "first") << "it faults in its own first stage";
   EXPECT_TRUE(viommus_->TakeEvents().empty()) << "though the guest has a name for it";
+}
+
+// A host that answers requests which wait: those of a third device.
+class SoftViommusStallTest : public SoftViommusTest {
+ protected:
+  SoftViommusStallTest() : SoftViommusTest(StallTopology()) {}
+
+  static Topology StallTopology() {
+    Topology topology = GuestTopology();
+    topology.iommus[0].smmu_v3.stall = true;
+    DeviceSpec display;
+    display.id = display.group = "display";
+    display.iommu = "smmu0";
+    display.stream_id = 0x8000;
+    display.stall = true;
+    topology.devices.push_back(display);
+    return topology;
+  }
+};
+
+// A guest's descriptor can ask for it, whatever the device.
+TEST_F(SoftViommusStallTest, TellsTheHostOfWhatWaitsAndNotTheGuest) {
+  smmu::CdFields fields;
+  fields.root = PhysAddr{kBase + kTables};
+  fields.asid = kAsid;
+  fields.stall = true;
+  WriteWord(0, smmu::MakeCd(fields)[0]);
+  ASSERT_TRUE(backend_->CreateDomain(kGuest, Nested(Translating(), kDisk), {}).ok());
+  ASSERT_TRUE(Switch(kDisk, kGuest).ok());
+  EXPECT_EQ(Read(kDisk), "first");
+  EXPECT_EQ(Read(kDisk, kVirtual + kPage), "F_TRANSLATION");
+  EXPECT_TRUE(viommus_->TakeEvents().empty());
+  const auto faults = backend_->TakePageFaults().faults;
+  ASSERT_EQ(faults.size(), 1u);
+  EXPECT_EQ(faults[0].device, kDisk);
+  EXPECT_EQ(faults[0].address, kVirtual + kPage);
+  const PageGroup group = {kDisk, std::nullopt, faults[0].group};
+  ASSERT_TRUE(backend_->RespondPageGroup({group, PageResponse::kSuccess}).ok());
+  EXPECT_EQ(Read(kDisk, kVirtual + kPage), "F_TRANSLATION");
+  ASSERT_TRUE(Switch(kDisk, 0).ok());
+  EXPECT_TRUE(backend_->TakePageFaults().faults.empty()) << "it was aborted";
+  const auto told = sim_->PageResponses(kDisk);
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_EQ(told[0].code, PageResponse::kSuccess);
+  EXPECT_EQ(told[1].code, PageResponse::kInvalid);
 }
 
 TEST_F(SoftViommusTest, SaysThatEventsWereLost) {

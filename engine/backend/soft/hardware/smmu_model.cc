@@ -63,7 +63,7 @@ void SmmuModel::SetDeviceTlbAnswers(uint32_t stream_id, bool answers) {
 // Holds the request if its configuration asks for that and there is room, and records the event.
 void SmmuModel::Report(bool may_stall, smmu::Event* event, uint64_t* stall_id) {
   std::optional<smmu::Stall> stall;
-  if (event->stalled && may_stall) stall = stalls_.Begin(event->stream_id);
+  if (event->stalled && may_stall) stall = stalls_.Begin(event->stream_id, event->substream_id);
   event->stalled = stall.has_value();
   if (event->id == smmu::kNoEvent) {
     ++warm_.counters.terminated;
@@ -129,6 +129,24 @@ SmmuModel::Translation SmmuModel::Translate(const Request& request) {
   }
   Raise(interrupts);
   return translation;
+}
+
+SmmuModel::Outcome SmmuModel::Touch(const Request& request) {
+  Outcome outcome;
+  std::vector<Interrupt> interrupts;
+  {
+    absl::MutexLock lock(&mutex_);
+    outcome.fault = TranslateLocked(request, true, &outcome.stall_id).fault;
+    interrupts = TakeInterrupts();
+  }
+  outcome.fault_address = request.address;
+  Raise(interrupts);
+  return outcome;
+}
+
+std::vector<smmu::Resumed> SmmuModel::Resumed(uint32_t stream_id) const {
+  absl::MutexLock lock(&mutex_);
+  return stalls_.History(stream_id);
 }
 
 SmmuModel::Translation SmmuModel::Probe(const Request& request) const {

@@ -95,6 +95,10 @@ class SmmuModel {
   // never through a device TLB.
   Translation Translate(const Request& request);
 
+  // An access of one byte that moves nothing, for a device that wants to know whether it could: the
+  // caches are used and filled, a fault is recorded, and it stalls as Access does.
+  Outcome Touch(const Request& request);
+
   // A cold look: walks memory as it is now, without using or filling any cache and without marking,
   // recording or counting anything.
   Translation Probe(const Request& request) const;
@@ -102,6 +106,9 @@ class SmmuModel {
   // What software answered to the stalled access, once it has; nullopt when `timeout` passes first.
   // Takes the answer: it is given once. kAbort for ids that are not, or no longer, known.
   std::optional<smmu::ResumeAnswer> AwaitResume(uint64_t stall_id, absl::Duration timeout);
+
+  // What stalled accesses of a stream were answered, oldest first: the last 64.
+  std::vector<smmu::Resumed> Resumed(uint32_t stream_id) const;
 
   // A page request of a device. False: the unit did not put it into the PRI queue and, if it was
   // the last of its group, has answered it.

@@ -59,6 +59,13 @@ enum class ResumeAnswer : uint8_t {
   kAbort = 2,
 };
 
+// A stalled access that has its answer.
+struct Resumed {
+  std::optional<uint32_t> substream_id;
+  uint16_t tag = 0;
+  ResumeAnswer answer = ResumeAnswer::kAbort;
+};
+
 // A page request (PCIe PRI).
 struct PageRequest {
   uint32_t stream_id = 0;

@@ -1,4 +1,5 @@
 // Requests that are held until software says what becomes of them.
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -93,6 +94,39 @@ TEST(SmmuStallTest, ResumesOnlyTheStreamAndTagThatAreNamed) {
   world.Resume(second.fault.stall_tag, kRetry);
   EXPECT_EQ(world.model->AwaitResume(first.stall_id, kNow), std::nullopt);
   EXPECT_EQ(world.model->AwaitResume(second.stall_id, kNow), ResumeAnswer::kRetry);
+}
+
+TEST(SmmuStallTest, TouchesWithoutMovingAnything) {
+  StallWorld world;
+  const auto held = world.model->Touch(world.Read(world.DataAddress()));
+  ASSERT_TRUE(held.fault.stalled);
+  EXPECT_EQ(world.NextEvent()[1] & 0xffff, held.fault.stall_tag);
+  world.Flip(world.leaf_4k, 1);
+  world.Resume(held.fault.stall_tag, kRetry);
+  EXPECT_EQ(world.model->AwaitResume(held.stall_id, kNow), ResumeAnswer::kRetry);
+  const auto passed = world.model->Touch(world.Read(world.DataAddress()));
+  EXPECT_TRUE(passed.fault.none());
+  EXPECT_EQ(passed.stall_id, 0u);
+  EXPECT_EQ(passed.bytes_done, 0u);
+}
+
+TEST(SmmuStallTest, RemembersWhatTheLatestRequestsWereAnswered) {
+  StallWorld world;
+  EXPECT_TRUE(world.model->Resumed(World::kStream).empty());
+  uint16_t last = 0;
+  for (int i = 0; i < 70; ++i) {
+    last = world.Touch().fault.stall_tag;
+    world.NextEvent();
+    EXPECT_EQ(world.model->Resumed(World::kStream).size(), std::min<size_t>(i, 64));
+    world.Resume(last, i == 69 ? kAbort : kRetry);
+  }
+  const auto told = world.model->Resumed(World::kStream);
+  ASSERT_EQ(told.size(), 64u);
+  EXPECT_EQ(told.front().answer, ResumeAnswer::kRetry);
+  EXPECT_EQ(told.back().answer, ResumeAnswer::kAbort);
+  EXPECT_EQ(told.back().tag, last);
+  EXPECT_EQ(told.back().substream_id, std::nullopt);
+  EXPECT_TRUE(world.model->Resumed(World::kStream + 1).empty());
 }
 
 TEST(SmmuStallTest, WakesTheDeviceThatWaits) {

@@ -8,7 +8,9 @@
 #define VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_SMMU_STALLS_H_
 
 #include <cstdint>
+#include <deque>
 #include <optional>
+#include <vector>
 
 #include "absl/container/btree_map.h"
 #include "engine/backend/soft/hardware/smmu_request.h"
@@ -27,7 +29,7 @@ class Stalls {
   explicit Stalls(uint16_t max) : max_(max) {}
 
   // Holds a request; nullopt: as many as possible are held already.
-  std::optional<Stall> Begin(uint32_t stream_id);
+  std::optional<Stall> Begin(uint32_t stream_id, std::optional<uint32_t> substream_id);
   // The held request's event could not be recorded: it is retried when the queue has room again.
   void SetUnrecorded(uint16_t tag);
 
@@ -44,17 +46,21 @@ class Stalls {
   bool Settled(uint64_t id) const { return answers_.contains(id) || !held_ids_.contains(id); }
   // The answer, once; kAbort for what is not known.
   ResumeAnswer Take(uint64_t id);
+  // What the stream's requests were answered, oldest first: the last kKeptResumed.
+  std::vector<Resumed> History(uint32_t stream_id) const;
 
  private:
   struct Held {
     uint64_t id = 0;
     uint32_t stream_id = 0;
+    std::optional<uint32_t> substream_id;
     bool unrecorded = false;
   };
   using ByTag = absl::btree_map<uint16_t, Held>;
 
   // Answers that devices have not asked for; the oldest go.
   static constexpr size_t kMaxAnswers = 4096;
+  static constexpr size_t kKeptResumed = 64;
 
   ByTag::iterator Settle(ByTag::iterator held, ResumeAnswer answer);
 
@@ -64,6 +70,7 @@ class Stalls {
   ByTag held_;
   absl::btree_map<uint64_t, uint16_t> held_ids_;  // Tag by id.
   absl::btree_map<uint64_t, ResumeAnswer> answers_;
+  absl::btree_map<uint32_t, std::deque<Resumed>> history_;  // By StreamID.
 };
 
 }  // namespace viommu::hardware::smmu
