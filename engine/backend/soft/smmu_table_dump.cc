@@ -26,6 +26,7 @@ using Table = TraceStep::Table;
 constexpr uint64_t kWordBytes = sizeof(uint64_t);
 constexpr size_t kSmallCdTable = 64;
 constexpr int kLowestLevel = 3;
+constexpr uint64_t kValid = uint64_t{1} << 0;
 constexpr uint64_t kTableOrPage = uint64_t{1} << 1;
 
 // "in words [Name=value ...]".
@@ -82,11 +83,13 @@ void FillDescriptor(const smmu::Ste& ste, const TraceStep& step, TableEntryDump*
   const bool forced = (ste[1] & smmu::kSteS2ForceWriteBack) != 0;
   dump->table = absl::StrCat("stage-", first ? 1 : 2, " level ", step.level);
   dump->words = {step.word};
-  dump->decoded =
-      first ? Both(DescribeArmStage1Entry(step.word, step.level, step.granule_shift),
-                   smmu::NameStage1Fields(step.word, leaf))
-            : Both(DescribeArmStage2Entry(step.word, step.level, step.granule_shift, forced),
-                   smmu::NameStage2Fields(step.word, leaf));
+  dump->decoded = first ? DescribeArmStage1Entry(step.word, step.level, step.granule_shift)
+                        : DescribeArmStage2Entry(step.word, step.level, step.granule_shift, forced);
+  // The others are nobody's, unless it is valid.
+  if ((step.word & kValid) != 0) {
+    dump->decoded = Both(dump->decoded, first ? smmu::NameStage1Fields(step.word, leaf)
+                                              : smmu::NameStage2Fields(step.word, leaf));
+  }
   dump->stage = first ? TableStage::kStage1 : TableStage::kStage2;
   dump->level = step.level;
   dump->looks_up = step.input;

@@ -34,12 +34,13 @@ constexpr int kLowestLevel = 3;
 // Of a CD, beyond what this project writes: TTB1, which guests may have.
 constexpr smmu::BitField kCdInputSize1{16, 6};  // T1SZ
 constexpr smmu::BitField kCdGranule1{22, 2};    // TG1
-constexpr int kMinInputSize = 12;               // T0SZ, T1SZ
-constexpr int kMaxInputSize = 39;
+constexpr int kMaxInputSize = 39;               // T0SZ, T1SZ
 
 // By TG0 and S2TG; 0: reserved. TG1 counts otherwise.
 constexpr int kGranuleLog2[] = {12, 16, 14, 0};
 constexpr int kGranule1Log2[] = {0, 14, 12, 16};
+
+int MinInputSize(int granule_log2) { return granule_log2 == 16 ? 12 : 16; }
 
 int Shift(int granule_log2, int level) {
   return granule_log2 + (granule_log2 - 3) * (kLowestLevel - level);
@@ -53,6 +54,9 @@ int StartLevel(int granule_log2, int input_bits) {
 }
 
 uint64_t NextTable(uint64_t word, int granule_log2) { return word & smmu::Bits(47, granule_log2); }
+
+// Tables have no fewer than 16 bytes: their addresses no bits below those.
+uint64_t TableBytes(uint64_t entries) { return std::max<uint64_t>(entries * kWordBytes, 16); }
 
 // A table lies at a multiple of its size.
 uint64_t AlignedTable(uint64_t address, uint64_t bytes) { return address & ~(bytes - 1); }
@@ -153,8 +157,8 @@ absl::Status SmmuTableCollector::Cd(Space space, const smmu::Cd& cd) {
                   kGranule1Log2[kCdGranule1.Get(cd[0])], cd[2] & smmu::kCdTableMask}};
   for (const auto& half : kHalves) {
     // The hardware refuses the descriptor then.
-    const bool illegal =
-        half.size < kMinInputSize || half.size > kMaxInputSize || half.granule_log2 == 0;
+    const bool illegal = half.size < MinInputSize(half.granule_log2) || half.size > kMaxInputSize ||
+                         half.granule_log2 == 0;
     if (half.off || illegal) continue;
     const int input_bits = 64 - half.size;
     const int level = StartLevel(half.granule_log2, input_bits);
@@ -169,15 +173,16 @@ SmmuTableCollector::Tables SmmuTableCollector::Stage2Of(const smmu::Ste& ste) {
   tables.input_bits = 64 - static_cast<int>(smmu::kSteS2InputSize.Get(ste[2]));
   const int first = tables.granule_log2 == 12 ? 2 : kLowestLevel;
   tables.level = first - static_cast<int>(smmu::kSteS2StartLevel.Get(ste[2]));
-  tables.root = smmu::Stage2RootOf(ste).value;
+  const int bits = tables.input_bits - Shift(tables.granule_log2, tables.level);
+  tables.root = AlignedTable(smmu::Stage2RootOf(ste).value, TableBytes(uint64_t{1} << bits));
   return tables;
 }
 
 absl::Status SmmuTableCollector::Root(Space space, const Tables& tables) {
   const int bits = tables.input_bits - Shift(tables.granule_log2, tables.level);
   const uint64_t entries = uint64_t{1} << bits;
-  return PageTable(space, tables, AlignedTable(tables.root, std::max<uint64_t>(16, entries * 8)),
-                   tables.level, entries);
+  return PageTable(space, tables, AlignedTable(tables.root, TableBytes(entries)), tables.level,
+                   entries);
 }
 
 absl::Status SmmuTableCollector::PageTable(Space space, const Tables& tables, uint64_t table,
