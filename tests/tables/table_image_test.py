@@ -249,7 +249,7 @@ class SmmuTableImageTest(unittest.TestCase):
     def test_what_is_shown_of_a_guest_is_in_the_image(self):
         exported = image.Image(self.ctl.export())
         dump = json.loads(self.ctl.run(f"tables {SMMU_DEVICE} 0x5123 -o json"))
-        second = [f"stage-2 level {level}" for level in (1, 2)]  # Blocks of 2 MiB.
+        second = [f"stage-2 level {level}" for level in (0, 1, 2)]  # Blocks of 2 MiB.
         want = ["ste", *second, "cd"]
         for level in (1, 2, 3):
             want += [*second, f"stage-1 level {level}"]
