@@ -145,6 +145,19 @@ TEST(SmmuTableImageTest, IsWalkedAsGuestsTablesAreHoweverBroken) {
   }
 }
 
+TEST(SmmuTableImageTest, HasTheUpperHalfThatAGuestMayHave) {
+  World world(Stages::kNested);
+  // EPD0 instead of EPD1; T1SZ 16, TG1 4 KiB.
+  world.Flip(world.context0, 1ull << 14 | 1ull << 30 | 16ull << 16 | 2ull << 22);
+  world.Store(world.context0 + 8, 0);
+  world.Store(world.context0 + 16, world.Inner(world.level0));
+  world.Store(world.context3, 0);
+  const Copy copy(ImageOf(*world.model, world.memory), {});
+  const uint64_t high = 0xffff'0000'0000'0000;
+  EXPECT_TRUE(Compare(*world.model, world.memory, copy, World::Read(high | World::kIova4K)));
+  EXPECT_FALSE(Compare(*world.model, world.memory, copy, World::Read(World::kIova4K)));
+}
+
 TEST(SmmuTableImageTest, SaysHowToReadIt) {
   World world(Stages::kFirst);
   world.Submit(0x46);  // CMD_SYNC
