@@ -16,22 +16,25 @@
 namespace viommu {
 
 enum class TableStage : uint8_t {
-  kConfiguration,  // Which translation a request gets: root, context, PASID.
+  kConfiguration,  // Which translation a request gets: root, context, PASID; STE, CD.
   kStage1,         // Page tables that a guest or a process may write.
   kStage2,         // The host's.
 };
 
 // One entry on the path from a device to a page, as an operator reads it.
 struct TableEntryDump {
-  std::string table;  // "root", "context", "pasid-directory", "pasid", "second-stage level 4".
-  PhysAddr address;   // Of the entry.
+  // "root", "context", "pasid-directory", "pasid", "second-stage level 4"; "l1std", "ste", "l1cd",
+  // "cd", "stage-2 level 1".
+  std::string table;
+  PhysAddr address;  // Of the entry.
   std::vector<uint64_t> words;
   std::string decoded;  // Field by field, in words.
   TableStage stage = TableStage::kConfiguration;
   // Of page tables alone.
-  int level = 0;                         // From 1, the lowest.
-  std::optional<uint64_t> looks_up;      // The address that it is an entry for.
-  std::optional<uint64_t> in_stage1_as;  // Under nesting, of a stage 1 entry: where stage 1 has it.
+  int level = 0;                     // VT-d: from 1, the lowest; SMMUv3: 0 to 3, the lowest.
+  std::optional<uint64_t> looks_up;  // The address that it is an entry for.
+  std::optional<uint64_t>
+      in_stage1_as;  // Under nesting, of a guest's entry: where the guest has it.
 };
 
 // What becomes of one access of a device when no cache holds anything.
@@ -43,10 +46,9 @@ struct TranslationExplanation {
     std::string reason;       // Its name, e.g. "SPT.2".
     std::string description;  // In words, as DmaFault.
     TableStage stage = TableStage::kConfiguration;
-    int level = 0;                        // Of `entry`; 0: it is in no page table.
-    std::optional<TableEntryDump> entry;  // That which refused it; none: refused before any, or
-                                          // by an SMMUv3, whose records name no entry.
-    std::string why;  // What the entry is, where, and what it says; or the record, in words.
+    int level = 0;                        // Of `entry`; 0 when it is in no page table.
+    std::optional<TableEntryDump> entry;  // That which refused it; none: refused before any.
+    std::string why;                      // What the entry is, where, and what it says.
   };
   std::optional<Fault> fault;
   // Without a fault.
@@ -68,7 +70,7 @@ struct TableImage {
   };
   struct Register {
     std::string iommu;
-    std::string name;  // As the architecture abbreviates it: "RTADDR".
+    std::string name;  // As the architecture abbreviates it, at most 15 letters: "RTADDR".
     uint64_t offset = 0;
     uint64_t value = 0;
   };

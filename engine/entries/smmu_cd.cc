@@ -67,9 +67,9 @@ std::string DescribeCd(const Cd& cd) {
   return text;
 }
 
-std::string DescribeCdL1Descriptor(uint64_t descriptor) {
+std::string DescribeCdL1Descriptor(uint64_t descriptor, size_t cds) {
   if (!IsValidCdL1(descriptor)) return "not valid";
-  return absl::StrFormat("valid, %d CDs at 0x%x", kCdL2Entries, CdL1TableOf(descriptor));
+  return absl::StrFormat("valid, %d CDs at 0x%x", cds, CdL1TableOf(descriptor));
 }
 
 }  // namespace viommu::smmu

@@ -102,7 +102,8 @@ inline uint64_t CdL1TableOf(uint64_t descriptor) { return descriptor & kCdL1Tabl
 
 // Field by field, in words, for an operator.
 std::string DescribeCd(const Cd& cd);
-std::string DescribeCdL1Descriptor(uint64_t descriptor);
+// `cds`: in each second-level table; a guest may choose 64.
+std::string DescribeCdL1Descriptor(uint64_t descriptor, size_t cds = kCdL2Entries);
 
 }  // namespace viommu::smmu
 

@@ -184,6 +184,7 @@ TEST(SmmuCdTest, DescribesDescriptorsInWords) {
             "valid, ASID 4660, no table: every access faults, faults not recorded");
   EXPECT_EQ(DescribeCdL1Descriptor(MakeCdL1Descriptor(PhysAddr{0x1'0000})),
             "valid, 1024 CDs at 0x10000");
+  EXPECT_EQ(DescribeCdL1Descriptor(0x1'1001, 64), "valid, 64 CDs at 0x11000");
   EXPECT_EQ(DescribeCdL1Descriptor(0), "not valid");
 }
 

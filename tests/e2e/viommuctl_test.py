@@ -181,6 +181,11 @@ GUEST_SESSION = [
     ("create domain bypass --device 0001:01:00.0 --viommu vm0 --ste-0 0x9", "created"),
     ("attach 0001:01:00.0 bypass", "(hitless)"),
     ("dma write 0001:01:00.0 0x40000000 --hex 01", "wrote 1 bytes"),
+    ("tables 0001:01:00.0 0x40000000", "V=1 Config=6"),
+    ("tables 0001:01:00.0 0x40000000", "a write goes to 0x"),
+    ("tables 0001:01:00.0 0x50000000", "(F_TRANSLATION), the second stage has no entry"),
+    ("explain 0001:01:00.0 0x40000000 --access write", "a write to 0x40000000 goes to 0x"),
+    ("tables export tables.img", "tables.img written ("),
     ("create event-queue vm0 faults --depth 16", "viommus/vm0/eventQueues/faults created"),
     ("list event-queues vm0", "vm0/faults   arm-smmu-v3  16"),
     ("raise-event 0001:01:00.0 0x10 --address 0x1000 --read", "reported sequence 0"),
@@ -327,6 +332,15 @@ class GuestSessionTest(unittest.TestCase):
                 done = self.ctl.line(text)
                 self.assertEqual(OK, done.returncode, done.stderr)
                 self.assertIn(want, done.stdout + done.stderr)
+
+    def test_a_fault_is_explained(self):
+        for text, _ in GUEST_SESSION[:4] + [("attach 0001:01:00.0 stage2", "")]:
+            self.ctl.get(text)
+        done = self.ctl.line("explain 0001:01:00.0 0x50000000")
+        self.assertEqual(FAULT, done.returncode, done.stderr)
+        self.assertRegex(done.stdout, "faults in stage 2, level [0-2]: 16 \\(F_TRANSLATION\\), .*\n"
+                         "  StreamID 0x100: stage-2 level [0-2] entry at 0x[0-9a-f]+ for 0x50000000: "
+                         "not present \\(0x0\\)")
 
     def test_what_no_unit_has_is_refused(self):
         for text, _ in GUEST_SESSION[:6]:

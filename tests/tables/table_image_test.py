@@ -54,6 +54,25 @@ PLAIN_ADDRESSES = [0x0, 0x10fff, 0x11000, 0x12fff, 0x13000, 0x20008, 0x3fff_ffff
                    (1 << 64) - 8]
 
 
+# Behind an SMMUv3. The guest has its RAM at 1 GiB; its CD is at 0x1000 there, for 39 bits of 4 KiB
+# pages: the table of level 1 at 0x2000, entry 0 -> 0x3000 (level 2), whose entry 0 -> 0x4000
+# (level 3). Level 3: entry 5 -> 0x8000, entry 6 -> where the guest has no RAM.
+SMMU_DEVICE = "0001:01:00.0"
+_CD = 25 | 1 << 30 | 1 << 31 | 5 << 32 | 1 << 41 | 3 << 45 | 7 << 48
+_LEAF = 1 << 6 | 3 << 8 | 3 << 10 | 3
+SMMU_TABLES = {0x1000: _CD, 0x1008: 0x4000_2000, 0x2000: 0x4000_3003, 0x3000: 0x4000_4003,
+               0x4028: 0x4000_8000 | _LEAF, 0x4030: 0x8000_0000 | _LEAF}
+SMMU_SETUP = [
+    f"claim {SMMU_DEVICE}", "create region ram --size 4M", "create ioas vm0",
+    f"create domain stage2 --ioas vm0 --device {SMMU_DEVICE} --nest-parent",
+    "map vm0 --region ram --size 4M --iova 0x40000000",
+    f"create viommu vm0 --device {SMMU_DEVICE} --parent stage2",
+    f"create vdevice vm0 nic --device {SMMU_DEVICE} --virtual-id 8",
+    f"create domain guest --device {SMMU_DEVICE} --viommu vm0 --ste-0 0x4000100b",
+    f"attach {SMMU_DEVICE} guest",
+]
+
+
 class Ctl:
     def __init__(self, folder):
         self.folder = folder
@@ -226,6 +245,72 @@ class TableImageTest(unittest.TestCase):
         os.mkdir(os.path.join(self.ctl.folder, "taken"))
         self.ctl.run("tables export taken", codes=(1,))
         self.assertNotIn("taken.partial", os.listdir(self.ctl.folder))
+
+
+class SmmuTableImageTest(unittest.TestCase):
+    def setUp(self):
+        topology = os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"], "deploy",
+                                "topologies", "mixed.textproto")
+        self.daemon = self.enterContext(daemon.Daemon("--topology", topology))
+        self.ctl = Ctl(self.daemon.folder)
+        for text in SMMU_SETUP:
+            self.ctl.run(text)
+        for address, word in SMMU_TABLES.items():
+            data = word.to_bytes(8, "little").hex()
+            self.ctl.run(f"memory write ram --offset {address:#x} --hex {data}")
+
+    def explain(self, address):
+        return json.loads(self.ctl.run(f"explain {SMMU_DEVICE} {address:#x} -o json", (0, 10)))
+
+    def test_what_is_shown_of_a_guest_is_in_the_image(self):
+        exported = image.Image(self.ctl.export())
+        dump = json.loads(self.ctl.run(f"tables {SMMU_DEVICE} 0x5123 -o json"))
+        second = [f"stage-2 level {level}" for level in (0, 1, 2)]  # Blocks of 2 MiB.
+        want = ["ste", *second, "cd"]
+        for level in (1, 2, 3):
+            want += [*second, f"stage-1 level {level}"]
+        shown_tables = [entry["table"] for entry in dump["entries"]]
+        self.assertEqual([*want, *second], [name for name in shown_tables if name != "l1std"])
+        guests = {}
+        for entry in dump["entries"]:
+            words = [int(word) for word in entry["words"]]
+            self.assertEqual(exported.words(int(entry["physical_address"]), len(words)), words)
+            if "guest_address" in entry:
+                guests[int(entry["guest_address"]) - 0x4000_0000] = words[0]
+        self.assertEqual({at: SMMU_TABLES[at] for at in (0x1000, 0x2000, 0x3000, 0x4028)}, guests)
+        page = int(self.explain(0x5123)["translated"]["physical_address"])
+        self.assertNotIn(page & ~0xfff, exported.page_addresses)
+
+    def test_faults_say_where_and_why(self):
+        cases = {
+            0x6000: ("TABLE_STAGE_2", "F_TRANSLATION", ", the guest's page: "),
+            0x7000: ("TABLE_STAGE_1", "F_TRANSLATION", "(guest 0x40004038) for 0x7000: not present"),
+            1 << 40: ("TABLE_STAGE_CONFIGURATION", "F_TRANSLATION", "T0SZ=25"),
+        }
+        for address, (stage, reason, why) in cases.items():
+            with self.subTest(address):
+                fault = self.explain(address)["fault"]
+                self.assertEqual((stage, reason), (fault["stage"], fault["reason"]))
+                self.assertIn(why, fault["why"])
+                self.assertTrue(fault["why"].startswith("StreamID 0x100: "), fault["why"])
+        people = self.ctl.run(f"tables {SMMU_DEVICE} 0x7000")
+        self.assertIn("a read faults in stage 1, level 3: 16 (F_TRANSLATION)", people)
+        self.assertIn("GUEST", people)
+
+    def test_the_queues_are_in_it(self):
+        exported = image.Image(self.ctl.export())
+        self.assertEqual(["vtd", "smmuv3"], [unit.architecture for unit in exported.units])
+        unit = exported.units[1]
+        self.assertFalse(unit.tables_left_out)
+        registers = unit.registers
+        self.assertEqual(0x80, unit.offsets["STRTAB_BASE"])
+        self.assertTrue(registers["CR0"] & 1, "translation is on")
+        ring, producer = registers["CMDQ_BASE"] & ((1 << 52) - 32), registers["CMDQ_PROD"]
+        self.assertEqual(registers["CMDQ_CONS"], producer, "nothing is under way")
+        self.assertGreater(producer, 0)
+        last = exported.word(ring + 16 * (producer - 1)) & 0xff
+        self.assertEqual(0x46, last, "it was waited for")
+        exported.word(registers["EVENTQ_BASE"] & ((1 << 52) - 32))
 
 
 if __name__ == "__main__":

@@ -23,8 +23,11 @@ inline constexpr uint32_t kCommandQueueRegister = 0x90;  // CMDQ_BASE
 inline constexpr uint32_t kCommandProducerRegister = 0x98;
 inline constexpr uint32_t kCommandConsumerRegister = 0x9c;
 inline constexpr uint32_t kEventQueueRegister = 0xa0;        // EVENTQ_BASE
+inline constexpr uint32_t kPageRequestQueueRegister = 0xc0;  // PRIQ_BASE
 inline constexpr uint32_t kEventProducerRegister = 0x100a8;  // In the second page.
 inline constexpr uint32_t kEventConsumerRegister = 0x100ac;
+inline constexpr uint32_t kPageRequestProducerRegister = 0x100c8;
+inline constexpr uint32_t kPageRequestConsumerRegister = 0x100cc;
 
 // CR0.
 inline constexpr uint32_t kControlEnable = 1 << 0;        // SMMUEN

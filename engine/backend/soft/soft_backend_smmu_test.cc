@@ -150,7 +150,10 @@ TEST_F(SoftBackendSmmuTest, ExplainsWhatADmaWouldMeetAndLeavesNoTrace) {
   const auto blocked = tables.ExplainTranslation(kNic, kRid, kIova, false);
   ASSERT_TRUE(blocked.fault.has_value());
   EXPECT_EQ(blocked.fault->reason, "ABORTED");
-  EXPECT_EQ(blocked.fault->why, "StreamID 0x100, address 0x40000000");
+  ASSERT_TRUE(blocked.fault->entry.has_value());
+  EXPECT_EQ(blocked.fault->entry->table, "ste");
+  EXPECT_EQ(blocked.fault->why.rfind("StreamID 0x100: ste entry at 0x", 0), 0u)
+      << blocked.fault->why;
   ASSERT_TRUE(Create(kDomain, kIoas, kNic).ok());
   ASSERT_TRUE(Switch(kNic, kRid, On(kDomain)).ok());
   const auto faults = [&] { return backend_->Stats().faults; };
@@ -160,30 +163,42 @@ TEST_F(SoftBackendSmmuTest, ExplainsWhatADmaWouldMeetAndLeavesNoTrace) {
   ASSERT_FALSE(good.fault.has_value()) << good.fault->description;
   EXPECT_EQ(good.physical, *sim_->PhysicalAddress(kRegion, 4 * kMiB - 1));
   EXPECT_EQ(good.page_bytes, 2 * kMiB);
-  EXPECT_TRUE(sim_->DumpTables(kNic, kRid, kIova).empty());
+  const auto path = sim_->DumpTables(kNic, kRid, kIova);
+  std::string tables_shown;
+  for (const auto& entry : path) tables_shown += entry.table + "\n";
+  EXPECT_EQ(tables_shown,
+            "l1std\nste\nl1cd\ncd\nstage-1 level 0\nstage-1 level 1\nstage-1 level 2\n");
+  EXPECT_EQ(path.back().words[0] & 3, 1u) << "a block";
   ASSERT_TRUE(backend_->Unmap(kIoas, {{kIova, last}}).ok());
   const auto gone = tables.ExplainTranslation(kNic, kRid, last, true);
   ASSERT_TRUE(gone.fault.has_value());
   EXPECT_EQ(gone.fault->code, 0x10);
   EXPECT_EQ(gone.fault->reason, "F_TRANSLATION");
-  EXPECT_FALSE(gone.fault->entry.has_value());
+  ASSERT_TRUE(gone.fault->entry.has_value());
+  EXPECT_EQ(gone.fault->stage, TableStage::kStage1);
+  EXPECT_EQ(gone.fault->entry->decoded, "not present");
   const auto pasid = tables.ExplainTranslation(kNic, 7, kIova, false);
   ASSERT_TRUE(pasid.fault.has_value());
-  EXPECT_EQ(pasid.fault->why, "StreamID 0x100, SubstreamID 0x7, address 0x40000000");
+  EXPECT_EQ(pasid.fault->why.rfind("StreamID 0x100, SubstreamID 0x7: cd entry at 0x", 0), 0u)
+      << pasid.fault->why;
   EXPECT_EQ(faults(), before);
   EXPECT_FALSE(tables.ExplainTranslation(kVtdDisk, kRid, kIova, false).fault->why.empty());
 }
 
-TEST_F(SoftBackendSmmuTest, AnImageHasTheTablesOfVtdAndTheNamesOfSmmus) {
+TEST_F(SoftBackendSmmuTest, AnImageHasTheTablesOfAllUnits) {
   const auto image = backend_->tables()->ExportTables();
   ASSERT_TRUE(image.ok()) << image.status();
   std::string units, requesters;
   for (const auto& unit : image->units) {
     units += unit.iommu + " " + unit.architecture + (unit.with_tables ? " whole\n" : "\n");
   }
-  EXPECT_EQ(units, "smmu0 smmuv3\nsmmu1 smmuv3\nvtd0 vtd whole\n");
-  EXPECT_FALSE(image->registers.empty());
-  for (const auto& one : image->registers) EXPECT_EQ(one.iommu, "vtd0") << one.name;
+  EXPECT_EQ(units, "smmu0 smmuv3 whole\nsmmu1 smmuv3 whole\nvtd0 vtd whole\n");
+  std::string bases;
+  for (const auto& one : image->registers) {
+    if (one.name == "STRTAB_BASE" || one.name == "RTADDR")
+      bases += one.iommu + " " + one.name + " ";
+  }
+  EXPECT_EQ(bases, "smmu0 STRTAB_BASE smmu1 STRTAB_BASE vtd0 RTADDR ");
   ASSERT_EQ(image->requesters.size(), 6u);
   EXPECT_EQ(image->requesters[kPlatform].source_id, 0x400u);
   EXPECT_EQ(image->requesters[kPlatform].pasid_bits, 0);

@@ -78,7 +78,6 @@ class SoftMachine {
   std::vector<QueueState> Queues() const;
   DmaOutcome Dma(DeviceIndex device, std::optional<uint32_t> pasid, Iova iova, bool write,
                  absl::Span<char> data);
-  // Of a device behind an SMMUv3 there is no entry to see.
   std::vector<TableEntryDump> DumpTables(DeviceIndex device, std::optional<uint32_t> pasid,
                                          Iova iova) const;
   TranslationExplanation ExplainTranslation(DeviceIndex device, std::optional<uint32_t> pasid,
@@ -105,8 +104,6 @@ class SoftMachine {
                           absl::Span<char> data);
   DmaOutcome DmaBehindSmmu(DeviceIndex device, std::optional<uint32_t> pasid, Iova iova, bool write,
                            absl::Span<char> data);
-  TranslationExplanation ExplainBehindSmmu(DeviceIndex device, std::optional<uint32_t> pasid,
-                                           Iova iova, bool write) const;
 
   const Topology topology_;
   std::unique_ptr<SoftMemory> memory_;

@@ -13,6 +13,8 @@
 #include "engine/backend/soft/hardware/vtd_fault.h"
 #include "engine/backend/soft/image_pages.h"
 #include "engine/backend/soft/smmu_registers.h"
+#include "engine/backend/soft/smmu_table_dump.h"
+#include "engine/backend/soft/smmu_table_image.h"
 #include "engine/backend/soft/soft_machine.h"
 #include "engine/backend/soft/table_dump.h"
 #include "engine/backend/soft/vtd_registers.h"
@@ -49,61 +51,10 @@ DmaFault MemoryMissing(Iova page) {
   return {0, "NO_MEMORY", absl::StrCat("no memory answers where ", Hex(page), " leads to"), page};
 }
 
-// In words, for an operator (IHI 0070, 7.3).
-std::string DescribeEvent(const hardware::smmu::Event& event) {
-  const char* const stage = event.stage2 ? "second" : "first";
-  switch (event.id) {
-    case hardware::smmu::kBadStreamId:
-      return "the stream table has no entry for the StreamID";
-    case hardware::smmu::kBadSte:
-      return "the stream table entry is not legal";
-    case hardware::smmu::kStreamDisabled:
-      return "requests of this kind are refused by the stream's configuration";
-    case hardware::smmu::kBadSubstreamId:
-      return "there is no context descriptor for the PASID";
-    case hardware::smmu::kBadCd:
-      return "the context descriptor is not valid";
-    case hardware::smmu::kTranslationFault:
-      return absl::StrCat("the ", stage, " stage has no entry for the address");
-    case hardware::smmu::kAddressSizeFault:
-      return absl::StrCat("an address is too wide in the ", stage, " stage");
-    case hardware::smmu::kAccessFault:
-      return absl::StrCat("an entry of the ", stage, " stage is marked as not accessed yet");
-    case hardware::smmu::kPermissionFault:
-      return absl::StrCat("the ", stage, " stage does not permit the access");
-    default:
-      return "the unit could not translate";
-  }
-}
-
 DmaFault FaultOf(const hardware::smmu::Event& event, Iova page) {
-  if (event.terminated) return {0, "ABORTED", "the stream table entry aborts every request", page};
-  return {event.id, hardware::smmu::EventName(event.id), DescribeEvent(event), page};
-}
-
-const char* PurposeOf(const hardware::smmu::Event& event) {
-  switch (event.event_class) {
-    case hardware::smmu::EventClass::kCd:
-      return "the context descriptor";
-    case hardware::smmu::EventClass::kTable:
-      return "a stage 1 table";
-    case hardware::smmu::EventClass::kInput:
-      return "the page";
-  }
-  return "";
-}
-
-// What the event's record says, for it names no entry.
-std::string RecordOf(const hardware::smmu::Event& event, uint32_t stream_id, Iova iova) {
-  std::string text = absl::StrCat("StreamID ", Hex(stream_id));
-  if (event.substream_id.has_value()) {
-    absl::StrAppend(&text, ", SubstreamID ", Hex(*event.substream_id));
-  }
-  absl::StrAppend(&text, ", address ", Hex(iova));
-  if (event.stage2) {
-    absl::StrAppend(&text, ", stage 2 at ", Hex(event.second_address), " for ", PurposeOf(event));
-  }
-  return text;
+  auto [reason, description] = NameAndWordsOf(event);
+  return {event.terminated ? hardware::smmu::kNoEvent : event.id, std::move(reason),
+          std::move(description), page};
 }
 
 template <typename Queue>
@@ -262,59 +213,39 @@ DmaOutcome SoftMachine::DmaBehindSmmu(DeviceIndex device, std::optional<uint32_t
 std::vector<TableEntryDump> SoftMachine::DumpTables(DeviceIndex device,
                                                     std::optional<uint32_t> pasid,
                                                     Iova iova) const {
-  if (UnitOf(device).smmu != nullptr) return {};
-  return DumpPath({unit_of(device).hardware(), memory_->physical(), source_id_of(device), pasid},
+  const PhysicalMemory& memory = memory_->physical();
+  if (UnitOf(device).smmu != nullptr) {
+    return DumpPath(DumpedStream{smmu_of(device).hardware(), memory, requester_of(device), pasid},
+                    iova);
+  }
+  return DumpPath(DumpedRequester{unit_of(device).hardware(), memory, source_id_of(device), pasid},
                   iova);
 }
 
 TranslationExplanation SoftMachine::ExplainTranslation(DeviceIndex device,
                                                        std::optional<uint32_t> pasid, Iova iova,
                                                        bool write) const {
-  if (UnitOf(device).smmu != nullptr) return ExplainBehindSmmu(device, pasid, iova, write);
-  return ExplainPath({unit_of(device).hardware(), memory_->physical(), source_id_of(device), pasid},
-                     iova, write);
-}
-
-TranslationExplanation SoftMachine::ExplainBehindSmmu(DeviceIndex device,
-                                                      std::optional<uint32_t> pasid, Iova iova,
-                                                      bool write) const {
-  hardware::SmmuModel::Request request;
-  request.stream_id = requester_of(device);
-  request.substream_id = pasid;
-  request.address = iova;
-  request.write = write;
-  const auto translation = smmu_of(device).hardware().Probe(request);
-  TranslationExplanation explanation;
-  if (!translation.ok()) {
-    DmaFault fault = FaultOf(translation.fault, iova);
-    explanation.fault = TranslationExplanation::Fault{};
-    explanation.fault->code = static_cast<uint8_t>(fault.code);
-    explanation.fault->reason = std::move(fault.reason);
-    explanation.fault->description = std::move(fault.description);
-    explanation.fault->why = RecordOf(translation.fault, request.stream_id, iova);
-    return explanation;
+  const PhysicalMemory& memory = memory_->physical();
+  if (UnitOf(device).smmu != nullptr) {
+    return ExplainPath(
+        DumpedStream{smmu_of(device).hardware(), memory, requester_of(device), pasid}, iova, write);
   }
-  explanation.physical = translation.physical;
-  explanation.page_bytes = std::max(kPageBytes, uint64_t{1} << translation.page_shift);
-  const PhysAddr word{translation.physical.value & ~(sizeof(uint64_t) - 1)};
-  if (!memory_->physical().Load64(word).has_value()) {
-    const std::string at = absl::StrCat("no memory answers at ", Hex(translation.physical.value));
-    explanation.fault = TranslationExplanation::Fault{};
-    explanation.fault->reason = "NO_MEMORY";
-    explanation.fault->description = at;
-    explanation.fault->why = RecordOf(translation.fault, request.stream_id, iova);
-  }
-  return explanation;
+  return ExplainPath(
+      DumpedRequester{unit_of(device).hardware(), memory, source_id_of(device), pasid}, iova,
+      write);
 }
 
 absl::StatusOr<TableImage> SoftMachine::ExportTables() const {
   TableImage image;
   ImagePages pages(&memory_->physical());
   VtdTableCollector collector(&pages);
+  SmmuTableCollector smmu_collector(&pages);
   for (const Unit& unit : units_) {
     if (unit.smmu != nullptr) {
       const IommuSpec& spec = unit.smmu->spec();
-      image.units.push_back({spec.id, "smmuv3", spec.host_address_width_bits, false});
+      image.units.push_back({spec.id, "smmuv3", spec.host_address_width_bits, true});
+      AppendSmmuRegisters(spec.id, unit.smmu->hardware(), &image.registers);
+      RETURN_IF_ERROR(smmu_collector.Collect(unit.smmu->hardware()));
       continue;
     }
     const IommuSpec& spec = unit.vtd->spec();
@@ -329,7 +260,7 @@ absl::StatusOr<TableImage> SoftMachine::ExportTables() const {
     image.requesters.push_back({device.id, device.iommu, seats_[i].requester, pasid_bits});
   }
   image.pages = pages.Take();
-  image.complete = collector.complete();
+  image.complete = collector.complete() && smmu_collector.complete();
   return image;
 }
 

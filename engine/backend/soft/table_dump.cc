@@ -1,12 +1,12 @@
 #include "engine/backend/soft/table_dump.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "engine/backend/soft/entry_words.h"
 #include "engine/backend/soft/hardware/vtd_fault.h"
 #include "engine/backend/soft/hardware/vtd_trace.h"
 #include "engine/entries/vtd_entries.h"
@@ -21,15 +21,6 @@ constexpr uint64_t kWordBytes = sizeof(uint64_t);
 constexpr uint64_t kPageSize = uint64_t{1} << 7;         // Of both stages, above level 1.
 constexpr uint64_t kFirstStageWrite = uint64_t{1} << 1;  // R/W
 constexpr uint64_t kFirstStageUser = uint64_t{1} << 2;   // U/S
-
-template <size_t kWords>
-std::array<uint64_t, kWords> ReadWords(const PhysicalMemory& memory, PhysAddr address) {
-  std::array<uint64_t, kWords> words;
-  for (size_t i = 0; i < kWords; ++i) {
-    words[i] = memory.Load64(address + i * kWordBytes).value_or(0);
-  }
-  return words;
-}
 
 template <size_t kWords, typename Describe>
 void Fill(const PhysicalMemory& memory, absl::string_view table, Describe describe,
@@ -129,24 +120,6 @@ std::string PurposeOf(const Trace& trace, const TraceStep& step) {
   const bool leaf = above->level == 1 || (above->word & kPageSize) != 0;
   return leaf ? ", the guest's page"
               : absl::StrCat(", the guest's stage 1 table of level ", above->level - 1);
-}
-
-std::string WordsIn(const TableEntryDump& entry) {
-  std::string text;
-  for (const uint64_t word : entry.words) {
-    absl::StrAppend(&text, text.empty() ? "" : " ", Hex(word));
-  }
-  return text;
-}
-
-std::string WhyOf(const TableEntryDump& entry, absl::string_view purpose) {
-  std::string text = absl::StrCat(entry.table, " entry at ", Hex(entry.address.value));
-  if (entry.in_stage1_as.has_value()) {
-    absl::StrAppend(&text, " (guest ", Hex(*entry.in_stage1_as), ")");
-  }
-  if (entry.looks_up.has_value()) absl::StrAppend(&text, " for ", Hex(*entry.looks_up), purpose);
-  absl::StrAppend(&text, ": ", entry.decoded, " (", WordsIn(entry), ")");
-  return text;
 }
 
 TranslationExplanation::Fault FaultOf(const DumpedRequester& requester, const Trace& trace,

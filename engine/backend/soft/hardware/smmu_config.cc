@@ -1,6 +1,7 @@
 #include "engine/backend/soft/hardware/smmu_config.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "absl/types/optional.h"
 #include "engine/backend/soft/hardware/smmu_stage2.h"
@@ -34,6 +35,16 @@ Fault Only(EventId id, uint64_t address = 0) {
   return Fault{id, false, EventClass::kCd, address, false};
 }
 
+void Note(const ConfigLookup& lookup, TraceStep::Table table, PhysAddr place,
+          std::optional<uint64_t> ipa = std::nullopt) {
+  if (lookup.trace == nullptr) return;
+  TraceStep step;
+  step.table = table;
+  step.address = place;
+  step.ipa = ipa;
+  lookup.trace->push_back(step);
+}
+
 // One word after the other, as single reads.
 bool ReadEntry(const ConfigLookup& lookup, PhysAddr address, EntryWords* words) {
   for (size_t i = 0; i < words->size(); ++i) {
@@ -54,6 +65,7 @@ Fault FindStreamTable(const ConfigLookup& lookup, uint32_t part, uint64_t* descr
   const int log2 = StreamLog2(lookup) - StreamSplit(lookup.registers) + 3;
   const uint64_t base = Aligned(lookup.registers.stream_table & kTablePointer, log2);
   const PhysAddr place{base + uint64_t{part} * 8};
+  Note(lookup, TraceStep::Table::kStreamL1, place);
   const absl::optional<uint64_t> word = lookup.memory.Load64(place);
   if (!word.has_value()) return Only(kSteFetch, place.value);
   *descriptor = *word;
@@ -82,14 +94,20 @@ Fault LocateStream(const ConfigLookup& lookup, uint32_t stream_id, PhysAddr* pla
   return Fault{};
 }
 
-// Where a part of the CD tables is in memory.
-Fault LocateContextPart(const Walk& walk, uint64_t address, PhysAddr* place) {
+// Where a part of the CD tables is in memory, which is read next.
+Fault LocateContextPart(const ConfigLookup& lookup, const Walk& walk, TraceStep::Table table,
+                        uint64_t address, PhysAddr* place) {
   *place = PhysAddr{address};
-  if (!walk.stream.stage2) return Fault{};
+  if (!walk.stream.stage2) {
+    Note(lookup, table, *place);
+    return Fault{};
+  }
   Leaf leaf;
   const Fault fault = TranslateStage2(walk, address, Stage2Access{EventClass::kCd}, &leaf);
-  if (fault.none()) *place = leaf.page + (address & (Bit(leaf.shift) - 1));
-  return fault;
+  if (!fault.none()) return fault;
+  *place = leaf.page + (address & (Bit(leaf.shift) - 1));
+  Note(lookup, table, *place, address);
+  return Fault{};
 }
 
 Fault FindContextTable(const ConfigLookup& lookup, const Walk& walk, uint32_t stream_id,
@@ -103,7 +121,9 @@ Fault FindContextTable(const ConfigLookup& lookup, const Walk& walk, uint32_t st
   PhysAddr place;
   const int log2 = walk.stream.context_log2 - walk.stream.context_split + 3;
   const uint64_t address = Aligned(walk.stream.context_table, log2) + uint64_t{part} * 8;
-  if (const Fault fault = LocateContextPart(walk, address, &place); !fault.none()) return fault;
+  const Fault fault =
+      LocateContextPart(lookup, walk, TraceStep::Table::kContextL1, address, &place);
+  if (!fault.none()) return fault;
   const absl::optional<uint64_t> word = lookup.memory.Load64(place);
   if (!word.has_value()) return Only(kCdFetch, place.value);
   *descriptor = *word;
@@ -116,7 +136,8 @@ Fault LocateContext(const ConfigLookup& lookup, const Walk& walk, uint32_t strea
   const StreamEntry& stream = walk.stream;
   if (stream.context_split == 0) {
     const uint64_t base = Aligned(stream.context_table, stream.context_log2 + 6);
-    return LocateContextPart(walk, base + index * kEntryBytes, place);
+    return LocateContextPart(lookup, walk, TraceStep::Table::kContext, base + index * kEntryBytes,
+                             place);
   }
   uint64_t descriptor = 0;
   const uint32_t part = index >> stream.context_split;
@@ -125,7 +146,8 @@ Fault LocateContext(const ConfigLookup& lookup, const Walk& walk, uint32_t strea
   if (!(descriptor & kContextTableValid)) return Only(kBadSubstreamId);
   const uint64_t base = Aligned(descriptor & kContextTablePointer, stream.context_split + 6);
   const uint32_t rest = index & ((1u << stream.context_split) - 1);
-  return LocateContextPart(walk, base + rest * kEntryBytes, place);
+  return LocateContextPart(lookup, walk, TraceStep::Table::kContext, base + rest * kEntryBytes,
+                           place);
 }
 
 }  // namespace
@@ -148,6 +170,7 @@ Fault FindStream(const ConfigLookup& lookup, uint32_t stream_id, StreamEntry* en
     EntryWords words;
     const Fault fault = LocateStream(lookup, stream_id, &place);
     if (!fault.none()) return fault;
+    Note(lookup, TraceStep::Table::kStream, place);
     if (!ReadEntry(lookup, place, &words)) return Only(kSteFetch, place.value);
     *entry = DecodeStream(lookup.spec, words);
     if (lookup.cache != nullptr) lookup.cache->InsertStream(stream_id, *entry);

@@ -13,6 +13,7 @@
 #include "engine/backend/soft/hardware/smmu_entries.h"
 #include "engine/backend/soft/hardware/smmu_registers.h"
 #include "engine/backend/soft/hardware/smmu_spec.h"
+#include "engine/backend/soft/hardware/smmu_trace.h"
 #include "engine/backend/soft/hardware/smmu_walk.h"
 #include "engine/backend/soft/physical_memory.h"
 
@@ -29,6 +30,7 @@ struct ConfigLookup {
   // Null: every structure is read from memory, and nothing is remembered or counted.
   ConfigCache* cache = nullptr;
   Counters* counters = nullptr;
+  Trace* trace = nullptr;  // What is read is noted there; null: nowhere.
 };
 
 // The entry of a stream. kBadStreamId: the tables do not have it; kSteFetch: no memory answers;

@@ -150,8 +150,15 @@ std::vector<smmu::Resumed> SmmuModel::Resumed(uint32_t stream_id) const {
 }
 
 SmmuModel::Translation SmmuModel::Probe(const Request& request) const {
+  smmu::Trace trace;
+  return Explain(request, &trace);
+}
+
+SmmuModel::Translation SmmuModel::Explain(const Request& request, smmu::Trace* trace) const {
+  trace->clear();
   absl::MutexLock lock(&mutex_);
-  Translation translation = translator_.Translate(registers_, request, WalkMode::kCold, nullptr);
+  Translation translation =
+      translator_.Translate(registers_, request, WalkMode::kCold, nullptr, trace);
   translation.fault.stalled = false;
   return translation;
 }

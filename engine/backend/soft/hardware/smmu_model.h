@@ -33,6 +33,7 @@
 #include "engine/backend/soft/hardware/smmu_request.h"
 #include "engine/backend/soft/hardware/smmu_spec.h"
 #include "engine/backend/soft/hardware/smmu_stalls.h"
+#include "engine/backend/soft/hardware/smmu_trace.h"
 #include "engine/backend/soft/hardware/smmu_translator.h"
 #include "engine/backend/soft/physical_memory.h"
 
@@ -102,6 +103,10 @@ class SmmuModel {
   // A cold look: walks memory as it is now, without using or filling any cache and without marking,
   // recording or counting anything.
   Translation Probe(const Request& request) const;
+  // The same, also told what was read on the way: `trace` becomes that. For an untranslated request
+  // it is also what becomes of an Access of a device whose ATS is on and that remembers nothing:
+  // one that is not granted what it asks for makes an untranslated access.
+  Translation Explain(const Request& request, smmu::Trace* trace) const;
 
   // What software answered to the stalled access, once it has; nullopt when `timeout` passes first.
   // Takes the answer: it is given once. kAbort for ids that are not, or no longer, known.

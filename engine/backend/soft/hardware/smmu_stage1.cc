@@ -4,6 +4,7 @@
 
 #include "absl/types/optional.h"
 #include "engine/backend/soft/hardware/smmu_stage2.h"
+#include "engine/backend/soft/hardware/smmu_trace.h"
 
 namespace viommu::hardware::smmu {
 namespace {
@@ -75,13 +76,37 @@ Fault Locate(const Walk& walk, bool write, Found* found) {
   return fault;
 }
 
-Fault ReadDescriptor(const Walk& walk, Found* found) {
+void Note(const Walk& walk, const TranslationTable& table, uint64_t address, int level,
+          const Found& found) {
+  if (walk.trace == nullptr) return;
+  TraceStep step;
+  step.table = TraceStep::Table::kStage1;
+  step.address = found.place;
+  if (walk.stream.stage2) step.ipa = found.entry;
+  step.level = level;
+  step.granule_shift = table.granule_shift;
+  step.input = address;
+  step.word = found.word;
+  if (IsTable(level, found.word)) {
+    step.denies_user = !walk.one_privilege && (found.word & kTableNoUser);
+    step.denies_write = found.word & kTableNoWrite;
+  } else {
+    step.denies_user = !walk.one_privilege && !(found.word & kUser);
+    const bool becomes_dirty = table.dirty_state && (found.word & kDirtyModifier);
+    step.denies_write = (found.word & kReadOnly) && !becomes_dirty;
+  }
+  walk.trace->push_back(step);
+}
+
+Fault ReadDescriptor(const Walk& walk, const TranslationTable& table, uint64_t address, int level,
+                     Found* found) {
   if (const Fault fault = Locate(walk, false, found); !fault.none()) return fault;
   const absl::optional<uint64_t> word = walk.memory.Load64(found->place);
+  found->word = word.value_or(0);
+  Note(walk, table, address, level, *found);
   if (!word.has_value()) {
     return Fault{kWalkAbort, false, EventClass::kTable, found->place.value, true};
   }
-  found->word = *word;
   return Fault{};
 }
 
@@ -207,7 +232,8 @@ Fault WalkTables(const Walk& walk, const TranslationTable& table, uint64_t addre
   while (true) {
     Found found;
     found.entry = DescriptorAddress(table, level, at.table.value, address);
-    if (const Fault fault = ReadDescriptor(walk, &found); !fault.none()) return fault;
+    const Fault unread = ReadDescriptor(walk, table, address, level, &found);
+    if (!unread.none()) return unread;
     if (!IsValid(walk.spec, table.granule_shift, level, found.word)) {
       return FaultOf(kTranslationFault);
     }

@@ -1,6 +1,7 @@
 #include "engine/backend/soft/hardware/smmu_stage2.h"
 
 #include "absl/types/optional.h"
+#include "engine/backend/soft/hardware/smmu_trace.h"
 
 namespace viommu::hardware::smmu {
 namespace {
@@ -78,6 +79,23 @@ Fault TakeLeaf(const Walk& walk, uint64_t ipa, const Stage2Access& access, int l
   return fault;
 }
 
+void Note(const Walk& walk, uint64_t ipa, const Stage2Access& access, int level, PhysAddr place,
+          uint64_t word) {
+  if (walk.trace == nullptr) return;
+  TraceStep step;
+  step.table = TraceStep::Table::kStage2;
+  step.address = place;
+  step.level = level;
+  step.granule_shift = walk.stream.table.granule_shift;
+  step.input = ipa;
+  step.word = word;
+  step.nested =
+      walk.stream.stage1 && (walk.context != nullptr || access.event_class != EventClass::kInput);
+  step.purpose = access.event_class;
+  step.marks = access.write && access.event_class == EventClass::kTable;
+  walk.trace->push_back(step);
+}
+
 Fault WalkTables(const Walk& walk, uint64_t ipa, const Stage2Access& access, Leaf* leaf) {
   const TranslationTable& table = walk.stream.table;
   if (ipa >> table.input_bits) return FaultOf(kTranslationFault, ipa, access);
@@ -86,6 +104,7 @@ Fault WalkTables(const Walk& walk, uint64_t ipa, const Stage2Access& access, Lea
   while (true) {
     const PhysAddr place{DescriptorAddress(table, level, base, ipa)};
     const absl::optional<uint64_t> word = walk.memory.Load64(place);
+    Note(walk, ipa, access, level, place, word.value_or(0));
     if (!word.has_value()) return FaultOf(kWalkAbort, place.value, access);
     if (!IsValid(walk.spec, table.granule_shift, level, *word)) {
       return FaultOf(kTranslationFault, ipa, access);

@@ -150,14 +150,15 @@ Fault Translator::Resolve(const ConfigLookup& lookup, const Request& request, Wa
 }
 
 Translation Translator::Untranslated(const Registers& registers, const Request& request,
-                                     WalkMode mode, WarmState* warm) const {
+                                     WalkMode mode, WarmState* warm, Trace* trace) const {
   if (!registers.enabled()) {
     if (registers.aborts_disabled() || BeyondOutput(request.address)) {
       return Refused(Terminated(request));
     }
     return Granted(request, Identity(request.address));
   }
-  const ConfigLookup lookup = LookupFor(registers, warm);
+  ConfigLookup lookup = LookupFor(registers, warm);
+  lookup.trace = trace;
   StreamEntry stream;
   Fault fault = FindStream(lookup, request.stream_id, &stream);
   if (!fault.none()) {
@@ -167,6 +168,7 @@ Translation Translator::Untranslated(const Registers& registers, const Request& 
   }
   if (stream.aborts) return Refused(Terminated(request));
   Walk walk = WalkFor(registers, request, stream, mode, warm);
+  walk.trace = trace;
   ContextEntry context;
   Leaf leaf;
   fault = Resolve(lookup, request, &walk, &context, &leaf);
@@ -213,7 +215,7 @@ Translation Translator::Translated(const Registers& registers, const Request& re
 }
 
 Translation Translator::Translate(const Registers& registers, const Request& request, WalkMode mode,
-                                  WarmState* warm) const {
+                                  WarmState* warm, Trace* trace) const {
   switch (request.type) {
     case AddressType::kTranslationRequest:
       return Asked(registers, request, mode, warm);
@@ -222,7 +224,7 @@ Translation Translator::Translate(const Registers& registers, const Request& req
     case AddressType::kUntranslated:
       break;
   }
-  return Untranslated(registers, request, mode, warm);
+  return Untranslated(registers, request, mode, warm, trace);
 }
 
 void Translator::Prefetch(const Registers& registers, uint32_t stream_id, WarmState* warm) const {

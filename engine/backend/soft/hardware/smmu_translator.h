@@ -18,6 +18,7 @@
 #include "engine/backend/soft/hardware/smmu_request.h"
 #include "engine/backend/soft/hardware/smmu_spec.h"
 #include "engine/backend/soft/hardware/smmu_tlb.h"
+#include "engine/backend/soft/hardware/smmu_trace.h"
 #include "engine/backend/soft/hardware/smmu_walk.h"
 #include "engine/backend/soft/physical_memory.h"
 
@@ -38,9 +39,10 @@ class Translator {
   Translator(const Spec& spec, PhysicalMemory* memory) : spec_(spec), memory_(*memory) {}
 
   // Answers `request`. `warm` is null with kCold and only then. An event says with `stalled` that
-  // its configuration asks for a stall, which is the caller's to make.
+  // its configuration asks for a stall, which is the caller's to make. With kCold alone what is
+  // read for an untranslated request is appended to `trace`, if there is one.
   Translation Translate(const Registers& registers, const Request& request, WalkMode mode,
-                        WarmState* warm) const;
+                        WarmState* warm, Trace* trace = nullptr) const;
 
   // Reads the configuration of a stream into the caches, as CMD_PREFETCH_CFG lets a unit do.
   void Prefetch(const Registers& registers, uint32_t stream_id, WarmState* warm) const;
@@ -50,7 +52,7 @@ class Translator {
   Walk WalkFor(const Registers& registers, const Request& request, const StreamEntry& stream,
                WalkMode mode, WarmState* warm) const;
   Translation Untranslated(const Registers& registers, const Request& request, WalkMode mode,
-                           WarmState* warm) const;
+                           WarmState* warm, Trace* trace) const;
   Translation Asked(const Registers& registers, const Request& request, WalkMode mode,
                     WarmState* warm) const;
   Translation Translated(const Registers& registers, const Request& request, WarmState* warm) const;

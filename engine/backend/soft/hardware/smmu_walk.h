@@ -12,6 +12,7 @@
 #include "engine/backend/soft/hardware/smmu_event.h"
 #include "engine/backend/soft/hardware/smmu_spec.h"
 #include "engine/backend/soft/hardware/smmu_tlb.h"
+#include "engine/backend/soft/hardware/smmu_trace.h"
 #include "engine/backend/soft/physical_memory.h"
 #include "engine/base/address.h"
 
@@ -49,6 +50,7 @@ struct Walk {
   // kCold.
   VmTlb* tlb = nullptr;
   Counters* counters = nullptr;
+  Trace* trace = nullptr;  // What is read is noted there; null: nowhere.
 
   uint16_t asid() const { return one_privilege ? 0 : context->asid; }
 };
