@@ -67,7 +67,8 @@ class SoftStallsTest : public testing::Test {
   // What the device was told, oldest first.
   std::string Told() {
     std::string all;
-    for (const PageGroupResponse& told : *engine_->ListPageResponses(me_, "display")) {
+    const auto responses = engine_->ListPageResponses(me_, "display");
+    for (const PageGroupResponse& told : *responses) {
       all += told.code == PageResponse::kSuccess ? "retry " : "abort ";
     }
     return all;

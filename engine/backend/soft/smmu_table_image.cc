@@ -207,12 +207,13 @@ absl::Status SmmuTableCollector::ForEachPage(Space space, uint64_t table, uint64
   for (uint64_t at = table; at < end; at = (at / kPageBytes + 1) * kPageBytes) {
     std::optional<PhysAddr> place = PhysAddr{at};
     if (space != nullptr) {
-      ASSIGN_OR_RETURN(place, ThroughStage2(*space, at));
-      if (!place.has_value()) continue;
+      // Also those that are only named: looking for them takes as long.
       if (++guest_pages_ > guest_limit_) {
         complete_ = false;
         return absl::OkStatus();
       }
+      ASSIGN_OR_RETURN(place, ThroughStage2(*space, at));
+      if (!place.has_value()) continue;
     }
     const uint64_t offset = place->value % kPageBytes;
     ASSIGN_OR_RETURN(const ImagePages::Words* page, pages_.Copy(PhysAddr{place->value - offset}));

@@ -29,7 +29,8 @@ namespace viommu {
 // Thread-compatible.
 class SmmuTableCollector {
  public:
-  // Collects into `pages`, which outlives it. At most `guest_limit` pages of guests are followed.
+  // Collects into `pages`, which outlives it. At most `guest_limit` pages of guests are
+  // looked for, there or not.
   explicit SmmuTableCollector(ImagePages* pages, uint64_t guest_limit = kMaxGuestTablePages)
       : pages_(*pages), guest_limit_(guest_limit) {}
 

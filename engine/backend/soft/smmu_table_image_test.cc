@@ -245,6 +245,24 @@ TEST(SmmuTableImageTest, LimitsWhatGuestsCanPutIntoIt) {
   EXPECT_FALSE(Has(image, world.level1));
 }
 
+// Memory that is not there is nothing to put down, but looking for it takes as long.
+TEST(SmmuTableImageTest, LimitsWhatGuestsCanHaveItLookFor) {
+  World world(Stages::kNested);
+  constexpr uint64_t kLimit = 400;
+  const auto complete = [&world] {
+    ImagePages pages(&world.memory);
+    SmmuTableCollector collector(&pages, kLimit);
+    EXPECT_TRUE(collector.Collect(*world.model).ok());
+    return collector.complete();
+  };
+  EXPECT_TRUE(complete());
+  constexpr uint64_t kNowhere = uint64_t{1} << 35, kTableDescriptor = 3;
+  for (uint64_t i = 1; i < 512; ++i) {
+    world.Store(world.level0 + 8 * i, kNowhere | i << 12 | kTableDescriptor);
+  }
+  EXPECT_FALSE(complete());
+}
+
 TEST(SmmuTableImageTest, RefusesToHoldMoreThanItsLimit) {
   World world(Stages::kNested);
   ImagePages pages(&world.memory, /*limit=*/5);
