@@ -62,14 +62,34 @@ inline Refusal Exhausted(std::string reason) {
   return {absl::StatusCode::kResourceExhausted, std::move(reason), "ENOSPC"};
 }
 
+// What of a unit not every architecture has yet.
+enum class Feature { kDirtyTracking, kPageFaults };
+
+// Whether rows that need it can be run. What SMMUv3s come to have is taken out here, and nowhere
+// else.
+constexpr bool HasFeature(Architecture architecture, Feature feature) {
+  constexpr Feature kNotBehindSmmuV3[] = {Feature::kDirtyTracking, Feature::kPageFaults};
+  for (const Feature lacking : kNotBehindSmmuV3) {
+    if (architecture == Architecture::kSmmuV3 && lacking == feature) return false;
+  }
+  return true;
+}
+
 struct Case {
   std::string section;  // Of the reference, with the number of the check: "3.5/9b".
   std::string name;     // What is done, in words.
   std::vector<Step> set_up;
   Step call;
-  std::optional<Refusal> refusal = {};  // None: it must be accepted.
-  std::vector<Step> checks = {};        // What holds once it is accepted.
+  std::optional<Refusal> refusal = {};    // None: it must be accepted.
+  std::vector<Step> checks = {};          // What holds once it is accepted.
+  std::optional<Architecture> only = {};  // None: it is the same on all.
+  std::optional<Feature> needs = {};      // None: what every unit has.
 };
+
+inline bool AppliesTo(const Case& row, Architecture architecture) {
+  if (row.only.has_value() && *row.only != architecture) return false;
+  return !row.needs.has_value() || HasFeature(architecture, *row.needs);
+}
 
 inline Case Refused(std::string section, std::string name, std::vector<Step> set_up, Step call,
                     Refusal refusal) {
@@ -81,6 +101,16 @@ inline Case Accepted(std::string section, std::string name, std::vector<Step> se
   return {std::move(section), std::move(name), std::move(set_up),
           std::move(call),    std::nullopt,    std::move(checks)};
 }
+
+// The row is about one architecture; another row says what the other one answers, unless it has
+// nothing of the kind.
+inline Case OnVtd(Case row) { return row.only = Architecture::kVtd, row; }
+inline std::vector<Case> AllOnSmmuV3(std::vector<Case> rows) {
+  for (Case& row : rows) row.only = Architecture::kSmmuV3;
+  return rows;
+}
+// Rows that need it in their set-up, too.
+inline Case Needing(Feature feature, Case row) { return row.needs = feature, row; }
 
 }  // namespace viommu::conformance
 

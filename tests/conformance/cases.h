@@ -2,6 +2,7 @@
 #ifndef VIOMMU_TESTS_CONFORMANCE_CASES_H_
 #define VIOMMU_TESTS_CONFORMANCE_CASES_H_
 
+#include <utility>
 #include <vector>
 
 #include "tests/conformance/case.h"
@@ -28,15 +29,20 @@ std::vector<Case> PasidTableCases();  // 5.6: which PASIDs are taken.
 std::vector<Case> GuestCases();       // 5.9, 10: invalidation, resets; watches.
 std::vector<Case> DirtyCases();       // 4.9, 9: which pages devices write.
 std::vector<Case> ViommuCases();      // 4.5, 12: Viommus, where there are none.
+std::vector<Case> VfioCases();        // 5.8.
+std::vector<Case> SmmuCases();  // What an SMMUv3 answers to rows that are VT-d's, of any section.
+std::vector<Case> SmmuViommuCases();  // 12, 10: Viommus, where there are some.
+std::vector<Case> VsteCases();        // 4.5: NESTED domains on Viommus.
 std::vector<Case> FaultCases();       // 11: page faults.
 
 inline std::vector<Case> AllCases() {
   std::vector<Case> all;
   for (auto* const cases :
-       {CommonCases, IoasCases,   MapCases,      CopyCases,  UnmapCases,      DomainCases,
-        ClaimCases,  AttachCases, ReservedCases, HostCases,  OptionCases,     MemoryCases,
-        StageCases,  NestedCases, AutoCases,     PasidCases, PasidTableCases, GuestCases,
-        DirtyCases,  ViommuCases, FaultCases}) {
+       {CommonCases,     IoasCases,       MapCases,    CopyCases,     UnmapCases,
+        DomainCases,     ClaimCases,      AttachCases, ReservedCases, HostCases,
+        OptionCases,     MemoryCases,     StageCases,  NestedCases,   AutoCases,
+        PasidCases,      PasidTableCases, GuestCases,  DirtyCases,    ViommuCases,
+        SmmuViommuCases, VsteCases,       VfioCases,   SmmuCases,     FaultCases}) {
     for (Case& row : cases()) all.push_back(std::move(row));
   }
   return all;

@@ -1,10 +1,11 @@
 // tests/conformance/conformance_test.cc -- Runs every row against a real daemon, and counts them.
 //
-//   bazel test //tests/conformance:conformance_test
-//   conformance_test --address=TARGET [--devices=PART=ID,...]
+//   bazel test //tests/conformance/...
+//   conformance_test --architecture=vtd|smmu-v3 [--address=TARGET [--devices=PART=ID,...]]
 //
-// Without an address it starts a viommud over host.textproto. With one it runs against a daemon
-// that is there, whatever its backend, as an operator; rows whose devices it lacks are skipped.
+// Without an address it starts a viommud over a host of the architecture, vtd.textproto or
+// smmu_v3.textproto. With one it runs against a daemon that is there, whatever its backend, as an
+// operator; rows whose devices it lacks are skipped. Rows about another architecture are left out.
 // Which devices play which part says --devices; a device must be free and otherwise unused.
 #include <cctype>
 #include <cstdlib>
@@ -13,6 +14,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
@@ -27,12 +29,23 @@
 namespace viommu::conformance {
 namespace {
 
+// Of the command line, which is read before the rows are asked for.
+Architecture architecture = Architecture::kVtd;
+
+std::vector<Case> RowsToRun() {
+  std::vector<Case> rows;
+  for (Case& row : AllCases()) {
+    if (AppliesTo(row, architecture)) rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
 // Sections of the reference with checks that apply to this API, and what it has beyond them.
 constexpr const char* kSections[] = {
-    "1.2",  "1.3",  "1.4",  "3.2",  "3.3",  "3.4", "3.5", "3.6", "3.7", "3.8",   "3.9",
-    "3.10", "3.13", "4.2",  "4.3",  "4.4",  "4.5", "4.6", "4.7", "4.8", "4.9",   "5.1",
-    "5.2",  "5.3",  "5.4",  "5.5",  "5.6",  "5.7", "5.9", "7",   "8",   "9",     "10",
-    "11",   "12.1", "12.2", "12.3", "12.4", "13",  "14",  "15",  "20",  "watch",
+    "1.2",  "1.3",  "1.4",  "3.2",  "3.3",  "3.4",  "3.5", "3.6", "3.7", "3.8", "3.9",
+    "3.10", "3.13", "4.2",  "4.3",  "4.4",  "4.5",  "4.6", "4.7", "4.8", "4.9", "5.1",
+    "5.2",  "5.3",  "5.4",  "5.5",  "5.6",  "5.7",  "5.8", "5.9", "7",   "8",   "9",
+    "10",   "11",   "12.1", "12.2", "12.3", "12.4", "13",  "14",  "15",  "20",  "watch",
 };
 
 std::string SectionOf(const Case& row) {
@@ -45,6 +58,7 @@ class Suite : public testing::Environment {
   Suite(std::string address, std::map<std::string, std::string> devices)
       : address_(std::move(address)) {
     target_.devices = std::move(devices);
+    target_.architecture = architecture;
   }
 
   void SetUp() override {
@@ -74,7 +88,8 @@ class Suite : public testing::Environment {
     if (daemon_ != nullptr) {
       EXPECT_EQ(daemon_->Stop(), 0) << daemon_->Log();
     }
-    std::cout << "cases by section of the reference:";
+    std::cout << (architecture == Architecture::kVtd ? "VT-d" : "SMMUv3")
+              << ": cases by section of the reference:";
     int total = 0;
     for (const auto& [section, count] : run_) {
       std::cout << " " << section << ":" << count;
@@ -95,7 +110,9 @@ class Suite : public testing::Environment {
     const char* const workspace = std::getenv("TEST_WORKSPACE");
     ASSERT_TRUE(folder != nullptr && workspace != nullptr) << "not run by Bazel: give --address";
     const std::string root = absl::StrCat(folder, "/", workspace, "/");
-    auto daemon = Daemon::Start(root + "server/viommud", root + "tests/conformance/host.textproto");
+    const char* const host =
+        architecture == Architecture::kVtd ? "vtd.textproto" : "smmu_v3.textproto";
+    auto daemon = Daemon::Start(root + "server/viommud", root + "tests/conformance/" + host);
     ASSERT_TRUE(daemon.ok()) << daemon.status();
     daemon_ = *std::move(daemon);
     address_ = daemon_->target();
@@ -204,11 +221,11 @@ std::string NameOf(const testing::TestParamInfo<Case>& info) {
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Reference, ConformanceTest, testing::ValuesIn(AllCases()), NameOf);
+INSTANTIATE_TEST_SUITE_P(Reference, ConformanceTest, testing::ValuesIn(RowsToRun()), NameOf);
 
 TEST(ConformanceCoverageTest, EverySectionThatAppliesHasACase) {
   std::map<std::string, int> cases;
-  for (const Case& row : AllCases()) ++cases[SectionOf(row)];
+  for (const Case& row : RowsToRun()) ++cases[SectionOf(row)];
   for (const char* const section : kSections) {
     EXPECT_GE(cases[section], 1) << "no case for section " << section;
   }
@@ -238,20 +255,24 @@ std::map<std::string, std::string> ParseDevices(absl::string_view text) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
   std::string address;
   std::map<std::string, std::string> devices;
   for (int i = 1; i < argc; ++i) {
     absl::string_view argument = argv[i];
+    if (absl::StartsWith(argument, "--gtest_")) continue;
     if (absl::ConsumePrefix(&argument, "--address=")) {
       address = std::string(argument);
     } else if (absl::ConsumePrefix(&argument, "--devices=")) {
       devices = ParseDevices(argument);
-    } else {
-      std::cerr << "usage: " << argv[0] << " [--address=TARGET] [--devices=PART=ID,...]\n";
+    } else if (argument == "--architecture=smmu-v3") {
+      viommu::conformance::architecture = viommu::conformance::Architecture::kSmmuV3;
+    } else if (argument != "--architecture=vtd") {
+      std::cerr << "usage: " << argv[0]
+                << " [--architecture=vtd|smmu-v3] [--address=TARGET [--devices=PART=ID,...]]\n";
       return 2;
     }
   }
+  testing::InitGoogleTest(&argc, argv);
   viommu::conformance::suite = new Suite(address, devices);
   testing::AddGlobalTestEnvironment(viommu::conformance::suite);
   return RUN_ALL_TESTS();

@@ -1,4 +1,6 @@
 // tests/conformance/dirty_cases.cc -- Which pages of a domain devices write: section 9.
+#include <utility>
+
 #include "tests/conformance/cases.h"
 #include "tests/conformance/nested_verbs.h"
 #include "tests/conformance/requests.h"
@@ -49,6 +51,8 @@ Step Dirty(int pages) {
 }
 Step Clean() { return AnswerLacks("dirty_page_count"); }
 
+Case Tracking(Case row) { return Needing(Feature::kDirtyTracking, std::move(row)); }
+
 Flags Tracked() { return {/*nest_parent=*/false, /*pasid=*/false, /*dirty_tracking=*/true}; }
 
 // A domain "d" that can track, attached, of four pages from kBase.
@@ -66,51 +70,54 @@ std::vector<Case> Making() {
   const std::string second = "format: \"vtd-second-stage\"";
   const Steps claimed = {NewIoas("a"), Claim(kDevice)};
   return {
-      Accepted("4.9", "tracking takes a second stage", claimed,
-               NewPaging("d", "a", kDevice, Tracked()),
-               {DomainSays("d", second), DomainSays("d", "dirty_tracking: true"),
-                DomainLacks("d", "dirty_tracking_enabled")}),
-      Accepted(
+      OnVtd(Accepted("4.9", "tracking takes a second stage", claimed,
+                     NewPaging("d", "a", kDevice, Tracked()),
+                     {DomainSays("d", second), DomainSays("d", "dirty_tracking: true"),
+                      DomainLacks("d", "dirty_tracking_enabled")})),
+      OnVtd(Accepted(
           "4.9", "tracking of a nest parent for PASIDs", claimed,
           NewPaging("d", "a", kDevice, {true, true, true}),
-          {DomainSays("d", "nest_parent: true dirty_tracking: true"), DomainSays("d", second)}),
-      Refused(
+          {DomainSays("d", "nest_parent: true dirty_tracking: true"), DomainSays("d", second)})),
+      Tracking(Refused(
           "9", "attaching behind a unit that does not track",
           {NewIoas("a"), Claim(kDevice), Claim("wide"), NewPaging("d", "a", kDevice, Tracked())},
-          Attach("wide", "d"), Precondition("INCOMPATIBLE_DOMAIN", "EINVAL")),
+          Attach("wide", "d"), Precondition("INCOMPATIBLE_DOMAIN", "EINVAL"))),
   };
 }
 
 std::vector<Case> Setting() {
   const auto not_paging = [] { return Precondition("NOT_PAGING", "ENOENT"); };
   return {
-      Refused("9/SET", "no value", Mapped(), Track("d", std::nullopt),
-              Invalid("MISSING_FIELD").Field("enabled")),
+      Tracking(Refused("9/SET", "no value", Mapped(), Track("d", std::nullopt),
+                       Invalid("MISSING_FIELD").Field("enabled"))),
       Refused("9/SET", "a domain that is not there", {}, Track("none", true),
               NotFound("DOMAIN_NOT_FOUND").Blames("domains/conf-none")),
       Refused("9/SET", "a NESTED domain", Guest("nested"), Track("n", true), not_paging()),
       Refused("9/SET", "a static domain", {}, Track("blocked", true), not_paging()),
       Refused("9/SET", "a domain that was made without", DomainFor(kDevice), Track("d", true),
               Unimplemented("DIRTY_TRACKING_UNAVAILABLE").Field("name").Blames("domains/conf-d")),
-      Accepted("9/SET", "on", Mapped(), Track("d", true),
-               {DomainSays("d", "dirty_tracking_enabled: true"), Writes(kDevice, kBase),
-                ReadDirty("d", {}), Tells(4), Dirty(1)}),
-      Accepted("9/SET", "on begins clean", On() + Steps{Writes(kDevice, kBase), Track("d", false)},
-               Track("d", true), {ReadDirty("d", {}), Clean()}),
-      Accepted("9/SET", "on, once more, takes nothing away", On() + Steps{Writes(kDevice, kBase)},
-               Track("d", true), {ReadDirty("d", {}), Dirty(1)}),
-      Accepted("9/SET", "off", On(), Track("d", false),
-               {DomainLacks("d", "dirty_tracking_enabled"), Writes(kDevice, kBase),
-                ReadDirty("d", {}), Clean()}),
-      Accepted("9/SET", "off while it is off", Mapped() + Steps{Remember()}, Track("d", false),
-               {NothingChanged()}),
+      Tracking(Accepted("9/SET", "on", Mapped(), Track("d", true),
+                        {DomainSays("d", "dirty_tracking_enabled: true"), Writes(kDevice, kBase),
+                         ReadDirty("d", {}), Tells(4), Dirty(1)})),
+      Tracking(Accepted("9/SET", "on begins clean",
+                        On() + Steps{Writes(kDevice, kBase), Track("d", false)}, Track("d", true),
+                        {ReadDirty("d", {}), Clean()})),
+      Tracking(Accepted("9/SET", "on, once more, takes nothing away",
+                        On() + Steps{Writes(kDevice, kBase)}, Track("d", true),
+                        {ReadDirty("d", {}), Dirty(1)})),
+      Tracking(Accepted("9/SET", "off", On(), Track("d", false),
+                        {DomainLacks("d", "dirty_tracking_enabled"), Writes(kDevice, kBase),
+                         ReadDirty("d", {}), Clean()})),
+      Tracking(Accepted("9/SET", "off while it is off", Mapped() + Steps{Remember()},
+                        Track("d", false), {NothingChanged()})),
   };
 }
 
 std::vector<Case> RefusedReads() {
   const auto refused = [](const char* number, const char* name, const Pages& pages,
                           const Refusal& refusal) {
-    return Refused(std::string("9/GET ") + number, name, On(), ReadDirty("d", pages), refusal);
+    return Tracking(
+        Refused(std::string("9/GET ") + number, name, On(), ReadDirty("d", pages), refusal));
   };
   const std::string page_field = "page_size_bytes";
   const Steps plain = DomainFor(kDevice) + Steps{Map("a", {At(kBase, 4 * kPage)})};
@@ -154,30 +161,35 @@ std::vector<Case> Reading() {
   const Step keep = ReadDirty("d", {kBase, 4 * kPage, kPage, /*keep=*/true});
   const Step take = ReadDirty("d", {});
   return {
-      Accepted("9/GET", "nothing was written", On(), take, {Tells(4), Clean()}),
-      Accepted("9/GET", "one page, and then it is clean",
-               On() + Steps{Writes(kDevice, kBase + kPage)}, keep,
-               {Dirty(1), take, Dirty(1), take, Clean(), Writes(kDevice, kBase + kPage), take,
-                Dirty(1)}),
-      Accepted("9/GET", "with NO_CLEAR it stays dirty",
-               On() + Steps{Writes(kDevice, kBase + kPage)}, keep, {Dirty(1), take, Dirty(1)}),
-      Accepted("9/GET", "what is not asked for stays dirty",
-               On() + Steps{Writes(kDevice, kBase), Writes(kDevice, kBase + 3 * kPage)}, keep,
-               {Dirty(2), ReadDirty("d", {kBase + 2 * kPage, 2 * kPage}), Tells(2), Dirty(1), take,
-                Dirty(1)}),
-      Accepted("9/GET", "pages larger than the tables'",
-               On() + Steps{Writes(kDevice, kBase), Writes(kDevice, kBase + kPage)},
-               ReadDirty("d", {kBase, 4 * kPage, 2 * kPage, /*keep=*/true}), {Tells(2), Dirty(1)}),
-      Accepted("9/GET", "pages smaller than the tables'", On() + Steps{Writes(kDevice, kBase)},
-               ReadDirty("d", {kBase, 2 * kPage, kPage / 4, /*keep=*/true}), {Tells(8), Dirty(4)}),
-      Accepted("9/GET", "while tracking is off",
-               On() + Steps{Writes(kDevice, kBase), Track("d", false)}, keep, {Dirty(1)}),
-      Accepted("9/GET", "an unmap loses it",
-               On() + Steps{Writes(kDevice, kBase), Unmap("a", {{kBase, 2 * kPage}}),
-                            Map("a", {At(kBase, 2 * kPage)})},
-               keep, {Clean()}),
-      Accepted("9/GET", "it changes nothing that can be seen",
-               On() + Steps{Writes(kDevice, kBase), Remember()}, take, {NothingChanged()}),
+      Tracking(Accepted("9/GET", "nothing was written", On(), take, {Tells(4), Clean()})),
+      Tracking(Accepted("9/GET", "one page, and then it is clean",
+                        On() + Steps{Writes(kDevice, kBase + kPage)}, keep,
+                        {Dirty(1), take, Dirty(1), take, Clean(), Writes(kDevice, kBase + kPage),
+                         take, Dirty(1)})),
+      Tracking(Accepted("9/GET", "with NO_CLEAR it stays dirty",
+                        On() + Steps{Writes(kDevice, kBase + kPage)}, keep,
+                        {Dirty(1), take, Dirty(1)})),
+      Tracking(Accepted("9/GET", "what is not asked for stays dirty",
+                        On() + Steps{Writes(kDevice, kBase), Writes(kDevice, kBase + 3 * kPage)},
+                        keep,
+                        {Dirty(2), ReadDirty("d", {kBase + 2 * kPage, 2 * kPage}), Tells(2),
+                         Dirty(1), take, Dirty(1)})),
+      Tracking(Accepted("9/GET", "pages larger than the tables'",
+                        On() + Steps{Writes(kDevice, kBase), Writes(kDevice, kBase + kPage)},
+                        ReadDirty("d", {kBase, 4 * kPage, 2 * kPage, /*keep=*/true}),
+                        {Tells(2), Dirty(1)})),
+      Tracking(Accepted(
+          "9/GET", "pages smaller than the tables'", On() + Steps{Writes(kDevice, kBase)},
+          ReadDirty("d", {kBase, 2 * kPage, kPage / 4, /*keep=*/true}), {Tells(8), Dirty(4)})),
+      Tracking(Accepted("9/GET", "while tracking is off",
+                        On() + Steps{Writes(kDevice, kBase), Track("d", false)}, keep, {Dirty(1)})),
+      Tracking(Accepted("9/GET", "an unmap loses it",
+                        On() + Steps{Writes(kDevice, kBase), Unmap("a", {{kBase, 2 * kPage}}),
+                                     Map("a", {At(kBase, 2 * kPage)})},
+                        keep, {Clean()})),
+      Tracking(Accepted("9/GET", "it changes nothing that can be seen",
+                        On() + Steps{Writes(kDevice, kBase), Remember()}, take,
+                        {NothingChanged()})),
   };
 }
 

@@ -1,4 +1,6 @@
 // tests/conformance/fault_cases.cc -- Page faults: queues, where faults go, what answers them.
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "tests/conformance/cases.h"
 #include "tests/conformance/nested_verbs.h"
@@ -51,13 +53,26 @@ Step Ask(const std::string& device, uint64_t iova, std::optional<uint32_t> pasid
   };
 }
 
-Step Respond(uint32_t cookie, v1::PageResponseCode code) {
+struct Response {
+  uint32_t cookie;
+  v1::PageResponseCode code;
+};
+Step RespondAll(const std::vector<Response>& responses) {
   return [=](World& world) {
     auto request = Named<v1::RespondFaultRequest>(Queue("q"));
-    v1::FaultResponse& response = *request.add_responses();
-    response.set_cookie(cookie);
-    response.set_code(code);
+    for (const Response& one : responses) {
+      v1::FaultResponse& response = *request.add_responses();
+      response.set_cookie(one.cookie);
+      response.set_code(one.code);
+    }
     return world.Call(&Faults::RespondFault, std::move(request)).status();
+  };
+}
+Step Respond(uint32_t cookie, v1::PageResponseCode code) { return RespondAll({{cookie, code}}); }
+
+Step GetQueue(const std::string& id) {
+  return [=](World& world) {
+    return world.Call(&Faults::GetFaultQueue, Named<v1::GetFaultQueueRequest>(Queue(id))).status();
   };
 }
 
@@ -97,22 +112,50 @@ Steps Domains() {
           NewPaging("n", "a", "asking", ForPasids())};
 }
 
+Case Asking(Case row) { return Needing(Feature::kPageFaults, std::move(row)); }
+
 std::vector<Case> Queues() {
   return {
       Refused("11/1", "a queue deeper than it may be", {}, NewQueue("q", 4097),
               Invalid("INVALID_DEPTH").Field("fault_queue.depth").Says("4097")),
       Refused("11/1", "a queue that is there", {NewQueue("q")}, NewQueue("q"),
               Exists("FAULT_QUEUE_EXISTS")),
-      Refused("11/1", "a queue that domains use goes", Domains(), DeleteQueue("q"),
-              Precondition("IN_USE", "EBUSY").Blames(World::Domain("d"))),
+      Asking(Refused("11/1", "a queue that domains use goes", Domains(), DeleteQueue("q"),
+                     Precondition("IN_USE", "EBUSY").Blames(World::Domain("d")))),
       Refused("11/1", "a queue that is not there", {}, DeleteQueue("q"),
               NotFound("FAULT_QUEUE_NOT_FOUND")),
-      Refused("4.2/6", "a domain with a queue that is not there", {NewIoas("a"), Claim("asking")},
-              NewPaging("d", "a", "asking", {false, false, false, Queue("none")}),
-              NotFound("FAULT_QUEUE_NOT_FOUND")),
-      Refused("11/7", "a device without page requests, a domain with a queue",
-              Domains() + Steps{Claim("mute")}, Attach("mute", "d"),
-              Precondition("PAGE_REQUESTS_UNAVAILABLE", "ENODEV").Blames("mute")),
+      Asking(Refused("4.2/6", "a domain with a queue that is not there",
+                     {NewIoas("a"), Claim("asking")},
+                     NewPaging("d", "a", "asking", {false, false, false, Queue("none")}),
+                     NotFound("FAULT_QUEUE_NOT_FOUND"))),
+      Asking(Refused("11/7", "a device without page requests, a domain with a queue",
+                     Domains() + Steps{Claim("mute")}, Attach("mute", "d"),
+                     Precondition("PAGE_REQUESTS_UNAVAILABLE", "ENODEV").Blames("mute"))),
+  };
+}
+
+// What is refused of answers, and how deep queues are; for these nobody need ask for a page.
+std::vector<Case> Limits() {
+  return {
+      Accepted("11/1", "a queue as deep as it may be", {}, NewQueue("q", 4096),
+               {GetQueue("q"), AnswerSays("depth: 4096")}),
+      Accepted("11/1", "a queue of one group", {}, NewQueue("q", 1),
+               {GetQueue("q"), AnswerSays("depth: 1")}),
+      Accepted("11/1", "a queue of no depth has that of all", {}, NewQueue("q", 0),
+               {GetQueue("q"), AnswerSays("depth: 256")}),
+      Accepted("11/1", "a queue that nobody uses goes", {NewQueue("q")}, DeleteQueue("q"),
+               {NewQueue("q")}),
+      Refused("11/1", "looking at a queue that is not there", {}, GetQueue("q"),
+              NotFound("FAULT_QUEUE_NOT_FOUND").Blames(Queue("q"))),
+      Refused("11/5", "no answers", {NewQueue("q")}, RespondAll({}),
+              Invalid("EMPTY_BATCH").Field("responses")),
+      Refused("11/5", "an answer without code", {NewQueue("q")},
+              Respond(1, v1::PAGE_RESPONSE_CODE_UNSPECIFIED),
+              Invalid("MISSING_FIELD").Field("responses[0].code")),
+      Refused("11/5", "an answer when nothing waits", {NewQueue("q")}, Respond(1, kSuccess),
+              NotFound("FAULT_NOT_FOUND").Field("responses[0].cookie").Index(0)),
+      Refused("11/5", "an answer to a queue that is not there", {}, Respond(1, kSuccess),
+              NotFound("FAULT_QUEUE_NOT_FOUND").Blames(Queue("q"))),
   };
 }
 
@@ -120,29 +163,37 @@ std::vector<Case> Delivery() {
   const Steps attached = Domains() + Steps{Attach("asking", "d")};
   const Steps asked = attached + Steps{Ask("asking", 0x10000)};
   return {
-      Accepted("11/2", "a fault waits for the last one of its group", attached,
-               Ask("asking", 0x10000, {}, /*more=*/true), {Waiting(0)}),
-      Accepted("11/2", "and then the group for an answer", attached, Ask("asking", 0x10000),
-               {Waiting(1)}),
-      Accepted("11/3", "a fault with a PASID goes to its attachment",
-               Domains() + Steps{Attach("asking", "n"), AttachPasid("asking", 5, "d")},
-               Ask("asking", 0x10000, 5), {Waiting(1)}),
-      Accepted("11/3", "nothing is attached", Domains(), Ask("asking", 0x10000),
-               {Waiting(0), Told("asking", kInvalid)}),
-      Accepted("11/3", "a domain without queue", Domains() + Steps{Attach("asking", "n")},
-               Ask("asking", 0x10000), {Waiting(0), Told("asking", kInvalid)}),
-      Accepted("11/5", "an answer: the device goes on", asked + Steps{Map("a", {At(0x10000)})},
-               Respond(1, kSuccess),
-               {Told("asking", kSuccess), Waiting(0), Reads("asking", 0x10000, 1)}),
-      Refused("11/5", "a cookie that there is not", asked, Respond(2, kSuccess),
-              NotFound("FAULT_NOT_FOUND").Field("responses[0].cookie").Index(0).Says("2")),
-      Refused("11/5", "a code that only the daemon gives", asked,
-              Respond(1, v1::PAGE_RESPONSE_CODE_FAILURE),
-              Invalid("INVALID_RESPONSE").Field("responses[0].code").Index(0)),
-      Accepted("11/6", "what is unanswered when the device is detached", asked, Detach("asking"),
-               {Told("asking", kInvalid), Waiting(0)}),
-      Accepted("11/6", "or replaced", asked, Replace("asking", "n"),
-               {Told("asking", kInvalid), Waiting(0)}),
+      Asking(Accepted("11/2", "a fault waits for the last one of its group", attached,
+                      Ask("asking", 0x10000, {}, /*more=*/true), {Waiting(0)})),
+      Asking(Accepted("11/2", "and then the group for an answer", attached, Ask("asking", 0x10000),
+                      {Waiting(1)})),
+      Asking(Accepted("11/3", "a fault with a PASID goes to its attachment",
+                      Domains() + Steps{Attach("asking", "n"), AttachPasid("asking", 5, "d")},
+                      Ask("asking", 0x10000, 5), {Waiting(1)})),
+      Asking(Accepted("11/3", "nothing is attached", Domains(), Ask("asking", 0x10000),
+                      {Waiting(0), Told("asking", kInvalid)})),
+      Asking(Accepted("11/3", "a domain without queue", Domains() + Steps{Attach("asking", "n")},
+                      Ask("asking", 0x10000), {Waiting(0), Told("asking", kInvalid)})),
+      Asking(Accepted("11/5", "an answer: the device goes on",
+                      asked + Steps{Map("a", {At(0x10000)})}, Respond(1, kSuccess),
+                      {Told("asking", kSuccess), Waiting(0), Reads("asking", 0x10000, 1)})),
+      Asking(Refused("11/5", "a cookie that there is not", asked, Respond(2, kSuccess),
+                     NotFound("FAULT_NOT_FOUND").Field("responses[0].cookie").Index(0).Says("2"))),
+      Asking(Refused("11/5", "a code that only the daemon gives", asked,
+                     Respond(1, v1::PAGE_RESPONSE_CODE_FAILURE),
+                     Invalid("INVALID_RESPONSE").Field("responses[0].code").Index(0))),
+      Asking(Refused("11/5", "two answers to one group", asked,
+                     RespondAll({{1, kSuccess}, {1, kInvalid}}),
+                     Invalid("DUPLICATE_COOKIE").Field("responses[1].cookie").Says("1"))),
+      Asking(Refused("11/5", "one wrong cookie beside a right one: neither is answered", asked,
+                     RespondAll({{1, kSuccess}, {2, kSuccess}}),
+                     NotFound("FAULT_NOT_FOUND").Field("responses[1].cookie").Index(1))),
+      Asking(Accepted("11/5", "an answer that the page can not be had", asked, Respond(1, kInvalid),
+                      {Told("asking", kInvalid), Waiting(0)})),
+      Asking(Accepted("11/6", "what is unanswered when the device is detached", asked,
+                      Detach("asking"), {Told("asking", kInvalid), Waiting(0)})),
+      Asking(Accepted("11/6", "or replaced", asked, Replace("asking", "n"),
+                      {Told("asking", kInvalid), Waiting(0)})),
   };
 }
 
@@ -150,6 +201,7 @@ std::vector<Case> Delivery() {
 
 std::vector<Case> FaultCases() {
   std::vector<Case> all = Queues();
+  for (Case& row : Limits()) all.push_back(std::move(row));
   for (Case& row : Delivery()) all.push_back(std::move(row));
   return all;
 }

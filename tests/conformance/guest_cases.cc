@@ -31,23 +31,25 @@ std::vector<Case> Invalidating() {
               InvalidateAsArm("d"), not_nested),
       Refused("10/5", "commands of another architecture", Guest("nested"), InvalidateAsArm("n"),
               Unimplemented("COMMANDS_UNAVAILABLE").Field("commands")),
-      Accepted("10", "asking whether it takes any", Guest("nested"), Invalidate("n", {}),
-               {Handled(0)}),
-      Accepted("10/5", "one page", OnGuest() + Steps{GuestMaps(3)},
-               Invalidate("n", {{kGuestPage, 1}}), {Handled(1), Reads("nested", kGuestPage, 4)}),
-      Accepted("10/5", "one page that was read before",
-               OnGuest() + Steps{Reads("nested", kGuestPage, 3), GuestMaps(3)},
-               Invalidate("n", {{kGuestPage, 1, /*leaves_only=*/true}}),
-               {Handled(1), Reads("nested", kGuestPage, 4)}),
-      Accepted("10/5", "all pages", OnGuest() + Steps{Reads("nested", kGuestPage, 3), GuestMaps(3)},
-               Invalidate("n", {{0, kAllPages}}), {Handled(1), Reads("nested", kGuestPage, 4)}),
-      Accepted("10/5", "no page covers nothing", OnGuest() + Steps{Remember()},
-               Invalidate("n", {{kGuestPage, 0}}), {Handled(1), NothingChanged()}),
-      Accepted("10/5", "several, and up to the last page of all", Guest("nested"),
-               Invalidate("n", {{0, 1}, {kPage, 2}, {kTop - kPage + 1, 1}, {0, kTop >> 12}}),
-               {Handled(4)}),
-      Accepted("10/5", "it changes nothing that can be seen", OnGuest() + Steps{Remember()},
-               Invalidate("n", {{0, kAllPages}}), {NothingChanged()}),
+      OnVtd(Accepted("10", "asking whether it takes any", Guest("nested"), Invalidate("n", {}),
+                     {Handled(0)})),
+      OnVtd(Accepted("10/5", "one page", OnGuest() + Steps{GuestMaps(3)},
+                     Invalidate("n", {{kGuestPage, 1}}),
+                     {Handled(1), Reads("nested", kGuestPage, 4)})),
+      OnVtd(Accepted("10/5", "one page that was read before",
+                     OnGuest() + Steps{Reads("nested", kGuestPage, 3), GuestMaps(3)},
+                     Invalidate("n", {{kGuestPage, 1, /*leaves_only=*/true}}),
+                     {Handled(1), Reads("nested", kGuestPage, 4)})),
+      OnVtd(Accepted(
+          "10/5", "all pages", OnGuest() + Steps{Reads("nested", kGuestPage, 3), GuestMaps(3)},
+          Invalidate("n", {{0, kAllPages}}), {Handled(1), Reads("nested", kGuestPage, 4)})),
+      OnVtd(Accepted("10/5", "no page covers nothing", OnGuest() + Steps{Remember()},
+                     Invalidate("n", {{kGuestPage, 0}}), {Handled(1), NothingChanged()})),
+      OnVtd(Accepted("10/5", "several, and up to the last page of all", Guest("nested"),
+                     Invalidate("n", {{0, 1}, {kPage, 2}, {kTop - kPage + 1, 1}, {0, kTop >> 12}}),
+                     {Handled(4)})),
+      OnVtd(Accepted("10/5", "it changes nothing that can be seen", OnGuest() + Steps{Remember()},
+                     Invalidate("n", {{0, kAllPages}}), {NothingChanged()})),
   };
 }
 
@@ -57,29 +59,31 @@ std::vector<Case> FirstErrors() {
     return "commands.vtd.invalidations[" + std::to_string(index) + "]." + name;
   };
   return {
-      Accepted("10/5", "an address that is not aligned", Guest("nested"),
-               Invalidate("n", {{0x1800, 1}}),
-               {HandledUntil(
-                   0, Invalid("MISALIGNED").Field(field(0, "address")).Index(0).Says("0x1800"))}),
-      Accepted("10/5", "all pages, but not from 0", Guest("nested"),
-               Invalidate("n", {{0, 1}, {kPage, kAllPages}}),
-               {HandledUntil(1, Invalid("ALL_PAGES_WITH_ADDRESS")
-                                    .Field(field(1, "address"))
-                                    .Index(1)
-                                    .Says("0x1000"))}),
-      Accepted("10/5", "alignment is told before all pages", Guest("nested"),
-               Invalidate("n", {{0x1800, kAllPages}}), {HandledUntil(0, Invalid("MISALIGNED"))}),
-      Accepted("10/5", "pages beyond the last", Guest("nested"),
-               Invalidate("n", {{kTop - kPage + 1, 2}}),
-               {HandledUntil(0, OutOfRange("ADDRESS_OVERFLOW").Field(field(0, "page_count")))}),
-      Accepted("10/5", "one page more than there are", Guest("nested"),
-               Invalidate("n", {{kPage, (kTop >> 12) + 1}}),
-               {HandledUntil(0, OutOfRange("ADDRESS_OVERFLOW").Says("0x1000"))}),
-      Accepted("10/5", "those before the first that is wrong are done",
-               OnGuest() + Steps{Reads("nested", kGuestPage, 3), GuestMaps(3)},
-               Invalidate("n", {{kGuestPage, 1}, {1, 1}, {0x1800, 1}}),
-               {HandledUntil(1, Invalid("MISALIGNED").Index(1).Says("0x1")),
-                Reads("nested", kGuestPage, 4)}),
+      OnVtd(Accepted(
+          "10/5", "an address that is not aligned", Guest("nested"), Invalidate("n", {{0x1800, 1}}),
+          {HandledUntil(
+              0, Invalid("MISALIGNED").Field(field(0, "address")).Index(0).Says("0x1800"))})),
+      OnVtd(Accepted("10/5", "all pages, but not from 0", Guest("nested"),
+                     Invalidate("n", {{0, 1}, {kPage, kAllPages}}),
+                     {HandledUntil(1, Invalid("ALL_PAGES_WITH_ADDRESS")
+                                          .Field(field(1, "address"))
+                                          .Index(1)
+                                          .Says("0x1000"))})),
+      OnVtd(Accepted("10/5", "alignment is told before all pages", Guest("nested"),
+                     Invalidate("n", {{0x1800, kAllPages}}),
+                     {HandledUntil(0, Invalid("MISALIGNED"))})),
+      OnVtd(Accepted(
+          "10/5", "pages beyond the last", Guest("nested"),
+          Invalidate("n", {{kTop - kPage + 1, 2}}),
+          {HandledUntil(0, OutOfRange("ADDRESS_OVERFLOW").Field(field(0, "page_count")))})),
+      OnVtd(Accepted("10/5", "one page more than there are", Guest("nested"),
+                     Invalidate("n", {{kPage, (kTop >> 12) + 1}}),
+                     {HandledUntil(0, OutOfRange("ADDRESS_OVERFLOW").Says("0x1000"))})),
+      OnVtd(Accepted("10/5", "those before the first that is wrong are done",
+                     OnGuest() + Steps{Reads("nested", kGuestPage, 3), GuestMaps(3)},
+                     Invalidate("n", {{kGuestPage, 1}, {1, 1}, {0x1800, 1}}),
+                     {HandledUntil(1, Invalid("MISALIGNED").Index(1).Says("0x1")),
+                      Reads("nested", kGuestPage, 4)})),
   };
 }
 

@@ -9,14 +9,28 @@
 #include "tests/conformance/check.h"
 #include "tests/conformance/requests.h"
 #include "tests/conformance/verbs.h"
+#include "tests/conformance/viommu_verbs.h"
 
 namespace viommu::conformance {
 namespace {
 
 constexpr int kTables = 4;                 // Levels of a guest's tables.
-constexpr uint64_t kBranch = 0x27;         // Present, writable, for users, accessed.
-constexpr uint64_t kLeaf = 0x67;           // Dirty, too.
 constexpr uint64_t kFirstTable = 0x10000;  // Offset in "r".
+// Of Arm guests only, behind the tables.
+constexpr uint64_t kDescriptor = kFirstTable + kTables * kPage;
+
+// What entries say besides an address.
+struct EntryBits {
+  uint64_t branch;
+  uint64_t leaf;
+};
+constexpr EntryBits kX86 = {0x27, 0x67};  // Present, writable, for users, accessed; dirty, too.
+constexpr EntryBits kArm = {0x3,
+                            0xf43};  // A table; a page: for users, shared, accessed, not global.
+
+const EntryBits& BitsOn(const World& world) {
+  return world.architecture() == Architecture::kVtd ? kX86 : kArm;
+}
 
 absl::Status Write(World& world, uint64_t offset, uint64_t entry) {
   if (!world.simulated()) return absl::OkStatus();
@@ -33,10 +47,35 @@ Step Branches() {
   return [](World& world) {
     absl::Status status;
     for (int i = 0; i + 1 < kTables; ++i) {
-      status.Update(
-          Write(world, kFirstTable + i * kPage, (kGuestTables + (i + 1) * kPage) | kBranch));
+      status.Update(Write(world, kFirstTable + i * kPage,
+                          (kGuestTables + (i + 1) * kPage) | BitsOn(world).branch));
     }
     return status;
+  };
+}
+
+// The context descriptor of an Arm guest (Arm IHI 0070 5.4): valid, of 64-bit tables of 48 bits in
+// pages of 4 KiB, ASID 7; faults are recorded and abort.
+Step Descriptor() {
+  return [](World& world) -> absl::Status {
+    if (world.architecture() != Architecture::kSmmuV3) return absl::OkStatus();
+    constexpr uint64_t kWalk = 16 | 1 << 8 | 1 << 10 | 3 << 12;         // T0SZ, cacheable, shared.
+    constexpr uint64_t kValid = uint64_t{1} << 31 | uint64_t{1} << 30;  // No second table.
+    constexpr uint64_t kKind = uint64_t{5} << 32 | uint64_t{1} << 41;   // 48 bits out, AArch64.
+    constexpr uint64_t kFaults = uint64_t{7} << 45;  // Recorded, aborted; a private ASID.
+    absl::Status status =
+        Write(world, kDescriptor, kWalk | kValid | kKind | kFaults | uint64_t{7} << 48);
+    status.Update(Write(world, kDescriptor + 8, kGuestTables));
+    status.Update(Write(world, kDescriptor + 24, 0xff));  // Attribute 0 of memory: write-back.
+    return status;
+  };
+}
+
+// On VT-d for PASIDs, too: there they can be on a guest's stage.
+Step NewGuestParent(const std::string& id, const std::string& ioas, const std::string& device) {
+  return [=](World& world) {
+    const bool pasid = world.architecture() == Architecture::kVtd;
+    return NewPaging(id, ioas, device, {/*nest_parent=*/true, pasid})(world);
   };
 }
 
@@ -86,7 +125,28 @@ v1::Domain NestedOn(const std::string& parent, const std::string& device, const 
 
 Step NewNested(const std::string& id, const std::string& parent, const std::string& device,
                const Stage1& stage1) {
-  return SendNewDomain(id, NestedOn(parent, device, stage1));
+  return [=](World& world) {
+    if (world.architecture() == Architecture::kVtd) {
+      return SendNewDomain(id, NestedOn(parent, device, stage1))(world);
+    }
+    const uint64_t descriptor = stage1.table_address + (kDescriptor - kFirstTable);
+    return NewGuestStage(id, "v", device, Translating(descriptor))(world);
+  };
+}
+
+Step MakeRoomForGuest(const std::string& parent, const std::string& device) {
+  return [=](World& world) -> absl::Status {
+    if (world.architecture() == Architecture::kVtd) return absl::OkStatus();
+    absl::Status made = NewViommu("v", device, parent)(world);
+    return made.ok() ? NewVdevice("v", device, kFirstVirtualId)(world) : made;
+  };
+}
+
+Step Introduce(const std::string& device, uint64_t virtual_id) {
+  return [=](World& world) -> absl::Status {
+    if (world.architecture() == Architecture::kVtd) return absl::OkStatus();
+    return NewVdevice("v", device, virtual_id)(world);
+  };
 }
 
 std::vector<Step> Guest(const std::string& device, const Stage1& stage1) {
@@ -94,9 +154,11 @@ std::vector<Step> Guest(const std::string& device, const Stage1& stage1) {
           NewIoas("a"),
           Map("a", {At(kGuestMemory, kMiB)}),
           Claim(device),
-          NewPaging("p", "a", device, {/*nest_parent=*/true, /*pasid=*/true}),
+          NewGuestParent("p", "a", device),
+          MakeRoomForGuest("p", device),
           NewNested("n", "p", device, stage1),
           Branches(),
+          Descriptor(),
           GuestMaps(2)};
 }
 
@@ -104,7 +166,7 @@ Step GuestMaps(int page) {
   return [=](World& world) {
     const uint64_t slot = 8 * (kGuestPage / kPage);
     return Write(world, kFirstTable + (kTables - 1) * kPage + slot,
-                 (kGuestMemory + page * kPage) | kLeaf);
+                 (kGuestMemory + page * kPage) | BitsOn(world).leaf);
   };
 }
 

@@ -23,6 +23,8 @@ Step NewPaging(const std::string& id, const std::string& ioas, const std::string
 Step NewParent(const std::string& id, const std::string& ioas, const std::string& device);
 
 // ---- NESTED domains ----
+// Of VT-d; behind an SMMUv3 NewNested makes those of a guest on its Viommu "v" that leaves `stage1`
+// at no more than a table.
 struct Stage1 {
   uint64_t table_address = 0;
   uint32_t address_width_bits = 48;
@@ -34,6 +36,12 @@ struct Stage1 {
 v1::Domain NestedOn(const std::string& parent, const std::string& device, const Stage1& stage1);
 Step NewNested(const std::string& id, const std::string& parent, const std::string& device,
                const Stage1& stage1 = {});
+
+// What a guest has to have before it has NESTED domains on a parent, with a first device, and what
+// each other device has to have: behind an SMMUv3 a Viommu "v", and vdevices; nothing on VT-d.
+inline constexpr uint64_t kFirstVirtualId = 0x11;
+Step MakeRoomForGuest(const std::string& parent, const std::string& device);
+Step Introduce(const std::string& device, uint64_t virtual_id);
 
 // Where "r" is for a guest when all of it is mapped, and its tables in there.
 inline constexpr uint64_t kGuestMemory = 0x10000000;

@@ -19,6 +19,8 @@ struct Sight {
   v1::ListMemoryRegionsResponse regions;
   v1::ListIoasResponse ioas;
   v1::ListDomainsResponse domains;
+  v1::ListViommusResponse viommus;  // They say what belongs to them.
+  v1::ListFaultQueuesResponse fault_queues;
   std::vector<v1::ListMappingsResponse> mappings;  // Of each Ioas.
   std::vector<v1::ListIovaRangesResponse> ranges;  // The same.
   std::vector<v1::ListPasidsResponse> pasids;      // Of each device that is claimed.
@@ -67,6 +69,8 @@ absl::StatusOr<Sight> Look(World& world) {
   status.Update(List(world, &v1::MemoryService::Stub::ListMemoryRegions, &sight.regions));
   status.Update(List(world, &v1::IoasService::Stub::ListIoas, &sight.ioas));
   status.Update(List(world, &v1::DomainService::Stub::ListDomains, &sight.domains));
+  status.Update(List(world, &v1::ViommuService::Stub::ListViommus, &sight.viommus));
+  status.Update(List(world, &v1::FaultService::Stub::ListFaultQueues, &sight.fault_queues));
   for (const v1::Ioas& ioas : sight.ioas.ioas()) status.Update(LookInto(world, ioas, &sight));
   for (const v1::Device& device : sight.devices.devices()) {
     status.Update(LookInto(world, device, &sight));
@@ -138,6 +142,8 @@ absl::StatusOr<std::vector<std::string>> TakeSnapshot(World& world) {
   Append("attachment", sight->attachments.attachments(), &lines);
   Append("region", sight->regions.memory_regions(), &lines);
   Append("domain", sight->domains.domains(), &lines);
+  Append("viommu", sight->viommus.viommus(), &lines);
+  Append("fault queue", sight->fault_queues.fault_queues(), &lines);
   for (const auto& listed : sight->pasids) Append("pasid", listed.pasids(), &lines);
   for (size_t i = 0; i < sight->mappings.size(); ++i) {
     const v1::Ioas& ioas = sight->ioas.ioas(static_cast<int>(i));
@@ -156,6 +162,8 @@ absl::StatusOr<std::vector<std::string>> TakeInventory(World& world) {
   std::vector<std::string> lines;
   for (const v1::Ioas& ioas : sight->ioas.ioas()) lines.push_back(ioas.name());
   for (const v1::Domain& domain : sight->domains.domains()) lines.push_back(domain.name());
+  for (const v1::Viommu& viommu : sight->viommus.viommus()) lines.push_back(viommu.name());
+  for (const auto& queue : sight->fault_queues.fault_queues()) lines.push_back(queue.name());
   for (const auto& region : sight->regions.memory_regions()) lines.push_back(region.name());
   for (const v1::Device& device : sight->devices.devices()) {
     lines.push_back(absl::StrCat(device.name(), " owned ", device.ownership(), " on \"",

@@ -1,11 +1,12 @@
-// tests/conformance/viommu_cases.cc -- Viommus and what belongs to them, on units that have none:
-// what is told before that, and that nothing of them is offered.
+// tests/conformance/viommu_cases.cc -- Viommus and what belongs to them, where there is none: what
+// is told before that, and that nothing of them is offered on VT-d.
 #include <utility>
 
 #include "tests/conformance/cases.h"
 #include "tests/conformance/nested_verbs.h"
 #include "tests/conformance/requests.h"
 #include "tests/conformance/verbs.h"
+#include "tests/conformance/viommu_verbs.h"
 
 namespace viommu::conformance {
 namespace {
@@ -20,50 +21,6 @@ template <typename Request, typename Response>
 Step Send(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
           const Request& request) {
   return [method, request](World& world) { return world.Call(method, request).status(); };
-}
-
-// "none" is nobody's part.
-std::string DeviceCalled(World& world, const std::string& part) {
-  return part == "none" ? "devices/conf-none" : world.Device(part);
-}
-
-Step NewViommu(const std::string& device, const std::string& parent,
-               v1::ViommuType type = v1::VIOMMU_TYPE_ARM_SMMU_V3) {
-  return [=](World& world) {
-    v1::CreateViommuRequest request;
-    request.set_viommu_id(World::Id("v"));
-    request.mutable_viommu()->set_type(type);
-    request.mutable_viommu()->set_device(DeviceCalled(world, device));
-    request.mutable_viommu()->set_parent(World::Domain(parent));
-    return world.Call(&Stub::CreateViommu, std::move(request)).status();
-  };
-}
-
-Step NewVdevice(const std::string& device, uint64_t virtual_id = 1) {
-  return [=](World& world) {
-    v1::CreateVdeviceRequest request;
-    request.set_parent(kViommu);
-    request.mutable_vdevice()->set_device(DeviceCalled(world, device));
-    request.mutable_vdevice()->set_virtual_id(virtual_id);
-    return world.Call(&Stub::CreateVdevice, std::move(request)).status();
-  };
-}
-
-Step NewEventQueue(uint32_t depth, v1::EventType type = v1::EVENT_TYPE_ARM_SMMU_V3) {
-  v1::CreateEventQueueRequest request;
-  request.set_parent(kViommu);
-  request.mutable_event_queue()->set_type(type);
-  request.mutable_event_queue()->set_depth(depth);
-  return Send(&Stub::CreateEventQueue, request);
-}
-
-Step NewHardwareQueue(uint64_t base, uint64_t length) {
-  v1::CreateHardwareQueueRequest request;
-  request.set_parent(kViommu);
-  request.mutable_hardware_queue()->set_type(v1::HARDWARE_QUEUE_TYPE_TEGRA241_CMDQV);
-  request.mutable_hardware_queue()->set_base(base);
-  request.mutable_hardware_queue()->set_length(length);
-  return Send(&Stub::CreateHardwareQueue, request);
 }
 
 template <typename Request>
@@ -93,43 +50,46 @@ Step NestOnViommu(bool with_parent) {
 
 std::vector<Case> ViommuCases() {
   return {
-      Refused("12.1/1", "no type", Parent(), NewViommu("nested", "p", v1::VIOMMU_TYPE_UNSPECIFIED),
+      Refused("12.1/1", "no type", Parent(),
+              NewViommu("v", "nested", "p", v1::VIOMMU_TYPE_UNSPECIFIED),
               Invalid("MISSING_FIELD").Field("viommu.type")),
       Refused("12.1/2", "a device that is not there, told before the parent", {},
-              NewViommu("none", "none"), NotFound("DEVICE_NOT_FOUND")),
-      Refused("12.1/2", "a device that the host has", {}, NewViommu("nested", "none"),
+              NewViommu("v", "none", "none"), NotFound("DEVICE_NOT_FOUND")),
+      Refused("12.1/2", "a device that the host has", {}, NewViommu("v", "nested", "none"),
               Precondition("DEVICE_NOT_CLAIMED", "EPERM")),
-      Refused("12.1/3", "a unit of VT-d, told before the type", Parent(),
-              NewViommu("nested", "p", v1::VIOMMU_TYPE_TEGRA241_CMDQV),
-              Unimplemented("VIOMMU_UNAVAILABLE").Field("viommu.device")),
-      Refused("12.1/3", "a unit of VT-d, told before the parent", {Claim("nested")},
-              NewViommu("nested", "none"), Unimplemented("VIOMMU_UNAVAILABLE")),
-      Refused("12.1", "looking at one that is not there", {},
-              Send(&Stub::GetViommu, Named<v1::GetViommuRequest>(kViommu)), NoViommu()),
-      Refused("12.1", "deleting one that is not there", {},
-              Send(&Stub::DeleteViommu, Named<v1::DeleteViommuRequest>(kViommu)), NoViommu()),
+      OnVtd(Refused("12.1/3", "a unit of VT-d, told before the type", Parent(),
+                    NewViommu("v", "nested", "p", v1::VIOMMU_TYPE_TEGRA241_CMDQV),
+                    Unimplemented("VIOMMU_UNAVAILABLE").Field("viommu.device"))),
+      OnVtd(Refused("12.1/3", "a unit of VT-d, told before the parent", {Claim("nested")},
+                    NewViommu("v", "nested", "none"), Unimplemented("VIOMMU_UNAVAILABLE"))),
+      Refused("12.1", "looking at one that is not there", {}, GetViommu("v"), NoViommu()),
+      Refused("12.1", "deleting one that is not there", {}, DeleteViommu("v"), NoViommu()),
       Refused("12.2/1", "a virtual id of more than 32 bits, told before the Viommu", {},
-              NewVdevice("none", uint64_t{1} << 32),
+              NewVdevice("v", "none", uint64_t{1} << 32),
               Invalid("INVALID_VIRTUAL_ID").Field("vdevice.virtual_id").Says("0x100000000")),
-      Refused("12.2/2", "a vdevice of no Viommu, told before the device", {}, NewVdevice("none"),
-              NoViommu()),
+      Refused("12.2/2", "a vdevice of no Viommu, told before the device", {},
+              NewVdevice("v", "none"), NoViommu()),
       Refused("12.2", "listing the vdevices of none", {},
               Send(&Stub::ListVdevices, Below<v1::ListVdevicesRequest>(kViommu)), NoViommu()),
-      Refused("12.3/1", "no type of events", {}, NewEventQueue(1, v1::EVENT_TYPE_UNSPECIFIED),
+      Refused("12.3/1", "no type of events", {},
+              NewEventQueue("v", "q", 1, v1::EVENT_TYPE_UNSPECIFIED),
               Invalid("MISSING_FIELD").Field("event_queue.type")),
-      Refused("12.3/2", "a queue of no events, told before the Viommu", {}, NewEventQueue(0),
-              Invalid("INVALID_DEPTH").Field("event_queue.depth")),
-      Refused("12.3/2", "a queue of too many events", {}, NewEventQueue((1u << 19) + 1),
+      Refused("12.3/2", "a queue of no events, told before the Viommu", {},
+              NewEventQueue("v", "q", 0), Invalid("INVALID_DEPTH").Field("event_queue.depth")),
+      Refused("12.3/2", "a queue of too many events", {}, NewEventQueue("v", "q", (1u << 19) + 1),
               Invalid("INVALID_DEPTH").Says("524289")),
-      Refused("12.3/3", "the longest queue, of no Viommu", {}, NewEventQueue(1u << 19), NoViommu()),
+      Refused("12.3/3", "the longest queue, of no Viommu", {}, NewEventQueue("v", "q", 1u << 19),
+              NoViommu()),
       Refused("12.3", "the events of a queue that is not there", {},
               Send(&Stub::ListEvents, Below<v1::ListEventsRequest>(kQueue)),
               NotFound("EVENT_QUEUE_NOT_FOUND").Blames(kQueue)),
       Refused("12.4/2", "a hardware queue of no bytes, told before the Viommu", {},
-              NewHardwareQueue(0, 0), Invalid("INVALID_LENGTH").Field("hardware_queue.length")),
-      Refused("12.4/3", "a hardware queue beyond the last address", {}, NewHardwareQueue(kTop, 2),
+              NewHardwareQueue("v", 0, 0),
+              Invalid("INVALID_LENGTH").Field("hardware_queue.length")),
+      Refused("12.4/3", "a hardware queue beyond the last address", {},
+              NewHardwareQueue("v", kTop, 2),
               OutOfRange("IOVA_OVERFLOW").Field("hardware_queue.base")),
-      Refused("12.4/4", "a hardware queue of no Viommu", {}, NewHardwareQueue(0, kPage),
+      Refused("12.4/4", "a hardware queue of no Viommu", {}, NewHardwareQueue("v", 0, kPage),
               NoViommu()),
       Refused(
           "12.4", "deleting one that is not there", {},

@@ -20,12 +20,16 @@
 
 namespace viommu::conformance {
 
+// Of the units behind which the devices of the target are.
+enum class Architecture { kVtd, kSmmuV3 };
+
 // What all cases share.
 struct Target {
   Client* client = nullptr;
   // Parts of the suite's topology -> ids of the target's devices. A part that is not named is
   // played by the device of its name.
   std::map<std::string, std::string> devices;
+  Architecture architecture = Architecture::kVtd;
   bool simulated = false;         // It has SimulationService.
   std::set<std::string> present;  // Ids of its devices.
 };
@@ -48,6 +52,7 @@ class World {
   const std::set<std::string>& missing() const { return missing_; }
 
   bool simulated() const { return target_->simulated; }
+  Architecture architecture() const { return target_->architecture; }
 
   // ---- Calls ----
   // Whether mutations only check, from now on.
