@@ -68,7 +68,7 @@ enum class Feature { kDirtyTracking, kPageFaults };
 // Whether rows that need it can be run. What SMMUv3s come to have is taken out here, and nowhere
 // else.
 constexpr bool HasFeature(Architecture architecture, Feature feature) {
-  constexpr Feature kNotBehindSmmuV3[] = {Feature::kDirtyTracking, Feature::kPageFaults};
+  constexpr Feature kNotBehindSmmuV3[] = {Feature::kPageFaults};
   for (const Feature lacking : kNotBehindSmmuV3) {
     if (architecture == Architecture::kSmmuV3 && lacking == feature) return false;
   }
@@ -105,6 +105,7 @@ inline Case Accepted(std::string section, std::string name, std::vector<Step> se
 // The row is about one architecture; another row says what the other one answers, unless it has
 // nothing of the kind.
 inline Case OnVtd(Case row) { return row.only = Architecture::kVtd, row; }
+inline Case OnSmmuV3(Case row) { return row.only = Architecture::kSmmuV3, row; }
 inline std::vector<Case> AllOnSmmuV3(std::vector<Case> rows) {
   for (Case& row : rows) row.only = Architecture::kSmmuV3;
   return rows;

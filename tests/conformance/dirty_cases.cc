@@ -78,6 +78,13 @@ std::vector<Case> Making() {
           "4.9", "tracking of a nest parent for PASIDs", claimed,
           NewPaging("d", "a", kDevice, {true, true, true}),
           {DomainSays("d", "nest_parent: true dirty_tracking: true"), DomainSays("d", second)})),
+      OnSmmuV3(Tracking(Accepted(
+          "4.9", "tracking takes a first stage", claimed, NewPaging("d", "a", kDevice, Tracked()),
+          {DomainSays("d", "format: \"arm-stage1-4k\""), DomainSays("d", "dirty_tracking: true"),
+           DomainLacks("d", "dirty_tracking_enabled")}))),
+      OnSmmuV3(Tracking(Refused("4.9", "tracking of a nest parent", claimed,
+                                NewPaging("d", "a", kDevice, {true, false, true}),
+                                Unimplemented("DIRTY_TRACKING_UNAVAILABLE")))),
       Tracking(Refused(
           "9", "attaching behind a unit that does not track",
           {NewIoas("a"), Claim(kDevice), Claim("wide"), NewPaging("d", "a", kDevice, Tracked())},
@@ -105,9 +112,13 @@ std::vector<Case> Setting() {
       Tracking(Accepted("9/SET", "on, once more, takes nothing away",
                         On() + Steps{Writes(kDevice, kBase)}, Track("d", true),
                         {ReadDirty("d", {}), Dirty(1)})),
-      Tracking(Accepted("9/SET", "off", On(), Track("d", false),
-                        {DomainLacks("d", "dirty_tracking_enabled"), Writes(kDevice, kBase),
-                         ReadDirty("d", {}), Clean()})),
+      OnVtd(Tracking(Accepted("9/SET", "off", On(), Track("d", false),
+                              {DomainLacks("d", "dirty_tracking_enabled"), Writes(kDevice, kBase),
+                               ReadDirty("d", {}), Clean()}))),
+      OnSmmuV3(
+          Tracking(Accepted("9/SET", "off, though leaves are marked on", On(), Track("d", false),
+                            {DomainLacks("d", "dirty_tracking_enabled"), Writes(kDevice, kBase),
+                             ReadDirty("d", {}), Dirty(1)}))),
       Tracking(Accepted("9/SET", "off while it is off", Mapped() + Steps{Remember()},
                         Track("d", false), {NothingChanged()})),
   };
