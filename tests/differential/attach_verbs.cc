@@ -174,6 +174,9 @@ Answer CheckMove(const Call& call, const State& state, const Wanted& wanted,
     return Precondition("INCOMPATIBLE_DOMAIN");
   }
   if (!wanted.at.has_value()) return {};
+  if (wanted.target.kind == Target::Kind::kIdentity && !state.hardware->PassesPasidsThrough()) {
+    return Unimplemented("PASID_DOMAIN_UNSUPPORTED");
+  }
   const bool taken = state.GroupOf(wanted.device).pasids.count(*wanted.at) != 0;
   const bool full = state.UsedBy(call.context.principal).pasids + 1 > state.limits.max_pasids;
   return !taken && full ? Exhausted("PASID_LIMIT") : Answer();

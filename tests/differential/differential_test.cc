@@ -85,16 +85,21 @@ TEST(DifferentialTest, TheEngineAgreesWithTheReferenceOverTheFake) {
   EXPECT_GT(tally.done, steps / 8);
 }
 
-TEST(DifferentialTest, TheEngineAgreesWithTheReferenceOverTheSoftBackend) {
+class SoftDifferentialTest : public testing::TestWithParam<BackendKind> {};
+
+TEST_P(SoftDifferentialTest, TheEngineAgreesWithTheReferenceOverTheSoftBackend) {
   if (OnlyReplays()) GTEST_SKIP() << "only a trace is replayed";
   Tally tally;
-  const uint64_t share = kSteps / kSoftSteps;
+  const uint64_t share = 2 * kSteps / kSoftSteps;  // Half for each architecture.
   const uint64_t steps =
       std::max<uint64_t>(NumberFromEnvironment("VIOMMU_STEPS", kSteps) / share, 1);
-  RunAll(BackendKind::kSoft, steps, &tally);
+  RunAll(GetParam(), steps, &tally);
   Report(tally);
   EXPECT_GT(tally.done, steps / 8);
 }
+
+INSTANTIATE_TEST_SUITE_P(Architectures, SoftDifferentialTest,
+                         testing::Values(BackendKind::kSoft, BackendKind::kSoftSmmu));
 
 TEST(DifferentialTest, ReplaysATraceThatIsNamed) {
   if (!OnlyReplays()) GTEST_SKIP() << "VIOMMU_TRACE names no file";

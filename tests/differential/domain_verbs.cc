@@ -30,8 +30,12 @@ Answer CheckOptions(const Hardware& hardware, size_t device, uint64_t options) {
   if ((options & kFaultQueue) != 0) {
     return Unimplemented(nest_parent ? "FAULT_QUEUE_ON_NEST_PARENT" : "FAULT_QUEUE_UNAVAILABLE");
   }
-  const bool lacks = nest_parent && !hardware.UnitOf(device).nesting;
-  return lacks ? Unimplemented("NESTING_UNAVAILABLE") : Answer();
+  if (nest_parent && !hardware.Nests(device)) return Unimplemented("NESTING_UNAVAILABLE");
+  const bool second_stage = nest_parent || !hardware.HasFirstStage(device);
+  if (hardware.kind == BackendKind::kSoftSmmu && (options & kPasid) != 0 && second_stage) {
+    return Unimplemented("PASID_DOMAIN_UNSUPPORTED");
+  }
+  return {};
 }
 
 Answer ReferCreate(const Call& call, State& state) {

@@ -54,7 +54,23 @@ DeviceSpec MakeDevice(int number, const std::string& iommu, const std::string& g
 
 // Paging tables that the processor could walk as well.
 bool IsFirstStage(const IommuSpec& unit, const Making& making) {
-  return unit.first_stage && !making.nest_parent;
+  const bool first =
+      unit.architecture == IommuArchitecture::kSmmuV3 ? unit.smmu_v3.stage1 : unit.first_stage;
+  return first && !making.nest_parent;
+}
+
+void MakeSmmus(Topology& topology) {
+  for (IommuSpec& unit : topology.iommus) {
+    unit.architecture = IommuArchitecture::kSmmuV3;
+    unit.smmu_v3.nesting = true;
+    unit.smmu_v3.substream_id_bits = 20;
+  }
+  topology.iommus[1].smmu_v3.substream_id_bits = 2;
+  topology.iommus[1].smmu_v3.oas_bits = 44;
+  SmmuV3Spec& last = topology.iommus[2].smmu_v3;
+  last.stage1 = last.nesting = false;
+  last.substream_id_bits = 0;
+  last.oas_bits = 40;
 }
 
 }  // namespace
@@ -102,6 +118,7 @@ Topology MachineTopology(BackendKind kind) {
     devices[device].allow_identity = true;
     devices[device].default_domain = DefaultDomainType::kIdentity;
   }
+  if (kind == BackendKind::kSoftSmmu) MakeSmmus(topology);
   return topology;
 }
 
@@ -139,14 +156,17 @@ int Hardware::WidthBits(const Making& making) const {
   if (making.stage1.has_value()) return making.stage1->address_width_bits - 1;
   if (kind == BackendKind::kFake) return kFakeBits;
   const IommuSpec& unit = UnitOf(making.device);
+  if (kind == BackendKind::kSoftSmmu) {
+    return IsFirstStage(unit, making) ? 48 : unit.smmu_v3.oas_bits;
+  }
   if (IsFirstStage(unit, making)) return unit.first_stage_levels_5 ? 56 : 47;
   return unit.guest_address_width_bits;
 }
 
 bool Hardware::Holds(const Making& making, uint64_t permission) const {
-  // A nest parent can not hold what is only read (erratum 772415), a first stage nothing that is
-  // only written. The fake takes what is made for PASIDs for a first stage.
-  if (permission == 1) return !making.nest_parent;
+  // A nest parent of VT-d can not hold what is only read (erratum 772415), a first stage nothing
+  // that is only written. The fake takes what is made for PASIDs for a first stage.
+  if (permission == 1) return kind == BackendKind::kSoftSmmu || !making.nest_parent;
   if (permission != 2) return true;
   if (kind == BackendKind::kFake) return !making.pasid;
   return !IsFirstStage(UnitOf(making.device), making);
@@ -155,8 +175,8 @@ bool Hardware::Holds(const Making& making, uint64_t permission) const {
 bool Hardware::Compatible(size_t device, const Making& making) const {
   const IommuSpec& unit = UnitOf(device);
   const IommuSpec& maker = UnitOf(making.device);
-  // The fake has a format for each unit.
-  if (kind == BackendKind::kFake) return unit.id == maker.id;
+  // The fake has a format for each unit, and a domain is of one SMMUv3 alone.
+  if (kind != BackendKind::kSoft) return unit.id == maker.id;
   if (making.stage1.has_value()) {
     const VtdStage1& stage1 = *making.stage1;
     return unit.nesting && (stage1.address_width_bits == 48 || unit.first_stage_levels_5) &&
@@ -173,12 +193,26 @@ bool Hardware::Compatible(size_t device, const Making& making) const {
 uint32_t Hardware::HighestPasid(const std::vector<size_t>& devices) const {
   int bits = 20;
   for (const size_t device : devices) {
-    bits = std::min({bits, topology.devices[device].pasid_bits, UnitOf(device).pasid_bits});
+    bits = std::min({bits, topology.devices[device].pasid_bits, PasidBitsOf(device)});
   }
   return (uint32_t{1} << bits) - 1;
 }
 
-bool Hardware::HasPassThrough(size_t device) const { return UnitOf(device).pass_through; }
+int Hardware::PasidBitsOf(size_t device) const {
+  const IommuSpec& unit = UnitOf(device);
+  return kind == BackendKind::kSoftSmmu ? unit.smmu_v3.substream_id_bits : unit.pasid_bits;
+}
+
+bool Hardware::HasFirstStage(size_t device) const { return IsFirstStage(UnitOf(device), {}); }
+
+bool Hardware::Nests(size_t device) const {
+  const IommuSpec& unit = UnitOf(device);
+  return kind == BackendKind::kSoftSmmu ? unit.smmu_v3.nesting : unit.nesting;
+}
+
+bool Hardware::HasPassThrough(size_t device) const {
+  return kind == BackendKind::kSoftSmmu || UnitOf(device).pass_through;
+}
 
 bool Hardware::DefersFlushes(size_t device) const { return UnitOf(device).deferred_flush; }
 

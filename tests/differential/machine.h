@@ -13,7 +13,7 @@
 
 namespace viommu::differential {
 
-enum class BackendKind { kFake, kSoft };
+enum class BackendKind { kFake, kSoft, kSoftSmmu };  // kSoft: of VT-d.
 
 // Three units and ten devices: dev0 plain; dev1 and dev2 of one group, dev2 with a RESERVED range;
 // dev3 with a DIRECT one; dev4 untrusted and asking for IDENTITY; dev5 may have IDENTITY; dev6 has
@@ -24,6 +24,9 @@ enum class BackendKind { kFake, kSoft };
 // that they are used up: of dev0, dev5 and dev7 2 bits of them, of the others less or none; dev6's
 // are bounded by its unit. The soft backend takes no topology in which an untrusted device asks for
 // IDENTITY.
+//
+// Of kSoftSmmu the units are SMMUv3s: unit0 and unit1 have both stages and nest, unit1 with second
+// stages of 44 bits; unit2 has a second stage only, of 40 bits, and no PASIDs.
 Topology MachineTopology(BackendKind kind);
 
 // Small, so that they are met; `variant` chooses which are the smallest.
@@ -57,6 +60,13 @@ struct Hardware {
   bool Compatible(size_t device, const Making& making) const;
   // The highest that all of these devices issue and their units know; 0: one issues none.
   uint32_t HighestPasid(const std::vector<size_t>& devices) const;
+  // PASIDs that the unit of a device takes, as a number of bits.
+  int PasidBitsOf(size_t device) const;
+  // Whether the unit of `device` has a first stage, or a guest's on a nest parent.
+  bool HasFirstStage(size_t device) const;
+  bool Nests(size_t device) const;
+  // Whether requests with PASID can be passed through behind it.
+  bool PassesPasidsThrough() const { return kind != BackendKind::kSoftSmmu; }
   bool HasPassThrough(size_t device) const;
   bool DefersFlushes(size_t device) const;
 };

@@ -70,9 +70,11 @@ Answer CheckNested(const Call& call, const State& state, size_t device, const Do
   if ((options & kFaultQueue) != 0) return Unimplemented("FAULT_QUEUE_UNAVAILABLE");
   const Hardware& hardware = *state.hardware;
   const IommuSpec& unit = hardware.UnitOf(device);
-  if (!unit.nesting) return Unimplemented("NESTING_UNAVAILABLE");
+  if (!hardware.Nests(device)) return Unimplemented("NESTING_UNAVAILABLE");
   if (!parent.making.nest_parent) return Precondition("NOT_NEST_PARENT");
   if ((options & kSmmu) != 0) return Unimplemented("STAGE1_UNAVAILABLE");
+  // Behind an SMMUv3 a guest's stage is on a Viommu.
+  if (hardware.kind == BackendKind::kSoftSmmu) return Unimplemented("STAGE1_UNAVAILABLE");
   if (!hardware.Compatible(device, parent.making)) return Precondition("INCOMPATIBLE_DOMAIN");
   return CheckStage1(Stage1Of(call), unit, hardware.WidthBits(parent.making));
 }

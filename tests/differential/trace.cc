@@ -17,7 +17,8 @@ namespace {
 constexpr size_t kStepsBetweenComparisons = 499;
 
 constexpr const char* kSettingWord = "setting";
-const char* BackendName(BackendKind kind) { return kind == BackendKind::kFake ? "fake" : "soft"; }
+constexpr const char* kBackendNames[] = {"fake", "soft", "soft-smmu"};  // By BackendKind.
+const char* BackendName(BackendKind kind) { return kBackendNames[static_cast<size_t>(kind)]; }
 
 std::vector<Step> Without(const std::vector<Step>& trace, size_t from, size_t count) {
   std::vector<Step> rest(trace.begin(), std::next(trace.begin(), static_cast<ptrdiff_t>(from)));
@@ -54,7 +55,10 @@ bool ParseSetting(absl::string_view line, Setting& setting) {
   if (!absl::ConsumePrefix(&backend, "backend=") || !absl::ConsumePrefix(&variant, "variant=")) {
     return false;
   }
-  setting.backend = backend == "soft" ? BackendKind::kSoft : BackendKind::kFake;
+  setting.backend = BackendKind::kFake;
+  for (const BackendKind kind : {BackendKind::kSoft, BackendKind::kSoftSmmu}) {
+    if (backend == BackendName(kind)) setting.backend = kind;
+  }
   return absl::SimpleAtoi(variant, &setting.variant);
 }
 
