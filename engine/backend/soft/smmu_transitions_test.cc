@@ -1,6 +1,6 @@
-// Every ordered pair of places, guests' among them, with PASIDs in use and without: after each store of a change the
-// hardware sees the old place, the new one or nothing, and never anything but the first two where
-// that was promised.
+// Every ordered pair of places, guests' among them, with PASIDs in use and without: after each
+// store of a change the hardware sees the old place, the new one or nothing, and never anything but
+// the first two where that was promised.
 
 #include <functional>
 #include <optional>
