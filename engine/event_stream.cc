@@ -72,7 +72,7 @@ class EventStream::Reader {
       std::optional<EventQueue::Entry> entry = queue.FirstFrom(next_);
       if (!entry.has_value()) return;
       next_ = entry->number + 1;
-      events->push_back(std::move(entry->view));
+      events->push_back(entry->view);
     }
   }
 

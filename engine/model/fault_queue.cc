@@ -12,7 +12,7 @@ bool FaultQueue::Push(Group group) {
   group.sequence = last_sequence_;
   group.cookie = NextCookie();
   by_cookie_[group.cookie] = group.sequence;
-  groups_.emplace_hint(groups_.end(), group.sequence, Entry{std::move(group)});
+  groups_.emplace_hint(groups_.end(), last_sequence_, Entry{std::move(group)});
   WakeReader();
   return true;
 }
