@@ -340,6 +340,7 @@ TEST_F(ClientTest, SaysSoWhenTheServerIsGoneForGood) {
   options_.reconnect_timeout = absl::Milliseconds(100);
   const auto client = Connected();
   Stop();
+  EXPECT_FALSE(GetHost(client.get()).ok());  // Now the client knows that its connection is gone.
   const absl::Status status = CreateIoas(client.get());
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(status.message()),
