@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
+#include "engine/operations/still_meant.h"
 
 namespace viommu {
 
@@ -24,13 +25,8 @@ absl::Status CheckBatchSize(size_t entries, absl::string_view field) {
 absl::StatusOr<Ioas*> FindIoas(const Model& model, const CallContext& context, const ObjectRef& ref,
                                Uid only) {
   ASSIGN_OR_RETURN(Ioas * ioas, model.Find<Ioas>(context, ref));
-  if (only == 0 || ioas->uid() == only) return ioas;
-  const std::string name = ioas->NameFor(context.principal);
-  return Error(absl::StatusCode::kNotFound, "IOAS_NOT_FOUND",
-               absl::StrCat("the ", name, " that the stream was opened for is gone"))
-      .Errno("ENOENT")
-      .Resource(name)
-      .ToStatus();
+  RETURN_IF_ERROR(CheckStillMeant(*ioas, only, context.principal));
+  return ioas;
 }
 
 absl::StatusOr<std::vector<Uid>> IoasLane(const Model& model, const CallContext& context,

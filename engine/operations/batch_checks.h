@@ -15,8 +15,7 @@ namespace viommu {
 // kInvalidArgument EMPTY_BATCH; BATCH_TOO_LARGE: more than kMaxBatchEntries.
 absl::Status CheckBatchSize(size_t entries, absl::string_view field);
 
-// The Ioas that the name means, which must be `only` unless that is 0: a stream does not go on in
-// an Ioas that got the name of the one it was opened for.
+// The Ioas that the name means, which must be `only` unless that is 0 (still_meant.h).
 // kNotFound IOAS_NOT_FOUND
 absl::StatusOr<Ioas*> FindIoas(const Model& model, const CallContext& context, const ObjectRef& ref,
                                Uid only);

@@ -8,6 +8,7 @@
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/views.h"
+#include "engine/operations/still_meant.h"
 
 namespace viommu {
 namespace {

@@ -6,6 +6,7 @@
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/operations/smmu_command_checks.h"
+#include "engine/operations/still_meant.h"
 
 namespace viommu {
 namespace {

@@ -13,15 +13,6 @@ absl::Status CheckInvalidationSize(const InvalidationBatch& batch) {
       .Field("commands");
 }
 
-absl::Status CheckStillMeant(const Object& object, Uid only, absl::string_view principal) {
-  if (only == 0 || object.uid() == only) return absl::OkStatus();
-  const std::string name = object.NameFor(principal);
-  return Error(absl::StatusCode::kNotFound, absl::StrCat(ReasonPrefix(object.kind()), "_NOT_FOUND"),
-               absl::StrCat("the ", name, " that the stream was opened for is gone"))
-      .Errno("ENOENT")
-      .Resource(name);
-}
-
 absl::Status CommandsUnavailable(absl::string_view why) {
   return Error(absl::StatusCode::kUnimplemented, "COMMANDS_UNAVAILABLE", why)
       .Errno("EOPNOTSUPP")

@@ -12,7 +12,6 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "engine/base/errors.h"
-#include "engine/model/object.h"
 #include "engine/pipeline/operation.h"
 #include "engine/types.h"
 
@@ -20,9 +19,6 @@ namespace viommu {
 
 // kInvalidArgument BATCH_TOO_LARGE
 absl::Status CheckInvalidationSize(const InvalidationBatch& batch);
-
-// kNotFound <KIND>_NOT_FOUND: `only` is not 0, and the object is another.
-absl::Status CheckStillMeant(const Object& object, Uid only, absl::string_view principal);
 
 // kUnimplemented COMMANDS_UNAVAILABLE, always.
 absl::Status CommandsUnavailable(absl::string_view why);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
+#include "engine/operations/still_meant.h"
 
 namespace viommu {
 namespace {
@@ -24,13 +25,8 @@ absl::Status AtResponse(const absl::Status& status, size_t index) {
 
 absl::StatusOr<FaultQueue*> RespondFaultOperation::FindQueue(const Model& model) const {
   ASSIGN_OR_RETURN(FaultQueue * queue, model.Find<FaultQueue>(context(), ref_));
-  if (only_ == 0 || queue->uid() == only_) return queue;
-  const std::string name = queue->NameFor(context().principal);
-  return Error(absl::StatusCode::kNotFound, "FAULT_QUEUE_NOT_FOUND",
-               absl::StrCat("the ", name, " that the stream was opened for is gone"))
-      .Errno("ENOENT")
-      .Resource(name)
-      .ToStatus();
+  RETURN_IF_ERROR(CheckStillMeant(*queue, only_, context().principal));
+  return queue;
 }
 
 absl::StatusOr<std::vector<Uid>> RespondFaultOperation::Lanes(Model& model) {
@@ -50,7 +46,7 @@ absl::Status RespondFaultOperation::Check(const FaultQueue& queue) const {
     const FaultResponse& response = responses_[i];
     if (response.code == PageResponse::kFailure) {
       return AtResponse(Error(absl::StatusCode::kInvalidArgument, "INVALID_RESPONSE",
-                              "a group is answered with success or as invalid")
+                              "code FAILURE: a group is answered with SUCCESS or INVALID")
                             .Errno("EINVAL")
                             .Field("code"),
                         i);
