@@ -210,7 +210,7 @@ class Engine {
   // kNotFound           FAULT_QUEUE_NOT_FOUND; kFailedPrecondition FAULT_QUEUE_OWNER: it is another
   //                     owner's than the domain
   // kUnimplemented      DIRTY_TRACKING_UNAVAILABLE; FAULT_QUEUE_ON_NEST_PARENT;
-  //                     FAULT_QUEUE_UNAVAILABLE: the device, or its unit, has no page requests;
+  //                     FAULT_QUEUE_UNAVAILABLE: the device's unit takes no page faults of it;
   //                     NESTING_UNAVAILABLE, and of NESTED
   //                     STAGE1_UNAVAILABLE: the device's unit has no such first stage
   // kResourceExhausted  TABLE_MEMORY_EXHAUSTED
@@ -350,13 +350,12 @@ class Engine {
   //   device; for an auto domain that is made, as CreateDomain); DEVICE_UNHEALTHY: a reset of a
   //   member failed
   // kFailedPrecondition VDEVICE_MISSING: the domain translates for the guest of a Viommu, in which
-  // a
-  //   member of the group has no vdevice
+  //   a member of the group has no vdevice
   // kFailedPrecondition PASID_TAKEN: it is another principal's; PASID_INCOMPATIBLE: the domain was
   //   not made for PASIDs, and it is for one, or for the RID beside one; or the RID's was not. An
   //   auto domain never is. PASIDS_IN_USE: the unit has no second stage beside PASIDs
-  // kFailedPrecondition PAGE_REQUESTS_UNAVAILABLE: the domain has a fault queue, and one of the
-  //   group no page requests
+  // kFailedPrecondition PAGE_REQUESTS_UNAVAILABLE: the domain has a fault queue, and no page
+  //   faults are taken of one of the group
   // kInvalidArgument    INVALID_PASID: 0
   // kOutOfRange         PASID_OUT_OF_RANGE: beyond the smallest width of the group and its unit
   // kPermissionDenied   IDENTITY_NOT_ALLOWED
@@ -511,7 +510,7 @@ class Engine {
   //   kOutOfRange         PASID_OUT_OF_RANGE: as Dma; GROUP_OUT_OF_RANGE: above kMaxPageGroup
   //   kFailedPrecondition PAGE_GROUP_OUTSTANDING: the group waits for its answer already;
   //                       NO_PAGE_FAULT: a device whose requests stall would not wait for that page
-  //   kUnimplemented      PAGE_REQUESTS_UNAVAILABLE: the device, or its unit, has none
+  //   kUnimplemented      PAGE_REQUESTS_UNAVAILABLE: its unit takes no page faults of it
   absl::Status RaisePageFault(const CallContext&, const std::string& device, PageFault fault);
   // What groups of the device were answered, the oldest first, as far as it remembers.
   absl::StatusOr<std::vector<PageGroupResponse>> ListPageResponses(const CallContext&,

@@ -3,6 +3,7 @@
 #include "engine/base/errors.h"
 #include "engine/core.h"
 #include "engine/operations/claims.h"
+#include "engine/operations/fault_queues.h"
 #include "engine/operations/host_operations.h"
 #include "engine/operations/plug_operations.h"
 #include "engine/operations/region_loss_operations.h"
@@ -67,14 +68,19 @@ absl::Status CheckIssues(const Device& device, std::optional<uint32_t> pasid) {
 }
 
 // The device that a caller who holds it, or an operator, plays.
+absl::StatusOr<const Device*> FindPlayed(Model& model, const CallContext& context,
+                                         const std::string& id) {
+  ASSIGN_OR_RETURN(const Device* device, model.FindDevice(id));
+  if (!context.is_operator) RETURN_IF_ERROR(CheckClaimed(model, *device, context.principal));
+  return device;
+}
+
+// The same, for what is asked with `pasid`.
 template <typename Core>
 absl::StatusOr<DeviceIndex> FindRequester(Core& core, const CallContext& context,
                                           const std::string& id, std::optional<uint32_t> pasid) {
   absl::MutexLock lock(&core.pipeline.mutex());
-  ASSIGN_OR_RETURN(const Device* device, core.model.FindDevice(id));
-  if (!context.is_operator) {
-    RETURN_IF_ERROR(CheckClaimed(core.model, *device, context.principal));
-  }
+  ASSIGN_OR_RETURN(const Device* device, FindPlayed(core.model, context, id));
   RETURN_IF_ERROR(CheckIssues(*device, pasid));
   return device->index;
 }
@@ -84,8 +90,7 @@ constexpr uint64_t kPageBytes = 4096;
 absl::Status CheckFault(const Model& model, const Device& device, const PageFault& fault) {
   if (!HasPageFaults(model.UnitOf(device), device.spec)) {
     return Error(absl::StatusCode::kUnimplemented, "PAGE_REQUESTS_UNAVAILABLE",
-                 absl::StrCat(device.Name(), " and iommus/", model.UnitOf(device).id,
-                              " do not both have page requests"))
+                 NoPageFaults(model, device))
         .Errno("EOPNOTSUPP")
         .Resource(device.Name());
   }
@@ -212,10 +217,7 @@ absl::Status Engine::RaisePageFault(const CallContext& context, const std::strin
   ASSIGN_OR_RETURN(Simulation * simulation, SimulationOf(*core_->backend));
   {
     absl::MutexLock lock(&core_->pipeline.mutex());
-    ASSIGN_OR_RETURN(const Device* device, core_->model.FindDevice(id));
-    if (!context.is_operator) {
-      RETURN_IF_ERROR(CheckClaimed(core_->model, *device, context.principal));
-    }
+    ASSIGN_OR_RETURN(const Device* device, FindPlayed(core_->model, context, id));
     RETURN_IF_ERROR(CheckFault(core_->model, *device, fault));
     fault.device = device->index;
   }
@@ -227,15 +229,7 @@ absl::Status Engine::RaisePageFault(const CallContext& context, const std::strin
 absl::StatusOr<std::vector<PageGroupResponse>> Engine::ListPageResponses(const CallContext& context,
                                                                          const std::string& id) {
   ASSIGN_OR_RETURN(Simulation * simulation, SimulationOf(*core_->backend));
-  DeviceIndex index = 0;
-  {
-    absl::MutexLock lock(&core_->pipeline.mutex());
-    ASSIGN_OR_RETURN(const Device* device, core_->model.FindDevice(id));
-    if (!context.is_operator) {
-      RETURN_IF_ERROR(CheckClaimed(core_->model, *device, context.principal));
-    }
-    index = device->index;
-  }
+  ASSIGN_OR_RETURN(const DeviceIndex index, FindRequester(*core_, context, id, std::nullopt));
   return simulation->PageResponses(index);
 }
 

@@ -9,11 +9,15 @@
 
 namespace viommu {
 
+std::string NoPageFaults(const Model& model, const Device& device) {
+  return absl::StrCat("iommus/", model.UnitOf(device).id, " takes no page faults of ",
+                      device.Name());
+}
+
 absl::Status CheckPageFaults(const Model& model, const Device& device, absl::string_view field) {
   if (HasPageFaults(model.UnitOf(device), device.spec)) return absl::OkStatus();
   return Error(absl::StatusCode::kUnimplemented, "FAULT_QUEUE_UNAVAILABLE",
-               absl::StrCat(device.Name(), " and iommus/", model.UnitOf(device).id,
-                            " do not both have page requests"))
+               NoPageFaults(model, device))
       .Errno("EOPNOTSUPP")
       .Field(field)
       .Resource(device.Name());
@@ -26,8 +30,7 @@ absl::Status CheckPageFaultsOf(const Model& model, absl::Span<const DeviceIndex>
     const Device& device = model.devices[index];
     if (HasPageFaults(model.UnitOf(device), device.spec)) continue;
     return Error(absl::StatusCode::kFailedPrecondition, "PAGE_REQUESTS_UNAVAILABLE",
-                 absl::StrCat("the domain has a fault queue, and ", device.Name(),
-                              " no page requests"))
+                 absl::StrCat("the domain has a fault queue, and ", NoPageFaults(model, device)))
         .Errno("ENODEV")
         .Resource(device.Name())
         .Violation("attach it to a domain without fault queue");

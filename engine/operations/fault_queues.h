@@ -3,6 +3,8 @@
 #ifndef VIOMMU_ENGINE_OPERATIONS_FAULT_QUEUES_H_
 #define VIOMMU_ENGINE_OPERATIONS_FAULT_QUEUES_H_
 
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -10,12 +12,15 @@
 
 namespace viommu {
 
-// Of a domain to be made. kUnimplemented FAULT_QUEUE_UNAVAILABLE: the device, or its unit, has no
-// page requests.
+// "iommus/iommu0 takes no page faults of devices/0000:01:00.0": neither page requests nor stalls.
+std::string NoPageFaults(const Model& model, const Device& device);
+
+// Of a domain to be made. kUnimplemented FAULT_QUEUE_UNAVAILABLE: the device's unit takes no page
+// faults of it.
 absl::Status CheckPageFaults(const Model& model, const Device& device, absl::string_view field);
 
 // Of a domain to be attached. kFailedPrecondition PAGE_REQUESTS_UNAVAILABLE: the domain has a fault
-// queue, and one of the devices no page requests.
+// queue, and no page faults are taken of one of the devices.
 absl::Status CheckPageFaultsOf(const Model& model, absl::Span<const DeviceIndex> devices,
                                const Domain& domain);
 
