@@ -28,7 +28,9 @@ struct Engine::Core {
         events(backend, &model, &pipeline.mutex()),
         start_time(env->Now()) {
     for (const Device& device : model.devices) {
-      has_page_faults = has_page_faults || HasPageFaults(model.UnitOf(device), device.spec);
+      // A guest's descriptors can let any device of such an SMMUv3 wait: then that is refused.
+      has_page_faults = has_page_faults || HasPageFaults(model.UnitOf(device), device.spec) ||
+                        model.UnitOf(device).smmu_v3.stall;
     }
   }
 
@@ -42,8 +44,10 @@ struct Engine::Core {
   // a device report.
   void DeliverPageFaults();
   // Tells devices what is put down for them. After every operation, as it may have ended what they
-  // were attached to. An answer that hardware does not take is tried again the next time.
+  // were attached to. An answer that hardware does not take is tried again by DeliverPageFaults, or
+  // with the next one.
   void AnswerPageGroups();
+  void GiveAnswers(std::vector<PageGroupResponse> answers);
 
   // Counts one open stream of a caller. kResourceExhausted STREAM_LIMIT
   absl::StatusOr<Account*> TakeStream(const std::string& principal);
@@ -57,7 +61,7 @@ struct Engine::Core {
   RequestTable requests;
   const absl::Time start_time;
   std::string boot_id;
-  bool has_page_faults = false;          // Of some device they can be answered.
+  bool has_page_faults = false;          // Some device may wait for an answer.
   std::unique_ptr<HostFlusher> flusher;  // Null without a host to simulate. Goes first.
 };
 

@@ -18,12 +18,14 @@ namespace viommu {
 
 void Engine::Core::DeliverPageFaults() {
   if (!has_page_faults) return;
+  std::vector<PageGroupResponse> answers;
   {
     // Under the lock, so that no attachment changes between the two.
     absl::MutexLock lock(&pipeline.mutex());
     viommu::DeliverPageFaults(model, backend->TakePageFaults());
+    answers = model.page_faults.TakeAnswers();
   }
-  AnswerPageGroups();
+  GiveAnswers(std::move(answers));
 }
 
 void Engine::Core::AnswerPageGroups() {
@@ -33,13 +35,17 @@ void Engine::Core::AnswerPageGroups() {
     absl::MutexLock lock(&pipeline.mutex());
     answers = model.page_faults.TakeAnswers();
   }
+  GiveAnswers(std::move(answers));
+}
+
+void Engine::Core::GiveAnswers(std::vector<PageGroupResponse> answers) {
+  if (answers.empty()) return;
   const auto failed = std::partition(
       answers.begin(), answers.end(),
       [&](const PageGroupResponse& answer) { return backend->RespondPageGroup(answer).ok(); });
   absl::MutexLock lock(&pipeline.mutex());
   for (auto it = answers.begin(); it != failed; ++it) model.page_faults.CountAnswered(it->code);
-  // Somebody tries again.
-  for (auto it = failed; it != answers.end(); ++it) model.page_faults.Answer(it->group, it->code);
+  for (auto it = failed; it != answers.end(); ++it) model.page_faults.PutBack(*it);
 }
 
 absl::StatusOr<FaultQueueView> Engine::CreateFaultQueue(const CallContext& context,

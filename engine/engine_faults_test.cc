@@ -219,6 +219,14 @@ TEST_F(EngineFaultsTest, GivesAnAnswerThatIsOwedUntilItIsTaken) {
   ASSERT_EQ(Raise("dev0", 1, 0x1000), "OK");
   EXPECT_EQ(Told("dev0"), "");
   EXPECT_EQ(Stats().answered[1].second, 0u);
+  int tries = 0;
+  faulting_.SetHook([&](const std::string& verb) {
+    if (verb != "RespondPageGroup") return absl::OkStatus();
+    ++tries;
+    return absl::InternalError("broken");
+  });
+  ASSERT_EQ(Attach("dev6", "g"), "OK");
+  EXPECT_EQ(tries, 0) << "what others do is not held up by it";
   faulting_.SetHook(nullptr);
   EXPECT_EQ(Waiting(), "");
   EXPECT_EQ(Told("dev0"), "1 INVALID, ");

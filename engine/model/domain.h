@@ -31,6 +31,9 @@ class Domain : public Object {
 
   bool sva() const { return spec.kind == DomainSpec::Kind::kSva; }
   bool nested() const { return spec.kind == DomainSpec::Kind::kNested; }
+  // Of a Viommu's NESTED one the guest has the table of PASIDs: what has one that nobody attached
+  // here is the domain's, too (kernel: `user_pasid_table`).
+  bool has_guest_pasids() const { return nested() && spec.viommu != 0; }
   // What a NESTED one stands on: its Viommu, or its nest parent.
   Uid stands_on() const { return spec.viommu != 0 ? spec.viommu : spec.parent; }
 

@@ -56,11 +56,14 @@ class PageFaults {
 
   // A group is to be answered so, by whoever holds no lock.
   void Answer(const PageGroup& group, PageResponse code);
+  // Hardware did not take that. It is due no more, so that a unit that takes nothing does not cost
+  // every operation of the host a try; TakeAnswers has it for whoever takes them all the same.
+  void PutBack(const PageGroupResponse& answer) { answers_.push_back(answer); }
   // The device has been told.
   void CountAnswered(PageResponse code) { ++answered_[static_cast<size_t>(code)]; }
   uint64_t Answered(PageResponse code) const { return answered_[static_cast<size_t>(code)]; }
 
-  // Whether TakeAnswers would answer anything. May be asked without the lock.
+  // Whether there is an answer that was not tried yet. May be asked without the lock.
   bool answers_due() const { return answers_due_.load(std::memory_order_acquire); }
   std::vector<PageGroupResponse> TakeAnswers();
 

@@ -14,8 +14,10 @@ namespace viommu {
 
 // Puts what devices have reported where it belongs. A fault waits for the last one of its group;
 // then the group goes to the queue of the domain that the device's group is attached to, at the RID
-// or the PASID of the request (PASID 0 is the RID's). Nothing attached, or a domain without fault
-// queue: kInvalid. A queue that is full: kFailure, and the loss is counted.
+// or the PASID of the request (PASID 0 is the RID's). With a PASID that is not attached it goes
+// where the RID's goes if the guest has the PASIDs there (Domain::has_guest_pasids). Nothing
+// attached, or a domain without fault queue: kInvalid. A queue that is full: kFailure, and the loss
+// is counted.
 void DeliverPageFaults(Model& model, const PageFaultBatch& batch);
 
 // `devices` do not meet `from` any more with `pasid`, or (none) without: the groups of theirs that
