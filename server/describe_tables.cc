@@ -47,7 +47,6 @@ v1::ExportTablesResponse DescribeFirstPart(const TableImage& image) {
     out.set_iommu(HostName(NameKind::kIommu, unit.iommu));
     out.set_architecture(unit.architecture);
     out.set_physical_address_bits(unit.physical_address_bits);
-    out.set_tables_left_out(!unit.with_tables);
   }
   for (const TableImage::Register& one : image.registers) {
     v1::TableImageRegister& out = *part.add_registers();

@@ -123,14 +123,13 @@ TEST(DescribeTablesTest, SaysThatGuestsTablesAreLeftOut) {
   EXPECT_TRUE(PartsOf(image)[0].summary().guest_tables_left_out());
 }
 
-TEST(DescribeTablesTest, SaysWhichUnitsHaveNoTablesInTheImage) {
+TEST(DescribeTablesTest, NamesTheArchitectureOfEachUnit) {
   TableImage image = SomeImage(0);
-  image.units.push_back({"smmu0", "smmuv3", 48, false});
+  image.units.push_back({"smmu0", "smmuv3", 48});
   const auto parts = PartsOf(image);
   ASSERT_EQ(parts[0].units_size(), 2);
-  EXPECT_FALSE(parts[0].units(0).tables_left_out());
+  EXPECT_EQ(parts[0].units(0).architecture(), "vtd");
   EXPECT_EQ(parts[0].units(1).architecture(), "smmuv3");
-  EXPECT_TRUE(parts[0].units(1).tables_left_out());
 }
 
 }  // namespace

@@ -86,6 +86,12 @@ def _libraries():
         files = {"//third_party:sqlite.BUILD": "BUILD.bazel"},
         needs = ["/usr/include/sqlite3.h"],
     )
+    installed_repository(
+        name = "zlib",
+        apt = ["zlib1g-dev"],
+        files = {"//third_party:zlib.BUILD": "BUILD.bazel"},
+        needs = ["/usr/include/zlib.h"],
+    )
 
 def _test_libraries():
     installed_repository(

@@ -1,10 +1,10 @@
 #include "clients/viommuctl/table_image.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 
 #include "absl/strings/str_cat.h"
+#include "zlib.h"
 
 namespace viommu {
 namespace {
@@ -13,21 +13,9 @@ constexpr absl::string_view kMagic = "VIOMMUTI";
 constexpr uint32_t kVersion = 1;
 constexpr uint32_t kHeaderBytes = 64;
 constexpr uint64_t kGuestTablesLeftOut = 1;  // Of the image.
-constexpr uint32_t kTablesLeftOut = 1;       // Of a unit.
 constexpr size_t kIdBytes = 64;
 constexpr size_t kNameBytes = 16;
 constexpr size_t kPageBytes = 4096;
-
-std::array<uint32_t, 256> CrcTable() {
-  constexpr uint32_t kPolynomial = 0xedb88320;
-  std::array<uint32_t, 256> table;
-  for (uint32_t byte = 0; byte < table.size(); ++byte) {
-    uint32_t value = byte;
-    for (int bit = 0; bit < 8; ++bit) value = value >> 1 ^ ((value & 1) != 0 ? kPolynomial : 0);
-    table[byte] = value;
-  }
-  return table;
-}
 
 absl::Status Lost(absl::string_view what) {
   return absl::DataLossError(absl::StrCat("the image that viommud sent is broken: ", what));
@@ -37,13 +25,6 @@ absl::Status Lost(absl::string_view what) {
 absl::string_view IdOf(absl::string_view name) { return name.substr(name.find('/') + 1); }
 
 }  // namespace
-
-void Crc32::Add(absl::string_view bytes) {
-  static const std::array<uint32_t, 256> kTable = CrcTable();
-  for (const char byte : bytes) {
-    state_ = state_ >> 8 ^ kTable[(state_ ^ static_cast<unsigned char>(byte)) & 0xff];
-  }
-}
 
 absl::Status TableImageWriter::Write(const v1::ExportTablesResponse& part) {
   if (part.has_summary() == begun_) return Lost("its parts are not in order");
@@ -91,7 +72,7 @@ absl::Status TableImageWriter::WriteUnits(const v1::ExportTablesResponse& part) 
     PutText(IdOf(unit.iommu()), kIdBytes);
     PutText(unit.architecture(), kNameBytes);
     Put32(unit.physical_address_bits());
-    Put32(unit.tables_left_out() ? kTablesLeftOut : 0);
+    Put32(0);
   }
   for (const v1::TableImageRegister& one : part.registers()) {
     const auto unit = unit_index_.find(one.iommu());
@@ -125,13 +106,14 @@ absl::Status TableImageWriter::Finish() {
   const bool complete =
       begun_ && requesters_ == summary_.requester_count() && pages_ == summary_.page_count();
   if (!complete) return Lost("parts are missing");
-  Put32(crc_.value());
+  Put32(checksum_);
   out_.flush();
   return CheckStream();
 }
 
 void TableImageWriter::Put(absl::string_view bytes) {
-  crc_.Add(bytes);
+  const auto* data = reinterpret_cast<const Bytef*>(bytes.data());
+  checksum_ = static_cast<uint32_t>(crc32_z(checksum_, data, bytes.size()));
   out_.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 

@@ -14,16 +14,6 @@
 
 namespace viommu {
 
-// CRC-32 of IEEE 802.3, as zlib and gzip have it, of bytes that come piece by piece.
-class Crc32 {
- public:
-  void Add(absl::string_view bytes);
-  uint32_t value() const { return ~state_; }
-
- private:
-  uint32_t state_ = ~uint32_t{0};
-};
-
 // Thread-compatible.
 class TableImageWriter {
  public:
@@ -51,7 +41,7 @@ class TableImageWriter {
   absl::Status CheckStream() const;
 
   std::ostream& out_;
-  Crc32 crc_;
+  uint32_t checksum_ = 0;
   bool begun_ = false;
   v1::TableImageSummary summary_;
   std::map<std::string, uint32_t> unit_index_;  // By "iommus/{id}".

@@ -33,8 +33,8 @@ struct TableEntryDump {
   // Of page tables alone.
   int level = 0;                     // VT-d: from 1, the lowest; SMMUv3: 0 to 3, the lowest.
   std::optional<uint64_t> looks_up;  // The address that it is an entry for.
-  std::optional<uint64_t>
-      in_stage1_as;  // Under nesting, of a guest's entry: where the guest has it.
+  // Under nesting, of a guest's entry: where the guest has it.
+  std::optional<uint64_t> in_stage1_as;
 };
 
 // What becomes of one access of a device when no cache holds anything.
@@ -66,7 +66,6 @@ struct TableImage {
     std::string iommu;         // As IommuSpec::id.
     std::string architecture;  // "vtd" or "smmuv3".
     int physical_address_bits = 0;
-    bool with_tables = true;  // False: neither its registers nor its tables are in the image.
   };
   struct Register {
     std::string iommu;

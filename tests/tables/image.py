@@ -14,9 +14,8 @@ def _text(field):
 
 
 class Unit:
-    def __init__(self, name, architecture, physical_address_bits, tables_left_out):
+    def __init__(self, name, architecture, physical_address_bits):
         self.name = name
-        self.tables_left_out = tables_left_out
         self.architecture = architecture
         self.physical_address_bits = physical_address_bits
         self.registers = {}  # Value by name.
@@ -40,8 +39,8 @@ class Image:
         self._data, self._at = data[:-4], header_bytes
         self.units = []
         for _ in range(units):
-            name, architecture, bits, flags = self._take(_UNIT)
-            self.units.append(Unit(_text(name), _text(architecture), bits, bool(flags & 1)))
+            name, architecture, bits, _ = self._take(_UNIT)
+            self.units.append(Unit(_text(name), _text(architecture), bits))
         for _ in range(registers):
             name, unit, _, offset, value = self._take(_REGISTER)
             self.units[unit].registers[_text(name)] = value

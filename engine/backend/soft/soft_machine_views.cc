@@ -243,13 +243,13 @@ absl::StatusOr<TableImage> SoftMachine::ExportTables() const {
   for (const Unit& unit : units_) {
     if (unit.smmu != nullptr) {
       const IommuSpec& spec = unit.smmu->spec();
-      image.units.push_back({spec.id, "smmuv3", spec.host_address_width_bits, true});
+      image.units.push_back({spec.id, "smmuv3", spec.host_address_width_bits});
       AppendSmmuRegisters(spec.id, unit.smmu->hardware(), &image.registers);
       RETURN_IF_ERROR(smmu_collector.Collect(unit.smmu->hardware()));
       continue;
     }
     const IommuSpec& spec = unit.vtd->spec();
-    image.units.push_back({spec.id, "vtd", spec.host_address_width_bits, true});
+    image.units.push_back({spec.id, "vtd", spec.host_address_width_bits});
     AppendVtdRegisters(spec.id, unit.vtd->hardware(), &image.registers);
     RETURN_IF_ERROR(collector.Collect(unit.vtd->hardware()));
   }

@@ -170,6 +170,19 @@ TEST_F(SoftViommusTest, AGuestsEntryTranslatesBypassesOrAborts) {
   }
 }
 
+TEST_F(SoftViommusTest, AParentStaysWhileAGuestsStageStandsOnIt) {
+  ASSERT_TRUE(backend_->CreateDomain(kGuest, Nested(Bypassing()), {}).ok());
+  EXPECT_EQ(backend_->DestroyDomain(kParent).code(), absl::StatusCode::kFailedPrecondition);
+  ASSERT_TRUE(Switch(kNic, kGuest).ok());
+  EXPECT_EQ(Read(kNic, kBase + kFirst), "first");
+  ASSERT_TRUE(Switch(kNic, 0).ok());
+  ASSERT_TRUE(backend_->DestroyDomain(kGuest).ok());
+  ASSERT_TRUE(viommus_->DestroyVdevice(kNicThere).ok());
+  ASSERT_TRUE(viommus_->DestroyVdevice(kDiskThere).ok());
+  ASSERT_TRUE(viommus_->DestroyViommu(kViommu).ok());
+  EXPECT_TRUE(backend_->DestroyDomain(kParent).ok());
+}
+
 TEST_F(SoftViommusTest, TheGuestsCommandsDropWhatItChanged) {
   ASSERT_TRUE(backend_->CreateDomain(kGuest, Nested(Translating()), {}).ok());
   for (const DeviceIndex device : {kNic, kDisk}) {
