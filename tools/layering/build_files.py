@@ -23,9 +23,11 @@ class Target:
 
 
 def absolute(label, package):
-    """"//a/b:b" for "//a/b", "//package:x" for ":x"; external labels likewise."""
+    """"//a/b:b" for "//a/b", "//package:x" for ":x", "@r//:r" for "@r"; external labels likewise."""
     if label.startswith(":"):
         return f"//{package}{label}"
+    if label.startswith("@") and "//" not in label:
+        return f"{label}//:{label[1:]}"
     repository, _, rest = label.rpartition("//")
     return label if ":" in rest else f"{repository}//{rest}:{os.path.basename(rest)}"
 

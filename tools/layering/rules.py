@@ -82,5 +82,5 @@ PROVIDERS = [
     ("openssl/", ["@openssl//"]),
     ("prometheus/", ["@com_github_jupp0r_prometheus_cpp//"]),
     ("sqlite3.h", ["@org_sqlite//"]),
-    ("zlib.h", ["@zlib"]),
+    ("zlib.h", ["@zlib//"]),
 ]
