@@ -57,8 +57,9 @@ absl::Status RespondFault(Invocation& call) {
   if (request.responses().empty()) return absl::InvalidArgumentError("say which: COOKIE");
   const auto done = call.Call(&v1::FaultService::Stub::RespondFault, request);
   if (!done.ok()) return done.status();
-  call.Did(*done, absl::StrCat(request.responses_size(), " groups of ", request.name()), "answered",
-           call.Text("CODE"));
+  const int groups = request.responses_size();
+  call.Did(*done, absl::StrCat(groups, groups == 1 ? " group of " : " groups of ", request.name()),
+           "answered", call.Text("CODE"));
   return absl::OkStatus();
 }
 

@@ -110,7 +110,7 @@ SESSION = [
     ("faults list q", "0x7000000 w"),
     ("faults watch q --count 1",
      "fault 1  0000:81:00.0  group 3  domain asking  0x7000000 w"),
-    ("faults respond q success 1", "1 groups of faultQueues/q answered"),
+    ("faults respond q success 1", "1 group of faultQueues/q answered"),
     ("page-responses 0000:81:00.0", "success"),
     ("detach 0000:81:00.0", "devices/0000:81:00.0 detached"),
     ("delete domain asking", "domains/asking deleted"),
