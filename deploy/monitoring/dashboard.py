@@ -76,7 +76,8 @@ ROWS = [
          {"{{instance}}": f"viommu_remembered_requests{{{_HOST}}}"}),
     ]),
     ("Objects", [
-        ("Objects", "That are there.", "none", {"{{kind}}": _sum("viommu_objects", by=["kind"])}),
+        ("Objects by kind", "That are there.", "none",
+         {"{{kind}}": _sum("viommu_objects", by=["kind"])}),
         ("Suspended", "What lost its memory, and is not in force.", "none",
          {"{{kind}}": _sum("viommu_suspended_objects", by=["kind"])}),
         ("Devices", "Claimed from the host, and attached to a domain.", "none",
