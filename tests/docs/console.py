@@ -30,6 +30,11 @@ def commands(document):
     return [Command(text, tuple(output)) for text, output in found]
 
 
+def without_sessions(document):
+    """What is left of a document without its console blocks."""
+    return _FENCE.sub("", document)
+
+
 def matches(expected, actual):
     """Whether output lines are as expected, with "..." as a wildcard."""
     parts = []

@@ -52,13 +52,17 @@ class RulesTest(unittest.TestCase):
 
     def test_a_wrong_threshold_does_not_pass(self):
         text = watched.text("alerts.yaml")
-        for right, wrong in (("> 14.4 * 0.001", "> 5 * 0.001"), ("> 0.8", "> 0.95"),
+        for right, wrong in (("> 14.4 * 0.001", "> 5 * 0.001"), ("_limit > 0.8", "_limit > 0.95"),
                              ("expr: up{", "expr: 1 - up{")):
             self.assertIn(right, text)
-            with open(os.path.join(self.folder, "alerts.yaml"), "w", encoding="utf-8") as file:
-                file.write(text.replace(right, wrong))
-            with self.assertRaisesRegex(AssertionError, "FAILED"):
-                prometheus.promtool("test", "rules", "alerts_test.yaml", folder=self.folder)
+            text = text.replace(right, wrong)
+        with open(os.path.join(self.folder, "alerts.yaml"), "w", encoding="utf-8") as file:
+            file.write(text)
+        with self.assertRaisesRegex(AssertionError, "FAILED") as raised:
+            prometheus.promtool("test", "rules", "alerts_test.yaml", folder=self.folder)
+        self.assertEqual({"ViommuErrorBudgetBurnsFast", "ViommudDown", "ViommuCallsNearLimit",
+                          "ViommuConnectionsNearLimit"},
+                         set(re.findall(r"alertname: (\w+)", str(raised.exception))))
 
     def test_each_is_tested_firing_and_silent(self):
         expected = _EXPECTATION.findall(watched.text("alerts_test.yaml"))
