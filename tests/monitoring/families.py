@@ -4,7 +4,7 @@ import re
 import urllib.request
 
 _SECONDS = 30
-_LABEL = re.compile(r'(\w+)="')
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
 # What a histogram's samples are called, beside its own name.
 _SUFFIXES = ("_bucket", "_sum", "_count")
 
@@ -13,7 +13,7 @@ _SUFFIXES = ("_bucket", "_sum", "_count")
 class Family:
     type: str = ""
     help: str = ""
-    labels: list = dataclasses.field(default_factory=list)  # In the order of the text.
+    labels: dict = dataclasses.field(default_factory=dict)  # The values that each has.
 
 
 def parse(text):
@@ -26,9 +26,9 @@ def parse(text):
         elif line:
             name, _, labels = line.rpartition(" ")[0].partition("{")
             family = families[family_of(name, families)]
-            family.labels += [label for label in _LABEL.findall(labels)
-                              if label not in family.labels
-                              and not (label == "le" and family.type == "histogram")]
+            for label, value in _LABEL.findall(labels):
+                if family.type != "histogram" or label != "le":
+                    family.labels.setdefault(label, set()).add(value)
     return families
 
 
