@@ -16,11 +16,11 @@ _LISTENING = re.compile(r'msg="Listening on" address=(\S+)')
 
 def program(name):
     """Path of prometheus or promtool."""
-    folder = os.environ.get("VIOMMU_PROMETHEUS")
-    path = os.path.join(folder, name) if folder else shutil.which(name)
+    tools = os.environ.get("VIOMMU_TOOLS")
+    path = shutil.which(name, path=tools and os.path.join(tools, "prometheus"))
     if not path:
-        raise AssertionError(f"no {name}: set VIOMMU_PROMETHEUS to the folder that has it, or run "
-                             "the tests with ./dev test")
+        raise AssertionError(f"no {name}: set VIOMMU_TOOLS to the folder whose prometheus/ has it, "
+                             "or run the tests with ./dev test")
     return path
 
 
