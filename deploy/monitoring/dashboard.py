@@ -30,9 +30,10 @@ def _quantile(share, name, more="", by=()):
     return f"histogram_quantile({share}, {_rate(name + '_bucket', more, ('le', *by))})"
 
 
-# (row, [(title, what it tells, unit, {legend: query})]); three panels in a line.
+# (row, [(title, what it tells, unit, {legend: query})]); three panels in a line, and all of the
+# first one in its own: single values.
 ROWS = [
-    ("Service", [
+    ("At a glance", [
         ("Serving", "1: lets calls in. 0: drains.", "none",
          {"{{instance}}": f"viommu_serving{{{_HOST}}}"}),
         ("Version", "What runs.", "none",
@@ -41,6 +42,8 @@ ROWS = [
          {"{{instance}} {{boot_id}}": f"viommu_boot_info{{{_HOST}}}"}),
         ("Uptime", "Since the process was started.", "s",
          {"{{instance}}": f"time() - process_start_time_seconds{{{_HOST}}}"}),
+    ]),
+    ("Service", [
         ("Calls", "Begun, the ten busiest methods.", "ops",
          {"{{grpc_method}}":
           f"topk(10, {_rate('grpc_server_started_total', by=['grpc_method'])})"}),
@@ -144,33 +147,51 @@ ROWS = [
 _SOURCE = {"type": "prometheus", "uid": "${source}"}
 
 
-def _panel(title, description, unit, queries, position):
-    targets = [{"refId": chr(ord("A") + i), "datasource": _SOURCE, "editorMode": "code",
-                "expr": query, "legendFormat": legend, "range": True}
-               for i, (legend, query) in enumerate(queries.items())]
+def _graph():
     return {
-        "type": "timeseries", "title": title, "description": description, "datasource": _SOURCE,
-        "gridPos": position, "targets": targets,
-        "fieldConfig": {"defaults": {"unit": unit, "min": 0, "custom": {"fillOpacity": 8}},
-                        "overrides": []},
+        "type": "timeseries",
         "options": {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
                     "tooltip": {"mode": "multi", "sort": "desc"}},
     }
 
 
+def _value(queries):
+    """Its name says all where there is more than the instance in it."""
+    informs = any(legend != "{{instance}}" for legend in queries)
+    return {
+        "type": "stat",
+        "options": {"textMode": "name" if informs else "value_and_name", "colorMode": "value",
+                    "graphMode": "none", "reduceOptions": {"calcs": ["lastNotNull"]}},
+    }
+
+
+def _panel(title, description, unit, queries, position):
+    targets = [{"refId": chr(ord("A") + i), "datasource": _SOURCE, "editorMode": "code",
+                "expr": query, "legendFormat": legend, "range": True}
+               for i, (legend, query) in enumerate(queries.items())]
+    return {
+        "title": title, "description": description, "datasource": _SOURCE, "gridPos": position,
+        "targets": targets, "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []},
+    }
+
+
 def _panels():
-    """Rows and panels, each line of panels three wide, a last one or two wider."""
+    """Rows and panels, each line of panels as wide as the page."""
     panels, y = [], 0
     for title, row in ROWS:
+        values = row is ROWS[0][1]
+        most, height = (len(row), _HEIGHT // 2) if values else (3, _HEIGHT)
         panels.append({"type": "row", "title": title, "collapsed": False, "panels": [],
                        "gridPos": {"x": 0, "y": y, "w": _COLUMNS, "h": 1}})
         y += 1
-        for start in range(0, len(row), 3):
-            line = row[start:start + 3]
+        for start in range(0, len(row), most):
+            line = row[start:start + most]
             width = _COLUMNS // len(line)
             for i, panel in enumerate(line):
-                panels.append(_panel(*panel, {"x": i * width, "y": y, "w": width, "h": _HEIGHT}))
-            y += _HEIGHT
+                position = {"x": i * width, "y": y, "w": width, "h": height}
+                panels.append(dict(_panel(*panel, position),
+                                   **(_value(panel[-1]) if values else _graph())))
+            y += height
     for number, panel in enumerate(panels, 1):
         panel["id"] = number
     return panels

@@ -26,9 +26,12 @@ _EXCEPTIONS = {
     "journalctl -u viommud -o cat": "there is no systemd where tests run",
 }
 
-_CODE = re.compile(r"`([^`]+)`|^ {4,}(\S.*)$", re.M)
-_PROGRAM = re.compile(r"(?:\$ )?(\./dev|bazel|bazel-bin/\S+|viommuctl|viommud|grpcurl|promtool|"
-                      r"python3|journalctl|systemctl|sed|curl|git|apt-get)\s")
+# A fence with its language, or code within a line, or an indented line.
+_CODE = re.compile(r"^ *```(\w*)\n((?s:.*?))^ *```$|`([^`]+)`|^ {4,}(\S.*)$", re.M)
+_SHELLS = ("sh", "bash", "shell")
+_PROGRAM = re.compile(r"(\./dev|bazel|bazel-bin/\S+|viommuctl|viommud|viommu-[a-z-]+|\w+_benchmark|grpcurl|"
+                      r"promtool|python3|journalctl|systemctl|systemd-[a-z]+|kubectl|kustomize|docker|"
+                      r"podman|dpkg|apt|apt-get|sudo|sed|curl|git|make)\s")
 # A line that stands alone and shows what a command prints.
 _INDENTED_SESSION = re.compile(r"(?:^    .*\n)*^    \$ .*\n(?:^    .*\n)*", re.M)
 _PLACEHOLDER = re.compile(r"[A-Z][A-Z_]+|\.\.\.")
@@ -41,12 +44,21 @@ def shown():
     for path in checkout.documents():
         if path in _ELSEWHERE:
             continue
-        text = console.without_sessions(checkout.text(path))
-        for inline, indented in _CODE.findall(text):
-            code = " ".join((inline or indented).split("  #")[0].split())
-            if _PROGRAM.match(code + " ") and " " in code and (path, code) not in found:
+        for line in code_lines(console.without_sessions(checkout.text(path))):
+            code = " ".join(line.split("  #")[0].removeprefix("$ ").split())
+            if _PROGRAM.match(code) and (path, code) not in found:
                 found.append((path, code))
     return found
+
+
+def code_lines(text):
+    for language, block, inline, indented in _CODE.findall(text):
+        if language in _SHELLS:
+            yield from block.splitlines()
+        elif block:
+            yield from (line.strip() for line in block.splitlines() if line.strip()[:2] == "$ ")
+        else:
+            yield inline or indented
 
 
 def label_exists(label):
@@ -75,9 +87,7 @@ class CommandsTest(unittest.TestCase):
         for path, command in commands:
             if command not in _EXCEPTIONS:
                 with self.subTest(document=path, command=command):
-                    words = shlex.split(command.removeprefix("$ "))
-                    program = os.path.dirname(words[0]) and words[0].partition("/")[0] or words[0]
-                    self._CHECKS[program](self, words)
+                    self._check(command)
 
     def test_no_exception_is_left_over(self):
         self.assertLessEqual(set(_EXCEPTIONS), {command for _, command in shown()})
@@ -102,12 +112,17 @@ class CommandsTest(unittest.TestCase):
         for wrong in ("./dev nonsense", "./dev test //none/...", "./dev bench nothing_like_it",
                       "./dev fuzz 10 nothing_like_it", "./dev sanitize msan",
                       "bazel test //tests/e2e:none_test", "bazel build --config=none //server:viommud",
-                      "viommuctl nonsense vm0", "viommuctl map --nonsense", "viommud --nonsense",
-                      "promtool check nonsense", "python3 none.py", "sed s/a/b/ none"):
-            words = shlex.split(wrong)
-            program = "." if words[0] == "./dev" else words[0]
+                      "viommuctl nonsense vm0", "viommuctl map --nonsense", "viommud --nonsense", "none_benchmark --x",
+                      "promtool check nonsense", "python3 none.py", "sed s/a/b/ none",
+                      "kubectl get nodes"):
             with self.subTest(wrong), self.assertRaises(AssertionError):
-                self._CHECKS[program](self, words)
+                self._check(wrong)
+
+    def _check(self, command):
+        words = shlex.split(command)
+        program = re.sub(r"^\w+_benchmark$", "benchmark", words[0].partition("/")[0])
+        self.assertIn(program, self._CHECKS, "how is it checked, or why not (_EXCEPTIONS)?")
+        self._CHECKS[program](self, words)
 
     def _dev(self, words):
         usage = self._run(["bash", "dev", "help"]).stdout
@@ -137,8 +152,7 @@ class CommandsTest(unittest.TestCase):
         self._labels([f"//{folder}:{name}"])
 
     def _viommuctl(self, words):
-        named = [word for word in words[1:] if re.fullmatch(r"[a-z-]+", word)]
-        named = [word for word in named if not word.startswith("-")]
+        named = [word for word in words[1:] if re.fullmatch(r"[a-z][a-z-]*", word)]
         for length in range(len(named), 0, -1):
             helped = self._run([_VIOMMUCTL, "help", *named[:length]])
             if helped.returncode == 0:
@@ -154,13 +168,18 @@ class CommandsTest(unittest.TestCase):
             self.assertIn(flag + " ", known)
 
     def _promtool(self, words):
-        self.assertEqual(0, self._run([prometheus.program("promtool"), *words[1:3],
-                                       "--help"]).returncode)
+        """Unit tests of rules are run elsewhere, and would take their time here."""
         self._there(words[3:])
+        words = words if words[1] == "check" else [*words[:3], "--help"]
+        done = self._run([prometheus.program("promtool"), *words[1:]])
+        self.assertEqual(0, done.returncode, done.stderr)
 
     def _there(self, paths):
         for path in paths:
             self.assertTrue(checkout.exists(path), path)
+
+    def _benchmark(self, words):
+        self.assertIn(words[0], targets("_benchmark"))
 
     def _python(self, words):
         self._there(words[1:])
@@ -168,8 +187,9 @@ class CommandsTest(unittest.TestCase):
     def _harmless(self, words):
         self.assertEqual(0, self._run(words).returncode)
 
-    _CHECKS = {".": _dev, "bazel": _bazel, "bazel-bin": _built, "viommuctl": _viommuctl,
-               "viommud": _viommud, "promtool": _promtool, "python3": _python, "sed": _harmless}
+    _CHECKS = {".": _dev, "bazel": _bazel, "bazel-bin": _built, "benchmark": _benchmark,
+               "viommuctl": _viommuctl, "viommud": _viommud, "promtool": _promtool,
+               "python3": _python, "sed": _harmless}
 
     def _run(self, words):
         return subprocess.run(words, cwd=checkout.ROOT, capture_output=True, text=True,
