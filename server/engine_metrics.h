@@ -10,8 +10,7 @@
 //   viommu_unhealthy_devices{cause}
 //   viommu_quarantined_devices                          blocked until a reset succeeds
 //   viommu_remembered_requests                          request ids kept for repeats
-//   viommu_limit_refusals_total{limit}                  calls and batches that would have passed
-//   one
+//   viommu_limit_refusals_total{limit}                  calls and batches that a limit refused
 //   viommu_table_pages                                  4 KiB pages in tables and queues
 //   viommu_invalidations_total{kind}
 //   viommu_invalidation_queue_depth{iommu}              descriptors not yet taken by the hardware

@@ -29,9 +29,18 @@ _EXCEPTIONS = {
 # A fence with its language, or code within a line, or an indented line.
 _CODE = re.compile(r"^ *```(\w*)\n((?s:.*?))^ *```$|`([^`]+)`|^ {4,}(\S.*)$", re.M)
 _SHELLS = ("sh", "bash", "shell")
-_PROGRAM = re.compile(r"(\./dev|bazel|bazel-bin/\S+|viommuctl|viommud|viommu-[a-z-]+|\w+_benchmark|grpcurl|"
-                      r"promtool|python3|journalctl|systemctl|systemd-[a-z]+|kubectl|kustomize|docker|"
-                      r"podman|dpkg|apt|apt-get|sudo|sed|curl|git|make)\s")
+_PROGRAM = re.compile(r"(\./dev|bazel|bazel-bin/\S+|viommuctl|viommud|viommu-[a-z-]+|\w+_benchmark|"
+                      r"grpcurl|promtool|python3|journalctl|systemctl|systemd-[a-z]+|kubectl|"
+                      r"kustomize|docker|podman|dpkg|apt|apt-get|sudo|sed|curl|git|make)\s")
+# What has to be noticed.
+_WRONG = [
+    "./dev nonsense", "./dev test //none/...", "./dev bench nothing_like_it",
+    "./dev fuzz 10 nothing_like_it", "./dev sanitize msan", "bazel test //tests/e2e:none_test",
+    "bazel build --config=none //server:viommud", "bazel-bin/server/none --help",
+    "viommuctl nonsense vm0", "viommuctl map --nonsense", "viommuctl --nonsense",
+    "viommud --nonsense", "none_benchmark --x", "promtool check nonsense", "python3 none.py",
+    "sed s/a/b/ none", "kubectl get nodes",
+]
 # A line that stands alone and shows what a command prints.
 _INDENTED_SESSION = re.compile(r"(?:^    .*\n)*^    \$ .*\n(?:^    .*\n)*", re.M)
 _PLACEHOLDER = re.compile(r"[A-Z][A-Z_]+|\.\.\.")
@@ -89,6 +98,11 @@ class CommandsTest(unittest.TestCase):
                 with self.subTest(document=path, command=command):
                     self._check(command)
 
+    def test_every_document_with_a_session_is_replayed(self):
+        with_sessions = [path for path in checkout.documents()
+                         if console.commands(checkout.text(path))]
+        self.assertEqual(sorted(console.REPLAYED), with_sessions)
+
     def test_no_exception_is_left_over(self):
         self.assertLessEqual(set(_EXCEPTIONS), {command for _, command in shown()})
 
@@ -109,12 +123,7 @@ class CommandsTest(unittest.TestCase):
         self.assertEqual(2, self._run(["bash", "dev", "nonsense"]).returncode)
 
     def test_what_is_not_there_is_found_out(self):
-        for wrong in ("./dev nonsense", "./dev test //none/...", "./dev bench nothing_like_it",
-                      "./dev fuzz 10 nothing_like_it", "./dev sanitize msan",
-                      "bazel test //tests/e2e:none_test", "bazel build --config=none //server:viommud",
-                      "viommuctl nonsense vm0", "viommuctl map --nonsense", "viommud --nonsense", "none_benchmark --x",
-                      "promtool check nonsense", "python3 none.py", "sed s/a/b/ none",
-                      "kubectl get nodes"):
+        for wrong in _WRONG:
             with self.subTest(wrong), self.assertRaises(AssertionError):
                 self._check(wrong)
 
@@ -153,6 +162,7 @@ class CommandsTest(unittest.TestCase):
 
     def _viommuctl(self, words):
         named = [word for word in words[1:] if re.fullmatch(r"[a-z][a-z-]*", word)]
+        self.assertTrue(named)
         for length in range(len(named), 0, -1):
             helped = self._run([_VIOMMUCTL, "help", *named[:length]])
             if helped.returncode == 0:
