@@ -18,6 +18,8 @@ _FEW_VALUES = 6
 _OF_THE_HOST = {"boot_id", "iommu", "version"}
 _EVENT_WRITTEN = re.compile(r'\bWrite\(\s*LogLevel::k\w+,\s*"(\w+)"')
 _EVENT_TOLD = re.compile(r"^\| `(\w+)` \|", re.M)
+_CAUSE_DEFINED = re.compile(r"^  DEVICE_HEALTH_CAUSE_(\w+) = [1-9]", re.M)
+_CAUSE_TOLD = re.compile(r"^\| ([A-Z_]+) \|", re.M)
 
 
 def flags():
@@ -47,6 +49,10 @@ def as_it_should_be(document):
     return _GENERATED.sub(lambda m: m.group(1) + parts[m.group(2)] + m.group(4), document)
 
 
+def section(title):
+    return checkout.text(_DOCUMENT).partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
 class OperationsTest(unittest.TestCase):
     maxDiff = None
 
@@ -67,8 +73,13 @@ class OperationsTest(unittest.TestCase):
         written = {event for path in checkout.files("server", ".cc")
                    if not path.endswith("_test.cc")
                    for event in _EVENT_WRITTEN.findall(checkout.text(path))}
-        log = checkout.text(_DOCUMENT).partition("## The log\n")[2].partition("\n## ")[0]
-        self.assertEqual(written, set(_EVENT_TOLD.findall(log)))
+        self.assertEqual(written, set(_EVENT_TOLD.findall(section("The log"))))
+
+    def test_every_cause_of_a_device_s_health_is_told(self):
+        defined = _CAUSE_DEFINED.findall(checkout.text("proto/viommu/v1/device.proto"))
+        self.assertEqual(defined, _CAUSE_TOLD.findall(section("Health")))
+        for cause in defined:
+            self.assertIn(f"`{cause.lower()}`", checkout.text("docs/RUNBOOK.md"))
 
 
 def write():
