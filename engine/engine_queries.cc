@@ -66,6 +66,59 @@ absl::string_view CauseName(FlushQueue::Cause cause) {
   return "";
 }
 
+absl::string_view CauseName(HealthReason reason) {
+  switch (reason) {
+    case HealthReason::kNone:
+      break;
+    case HealthReason::kInjected:
+      return "injected";
+    case HealthReason::kResetFailed:
+      return "reset_failed";
+    case HealthReason::kInvalidationFailed:
+      return "invalidation_failed";
+    case HealthReason::kUnplugFailed:
+      return "unplug_failed";
+    case HealthReason::kStateLost:
+      return "state_lost";
+  }
+  return "";
+}
+
+void CountDevices(const Model& model, EngineStats* stats) {
+  constexpr HealthReason kReasons[] = {HealthReason::kInjected, HealthReason::kResetFailed,
+                                       HealthReason::kInvalidationFailed,
+                                       HealthReason::kUnplugFailed, HealthReason::kStateLost};
+  for (const HealthReason reason : kReasons) {
+    stats->unhealthy_devices.emplace_back(
+        CauseName(reason),
+        std::count_if(model.devices.begin(), model.devices.end(), [&](const Device& device) {
+          return device.present && device.health_cause == reason;
+        }));
+  }
+  for (const Device& device : model.devices) {
+    stats->claimed_devices += device.present && model.GroupOf(device).claimed() ? 1 : 0;
+    stats->attached_devices += device.attachments.empty() ? 0 : 1;
+    stats->quarantined_devices += device.present && device.held_back ? 1 : 0;
+  }
+}
+
+void CountMappings(const Model& model, EngineStats* stats) {
+  uint64_t suspended_mappings = 0;
+  model.objects.Visit(ObjectKind::kIoas, std::nullopt, {"", ""}, [&](Object& object) {
+    const auto& ioas = static_cast<const Ioas&>(object);
+    stats->mappings += ioas.mapping_count();
+    stats->mapped_bytes += ioas.mapped_bytes();
+    suspended_mappings += ioas.suspended_count();
+    return true;
+  });
+  uint64_t suspended_regions = 0;
+  model.objects.Visit(ObjectKind::kMemoryRegion, std::nullopt, {"", ""}, [&](Object& object) {
+    suspended_regions += static_cast<const MemoryRegion&>(object).suspended ? 1 : 0;
+    return true;
+  });
+  stats->suspended = {{"memory_region", suspended_regions}, {"mapping", suspended_mappings}};
+}
+
 EngineStats::FlushQueues FlushQueueStats(const Model& model) {
   EngineStats::FlushQueues stats;
   for (const FlushQueue::Cause cause : FlushQueue::kCauses) {
@@ -350,15 +403,8 @@ EngineStats Engine::Stats() {
                    {"hardware_queue", model.objects.CountLive(ObjectKind::kHardwareQueue)},
                    {"device", CountPresent(model)},
                    {"iommu", core_->backend->topology().iommus.size()}};
-  model.objects.Visit(ObjectKind::kIoas, std::nullopt, {"", ""}, [&](Object& object) {
-    stats.mappings += static_cast<const Ioas&>(object).mapping_count();
-    stats.mapped_bytes += static_cast<const Ioas&>(object).mapped_bytes();
-    return true;
-  });
-  for (const Device& device : model.devices) {
-    stats.claimed_devices += device.present && model.GroupOf(device).claimed() ? 1 : 0;
-    stats.attached_devices += device.attachments.empty() ? 0 : 1;
-  }
+  CountMappings(model, &stats);
+  CountDevices(model, &stats);
   stats.flush_queues = FlushQueueStats(model);
   stats.page_faults = PageFaultStats(model);
   for (const DomainState from : kDomainStates) {

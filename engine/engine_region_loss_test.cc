@@ -1,5 +1,7 @@
 // Memory that shrinks or goes, against a backend that watches what it is told and fails on demand.
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/engine_fixture.h"
 #include "gtest/gtest.h"
@@ -65,6 +67,15 @@ TEST_F(EngineRegionLossTest, UnmapsASuspendedAreaOnceOnly) {
   all.all = true;
   EXPECT_EQ(engine_->Unmap(alice_, Ref("as"), all)->unmapped_bytes, 2 * kPage);
   ASSERT_TRUE(engine_->DeleteMemoryRegion(alice_, Ref("ram"), "").ok());
+}
+
+TEST_F(EngineRegionLossTest, CountsWhatIsSuspended) {
+  using Counts = std::vector<std::pair<std::string, uint64_t>>;
+  EXPECT_EQ(engine_->Stats().suspended, (Counts{{"memory_region", 0}, {"mapping", 0}}));
+  ASSERT_TRUE(engine_->ResizeMemoryRegion(alice_, Ref("ram"), kPage, "").ok());
+  EXPECT_EQ(engine_->Stats().suspended, (Counts{{"memory_region", 0}, {"mapping", 1}}));
+  ASSERT_TRUE(engine_->RevokeMemoryRegion(alice_, Ref("ram"), "").ok());
+  EXPECT_EQ(engine_->Stats().suspended, (Counts{{"memory_region", 1}, {"mapping", 2}}));
 }
 
 TEST_F(EngineRegionLossTest, SuspendsTheSameAreaOnceOnly) {

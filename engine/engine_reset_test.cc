@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "engine/engine_attachments_fixture.h"
 #include "gtest/gtest.h"
@@ -16,6 +17,15 @@ class EngineResetTest : public AttachmentsTest {
     return Described(engine_->ResetDevice(who, device).status());
   }
   void Fail(const std::string& verb) { backend_.SetHook(RefuseNth(verb, 1)); }
+  // How many devices are quarantined, then each cause for which some are unhealthy.
+  std::string Quarantined() {
+    const EngineStats stats = engine_->Stats();
+    std::string text = absl::StrCat(stats.quarantined_devices);
+    for (const auto& [cause, devices] : stats.unhealthy_devices) {
+      if (devices > 0) absl::StrAppend(&text, " ", cause, " ", devices);
+    }
+    return text;
+  }
 };
 
 TEST_F(EngineResetTest, BlocksTheDeviceAndPutsItBack) {
@@ -87,6 +97,7 @@ TEST_F(EngineResetTest, AFailureLeavesTheDeviceBlockedUntilAResetSucceeds) {
   EXPECT_EQ(device->health, DeviceHealth::kUnhealthy);
   EXPECT_EQ(device->health_cause, HealthReason::kResetFailed);
   EXPECT_EQ(device->domain, "domains/p");
+  EXPECT_EQ(Quarantined(), "1 reset_failed 1");
   ExpectRefused("FAILED_PRECONDITION DEVICE_UNHEALTHY", [&] { return Attach("dev2", "p"); });
   ExpectRefused("FAILED_PRECONDITION DEVICE_UNHEALTHY", [&] { return Replace("dev1", "q"); });
   EXPECT_EQ(Detach("dev1"), "OK");
@@ -95,6 +106,7 @@ TEST_F(EngineResetTest, AFailureLeavesTheDeviceBlockedUntilAResetSucceeds) {
   backend_.SetHook(nullptr);
   EXPECT_EQ(Reset(alice_, "dev1"), "OK");
   EXPECT_FALSE(InBackend("held 1"));
+  EXPECT_EQ(Quarantined(), "0");
   EXPECT_EQ(engine_->GetDevice(alice_, "dev1")->health, DeviceHealth::kHealthy);
   EXPECT_EQ(Attach("dev2", "p"), "OK");
 }

@@ -376,6 +376,10 @@ struct EngineStats {
   uint64_t mapped_bytes = 0;
   uint64_t claimed_devices = 0;
   uint64_t attached_devices = 0;
+  std::vector<std::pair<std::string, uint64_t>> unhealthy_devices;  // By cause; all are listed.
+  uint64_t quarantined_devices = 0;  // Blocked for the hardware until a reset of them succeeds.
+  // What its memory was taken from: it is there, and not in force. By kind; all are listed.
+  std::vector<std::pair<std::string, uint64_t>> suspended;
   struct Transitions {
     std::string kind;  // "blocked_to_paging", ...
     uint64_t hitless = 0;

@@ -45,6 +45,13 @@ CallKind KindOf(absl::string_view method) {
   return revoke ? CallKind::kRevoke : CallKind::kCall;
 }
 
+Admission::Admission(const AdmissionLimits& limits, AdmissionMetrics* metrics)
+    : limits_(limits), metrics_(metrics) {
+  if (metrics_ == nullptr) return;
+  metrics_->Serving(
+      {LimitOf(CallKind::kCall), LimitOf(CallKind::kRevoke), LimitOf(CallKind::kStream)});
+}
+
 uint32_t Admission::LimitOf(CallKind kind) const {
   switch (kind) {
     case CallKind::kRevoke:
@@ -134,6 +141,7 @@ void Admission::Drain() {
   absl::MutexLock lock(&mutex_);
   if (!draining_) last_arrival_ = absl::Now();
   draining_ = true;
+  if (metrics_ != nullptr) metrics_->Draining();
 }
 
 bool Admission::Idle() const {

@@ -83,8 +83,7 @@ class Admission {
   };
 
   // `metrics` may be null, or outlives this.
-  Admission(const AdmissionLimits& limits, AdmissionMetrics* metrics)
-      : limits_(limits), metrics_(metrics) {}
+  Admission(const AdmissionLimits& limits, AdmissionMetrics* metrics);
 
   const AdmissionLimits& limits() const { return limits_; }
 

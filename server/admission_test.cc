@@ -11,13 +11,17 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/base/errors.h"
+#include "gmock/gmock.h"
 #include "google/protobuf/descriptor.h"
 #include "gtest/gtest.h"
 #include "prometheus/registry.h"
+#include "prometheus/text_serializer.h"
 #include "server/server.h"
 
 namespace viommu {
 namespace {
+
+using ::testing::HasSubstr;
 
 // What the server waits for without a call before it stops.
 constexpr absl::Duration kMoment = absl::Milliseconds(100);
@@ -27,10 +31,11 @@ std::string ReasonOf(const absl::Status& status) {
   return detail.has_value() ? detail->reason : "";
 }
 
-// Every series, "name{value of its label} value".
+// Every series of calls and refusals, "value of its label value"; those at 0 left out.
 std::set<std::string> Series(prometheus::Registry& registry) {
   std::set<std::string> out;
   for (const auto& family : registry.Collect()) {
+    if (family.name == "viommu_calls_limit" || family.name == "viommu_serving") continue;
     for (const auto& metric : family.metric) {
       const double value = metric.gauge.value + metric.counter.value;
       if (value != 0) out.insert(metric.label[0].value + " " + std::to_string(int(value)));
@@ -189,6 +194,21 @@ TEST(AdmissionTest, CountsWhatRunsAndWhatWasRefused) {
   }
   EXPECT_EQ(Series(registry),
             (std::set<std::string>{"TOO_MANY_CALLS 2", "TOO_MANY_STREAMS 1", "DRAINING 1"}));
+}
+
+TEST(AdmissionTest, ShowsItsLimitsAndWhetherItLetsCallsIn) {
+  prometheus::Registry registry;
+  AdmissionMetrics metrics(&registry);
+  const auto scrape = [&] { return prometheus::TextSerializer().Serialize(registry.Collect()); };
+  EXPECT_THAT(scrape(), HasSubstr("\nviommu_serving 0\n")) << "before there is an Admission";
+  Admission admission({5, 6, 7}, &metrics);
+  for (const char* line :
+       {"\nviommu_serving 1\n", "viommu_calls_limit{kind=\"call\"} 5\n",
+        "viommu_calls_limit{kind=\"revoke\"} 6\n", "viommu_calls_limit{kind=\"stream\"} 7\n"}) {
+    EXPECT_THAT(scrape(), HasSubstr(line));
+  }
+  admission.Drain();
+  EXPECT_THAT(scrape(), HasSubstr("\nviommu_serving 0\n"));
 }
 
 TEST(AdmissionTest, RefusesEverythingWhileItDrains) {

@@ -9,6 +9,11 @@ ConnectionMetrics::ConnectionMetrics(prometheus::Registry* registry) {
                    .Name("viommu_connections")
                    .Help("Connections that are open.")
                    .Register(*registry);
+  limit_ = &prometheus::BuildGauge()
+                .Name("viommu_connections_limit")
+                .Help("Connections that may be open at once, over all transports.")
+                .Register(*registry)
+                .Add({});
   auto& refused = prometheus::BuildCounter()
                       .Name("viommu_connections_refused_total")
                       .Help("Connections that were closed as soon as they came in.")

@@ -1,6 +1,7 @@
 // server/connection_metrics.h -- How many connections are open, and how many were turned away.
 //
 //   viommu_connections                 {transport="unix|tcp"}
+//   viommu_connections_limit           how many may be open, over all transports
 //   viommu_connections_refused_total   {transport="unix|tcp", reason="limit|resources"}
 #ifndef VIOMMU_SERVER_CONNECTION_METRICS_H_
 #define VIOMMU_SERVER_CONNECTION_METRICS_H_
@@ -34,6 +35,7 @@ class ConnectionMetrics {
   // The series live in `registry`, which must outlive this.
   explicit ConnectionMetrics(prometheus::Registry* registry);
 
+  void SetLimit(int connections) { limit_->Set(connections); }
   void Opened(Transport transport) { open_[Index(transport)]->Increment(); }
   void Closed(Transport transport) { open_[Index(transport)]->Decrement(); }
   void Refused(Transport transport, ConnectionRefusal why) {
@@ -43,6 +45,7 @@ class ConnectionMetrics {
  private:
   static size_t Index(Transport transport) { return static_cast<size_t>(transport); }
 
+  prometheus::Gauge* limit_;
   prometheus::Gauge* open_[kTransports];
   prometheus::Counter* refused_[kTransports][kConnectionRefusals];
 };

@@ -32,6 +32,11 @@ TEST_F(ConnectionMetricsTest, HasEverySeriesAtZeroFromTheStart) {
   }
 }
 
+TEST_F(ConnectionMetricsTest, ShowsHowManyMayBeOpen) {
+  metrics_.SetLimit(7);
+  EXPECT_THAT(Scrape(), HasSubstr("\nviommu_connections_limit 7\n"));
+}
+
 TEST_F(ConnectionMetricsTest, CountsByTransportAndReason) {
   metrics_.Opened(Transport::kTcp);
   metrics_.Opened(Transport::kTcp);

@@ -1,9 +1,11 @@
 #include "server/engine_metrics.h"
 
 #include <initializer_list>
+#include <string>
 #include <utility>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "prometheus/client_metric.h"
 #include "prometheus/metric_type.h"
 
@@ -21,16 +23,20 @@ class Families {
     families_.push_back({std::string(name), std::string(help), type, {}});
   }
 
-  void Add(std::initializer_list<ClientMetric::Label> labels, uint64_t value) {
+  void Add(std::initializer_list<ClientMetric::Label> labels, double value) {
     ClientMetric metric;
     metric.label = labels;
-    // Exact up to 2^53; a Prometheus sample has no more.
     if (families_.back().type == MetricType::Counter) {
-      metric.counter.value = static_cast<double>(value);
+      metric.counter.value = value;
     } else {
-      metric.gauge.value = static_cast<double>(value);
+      metric.gauge.value = value;
     }
     families_.back().metric.push_back(std::move(metric));
+  }
+
+  // Exact up to 2^53; a Prometheus sample has no more.
+  void Add(std::initializer_list<ClientMetric::Label> labels, uint64_t value) {
+    Add(labels, static_cast<double>(value));
   }
 
   void Gauge(absl::string_view name, absl::string_view help, uint64_t value) {
@@ -51,13 +57,32 @@ class Families {
   std::vector<MetricFamily> families_;
 };
 
+void AddProcess(const HostView& host, Families* families) {
+  families->Begin(MetricType::Gauge, "viommu_build_info", "1, with what is running as labels.");
+  families->Add({{"version", host.version}, {"backend", host.backend}}, uint64_t{1});
+  families->Begin(MetricType::Gauge, "viommu_boot_info",
+                  "1, with the boot's id as label: another one means that state was lost.");
+  families->Add({{"boot_id", host.boot_id}}, uint64_t{1});
+  families->Begin(MetricType::Gauge, "process_start_time_seconds",
+                  "When the process started, in seconds since 1970.");
+  families->Add({}, absl::ToDoubleSeconds(host.start_time - absl::UnixEpoch()));
+}
+
 void AddModel(const EngineStats& stats, Families* families) {
   families->Each(MetricType::Gauge, "viommu_objects", "Live objects by kind.", "kind",
                  stats.objects);
   families->Gauge("viommu_mappings", "Areas mapped in all address spaces.", stats.mappings);
   families->Gauge("viommu_mapped_bytes", "Bytes mapped in all address spaces.", stats.mapped_bytes);
+  families->Each(MetricType::Gauge, "viommu_suspended_objects",
+                 "Objects that are not in force, because their memory was taken, by kind.", "kind",
+                 stats.suspended);
   families->Gauge("viommu_claimed_devices", "Devices that are claimed.", stats.claimed_devices);
   families->Gauge("viommu_attached_devices", "Devices that are attached.", stats.attached_devices);
+  families->Each(MetricType::Gauge, "viommu_unhealthy_devices",
+                 "Devices that are unhealthy, by cause.", "cause", stats.unhealthy_devices);
+  families->Gauge("viommu_quarantined_devices",
+                  "Devices that the hardware keeps blocked until a reset of them succeeds.",
+                  stats.quarantined_devices);
   families->Gauge("viommu_remembered_requests", "Request ids kept for repeated calls.",
                   stats.remembered_requests);
   families->Each(MetricType::Counter, "viommu_limit_refusals_total",
@@ -121,12 +146,20 @@ void AddQueues(const std::vector<QueueState>& queues, Families* families) {
   families->Begin(MetricType::Gauge, "viommu_invalidation_queue_depth",
                   "Descriptors that the hardware has not taken yet.");
   for (const QueueState& queue : queues) families->Add({{"iommu", queue.iommu}}, Depth(queue));
+  families->Begin(MetricType::Gauge, "viommu_invalidation_queue_entries",
+                  "Entries of the invalidation queue; one stays free.");
+  for (const QueueState& queue : queues) {
+    families->Add({{"iommu", queue.iommu}}, uint64_t{queue.size_entries});
+  }
   families->Begin(MetricType::Counter, "viommu_invalidation_waits_total",
                   "Wait descriptors submitted.");
   for (const QueueState& queue : queues) families->Add({{"iommu", queue.iommu}}, queue.waits);
   families->Begin(MetricType::Counter, "viommu_invalidation_errors_total",
                   "Descriptors that the hardware refused.");
   for (const QueueState& queue : queues) families->Add({{"iommu", queue.iommu}}, queue.errors);
+  families->Begin(MetricType::Counter, "viommu_invalidation_timeouts_total",
+                  "Times that the hardware, or a device, did not answer an invalidation.");
+  for (const QueueState& queue : queues) families->Add({{"iommu", queue.iommu}}, queue.timeouts);
 }
 
 }  // namespace
@@ -134,8 +167,7 @@ void AddQueues(const std::vector<QueueState>& queues, Families* families) {
 std::vector<MetricFamily> EngineMetrics::Collect() const {
   const EngineStats stats = stats_();
   Families families;
-  families.Begin(MetricType::Gauge, "viommu_build_info", "1, with what is running as labels.");
-  families.Add({{"version", version_}, {"backend", backend_}}, 1);
+  AddProcess(host_, &families);
   AddModel(stats, &families);
   AddFlushQueues(stats.flush_queues, &families);
   AddPageFaults(stats.page_faults, &families);

@@ -1,15 +1,22 @@
 // server/engine_metrics.h -- The engine's numbers as viommu_* series, asked for at every scrape.
 //
 //   viommu_build_info{version,backend}                  1
+//   viommu_boot_info{boot_id}                           1; another id: state was lost
+//   process_start_time_seconds
 //   viommu_objects{kind}                                live objects
 //   viommu_mappings, viommu_mapped_bytes                areas of all address spaces
+//   viommu_suspended_objects{kind}                      of them, what lost its memory
 //   viommu_claimed_devices, viommu_attached_devices
+//   viommu_unhealthy_devices{cause}
+//   viommu_quarantined_devices                          blocked until a reset succeeds
 //   viommu_remembered_requests                          request ids kept for repeats
-//   viommu_limit_refusals_total{limit}                  calls and batches that would have passed
-//   one viommu_table_pages                                  4 KiB pages in tables and queues
+//   viommu_limit_refusals_total{limit}                  calls and batches that a limit refused
+//   viommu_table_pages                                  4 KiB pages in tables and queues
 //   viommu_invalidations_total{kind}
 //   viommu_invalidation_queue_depth{iommu}              descriptors not yet taken by the hardware
-//   viommu_invalidation_waits_total{iommu}, viommu_invalidation_errors_total{iommu}
+//   viommu_invalidation_queue_entries{iommu}            the queue's size
+//   viommu_invalidation_waits_total{iommu}, viommu_invalidation_errors_total{iommu},
+//   viommu_invalidation_timeouts_total{iommu}
 //   viommu_dma_faults_total{reason}
 //   viommu_attach_transitions_total{kind,hitless}
 //
@@ -18,7 +25,7 @@
 #define VIOMMU_SERVER_ENGINE_METRICS_H_
 
 #include <functional>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/types.h"
@@ -30,16 +37,16 @@ namespace viommu {
 // Thread-safe.
 class EngineMetrics : public prometheus::Collectable {
  public:
-  // `stats` is called at every scrape, from any thread, for as long as this lives.
-  EngineMetrics(std::function<EngineStats()> stats, std::string version, std::string backend)
-      : stats_(std::move(stats)), version_(std::move(version)), backend_(std::move(backend)) {}
+  // `stats` is called at every scrape, from any thread, for as long as this lives. What `host` says
+  // of the process stays as it is.
+  EngineMetrics(std::function<EngineStats()> stats, HostView host)
+      : stats_(std::move(stats)), host_(std::move(host)) {}
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
   const std::function<EngineStats()> stats_;
-  const std::string version_;
-  const std::string backend_;
+  const HostView host_;
 };
 
 }  // namespace viommu

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "prometheus/text_serializer.h"
@@ -11,6 +12,15 @@ namespace {
 
 using ::testing::HasSubstr;
 
+HostView TestHost() {
+  HostView host;
+  host.version = "1.2";
+  host.backend = "soft";
+  host.boot_id = "b00t";
+  host.start_time = absl::FromUnixMillis(1700000000500);
+  return host;
+}
+
 TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
   EngineStats stats;
   stats.objects = {{"ioas", 2}, {"domain", 0}};
@@ -18,6 +28,9 @@ TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
   stats.mapped_bytes = uint64_t{1} << 40;
   stats.claimed_devices = 4;
   stats.attached_devices = 5;
+  stats.unhealthy_devices = {{"injected", 26}, {"state_lost", 0}};
+  stats.quarantined_devices = 27;
+  stats.suspended = {{"memory_region", 28}, {"mapping", 0}};
   stats.transitions = {{"blocked_to_paging", 6, 7}};
   stats.remembered_requests = 8;
   stats.limit_refusals = {{"max_mappings", 14}, {"max_ioas", 0}};
@@ -33,12 +46,21 @@ TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
   queue.tail = 3;  // The ring has wrapped.
   queue.waits = 12;
   queue.errors = 13;
+  queue.timeouts = 29;
   stats.queues = {queue};
 
-  const EngineMetrics metrics([&] { return stats; }, "1.2", "soft");
+  const EngineMetrics metrics([&] { return stats; }, TestHost());
   const std::string text = prometheus::TextSerializer().Serialize(metrics.Collect());
   for (const char* line : {
            "viommu_build_info{version=\"1.2\",backend=\"soft\"} 1\n",
+           "viommu_boot_info{boot_id=\"b00t\"} 1\n",
+           "process_start_time_seconds 1700000000.5\n",
+           "viommu_unhealthy_devices{cause=\"injected\"} 26\n",
+           "viommu_unhealthy_devices{cause=\"state_lost\"} 0\n",
+           "viommu_quarantined_devices 27\n",
+           "viommu_suspended_objects{kind=\"memory_region\"} 28\n",
+           "viommu_suspended_objects{kind=\"mapping\"} 0\n",
+           "viommu_invalidation_queue_entries{iommu=\"dmar0\"} 128\n",
            "viommu_objects{kind=\"ioas\"} 2\n",
            "viommu_objects{kind=\"domain\"} 0\n",
            "viommu_mappings 3\n",
@@ -71,6 +93,7 @@ TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
            "viommu_invalidation_queue_depth{iommu=\"dmar0\"} 5\n",
            "viommu_invalidation_waits_total{iommu=\"dmar0\"} 12\n",
            "viommu_invalidation_errors_total{iommu=\"dmar0\"} 13\n",
+           "viommu_invalidation_timeouts_total{iommu=\"dmar0\"} 29\n",
            "# TYPE viommu_invalidations_total counter\n",
            "# TYPE viommu_mappings gauge\n",
        }) {
@@ -86,7 +109,7 @@ TEST(EngineMetricsTest, AsksAtEveryScrape) {
         stats.mappings = ++scrapes;
         return stats;
       },
-      "1", "soft");
+      TestHost());
   metrics.Collect();
   EXPECT_THAT(prometheus::TextSerializer().Serialize(metrics.Collect()),
               HasSubstr("viommu_mappings 2\n"));
@@ -96,7 +119,7 @@ TEST(EngineMetricsTest, TakesAnEmptyQueueAsDepthZero) {
   EngineStats stats;
   stats.queues = {QueueState{}};
   stats.queues[0].iommu = "u";
-  const EngineMetrics metrics([&] { return stats; }, "1", "soft");
+  const EngineMetrics metrics([&] { return stats; }, TestHost());
   EXPECT_THAT(prometheus::TextSerializer().Serialize(metrics.Collect()),
               HasSubstr("viommu_invalidation_queue_depth{iommu=\"u\"} 0\n"));
 }

@@ -109,6 +109,7 @@ absl::Status StartServer(const Config& config, Log* log, Daemon* daemon) {
   options.max_message_bytes = config.max_message_bytes;
   options.max_threads = static_cast<int>(config.max_threads);
   options.max_connections = MaxConnections(config, log);
+  daemon->connection_metrics.SetLimit(options.max_connections);
   options.max_metadata_bytes = static_cast<int>(config.max_metadata_bytes);
   options.max_buffered_bytes = config.max_buffered_bytes;
   options.max_streams_per_connection = static_cast<int>(config.max_streams_per_connection);
@@ -138,8 +139,8 @@ absl::Status StartMetrics(const Config& config, Daemon* daemon) {
   if (config.metrics_address.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const SocketAddress address, ParseSocketAddress(config.metrics_address));
   Engine* engine = daemon->engine.get();
-  const auto engine_metrics = std::make_shared<EngineMetrics>(
-      [engine] { return engine->Stats(); }, kVersion, std::string(daemon->backend->name()));
+  const auto engine_metrics =
+      std::make_shared<EngineMetrics>([engine] { return engine->Stats(); }, engine->GetHost());
   ASSIGN_OR_RETURN(daemon->metrics,
                    MetricsEndpoint::Serve(address, {daemon->registry, engine_metrics}));
   daemon->endpoints.metrics_address = daemon->metrics->address().ToString();

@@ -203,6 +203,7 @@ struct QueueState {
   uint64_t submitted = 0;  // Descriptors since start.
   uint64_t waits = 0;      // Wait descriptors since start.
   uint64_t errors = 0;     // Descriptors refused by the hardware.
+  uint64_t timeouts = 0;   // Batches without an answer: of the queue, or of a device.
 };
 
 struct BackendStats {

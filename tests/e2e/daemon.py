@@ -34,14 +34,14 @@ class Daemon:
 
     Its working directory is `folder`, and its state is in state/ there, so that the relative path
     of its socket stays within what a socket's path may have, wherever the folder is. It can have
-    at most `open_files` files open, if that is given.
+    at most `open_files` files open, if that is given. `metrics` may be an address to serve them on.
     """
 
     def __init__(self, *flags, folder=None, metrics=False, open_files=None):
         self.folder = folder or new_folder()
         self.state_dir = os.path.join(self.folder, "state")
         # Without, it stops at once: the metrics' web server takes up to two seconds to notice.
-        metrics_address = "127.0.0.1:0" if metrics else ""
+        metrics_address = metrics if isinstance(metrics, str) else "127.0.0.1:0" if metrics else ""
         self._stdout = self._open("stdout")
         self._stderr = self._open("stderr")
         self._process = subprocess.Popen(

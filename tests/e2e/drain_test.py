@@ -129,7 +129,7 @@ class DrainTest(unittest.TestCase):
                                                   {"service": "viommu.v1.NoService"}).code)
 
     def test_an_open_stream_goes_on_until_its_client_is_done(self):
-        running, client = self.start()
+        running, client = self.start(metrics=True)
         stream, watch = self.open_stream(client), self.watch_health(client)
         running.signal(signal.SIGTERM)
         self.assertEqual({"status": "NOT_SERVING"}, watch.receive())
@@ -142,6 +142,7 @@ class DrainTest(unittest.TestCase):
         self.assertEqual(("UNAVAILABLE", "DRAINING"), (refused.code, refused.failure.reason))
         self.assertIn("RetryInfo", refused.failure.details)
         self.assertTrue(running.running(), "it waits for the stream")
+        self.assertEqual(0, metrics.Metrics(running).total("viommu_serving"))
         self.assertEqual("OK", stream.finish().code)
         watch.kill()
         self.assertEqual(0, running.wait())

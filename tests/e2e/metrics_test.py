@@ -1,4 +1,5 @@
 """What Prometheus sees: every series from the start, and each moving with what it counts."""
+import time
 import unittest
 
 from tests.e2e import daemon
@@ -36,6 +37,10 @@ AT_ZERO = [
     ("viommu_page_faults_dropped_total", None, None),
     ("viommu_page_fault_answers_total", "code", {"success", "invalid", "failure"}),
     ("viommu_claimed_devices", None, None),
+    ("viommu_unhealthy_devices", "cause",
+     {"injected", "reset_failed", "invalidation_failed", "unplug_failed", "state_lost"}),
+    ("viommu_quarantined_devices", None, None),
+    ("viommu_suspended_objects", "kind", {"memory_region", "mapping"}),
     ("viommu_attached_devices", None, None),
     ("viommu_map_batch_entries_count", "path", {"unary", "stream"}),
     ("viommu_map_batch_seconds_count", "path", {"unary", "stream"}),
@@ -44,6 +49,7 @@ AT_ZERO = [
     ("viommu_invalidations_total", "kind", {"iotlb_page"}),
     ("viommu_invalidation_queue_depth", "iommu", {"dmar0", "dmar1"}),
     ("viommu_invalidation_errors_total", "iommu", {"dmar0", "dmar1"}),
+    ("viommu_invalidation_timeouts_total", "iommu", {"dmar0", "dmar1"}),
     ("viommu_dma_faults_total", "reason", {"SPT.2", "SSS.1", "SSS.2", "SGN.5"}),
     ("viommu_attach_transitions_total", "hitless", {"true", "false"}),
     ("viommu_attach_transitions_total", "kind",
@@ -164,6 +170,15 @@ class MetricsTest(unittest.TestCase):
         self.assertEqual(1, self.at_start.total("viommu_build_info", version="0.1.0",
                                                 backend="soft"))
         self.assertGreater(self.at_start.total("viommu_table_pages"), 0)
+        self.assertEqual(1, self.at_start.total("viommu_serving"))
+        self.assertEqual(1024, self.at_start.total("viommu_connections_limit"))
+        self.assertEqual(128, self.at_start.total("viommu_calls_limit", kind="call"))
+        self.assertEqual(256, self.at_start.total("viommu_invalidation_queue_entries",
+                                                  iommu="dmar0"))
+        boot = self.client.get("HostService/GetHost")["boot_id"]
+        self.assertEqual({boot}, self.at_start.values_of("viommu_boot_info", "boot_id"))
+        age = time.time() - self.at_start.total("process_start_time_seconds")
+        self.assertTrue(0 < age < 300, age)
 
     def test_the_main_job_moves_them(self):
         for method, request in JOB:

@@ -80,7 +80,10 @@ absl::Status InvalidationQueue::Submit(absl::Span<const vtd::Descriptor> batch) 
 absl::Status InvalidationQueue::SubmitPart(absl::Span<const vtd::Descriptor> part) {
   // Full only when an earlier batch timed out: otherwise the ring is empty between two parts.
   const uint32_t used = (tail_ + kEntries - head()) % kEntries;
-  if (used + part.size() + 1 >= kEntries) return QueueTimeout();
+  if (used + part.size() + 1 >= kEntries) {
+    ++counters_.timeouts;
+    return QueueTimeout();
+  }
   for (const vtd::Descriptor& descriptor : part) Push(descriptor);
   if (++sequence_ == 0) ++sequence_;  // 0 is what the status word holds at first.
   Push(vtd::Wait(status_, sequence_));
@@ -107,7 +110,9 @@ absl::Status InvalidationQueue::AwaitStatus(uint32_t sequence) {
     if ((faults & vtd::kFaultTimeout) != 0) return TakeTimeout();
     if ((faults & vtd::kFaultQueueError) != 0) result = SkipRefused();
   }
-  return result.ok() ? QueueTimeout() : result;
+  if (!result.ok()) return result;
+  ++counters_.timeouts;
+  return QueueTimeout();
 }
 
 absl::Status InvalidationQueue::SkipRefused() {
@@ -125,6 +130,7 @@ absl::Status InvalidationQueue::TakeTimeout() {
   const auto source = static_cast<uint16_t>(hardware_.Read64(vtd::kQueueErrorRecordRegister) >>
                                             vtd::kTimeoutSourceShift);
   hardware_.Write32(vtd::kFaultStatusRegister, vtd::kFaultTimeout);
+  ++counters_.timeouts;
   return Error(absl::StatusCode::kInternal, "QUEUE_TIMEOUT",
                absl::StrCat("the device with source id ", Hex(source),
                             " does not answer an invalidation of its TLB"))

@@ -33,6 +33,7 @@ class InvalidationQueue {
   struct Counters {
     uint64_t submitted = 0;  // Descriptors, wait descriptors included.
     uint64_t errors = 0;     // Descriptors refused by the hardware.
+    uint64_t timeouts = 0;   // Batches that the queue, or a device, gave no answer to.
     std::array<uint64_t, vtd::kDescriptorKinds> by_kind = {};  // Indexed by DescriptorKind.
   };
 
@@ -65,7 +66,7 @@ class InvalidationQueue {
   // Replaces the descriptor that stopped the hardware by one without effect and lets it go on.
   absl::Status SkipRefused() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // A device's TLB did not answer, so the wait was aborted. Lets the hardware go on.
-  absl::Status TakeTimeout();
+  absl::Status TakeTimeout() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t* Slot(uint32_t index) const;
 
   hardware::VtdModel& hardware_;

@@ -94,6 +94,7 @@ TEST_F(InvalidationQueueTest, ARefusedDescriptorIsAnErrorAndTheQueueGoesOn) {
 TEST_F(InvalidationQueueTest, ATimeOutIsNeverSuccess) {
   SetEnabled(false);
   const absl::Status status = queue_->Submit({vtd::InvalidateIotlb()});
+  EXPECT_EQ(queue_->counters().timeouts, 1u);
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
   EXPECT_EQ(DetailOf(status)->reason, "QUEUE_TIMEOUT");
   // The ring fills up behind a silent hardware, but is never overrun.
@@ -119,6 +120,7 @@ TEST_F(InvalidationQueueTest, NamesTheDeviceThatDoesNotAnswer) {
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
   EXPECT_EQ(DetailOf(status)->reason, "QUEUE_TIMEOUT");
   EXPECT_EQ(DetailOf(status)->metadata.at("source_id"), "0x10");
+  EXPECT_EQ(queue_->counters().timeouts, 1u);
   EXPECT_TRUE(queue_->Submit({of(0x08)}).ok()) << "the queue goes on for the others";
   hardware_->SetDeviceTlbAnswers(0x10, true);
   EXPECT_TRUE(queue_->Submit({of(0x10)}).ok());

@@ -96,7 +96,9 @@ absl::Status SmmuCommandQueue::AwaitEmpty() {
     const uint32_t consumer = hardware_.Read32(smmu::kCommandConsumerRegister);
     if ((consumer & kIndexMask) == producer_) return result;
   }
-  return result.ok() ? NoAnswer() : result;
+  if (!result.ok()) return result;
+  ++counters_.timeouts;
+  return NoAnswer();
 }
 
 absl::Status SmmuCommandQueue::TakeError() {
@@ -113,6 +115,7 @@ absl::Status SmmuCommandQueue::TakeError() {
   // The hardware tries the command once more: it can read it now, or the devices are given up.
   hardware_.Write32(smmu::kGlobalErrorAckRegister, acknowledged ^ smmu::kGlobalErrorCommandQueue);
   if (reason == smmu::kCommandErrorAtcTimeout) {
+    ++counters_.timeouts;
     return QueueTimeout("a device does not answer an invalidation of its TLB");
   }
   return Error(

@@ -31,6 +31,7 @@ class SmmuCommandQueue {
   struct Counters {
     uint64_t submitted = 0;  // Commands, CMD_SYNCs included.
     uint64_t errors = 0;     // Times the hardware stopped at a command.
+    uint64_t timeouts = 0;   // Times that the queue, or a device, gave no answer.
     std::array<uint64_t, 256> by_opcode = {};
   };
 

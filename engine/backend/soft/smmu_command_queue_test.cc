@@ -81,6 +81,7 @@ TEST_F(SmmuCommandQueueTest, AQueueThatHangsFailsUntilItIsFullAndComesBack) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
     EXPECT_EQ(DetailOf(status)->reason, "QUEUE_TIMEOUT");
   }
+  EXPECT_EQ(queue_->counters().timeouts, 6u);
   EXPECT_EQ(Consumed(smmu::Opcode::kTlbiNsnhAll), 3u);
   hardware_.HangCommandQueueAfter(std::nullopt);
   EXPECT_TRUE(queue_->Submit(batch).ok());

@@ -436,6 +436,7 @@ TEST_F(SmmuUnitTest, ADeviceThatDoesNotAnswerFailsTheChange) {
   const absl::Status status = Set(kCaching, kRidPasid, second_.translation);
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
   EXPECT_EQ(DetailOf(status)->reason, "QUEUE_TIMEOUT");
+  EXPECT_GT(unit_->queue().counters().timeouts, 0u);
   EXPECT_EQ(ReadCold(kCaching, kRid), "0xf1");
   EXPECT_EQ(Set(kPlain, kRidPasid, first_.translation).code(), absl::StatusCode::kInternal)
       << "what is owed comes first";

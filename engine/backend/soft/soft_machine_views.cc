@@ -68,6 +68,7 @@ QueueState StateOf(const Queue& queue, const std::string& iommu, uint64_t waits)
   state.submitted = counters.submitted;
   state.waits = waits;
   state.errors = counters.errors;
+  state.timeouts = counters.timeouts;
   return state;
 }
 

@@ -1,0 +1,48 @@
+"""The dashboard is what its table says, and something that Grafana can read."""
+import json
+import unittest
+
+from deploy.monitoring import dashboard
+from tests.monitoring import watched
+from tools import case_report
+
+
+class DashboardTest(unittest.TestCase):
+    def setUp(self):
+        self.dashboard = json.loads(watched.text("dashboard.json"))
+        self.panels = self.dashboard["panels"]
+
+    def test_is_what_its_table_says(self):
+        self.assertTrue(watched.text("dashboard.json") == dashboard.text(),
+                        "out of date: python3 deploy/monitoring/dashboard.py")
+
+    def test_every_panel_has_an_id_a_title_and_words_of_its_own(self):
+        for key in ("id", "title"):
+            values = [panel[key] for panel in self.panels]
+            self.assertEqual(len(values), len(set(values)), values)
+        for panel in self.panels:
+            if panel["type"] != "row":
+                self.assertTrue(panel["description"].endswith("."), panel["title"])
+                self.assertTrue(panel["targets"], panel["title"])
+
+    def test_no_panel_lies_on_another_or_beside_the_page(self):
+        taken = set()
+        for panel in self.panels:
+            at = panel["gridPos"]
+            self.assertLessEqual(at["x"] + at["w"], 24)
+            cells = {(x, y) for x in range(at["x"], at["x"] + at["w"])
+                     for y in range(at["y"], at["y"] + at["h"])}
+            self.assertFalse(cells & taken, panel["title"])
+            taken |= cells
+
+    def test_asks_the_source_and_the_hosts_that_were_chosen(self):
+        names = {variable["name"] for variable in self.dashboard["templating"]["list"]}
+        self.assertEqual({"source", "instance"}, names)
+        for panel in self.panels:
+            for target in panel.get("targets", []):
+                self.assertEqual("${source}", target["datasource"]["uid"])
+                self.assertIn('instance=~"$instance"', target["expr"])
+
+
+if __name__ == "__main__":
+    case_report.main()
