@@ -269,7 +269,7 @@ TEST_F(SmmuUnitTest, FlushesRangesByTagInTheUnitAndInDevices) {
   ASSERT_TRUE(Set(kCaching, 6, first_.translation).ok());
   ASSERT_TRUE(Set(kPlain, kRidPasid, second_.translation).ok());
   const IovaRange page = {iova_, iova_ + kPage - 1};
-  const auto opcodes = [&](const Domain& domain, std::vector<IovaRange> ranges) {
+  const auto opcodes = [&](const Domain& domain, const std::vector<IovaRange>& ranges) {
     const uint32_t from = unit_->queue().tail();
     const UnitTag tag{domain.translation.kind, domain.translation.tag};
     EXPECT_TRUE(unit_->Flush({tag, {kRidPasid}, 12}, ranges, true).ok());
