@@ -15,7 +15,8 @@ namespace viommu {
 absl::Status CheckPageFaults(const Model& model, const Device& device, absl::string_view field);
 
 // Of a domain to be attached. kFailedPrecondition PAGE_REQUESTS_UNAVAILABLE: the domain has a fault
-// queue, and one of the devices no page requests.
+// queue, and one of the devices no page requests; VIRTUAL_FUNCTION: or one has those of its
+// physical function.
 absl::Status CheckPageFaultsOf(const Model& model, absl::Span<const DeviceIndex> devices,
                                const Domain& domain);
 
