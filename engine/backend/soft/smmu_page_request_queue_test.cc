@@ -8,7 +8,10 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/types/optional.h"
+#include "engine/backend/backend.h"
 #include "engine/backend/soft/hardware/smmu_model.h"
+#include "engine/backend/soft/page_request_backlog.h"
 #include "engine/backend/soft/physical_memory.h"
 #include "engine/backend/soft/smmu_registers.h"
 #include "engine/backend/soft/smmu_unit.h"
@@ -241,6 +244,20 @@ TEST_F(SmmuPageRequestQueueTest, AnswersWhatNobodyTookWhenItsTranslationChanges)
   EXPECT_EQ(Told(kOther), "");
   queue_->Serve();
   EXPECT_EQ(Groups(queue_->Take()), "4 ");
+}
+
+// The guest's tables may have any; here its entry lets nothing through, and it asks all the same.
+TEST_F(SmmuPageRequestQueueTest, AnswersAllPasidsOfAGuestWhenItsEntryGoes) {
+  UnitTranslation guest;
+  guest.kind = TranslationKind::kNested;
+  guest.guest = ArmSmmuV3Stage1{{~uint64_t{0}, 0}};
+  ASSERT_TRUE(unit_->SetEntry(PlainStore(), kDevice, kRidPasid, guest).ok());
+  Raise(kDevice, 5, 1);
+  Raise(kDevice, 9, 2);
+  Raise(kOther, 5, 3);
+  ASSERT_TRUE(unit_->BlockEntry(PlainStore(), kDevice, kRidPasid).ok());
+  EXPECT_EQ(Told(kDevice), "1:1 2:1 ");
+  EXPECT_EQ(Told(kOther), "");
 }
 
 // From the first moment on: an answer without PASID would be lost on it.
