@@ -1,4 +1,5 @@
 // Page requests of PCI functions behind an SMMUv3, beside requests that wait in it.
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "engine/backend/soft/hardware/smmu_model.h"
 #include "engine/backend/soft/smmu_page_request_queue.h"
 #include "engine/backend/soft/soft_backend.h"
+#include "engine/backend/table_view.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
 #include "engine/base/errors.h"
@@ -229,6 +231,23 @@ TEST_F(SoftPriTest, TellsOfALoss) {
   EXPECT_TRUE(batch.faults.empty());
   ASSERT_TRUE(Raise(5, 7).ok());
   EXPECT_EQ(Take().size(), 1u);
+}
+
+TEST_F(SoftPriTest, HasItsQueueInAnImage) {
+  ASSERT_TRUE(Raise(5, 0x1ff).ok());
+  const auto image = backend_->tables()->ExportTables();
+  ASSERT_TRUE(image.ok()) << image.status();
+  uint64_t ring = 0;
+  for (const TableImage::Register& one : image->registers) {
+    if (one.name == "PRIQ_BASE") ring = one.value & 0x000f'ffff'ffff'f000;
+    if (one.name == "PRIQ_PROD") {
+      EXPECT_EQ(one.value, 1u);
+    }
+  }
+  const auto page = std::find_if(image->pages.begin(), image->pages.end(),
+                                 [&](const auto& one) { return one.address.value == ring; });
+  ASSERT_NE(page, image->pages.end());
+  EXPECT_EQ((*page->words)[1], kIova | 0x1ff);
 }
 
 TEST_F(SoftPriTest, SaysWhenTheHardwareTakesNoAnswer) {
