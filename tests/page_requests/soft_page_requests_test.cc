@@ -74,7 +74,8 @@ class SoftPageRequestsTest : public testing::Test {
   // "domains/d 7: 0 1 " is a group with two pages.
   std::string Waiting() {
     std::string all;
-    for (const FaultView& fault : engine_->ListFaults(me_, Ref("q"), {})->items) {
+    const auto faults = engine_->ListFaults(me_, Ref("q"), {});
+    for (const FaultView& fault : faults->items) {
       all += fault.domain + " " + std::to_string(fault.group) + ": ";
       for (const auto& page : fault.pages) {
         all += std::to_string((page.address - kBase) / kPage) + " ";
@@ -145,7 +146,7 @@ TEST_F(SoftPageRequestsTest, GivesUpAGroupThatALossHasBroken) {
   other.read = true;
   other.last = false;
   for (int i = 0; i < 300; ++i) unit.RequestPages(other);  // More than it has room for.
-  Ask(kRid, 8, 1);  // Lost, and answered by the unit.
+  Ask(kRid, 8, 1);                                         // Lost, and answered by the unit.
   EXPECT_EQ(Told(), "8:0 ");
   Ask(5, 7, 2);
   Ask(kRid, 8, 1);

@@ -85,12 +85,24 @@ smmu::ResumeAction ActionOf(PageResponse response) {
                                             : smmu::ResumeAction::kAbort;
 }
 
-// Each request that waits is a group of its own, whose number is its tag.
-PageFault FaultOf(DeviceIndex device, const smmu::Event& event) {
+constexpr uint32_t kPageGroups = 512;  // Page request group indices have 9 bits.
+
+bool AsksForPages(const SoftMachine& machine, DeviceIndex device) {
+  return HasPageRequests(machine.port_of(device).spec(), machine.topology().devices[device]);
+}
+
+// Each request that waits is a group of its own. Its number is its tag, above those of the groups
+// that the device itself names: a guest's descriptors can let requests of any device wait, also of
+// one that asks for pages.
+uint32_t FirstStallGroup(const SoftMachine& machine, DeviceIndex device) {
+  return AsksForPages(machine, device) ? kPageGroups : 0;
+}
+
+PageFault FaultOf(const SoftMachine& machine, DeviceIndex device, const smmu::Event& event) {
   PageFault fault;
   fault.device = device;
   if (event.ssid.has_value()) fault.pasid = *event.ssid;
-  fault.group = event.stall_tag;
+  fault.group = FirstStallGroup(machine, device) + event.stall_tag;
   fault.last = true;
   fault.address = event.address & ~(TableArena::kPageBytes - 1);
   fault.read = event.read;
@@ -135,12 +147,8 @@ void Append(SoftMachine& machine, SmmuUnit& unit, PageFaultBatch* batch) {
   const Devices devices = DevicesOf(machine, &SoftMachine::find_smmu, unit);
   Append(taken, devices, batch);
   for (const smmu::Event& event : events) {
-    batch->faults.push_back(FaultOf(devices.at(event.stream_id), event));
+    batch->faults.push_back(FaultOf(machine, devices.at(event.stream_id), event));
   }
-}
-
-bool Stalls(const SoftMachine& machine, DeviceIndex device) {
-  return HasStalls(machine.port_of(device).spec(), machine.topology().devices[device]);
 }
 
 // The function waits for the answer to the group.
@@ -202,8 +210,8 @@ absl::Status RespondPageRequests(SoftMachine& machine, SmmuUnit& unit,
 
 absl::Status RaisePageFault(SoftMachine& machine, const PageFault& fault) {
   if (machine.find_smmu(fault.device) != nullptr) {
-    return Stalls(machine, fault.device) ? RaiseStall(machine, fault)
-                                         : RaisePageRequest(machine, fault);
+    return AsksForPages(machine, fault.device) ? RaisePageRequest(machine, fault)
+                                               : RaiseStall(machine, fault);
   }
   hardware::PageRequest request;
   request.source_id = machine.source_id_of(fault.device);
@@ -227,9 +235,10 @@ std::vector<PageGroupResponse> PageResponses(SoftMachine& machine, DeviceIndex d
     for (const auto& told : smmu->hardware().PageResponses(machine.requester_of(device))) {
       responses.push_back({{device, told.substream_id, told.group}, ResponseOf(told.answer)});
     }
+    const uint32_t first_stall = FirstStallGroup(machine, device);
     for (const auto& told : smmu->hardware().Resumed(machine.requester_of(device))) {
       const bool retries = told.answer == hardware::smmu::ResumeAnswer::kRetry;
-      responses.push_back({{device, told.substream_id, told.tag},
+      responses.push_back({{device, told.substream_id, first_stall + told.tag},
                            retries ? PageResponse::kSuccess : PageResponse::kInvalid});
     }
     return responses;
@@ -261,9 +270,10 @@ PageFaultBatch TakePageFaults(SoftMachine& machine) {
 absl::Status RespondPageGroup(SoftMachine& machine, const PageGroupResponse& response) {
   const PageGroup& group = response.group;
   if (SmmuUnit* const smmu = machine.find_smmu(group.device); smmu != nullptr) {
-    if (!Stalls(machine, group.device)) return RespondPageRequests(machine, *smmu, response);
-    return smmu->Resume(machine.requester_of(group.device), static_cast<uint16_t>(group.group),
-                        ActionOf(response.code));
+    const uint32_t first_stall = FirstStallGroup(machine, group.device);
+    if (group.group < first_stall) return RespondPageRequests(machine, *smmu, response);
+    return smmu->Resume(machine.requester_of(group.device),
+                        static_cast<uint16_t>(group.group - first_stall), ActionOf(response.code));
   }
   VtdPageRequestQueue* const queue = machine.unit_of(group.device).page_requests();
   return queue->Respond(machine.source_id_of(group.device), group.pasid, group.group,
