@@ -148,6 +148,16 @@ TEST_F(EngineFaultQueuesTest, RefusesToAttachDevicesWithoutPageRequests) {
   EXPECT_EQ(Attach("dev7", "f"), "OK");
 }
 
+TEST_F(EngineFaultQueuesTest, RefusesToAttachVirtualFunctions) {
+  ASSERT_TRUE(engine_->ClaimDevice(alice_, "dev8", "").ok());
+  ExpectRefused("FAILED_PRECONDITION VIRTUAL_FUNCTION", [&] { return Attach("dev8", "f"); });
+  ExpectRefused("FAILED_PRECONDITION VIRTUAL_FUNCTION", [&] { return Attach("dev8", "f", 5); });
+  ASSERT_EQ(Attach("dev8", "p"), "OK");
+  const absl::Status refused = engine_->ReplaceAttachment(alice_, "dev8", Ref("f")).status();
+  EXPECT_EQ(DetailOf(refused)->errno_name, "EINVAL");
+  ExpectRefused("FAILED_PRECONDITION VIRTUAL_FUNCTION", [&] { return Replace("dev8", "f"); });
+}
+
 TEST_F(EngineFaultQueuesTest, LeavesNothingBehindWhereADomainFails) {
   faulting_.SetHook(RefuseNth("CreateDomain", 1));
   ExpectRefused("RESOURCE_EXHAUSTED TEST", [&] { return Make("new", "q"); });

@@ -17,7 +17,7 @@
 namespace viommu {
 
 // SmallTopology, where dev0 and dev1 have page requests, and dev2, of dev1's group, has none; dev6
-// and dev7 share a group and both have them.
+// and dev7 share a group and both have them; dev8 is a virtual function.
 inline Topology FaultTopology() {
   Topology topology = SmallTopology();
   topology.iommus[0].page_requests = true;
@@ -26,7 +26,10 @@ inline Topology FaultTopology() {
     topology.devices.back().id = "dev" + std::to_string(number);
     topology.devices.back().group = "g6";
   }
-  for (const int number : {0, 1, 6, 7}) {
+  topology.devices.push_back(topology.devices[0]);
+  topology.devices.back().id = topology.devices.back().group = "dev8";
+  topology.devices.back().virtual_function = true;
+  for (const int number : {0, 1, 6, 7, 8}) {
     topology.devices[number].ats = true;
     topology.devices[number].pri = true;
   }

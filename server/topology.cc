@@ -190,6 +190,7 @@ DeviceSpec Converter::Device(const pb::Device& in, const std::string& path) {
   out.pasid_bits = in.pasid_bits();
   out.ats = in.ats();
   out.pri = in.pri();
+  out.virtual_function = in.virtual_function();
   if (in.has_stream_id()) out.stream_id = in.stream_id();
   out.stall = in.stall();
   if (in.has_msi_doorbell()) out.msi_doorbell = PhysAddr{in.msi_doorbell()};

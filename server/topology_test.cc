@@ -134,7 +134,7 @@ TEST(TopologyTest, CarriesEveryFieldOver) {
     devices {
       id: "eth" pci_address: "0001:02:03.4" iommu: "u" group: "g" numa_node: 2 pasid_bits: 9
       msi_doorbell: 0x10000000
-      ats: true pri: true
+      ats: true pri: true virtual_function: true
       reserved_regions { first: 0x1000 last: 0x1fff type: RESERVED_REGION_TYPE_DIRECT_RELAXABLE }
       reserved_regions { first: 0x2000 last: 0x2fff type: RESERVED_REGION_TYPE_RESERVED }
       reserved_regions { first: 0x3000 last: 0x3fff type: RESERVED_REGION_TYPE_SW_MSI }
@@ -175,6 +175,7 @@ TEST(TopologyTest, CarriesEveryFieldOver) {
   EXPECT_EQ(eth.pasid_bits, 9);
   EXPECT_TRUE(eth.ats);
   EXPECT_TRUE(eth.pri);
+  EXPECT_TRUE(eth.virtual_function);
   EXPECT_FALSE(eth.untrusted);
   ASSERT_THAT(eth.reserved_regions, SizeIs(3));
   EXPECT_EQ(eth.reserved_regions[0].range, (IovaRange{0x1000, 0x1fff}));
@@ -186,6 +187,7 @@ TEST(TopologyTest, CarriesEveryFieldOver) {
   const DeviceSpec& disk = topology.devices.at(1);
   EXPECT_EQ(disk.pci_address, "") << "a platform device";
   EXPECT_EQ(disk.group, "disk") << "alone in its group";
+  EXPECT_FALSE(disk.virtual_function);
   EXPECT_TRUE(disk.untrusted);
 }
 

@@ -264,6 +264,7 @@ class Validator {
     const std::string field = path + ".stream_id";
     const bool smmu = unit.architecture == IommuArchitecture::kSmmuV3;
     const bool pci = !spec.pci_address.empty();
+    if (spec.virtual_function && !pci) Add(path + ".virtual_function", "needs a PCI address");
     if (spec.stall && (!smmu || !unit.smmu_v3.stall)) {
       Add(path + ".stall", absl::StrCat("iommu \"", unit.id, "\" lets no request wait"));
     }
@@ -380,10 +381,18 @@ std::optional<IovaRange> DoorbellWindow(const DeviceSpec& device) {
 }
 
 bool HasPageFaults(const IommuSpec& unit, const DeviceSpec& device) {
-  if (IsSmmu(unit)) {  // Page requests of SMMUv3 the backends know none of yet.
-    return unit.smmu_v3.stage1 && unit.smmu_v3.stall && device.stall && !device.untrusted;
-  }
-  return unit.page_requests && unit.device_tlb && device.ats && device.pri && !device.untrusted;
+  return HasPageRequests(unit, device) || HasStalls(unit, device);
+}
+
+bool HasPageRequests(const IommuSpec& unit, const DeviceSpec& device) {
+  const bool taken = IsSmmu(unit) ? unit.smmu_v3.pri : unit.page_requests;
+  return taken && ServesDeviceTlbs(unit) && device.ats && device.pri && !device.untrusted &&
+         !device.virtual_function;
+}
+
+bool HasStalls(const IommuSpec& unit, const DeviceSpec& device) {
+  return IsSmmu(unit) && unit.smmu_v3.stage1 && unit.smmu_v3.stall && device.stall &&
+         !device.untrusted;
 }
 
 std::vector<TopologyProblem> Validate(const Topology& topology) {

@@ -118,6 +118,8 @@ struct DeviceSpec {
   int pasid_bits = 0;  // 0: the function issues no PASIDs.
   bool ats = false;    // Address Translation Services (device TLB).
   bool pri = false;    // Page Request Interface.
+  // A PCI virtual function: what it asks for goes through its physical function's page requests.
+  bool virtual_function = false;
   std::vector<ReservedRegion> reserved_regions;
   // The page to which it writes its interrupts, where that is memory like any other to the unit:
   // mapped in the device's SW_MSI region. Functions may share one.
@@ -131,10 +133,14 @@ struct DeviceSpec {
 // Where doorbells of the device are mapped: its SW_MSI region; nullopt when it has none.
 std::optional<IovaRange> DoorbellWindow(const DeviceSpec& device);
 
-// Whether page faults of the device, which is behind `unit`, can be answered. VT-d: both have page
-// requests, and the device asks for translations itself (ATS), as those who use them must. SMMUv3:
-// its requests can wait (stall), which a first stage of the unit makes them do.
+// Whether page faults of the device, which is behind `unit`, can be answered: it has page requests,
+// or stalls.
 bool HasPageFaults(const IommuSpec& unit, const DeviceSpec& device);
+// Both have page requests, and the device asks for translations itself (ATS), as those who use them
+// must. Never a virtual function.
+bool HasPageRequests(const IommuSpec& unit, const DeviceSpec& device);
+// SMMUv3: requests of the device can wait (stall), which a first stage of the unit makes them do.
+bool HasStalls(const IommuSpec& unit, const DeviceSpec& device);
 
 // "ssss:bb:dd.f" in hexadecimal: segment, bus, device (below 32), function (below 8).
 struct PciAddress {

@@ -263,13 +263,24 @@ TEST(TopologyTest, AnswersPageFaultsWhereAllThatTheyNeedIsThere) {
   IommuSpec smmu = unit;
   smmu.architecture = IommuArchitecture::kSmmuV3;
   smmu.smmu_v3.pri = true;
-  EXPECT_FALSE(HasPageFaults(smmu, device)) << "not served yet";
+  EXPECT_TRUE(HasPageRequests(smmu, device));
+  for (bool SmmuV3Spec::*needed : {&SmmuV3Spec::pri, &SmmuV3Spec::ats}) {
+    IommuSpec less = smmu;
+    less.smmu_v3.*needed = false;
+    EXPECT_FALSE(HasPageFaults(less, device));
+  }
+  for (const IommuSpec& either : {unit, smmu}) {
+    DeviceSpec function = device;
+    function.virtual_function = true;
+    EXPECT_FALSE(HasPageFaults(either, function)) << "they are its physical function's";
+  }
   DeviceSpec stalling;
   stalling.stall = true;
   EXPECT_FALSE(HasPageFaults(smmu, stalling)) << "the unit can not hold requests";
   smmu.smmu_v3.stall = true;
-  EXPECT_FALSE(HasPageFaults(smmu, device)) << "it does not wait";
+  EXPECT_FALSE(HasStalls(smmu, device)) << "it does not wait";
   EXPECT_TRUE(HasPageFaults(smmu, stalling));
+  EXPECT_FALSE(HasPageRequests(smmu, stalling)) << "it asks for nothing";
   smmu.smmu_v3.stage1 = false;
   EXPECT_FALSE(HasPageFaults(smmu, stalling)) << "requests wait in a first stage alone";
   device.untrusted = true;
@@ -288,6 +299,12 @@ TEST(TopologyTest, NamesEachProblemAndItsPlace) {
          t->iommus[1].device_tlb = false;
        },
        "iommus[1].page_requests"},
+      {"a virtual function without PCI address",
+       [](Topology* t) {
+         t->devices[0].pci_address.clear();
+         t->devices[0].virtual_function = true;
+       },
+       "devices[0].virtual_function"},
       {"empty id",
        [](Topology* t) { t->iommus[0].id = t->devices[0].iommu = t->devices[1].iommu = ""; },
        "iommus[0].id"},

@@ -129,7 +129,8 @@ Command InvalidateAtc(uint32_t stream_id, const AtcBlock& block);
 Command InvalidateAtcOfSsid(uint32_t stream_id, uint32_t ssid, const AtcBlock& block);
 
 // --- Answers.
-enum class PriAnswer : uint8_t { kDeny = 0, kFailure = 1, kSuccess = 2 };
+// RESP by its names in IHI 0070 4.5.2; Linux has the first two as PRI_RESP_DENY and PRI_RESP_FAIL.
+enum class PriAnswer : uint8_t { kResponseFailure = 0, kInvalidRequest = 1, kSuccess = 2 };
 struct PageRequestGroup {
   uint32_t stream_id = 0;
   absl::optional<uint32_t> ssid;

@@ -60,11 +60,11 @@ TEST(SmmuCommandsTest, WritesTheGoldenWordsAndKnowsTheName) {
        {0x8001'1234'5841, 0x21ff},
        "pri_resp"},
       {"PRI response without SSID",
-       RespondToPageRequests({0x8001, absl::nullopt, 1}, PriAnswer::kFailure),
+       RespondToPageRequests({0x8001, absl::nullopt, 1}, PriAnswer::kInvalidRequest),
        {0x8001'0000'0041, 0x1001},
        "pri_resp"},
       {"PRI denied",
-       RespondToPageRequests({1, absl::nullopt, 1}, PriAnswer::kDeny),
+       RespondToPageRequests({1, absl::nullopt, 1}, PriAnswer::kResponseFailure),
        {0x1'0000'0041, 1},
        "pri_resp"},
       {"resume: retry",
@@ -96,7 +96,7 @@ TEST(SmmuCommandsTest, KeepsWhatDoesNotFitOffTheNeighbours) {
   where.num = 0xff;
   where.tg = 0xff;
   EXPECT_EQ(InvalidateVa({1, 1}, where), (Command{0x1'0001'0001'f012, 0x5c00}));
-  EXPECT_EQ(RespondToPageRequests({1, absl::nullopt, 0xffff}, PriAnswer::kDeny),
+  EXPECT_EQ(RespondToPageRequests({1, absl::nullopt, 0xffff}, PriAnswer::kResponseFailure),
             (Command{0x1'0000'0041, 0x1ff}));
 }
 

@@ -151,6 +151,7 @@ Ste SteArchitecture::UsedBits(const Ste& entry) {
   Ste used = {kSteValid};
   if (!IsValid(entry)) return used;
   used[0] |= kSteConfig.mask();
+  used[1] |= kStePageResponsePasid;
   // By the bit of each stage, whatever bit 2 says: of a reserved code rather too much.
   const uint64_t stages = kSteConfig.Get(entry[0]);
   if ((stages & 1) != 0) {
@@ -196,6 +197,7 @@ std::string DescribeSte(const Ste& ste) {
     absl::StrAppend(&text, DescribeAts(ste));
     if ((ste[1] & kSteMergeEvents) != 0) absl::StrAppend(&text, ", events merged");
   }
+  if ((ste[1] & kStePageResponsePasid) != 0) absl::StrAppend(&text, ", page responses with PASID");
   return text;
 }
 

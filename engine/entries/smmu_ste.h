@@ -27,17 +27,18 @@ inline constexpr BitField kSteS1Format{4, 2};
 inline constexpr uint64_t kSteCdTableMask = Bits(51, 6);  // S1ContextPtr.
 inline constexpr BitField kSteS1CdMax{59, 5};             // log2 of the number of CDs.
 // Word 1.
-inline constexpr BitField kSteS1Default{0, 2};             // S1DSS.
-inline constexpr BitField kSteS1InnerCache{2, 2};          // S1CIR.
-inline constexpr BitField kSteS1OuterCache{4, 2};          // S1COR.
-inline constexpr BitField kSteS1Shareability{6, 2};        // S1CSH.
-inline constexpr uint64_t kSteMergeEvents = Bit(19);       // MEV.
-inline constexpr uint64_t kSteS2ForceWriteBack = Bit(25);  // S2FWB.
-inline constexpr uint64_t kSteS1StallDisable = Bit(27);    // S1STALLD.
-inline constexpr BitField kSteEats{28, 2};                 // What ATS requests get.
-inline constexpr BitField kSteStreamWorld{30, 2};          // STRW.
-inline constexpr BitField kSteShareabilityConfig{44, 2};   // SHCFG.
-inline constexpr uint64_t kSteShareabilityIncoming = 1;    // Of SHCFG: as the request says.
+inline constexpr BitField kSteS1Default{0, 2};              // S1DSS.
+inline constexpr BitField kSteS1InnerCache{2, 2};           // S1CIR.
+inline constexpr BitField kSteS1OuterCache{4, 2};           // S1COR.
+inline constexpr BitField kSteS1Shareability{6, 2};         // S1CSH.
+inline constexpr uint64_t kStePageResponsePasid = Bit(18);  // PPAR.
+inline constexpr uint64_t kSteMergeEvents = Bit(19);        // MEV.
+inline constexpr uint64_t kSteS2ForceWriteBack = Bit(25);   // S2FWB.
+inline constexpr uint64_t kSteS1StallDisable = Bit(27);     // S1STALLD.
+inline constexpr BitField kSteEats{28, 2};                  // What ATS requests get.
+inline constexpr BitField kSteStreamWorld{30, 2};           // STRW.
+inline constexpr BitField kSteShareabilityConfig{44, 2};    // SHCFG.
+inline constexpr uint64_t kSteShareabilityIncoming = 1;     // Of SHCFG: as the request says.
 // Word 2.
 inline constexpr BitField kSteVmid{0, 16};                    // S2VMID.
 inline constexpr BitField kSteS2InputSize{32, 6};             // S2T0SZ, the first field of VTCR.
@@ -133,6 +134,11 @@ Ste MakeStage2Ste(const Stage2Fields& fields);
 // flood the queue that all share.
 Ste MakeNestedSte(const Stage2Fields& parent, const GuestSteWords& guest);
 
+// The same entry, of a function that takes no answer to a page request with a PASID unless it has
+// that PASID, too: answers that the unit itself makes have it then (PPAR; PCIe: PRG Response PASID
+// Required).
+inline Ste WithPageResponsePasid(Ste ste) { return ste[1] |= kStePageResponsePasid, ste; }
+
 inline bool IsValid(const Ste& ste) { return (ste[0] & kSteValid) != 0; }
 // As written, even when it is reserved.
 inline SteConfig ConfigOf(const Ste& ste) { return SteConfig(kSteConfig.Get(ste[0])); }
@@ -157,6 +163,7 @@ struct SteArchitecture {
   static constexpr size_t kWords = 8;
   static constexpr size_t kUnitWords = 1;
   using Entry = Ste;
+  // PPAR counts in every valid entry, whatever its Config (IHI 0070 8.1).
   static Entry UsedBits(const Entry& entry);
   // MEV: events may be merged without it too. EATS's bit for full ATS: the function's ATS is off
   // while it changes (I8); but not where a mixture with split-stage ATS or with stalls would be

@@ -80,6 +80,9 @@ TEST(SmmuSteTest, WritesTheGoldenWords) {
     Ste ste, want;
   } kCases[] = {
       {"abort", MakeAbortSte(), {1}},
+      {"abort of a function with page requests",
+       WithPageResponsePasid(MakeAbortSte()),
+       {1, 0x4'0000}},
       {"bypass", MakeBypassSte({}), {9}},
       {"bypass, attributes chosen", MakeBypassSte({true}), {9, 0x1000'0000'0000}},
       {"CD table, two levels", MakeCdTableSte(two_level), {0xa000'0008'1234'502b, 0x1800'00d6}},
@@ -153,6 +156,7 @@ TEST(SmmuSteTest, SplitsStreamIdsAtBitEight) {
 // Section 17.4, in hex.
 TEST(SmmuSteTest, UsesTheFieldsOfTheStagesThatItsConfigNames) {
   constexpr uint64_t kHead = 0xf, kStage1Head = 0xf80f'ffff'ffff'ffff;
+  constexpr uint64_t kPpar = 0x4'0000;  // 17.4 has no page requests.
   constexpr uint64_t kStage1 = 0xf808'00ff, kStage2 = 0x3000'3208'0000, kShcfg = 0x3000'0000'0000;
   constexpr uint64_t kStage2Word2 = 0x065f'ffff'0000'ffff, kTable = 0x000f'ffff'ffff'fff0;
   const struct {
@@ -160,16 +164,16 @@ TEST(SmmuSteTest, UsesTheFieldsOfTheStagesThatItsConfigNames) {
   } kCases[] = {
       {{}, {1}},
       {{~uint64_t{1}, ~uint64_t{0}}, {1}},
-      {{0x1}, {kHead}},
-      {{0x3}, {kStage1Head, kStage1, 0xffff}},
-      {{0x5}, {kHead, kStage2, kStage2Word2, kTable}},
-      {{0x7}, {kStage1Head, kStage1 | kStage2, kStage2Word2, kTable}},
-      {{0x9}, {kHead, kShcfg}},
-      {{0xb}, {kStage1Head, kStage1, 0xffff}},
-      {{0xb, 1}, {kStage1Head, kStage1 | kShcfg, 0xffff}},
-      {{0xb, 2}, {kStage1Head, kStage1, 0xffff}},
-      {{0xd}, {kHead, kStage2, kStage2Word2, kTable}},
-      {{0xf}, {kStage1Head, kStage1 | kStage2, kStage2Word2, kTable}},
+      {{0x1}, {kHead, kPpar}},
+      {{0x3}, {kStage1Head, kPpar | kStage1, 0xffff}},
+      {{0x5}, {kHead, kPpar | kStage2, kStage2Word2, kTable}},
+      {{0x7}, {kStage1Head, kPpar | kStage1 | kStage2, kStage2Word2, kTable}},
+      {{0x9}, {kHead, kPpar | kShcfg}},
+      {{0xb}, {kStage1Head, kPpar | kStage1, 0xffff}},
+      {{0xb, 1}, {kStage1Head, kPpar | kStage1 | kShcfg, 0xffff}},
+      {{0xb, 2}, {kStage1Head, kPpar | kStage1, 0xffff}},
+      {{0xd}, {kHead, kPpar | kStage2, kStage2Word2, kTable}},
+      {{0xf}, {kStage1Head, kPpar | kStage1 | kStage2, kStage2Word2, kTable}},
   };
   for (const auto& c : kCases) {
     SCOPED_TRACE(Hex(c.ste[0]) + " " + Hex(c.ste[1]));
@@ -237,6 +241,10 @@ TEST(SmmuSteTest, TakesTheWaysOfTheTransitionTable) {
     if (!row.hitless) {
       EXPECT_EQ(way.states[0][0], 0u);
     }
+    const auto of_asking =
+        PlannedWay<SteArchitecture>(WithPageResponsePasid(row.from), WithPageResponsePasid(row.to));
+    EXPECT_EQ(of_asking.phases, row.phases) << "all entries of a function with page requests";
+    EXPECT_EQ(of_asking.hitless, row.hitless);
   }
 }
 
@@ -293,6 +301,10 @@ std::vector<Ste> ManyStes() {
   Ste el2 = CdTable(DefaultSubstream::kSsid0);
   el2[1] |= uint64_t{2} << 30;
   stes.push_back(el2);
+  for (const Ste& ste :
+       {MakeAbortSte(), MakeBypassSte({true}), CdTable(DefaultSubstream::kSsid0), Stage2(true)}) {
+    stes.push_back(WithPageResponsePasid(ste));
+  }
   Ste big_endian = Stage2(true);
   big_endian[2] |= kSteS2BigEndian;
   stes.push_back(big_endian);
@@ -334,6 +346,8 @@ TEST(SmmuSteTest, DescribesEntriesInWords) {
   EXPECT_EQ(DescribeSte({}), "not valid");
   EXPECT_EQ(DescribeSte(MakeAbortSte()), "valid, abort");
   EXPECT_EQ(DescribeSte(MakeBypassSte({true})), "valid, bypass");
+  EXPECT_EQ(DescribeSte(WithPageResponsePasid(MakeAbortSte())),
+            "valid, abort, page responses with PASID");
   EXPECT_EQ(DescribeSte({3}).substr(0, 28), "valid, abort (reserved code)");
   EXPECT_EQ(DescribeSte(CdTable(DefaultSubstream::kSsid0)),
             "valid, stage 1, CD table 0x1000 (linear, 2^0 CDs), without SSID by CD 0, no stalls, "

@@ -28,6 +28,14 @@ absl::Status CheckPageFaultsOf(const Model& model, absl::Span<const DeviceIndex>
   if (domain.fault_queue == 0) return absl::OkStatus();
   for (const DeviceIndex index : devices) {
     const Device& device = model.devices[index];
+    if (device.spec.pri && device.spec.virtual_function) {
+      return Error(absl::StatusCode::kFailedPrecondition, "VIRTUAL_FUNCTION",
+                   absl::StrCat("the domain has a fault queue, and the page requests of ",
+                                device.Name(), " are its physical function's"))
+          .Errno("EINVAL")
+          .Resource(device.Name())
+          .Violation("attach it to a domain without fault queue");
+    }
     if (HasPageFaults(model.UnitOf(device), device.spec)) continue;
     return Error(absl::StatusCode::kFailedPrecondition, "PAGE_REQUESTS_UNAVAILABLE",
                  absl::StrCat("the domain has a fault queue, and ", NoPageFaults(model, device)))

@@ -20,7 +20,8 @@ std::string NoPageFaults(const Model& model, const Device& device);
 absl::Status CheckPageFaults(const Model& model, const Device& device, absl::string_view field);
 
 // Of a domain to be attached. kFailedPrecondition PAGE_REQUESTS_UNAVAILABLE: the domain has a fault
-// queue, and no page faults are taken of one of the devices.
+// queue, and no page faults are taken of one of the devices; VIRTUAL_FUNCTION: or one has page
+// requests that are its physical function's.
 absl::Status CheckPageFaultsOf(const Model& model, absl::Span<const DeviceIndex> devices,
                                const Domain& domain);
 

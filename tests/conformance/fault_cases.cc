@@ -131,6 +131,11 @@ std::vector<Case> Queues() {
       Asking(Refused("11/7", "a device without page requests, a domain with a queue",
                      Domains() + Steps{Claim("mute")}, Attach("mute", "d"),
                      Precondition("PAGE_REQUESTS_UNAVAILABLE", "ENODEV").Blames("mute"))),
+      Asking(Refused("11/7", "a virtual function with page requests, a domain with a queue",
+                     Domains() + Steps{Claim("virtual")}, Attach("virtual", "d"),
+                     Precondition("VIRTUAL_FUNCTION", "EINVAL").Blames("virtual"))),
+      Asking(Accepted("11/7", "the same, a domain without", Domains() + Steps{Claim("virtual")},
+                      Attach("virtual", "n"))),
   };
 }
 

@@ -44,8 +44,8 @@ void SmmuEventQueue::Read() {
       untaken_.lost = true;
     }
   }
-  if ((producer & smmu::kEventOverflow) != overflow_) untaken_.lost = true;
-  overflow_ = producer & smmu::kEventOverflow;
+  if ((producer & smmu::kQueueOverflow) != overflow_) untaken_.lost = true;
+  overflow_ = producer & smmu::kQueueOverflow;
   hardware_.Write32(smmu::kEventConsumerRegister, consumer_ | overflow_);
 }
 

@@ -30,9 +30,10 @@ inline constexpr uint32_t kPageRequestProducerRegister = 0x100c8;
 inline constexpr uint32_t kPageRequestConsumerRegister = 0x100cc;
 
 // CR0.
-inline constexpr uint32_t kControlEnable = 1 << 0;        // SMMUEN
-inline constexpr uint32_t kControlEventQueue = 1 << 2;    // EVENTQEN
-inline constexpr uint32_t kControlCommandQueue = 1 << 3;  // CMDQEN
+inline constexpr uint32_t kControlEnable = 1 << 0;            // SMMUEN
+inline constexpr uint32_t kControlPageRequestQueue = 1 << 1;  // PRIQEN
+inline constexpr uint32_t kControlEventQueue = 1 << 2;        // EVENTQEN
+inline constexpr uint32_t kControlCommandQueue = 1 << 3;      // CMDQEN
 inline constexpr uint32_t kControlCheckAts = 1 << 4;  // ATSCHK: translated requests are checked.
 
 // CR1: tables and queues are write-back, inner shareable.
@@ -52,8 +53,8 @@ inline constexpr int kStreamTableSplitShift = 6;
 inline constexpr uint32_t kStreamTableTwoLevel = 1 << 16;
 
 // CMDQ_PROD and CMDQ_CONS: indices modulo twice the entries, whose top bit is the wrap flag.
-// EVENTQ_PROD.OVFLG, EVENTQ_CONS.OVACKFLG: events were lost while they differ.
-inline constexpr uint32_t kEventOverflow = uint32_t{1} << 31;
+// OVFLG of EVENTQ_PROD and PRIQ_PROD, OVACKFLG of the CONS: records were lost while they differ.
+inline constexpr uint32_t kQueueOverflow = uint32_t{1} << 31;
 inline constexpr int kConsumerErrorShift = 24;  // CMDQ_CONS.ERR 30:24
 inline constexpr uint32_t kConsumerErrorMask = 0x7f;
 

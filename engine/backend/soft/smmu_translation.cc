@@ -95,7 +95,9 @@ Cd CdFor(const IommuSpec& unit, const SmmuStream& stream, const UnitTranslation&
   return MakeCd(fields);
 }
 
-Ste SteFor(const IommuSpec& unit, const SmmuStream& stream) {
+namespace {
+
+Ste TranslatingSte(const IommuSpec& unit, const SmmuStream& stream) {
   const UnitTranslation rid = stream.At(kRidPasid);
   switch (rid.kind) {
     case TranslationKind::kBlocked:
@@ -113,6 +115,13 @@ Ste SteFor(const IommuSpec& unit, const SmmuStream& stream) {
       return SteForGuest(unit, stream, rid);
   }
   return MakeAbortSte();
+}
+
+}  // namespace
+
+Ste SteFor(const IommuSpec& unit, const SmmuStream& stream) {
+  const Ste ste = TranslatingSte(unit, stream);
+  return stream.page_requests ? WithPageResponsePasid(ste) : ste;
 }
 
 }  // namespace smmu

@@ -28,7 +28,8 @@ struct SmmuStream {
   uint32_t id = 0;
   int pasid_bits = 0;  // 0: its requests with PASID are refused.
   bool device_tlb = false;
-  bool stalls = false;  // Its faulting requests wait for an answer.
+  bool stalls = false;         // Its faulting requests wait for an answer.
+  bool page_requests = false;  // It asks for pages, and wants its PASID in answers.
   // By PASID, kRidPasid for requests without one. What is not there is blocked.
   absl::btree_map<uint32_t, UnitTranslation> translations = {};
   std::unique_ptr<SmmuCdTable> cds = nullptr;  // While one of them needs it.

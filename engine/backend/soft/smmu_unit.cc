@@ -1,5 +1,7 @@
 #include "engine/backend/soft/smmu_unit.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "engine/backend/soft/smmu_capability.h"
 #include "engine/backend/soft/smmu_registers.h"
@@ -32,9 +34,7 @@ absl::Status SmmuUnit::SetUp(absl::Span<const Requester> requesters) {
   absl::MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(stream_table_, SmmuStreamTable::Create(spec_.smmu_v3, &arena_));
   for (const Requester& requester : requesters) {
-    RETURN_IF_ERROR(stream_table_->AddStream(requester.stream_id));
-    streams_.emplace(requester.stream_id, SmmuStream{requester.stream_id, requester.pasid_bits,
-                                                     requester.device_tlb, requester.stalls});
+    RETURN_IF_ERROR(AddStream(requester));
   }
   hardware_->Write32(smmu::kTableAttributesRegister, smmu::kTableAttributesCached);
   hardware_->Write32(smmu::kControl2Register, smmu::kControl2RecordBadStreams);
@@ -42,7 +42,27 @@ absl::Status SmmuUnit::SetUp(absl::Span<const Requester> requesters) {
   hardware_->Write32(smmu::kStreamTableConfigRegister, stream_table_->config());
   ASSIGN_OR_RETURN(queue_, SmmuCommandQueue::Create(hardware_.get(), &arena_));
   ASSIGN_OR_RETURN(events_, SmmuEventQueue::Create(hardware_.get(), &arena_));
+  if (spec_.smmu_v3.pri) {
+    ASSIGN_OR_RETURN(page_requests_,
+                     SmmuPageRequestQueue::Create(hardware_.get(), queue_.get(), &arena_));
+  }
   return FlushEverything();  // Whatever was cached before the reset.
+}
+
+absl::Status SmmuUnit::AddStream(const Requester& requester) {
+  const uint32_t id = requester.stream_id;
+  RETURN_IF_ERROR(stream_table_->AddStream(id));
+  SmmuStream stream;
+  stream.id = id;
+  stream.pasid_bits = requester.pasid_bits;
+  stream.device_tlb = requester.device_tlb;
+  stream.stalls = requester.stalls;
+  stream.page_requests = requester.page_requests;
+  // The unit reads none of it yet. What its entries say of page requests never changes (PPAR).
+  const smmu::Ste ste = smmu::SteFor(spec_, stream);
+  std::copy(ste.begin(), ste.end(), stream_table_->Words(id));
+  streams_.emplace(id, std::move(stream));
+  return absl::OkStatus();
 }
 
 absl::Status SmmuUnit::EnableTranslation() {
@@ -86,16 +106,26 @@ absl::Status SmmuUnit::Resume(uint32_t stream_id, uint16_t stall_tag, smmu::Resu
   return queue_->Submit({smmu::Resume(stream_id, stall_tag, action)});
 }
 
-void SmmuUnit::AbortStalls(const SmmuStream& stream, uint32_t pasid, const UnitTranslation& old) {
-  if (!spec_.smmu_v3.stall) return;  // What a guest's descriptors hold goes as well.
-  // With its entry goes all that a guest had.
+void SmmuUnit::AnswerUntaken(const SmmuStream& stream, uint32_t pasid, const UnitTranslation& old) {
+  // With its entry goes all that a guest had, what its descriptors hold as well.
   const bool every_ssid = pasid == kRidPasid && old.kind == TranslationKind::kNested;
-  const auto gone = events_->TakeStalls([&](const smmu::Event& event) {
-    return event.stream_id == stream.id && (every_ssid || event.ssid.value_or(kRidPasid) == pasid);
+  if (spec_.smmu_v3.stall) {
+    AbortStalls([&](const smmu::Event& event) {
+      return event.stream_id == stream.id &&
+             (every_ssid || event.ssid.value_or(kRidPasid) == pasid);
+    });
+  }
+  if (!stream.page_requests) return;
+  page_requests_->Drop([&](const SmmuPageRequestQueue::Request& request) {
+    return request.requester == stream.id &&
+           (every_ssid || request.pasid.value_or(kRidPasid) == pasid);
   });
+}
+
+void SmmuUnit::AbortStalls(absl::FunctionRef<bool(const smmu::Event&)> gone) {
   Commands answers;
-  for (const smmu::Event& event : gone) {
-    answers.push_back(smmu::Resume(stream.id, event.stall_tag, smmu::ResumeAction::kAbort));
+  for (const smmu::Event& event : events_->TakeStalls(gone)) {
+    answers.push_back(smmu::Resume(event.stream_id, event.stall_tag, smmu::ResumeAction::kAbort));
   }
   // One that is not answered waits until it is reset; nothing better can be done for it.
   if (!answers.empty()) queue_->Submit(answers).IgnoreError();
@@ -142,8 +172,8 @@ Transition SmmuUnit::PlanChange(uint32_t stream_id, uint32_t pasid,
     }
   }
   const smmu::Ste now = stream_table_->Read(stream_id);
-  SmmuStream then{stream.id, stream.pasid_bits, stream.device_tlb, stream.stalls,
-                  stream.translations};
+  SmmuStream then{stream.id,     stream.pasid_bits,    stream.device_tlb,
+                  stream.stalls, stream.page_requests, stream.translations};
   then.Put(pasid, target);
   smmu::Ste ste = smmu::SteFor(spec_, then);
   if (stream.cds != nullptr && smmu::HasStage1(smmu::ConfigOf(ste))) {

@@ -33,6 +33,7 @@
 #include "engine/backend/soft/physical_memory.h"
 #include "engine/backend/soft/smmu_command_queue.h"
 #include "engine/backend/soft/smmu_event_queue.h"
+#include "engine/backend/soft/smmu_page_request_queue.h"
 #include "engine/backend/soft/smmu_stream_table.h"
 #include "engine/backend/soft/smmu_translation.h"
 #include "engine/backend/soft/unit_port.h"
@@ -55,6 +56,7 @@ class SmmuUnit {
     int pasid_bits = 0;       // 0: issues no PASIDs, and requests with one are refused.
     bool device_tlb = false;  // Its ATS may be switched on; the unit has IDR0.ATS.
     bool stalls = false;      // Requests that fault in a first stage wait; the unit can hold them.
+    bool page_requests = false;  // Its PRI is on; it has a device TLB, and the unit IDR0.PRI.
   };
 
   // A unit whose streams are all blocked, with translation not yet enabled. `memory` and `arena`
@@ -86,11 +88,14 @@ class SmmuUnit {
   std::vector<smmu::Event> TakeStalls();
   // kInternal: as SmmuCommandQueue::Submit.
   absl::Status Resume(uint32_t stream_id, uint16_t stall_tag, smmu::ResumeAction action);
+  // Null where the unit has no PRI.
+  SmmuPageRequestQueue* page_requests() { return page_requests_.get(); }
   // Whether a guest's entry decides what becomes of the stream's requests.
   bool IsNested(uint32_t stream_id) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The contracts of the rest are those of UnitPort, but for Execute. Requests that wait for an
-  // answer when their translation changes, and were not taken, are aborted.
+  // answer when their translation changes, and were not taken, are aborted; page requests are
+  // answered that they can not be had.
 
   absl::Status CheckPasid(uint32_t stream_id, uint32_t pasid) const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status PrepareEntry(uint32_t stream_id, uint32_t pasid, TranslationKind kind)
@@ -135,8 +140,10 @@ class SmmuUnit {
   SmmuUnit(const IommuSpec& spec, PhysicalMemory* memory, TableArena* arena);
 
   absl::Status SetUp(absl::Span<const Requester> requesters);
+  absl::Status AddStream(const Requester& requester) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Answers what waits of a stream at `pasid`, whose translation was `old`, and nobody has taken.
-  void AbortStalls(const SmmuStream& stream, uint32_t pasid, const UnitTranslation& old);
+  void AnswerUntaken(const SmmuStream& stream, uint32_t pasid, const UnitTranslation& old);
+  void AbortStalls(absl::FunctionRef<bool(const smmu::Event&)> gone);
   absl::Status SetControl(uint32_t bits);
   absl::Status CheckLocked(const SmmuStream& stream, uint32_t pasid) const;
   absl::Status PrepareLocked(SmmuStream* stream, uint32_t pasid, TranslationKind kind)
@@ -187,6 +194,7 @@ class SmmuUnit {
   std::unique_ptr<SmmuStreamTable> stream_table_;  // Constant once Create has returned.
   std::unique_ptr<SmmuCommandQueue> queue_;
   std::unique_ptr<SmmuEventQueue> events_;
+  std::unique_ptr<SmmuPageRequestQueue> page_requests_;  // Goes before the queue.
 
   mutable absl::Mutex mutex_;  // Also held by the only writer of an entry.
   absl::flat_hash_map<uint32_t, SmmuStream> streams_ ABSL_GUARDED_BY(mutex_);  // By StreamID.
@@ -211,7 +219,7 @@ absl::Status SmmuUnit::SetEntry(const Store& store, uint32_t stream_id, uint32_t
     ForceLocked(store, &stream, pasid, old);
     return status;
   }
-  AbortStalls(stream, pasid, old);
+  AnswerUntaken(stream, pasid, old);
   return status;
 }
 
@@ -223,7 +231,7 @@ absl::Status SmmuUnit::BlockEntry(const Store& store, uint32_t stream_id, uint32
   if (!FlushWhatIsOwed().ok() || !ChangeLocked(store, &stream, pasid, {}).ok()) {
     ForceLocked(store, &stream, pasid, {});
   }
-  AbortStalls(stream, pasid, old);
+  AnswerUntaken(stream, pasid, old);
   return FlushWhatIsOwed();
 }
 

@@ -72,7 +72,7 @@ absl::Status SoftMachine::AddVtdUnit(const IommuSpec& spec) {
     requester.source_id = source_ids[k];
     requester.pasid_bits = std::min(device.pasid_bits, PasidBits(spec));
     requester.device_tlb = HasDeviceTlb(device, spec);
-    requester.page_requests = HasPageFaults(spec, device);
+    requester.page_requests = HasPageRequests(spec, device);
     requesters.push_back(requester);
   }
   ASSIGN_OR_RETURN(auto unit,
@@ -91,7 +91,8 @@ absl::Status SoftMachine::AddSmmu(const IommuSpec& spec) {
     requester.stream_id = *StreamIdOf(spec, device);
     requester.pasid_bits = std::min(device.pasid_bits, PasidBits(spec));
     requester.device_tlb = HasDeviceTlb(device, spec);
-    requester.stalls = HasPageFaults(spec, device);
+    requester.stalls = HasStalls(spec, device);
+    requester.page_requests = HasPageRequests(spec, device);
     seats_[i] = {units_.size(), requester.stream_id};
     requesters.push_back(requester);
   }

@@ -315,7 +315,8 @@ class SoftViommusStallTest : public SoftViommusTest {
 
   static Topology StallTopology() {
     Topology topology = GuestTopology();
-    topology.iommus[0].smmu_v3.stall = true;
+    topology.iommus[0].smmu_v3.stall = topology.iommus[0].smmu_v3.pri = true;
+    topology.devices[kNic].pri = true;
     DeviceSpec display;
     display.id = display.group = "display";
     display.iommu = "smmu0";
@@ -351,6 +352,39 @@ TEST_F(SoftViommusStallTest, TellsTheHostOfWhatWaitsAndNotTheGuest) {
   ASSERT_EQ(told.size(), 2u);
   EXPECT_EQ(told[0].code, PageResponse::kSuccess);
   EXPECT_EQ(told[1].code, PageResponse::kInvalid);
+}
+
+// The same of a device that names groups itself: both have the number 0.
+TEST_F(SoftViommusStallTest, TellsWhatWaitsFromWhatIsAskedFor) {
+  smmu::CdFields fields;
+  fields.root = PhysAddr{kBase + kTables};
+  fields.asid = kAsid;
+  fields.stall = true;
+  WriteWord(0, smmu::MakeCd(fields)[0]);
+  ASSERT_TRUE(backend_->CreateDomain(kGuest, Nested(Translating()), {}).ok());
+  ASSERT_TRUE(Switch(kNic, kGuest).ok());
+  EXPECT_EQ(Read(kNic, kVirtual + kPage), "F_TRANSLATION");
+  PageFault asked;
+  asked.device = kNic;
+  asked.address = kVirtual + kPage;
+  asked.read = asked.last = true;
+  ASSERT_TRUE(sim_->RaisePageFault(asked).ok());
+  const auto faults = backend_->TakePageFaults().faults;
+  ASSERT_EQ(faults.size(), 2u);
+  EXPECT_EQ(faults[0].group, 0u);
+  EXPECT_EQ(faults[1].group, 512u) << "what waits";
+  const auto answer = [&](const PageFault& fault, PageResponse code) {
+    return backend_->RespondPageGroup({{kNic, std::nullopt, fault.group}, code}).ok();
+  };
+  EXPECT_TRUE(answer(faults[1], PageResponse::kSuccess));
+  auto told = sim_->PageResponses(kNic);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].group.group, 512u);
+  EXPECT_TRUE(answer(faults[0], PageResponse::kInvalid));
+  told = sim_->PageResponses(kNic);
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_EQ(told[0].group.group, 0u);
+  EXPECT_EQ(told[0].code, PageResponse::kInvalid);
 }
 
 TEST_F(SoftViommusTest, SaysThatEventsWereLost) {

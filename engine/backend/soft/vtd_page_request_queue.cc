@@ -1,10 +1,5 @@
 #include "engine/backend/soft/vtd_page_request_queue.h"
 
-#include <algorithm>
-#include <tuple>
-#include <utility>
-
-#include "absl/container/flat_hash_set.h"
 #include "engine/backend/soft/vtd_registers.h"
 #include "engine/base/status_macros.h"
 
@@ -46,7 +41,7 @@ bool IsWellFormed(const VtdPageRequestQueue::Request& request) {
 
 VtdPageRequestQueue::Request Decode(const uint64_t* words) {
   VtdPageRequestQueue::Request request;
-  request.source_id = static_cast<uint16_t>(words[0] >> kRequesterShift);
+  request.requester = static_cast<uint16_t>(words[0] >> kRequesterShift);
   if ((words[0] & kPasidPresent) != 0) {
     request.pasid = static_cast<uint32_t>(words[0] >> kPasidShift & kPasidMask);
   }
@@ -80,31 +75,14 @@ VtdPageRequestQueue::~VtdPageRequestQueue() {
 bool VtdPageRequestQueue::Accept(const Request& request, std::vector<vtd::Descriptor>* answers) {
   if (!request.read && !request.write) return true;  // A stop marker: nobody waits.
   const bool well_formed = IsWellFormed(request);
-  if (well_formed && untaken_.requests.size() < kMaxUntaken) {
-    untaken_.requests.push_back(request);
-    return true;
-  }
+  if (well_formed && backlog_.Add(request)) return true;
   // Of a group one of whose requests is refused the rest still comes.
   if (request.last) {
     answers->push_back(vtd::PageGroupResponse(
-        request.source_id, request.pasid, request.group,
+        static_cast<uint16_t>(request.requester), request.pasid, request.group,
         well_formed ? vtd::PageGroupCode::kFailure : vtd::PageGroupCode::kInvalid));
   }
   return !well_formed;
-}
-
-void VtdPageRequestQueue::Break() {
-  untaken_.broken = true;
-  absl::flat_hash_set<std::tuple<uint16_t, std::optional<uint32_t>, uint32_t>> ended;
-  std::vector<Request> kept;
-  // From the last one back: what is met before the end of its group has none.
-  for (auto it = untaken_.requests.rbegin(); it != untaken_.requests.rend(); ++it) {
-    const auto group = std::make_tuple(it->source_id, it->pasid, it->group);
-    if (it->last) ended.insert(group);
-    if (ended.contains(group)) kept.push_back(*it);
-  }
-  std::reverse(kept.begin(), kept.end());
-  untaken_.requests = std::move(kept);
 }
 
 void VtdPageRequestQueue::Read(std::vector<vtd::Descriptor>* answers) {
@@ -119,7 +97,7 @@ void VtdPageRequestQueue::Read(std::vector<vtd::Descriptor>* answers) {
     head_ = (head_ + kDescriptorBytes) % kRingBytes;
   }
   hardware_.Write64(vtd::kPageRequestHeadRegister, head_);
-  if (lost) Break();
+  if (lost) backlog_.Break();
   if (overflow) {
     hardware_.Write32(vtd::kPageRequestStatusRegister, vtd::kPageRequestOverflow);
   }
@@ -137,7 +115,7 @@ void VtdPageRequestQueue::Serve() {
 
 VtdPageRequestQueue::Taken VtdPageRequestQueue::Take() {
   absl::MutexLock lock(&mutex_);
-  return std::exchange(untaken_, {});
+  return backlog_.Take();
 }
 
 void VtdPageRequestQueue::Drop(uint16_t source_id, std::optional<uint32_t> pasid) {
@@ -146,16 +124,13 @@ void VtdPageRequestQueue::Drop(uint16_t source_id, std::optional<uint32_t> pasid
   {
     absl::MutexLock lock(&mutex_);
     Read(&answers);
-    std::vector<Request>& requests = untaken_.requests;
-    const auto is_dropped = [&](const Request& request) {
-      return request.source_id == source_id && request.pasid == pasid;
+    const auto goes = [&](const Request& request) {
+      return request.requester == source_id && request.pasid == pasid;
     };
-    for (const Request& request : requests) {
-      if (!is_dropped(request) || !request.last) continue;
+    for (const Request& last : backlog_.Drop(goes)) {
       answers.push_back(
-          vtd::PageGroupResponse(source_id, pasid, request.group, vtd::PageGroupCode::kInvalid));
+          vtd::PageGroupResponse(source_id, pasid, last.group, vtd::PageGroupCode::kInvalid));
     }
-    requests.erase(std::remove_if(requests.begin(), requests.end(), is_dropped), requests.end());
   }
   queue_.Submit(answers).IgnoreError();
 }

@@ -22,6 +22,7 @@
 #include "absl/synchronization/mutex.h"
 #include "engine/backend/soft/hardware/vtd_model.h"
 #include "engine/backend/soft/invalidation_queue.h"
+#include "engine/backend/soft/page_request_backlog.h"
 #include "engine/base/address.h"
 #include "engine/entries/vtd_descriptors.h"
 #include "engine/pagetable/table_arena.h"
@@ -30,26 +31,11 @@ namespace viommu {
 
 class VtdPageRequestQueue {
  public:
-  static constexpr uint32_t kEntries = 512;       // Of the ring; one stays free.
-  static constexpr size_t kMaxUntaken = 1 << 14;  // Requests that wait to be taken.
+  static constexpr uint32_t kEntries = 512;  // Of the ring; one stays free.
+  static constexpr size_t kMaxUntaken = PageRequestBacklog::kMaxRequests;
 
-  struct Request {
-    uint16_t source_id = 0;
-    std::optional<uint32_t> pasid;
-    uint32_t group = 0;
-    bool last = false;
-    uint64_t address = 0;
-    bool read = false;
-    bool write = false;
-    bool execute = false;
-    bool privileged = false;
-  };
-  struct Taken {
-    // Requests were lost: what was taken before of groups that have not ended is not whole. Here
-    // is none of a group that the loss has broken.
-    bool broken = false;
-    std::vector<Request> requests;
-  };
+  using Request = PageRequestBacklog::Request;
+  using Taken = PageRequestBacklog::Taken;
 
   // Takes the ring from `arena` and gives it to `hardware`; all outlive the queue.
   // kResourceExhausted: no table memory.
@@ -76,15 +62,12 @@ class VtdPageRequestQueue {
                       PhysAddr ring)
       : hardware_(*hardware), queue_(*queue), arena_(*arena), ring_(ring) {}
 
-  // Moves the ring's requests to `untaken_`, and answers to those that do not get there to
+  // Moves the ring's requests to the backlog, and answers to those that do not get there to
   // `answers`.
   void Read(std::vector<vtd::Descriptor>* answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // False: there is no room for it.
   bool Accept(const Request& request, std::vector<vtd::Descriptor>* answers)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Requests were lost behind all that is here: drops those whose group has not ended, so that they
-  // do not end up in the next group of that number.
-  void Break() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   hardware::VtdModel& hardware_;
   InvalidationQueue& queue_;
@@ -93,7 +76,7 @@ class VtdPageRequestQueue {
 
   absl::Mutex mutex_;
   uint32_t head_ ABSL_GUARDED_BY(mutex_) = 0;  // In bytes.
-  Taken untaken_ ABSL_GUARDED_BY(mutex_);
+  PageRequestBacklog backlog_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace viommu

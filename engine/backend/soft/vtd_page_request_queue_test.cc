@@ -86,7 +86,7 @@ TEST_F(VtdPageRequestQueueTest, ReadsWhatDevicesAskFor) {
   const auto taken = queue_->Take();
   EXPECT_FALSE(taken.broken);
   ASSERT_EQ(taken.requests.size(), 2u);
-  EXPECT_EQ(taken.requests[0].source_id, kDevice);
+  EXPECT_EQ(taken.requests[0].requester, kDevice);
   EXPECT_EQ(taken.requests[0].pasid, 77u);
   EXPECT_EQ(taken.requests[0].group, 0x1ffu);
   EXPECT_EQ(taken.requests[0].address, 0x7fff'ffff'f000u);

@@ -12,6 +12,9 @@ constexpr int kSyncInterrupt = 1;  // CS: SIG_IRQ,
 constexpr int kSyncReserved = 3;   // which is none.
 constexpr uint64_t kSyncAddress = Bits(51, 2);
 
+// CMD_PRI_RESP
+constexpr uint64_t kSubstreamValid = Bit(11);  // SSV
+
 // CMD_RESUME
 constexpr uint64_t kRetry = Bit(12);    // Ac
 constexpr uint64_t kAbortIt = Bit(13);  // Ab
@@ -105,8 +108,12 @@ CommandQueue::Error CommandQueue::ConsumePageResponse(const Command& command) {
   const uint64_t answer = Field(command.word[1], 13, 12);
   if (!spec_.ats || !spec_.pri || answer == 3) return kIllegal;
   if (registers_.enabled()) {
-    page_requests_.Answer(command.stream_id(), static_cast<uint16_t>(Field(command.word[1], 8, 0)),
-                          static_cast<PageAnswer>(answer));
+    PageResponse response;
+    const bool has_pasid = spec_.substream_id_bits > 0 && (command.word[0] & kSubstreamValid);
+    if (has_pasid) response.substream_id = command.substream_id();
+    response.group = static_cast<uint16_t>(Field(command.word[1], 8, 0));
+    response.answer = static_cast<PageAnswer>(answer);
+    page_requests_.Answer(command.stream_id(), response);
   }
   return kNoError;
 }

@@ -150,6 +150,7 @@ bool DecodeHalf(const Spec& spec, const HalfFields& fields, int output, Translat
 StreamEntry DecodeStream(const Spec& spec, const EntryWords& words) {
   StreamEntry entry;
   if (!(words[0] & Bit(0))) return entry;
+  entry.response_pasid = spec.pri && spec.substream_id_bits > 0 && (words[1] & Bit(18));
   const int config = Number(words[0], 3, 1);
   if (config < 4) {
     entry.legal = entry.aborts = true;

@@ -40,13 +40,14 @@ struct StreamEntry {
   bool stage1 = false;
   bool stage2 = false;
 
-  uint64_t context_table = 0;  // S1ContextPtr: an IPA with stage 2.
-  int context_split = 0;       // Log2 of the CDs of a second-level table; 0: a linear table.
-  int context_log2 = 0;        // S1CDMax, as far as substreams are there.
-  int default_substream = 0;   // S1DSS
-  bool stalls_off = false;     // S1STALLD
-  bool el2 = false;            // STRW
-  bool full_ats = false;       // EATS
+  uint64_t context_table = 0;   // S1ContextPtr: an IPA with stage 2.
+  int context_split = 0;        // Log2 of the CDs of a second-level table; 0: a linear table.
+  int context_log2 = 0;         // S1CDMax, as far as substreams are there.
+  int default_substream = 0;    // S1DSS
+  bool stalls_off = false;      // S1STALLD
+  bool el2 = false;             // STRW
+  bool full_ats = false;        // EATS
+  bool response_pasid = false;  // PPAR
 
   uint16_t vmid = 0;
   TranslationTable table;         // Stage 2.

@@ -12,6 +12,7 @@ namespace {
 using smmu::WalkMode;
 
 constexpr uint64_t kPageBytes = 4096;
+constexpr uint16_t kPageGroupField = 0x1ff;  // PRG index.
 
 }  // namespace
 
@@ -212,26 +213,26 @@ std::optional<smmu::ResumeAnswer> SmmuModel::AwaitResume(uint64_t stall_id,
   return stalls_.Take(stall_id);
 }
 
-bool SmmuModel::RequestPages(const smmu::PageRequest& request) {
-  bool added = false;
+smmu::PageRequestFate SmmuModel::RequestPages(smmu::PageRequest request) {
+  request.group &= kPageGroupField;
+  if (spec_.substream_id_bits == 0) request.substream_id.reset();
+  smmu::PageRequestFate fate = smmu::PageRequestFate::kQueued;
   std::vector<Interrupt> interrupts;
   {
     absl::MutexLock lock(&mutex_);
-    added = page_requests_.Add(request);
+    const auto response_pasid = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      return translator_.FindResponsePasid(registers_, request.stream_id, &warm_);
+    };
+    fate = page_requests_.Add(request, response_pasid);
     interrupts = TakeInterrupts();
   }
   Raise(interrupts);
-  return added;
+  return fate;
 }
 
-std::optional<smmu::PageAnswer> SmmuModel::AwaitPageAnswer(uint32_t stream_id, uint16_t group,
-                                                           absl::Duration timeout) {
+std::vector<smmu::PageResponse> SmmuModel::PageResponses(uint32_t stream_id) const {
   absl::MutexLock lock(&mutex_);
-  const auto answered = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return page_requests_.Answered(stream_id, group);
-  };
-  if (!mutex_.AwaitWithTimeout(absl::Condition(&answered), timeout)) return std::nullopt;
-  return page_requests_.Take(stream_id, group);
+  return page_requests_.Responses(stream_id);
 }
 
 void SmmuModel::HangCommandQueueAfter(std::optional<uint64_t> commands) {

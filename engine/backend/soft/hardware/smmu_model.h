@@ -115,14 +115,13 @@ class SmmuModel {
   // What stalled accesses of a stream were answered, oldest first: the last 64.
   std::vector<smmu::Resumed> Resumed(uint32_t stream_id) const;
 
-  // A page request of a device. False: the unit did not put it into the PRI queue and, if it was
-  // the last of its group, has answered it.
-  bool RequestPages(const smmu::PageRequest& request);
+  // A page request of a device, whatever its entry says of ATS. Behind a unit without substreams it
+  // is one without PASID.
+  smmu::PageRequestFate RequestPages(smmu::PageRequest request);
 
-  // The answer to the group of page requests, by software or by the unit, once there is one;
-  // nullopt when `timeout` passes first. Takes the answer.
-  std::optional<smmu::PageAnswer> AwaitPageAnswer(uint32_t stream_id, uint16_t group,
-                                                  absl::Duration timeout);
+  // What groups of page requests of a stream were answered, by software or by the unit, oldest
+  // first: the last 64.
+  std::vector<smmu::PageResponse> PageResponses(uint32_t stream_id) const;
 
   // Injected faults of the command queue. A queue hangs when it has consumed `commands` more;
   // nullopt: it goes on. A fetch that aborts stops the queue with error 2 instead of the next

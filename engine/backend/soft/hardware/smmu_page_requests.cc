@@ -4,7 +4,6 @@ namespace viommu::hardware::smmu {
 namespace {
 
 constexpr uint32_t kInterruptEnable = 1u << 1;  // IRQ_CTRL.PRIQ_IRQEN
-constexpr uint16_t kGroupField = 0x1ff;
 
 // Of the first word of a record.
 constexpr int kSubstreamShift = 32;
@@ -26,53 +25,60 @@ uint64_t FirstWordOf(const PageRequest& request) {
          (request.last ? kLast : 0);
 }
 
+PageResponse Failure(const PageRequest& request) {
+  return {std::nullopt, request.group, PageAnswer::kResponseFailure};
+}
+
+// While the queue overflows (8.1).
+PageResponse TryAgain(const PageRequest& request, FindsResponsePasid response_pasid) {
+  PageResponse response = {std::nullopt, request.group, PageAnswer::kSuccess};
+  if (!request.substream_id.has_value()) return response;
+  const std::optional<bool> with_pasid = response_pasid();
+  if (!with_pasid.has_value()) return Failure(request);
+  if (*with_pasid) response.substream_id = request.substream_id;
+  return response;
+}
+
 }  // namespace
 
-bool PageRequests::Lose(const PageRequest& request, PageAnswer answer) {
+void PageRequests::Await(const PageRequest& request) {
+  if (request.last && !IsStopMarker(request)) requesters_.Await(request);
+}
+
+PageRequestFate PageRequests::Lose(const PageRequest& request, const PageResponse& response) {
   ++counters_.page_requests_lost;
-  if (request.last) {
-    answers_.insert_or_assign(Group(request.stream_id, request.group & kGroupField), answer);
-  }
-  return false;
+  Await(request);
+  if (request.last) requesters_.Answer(request.stream_id, response);
+  return PageRequestFate::kLost;
 }
 
 bool PageRequests::Store(const PageRequest& request) {
   const PhysAddr place = ring_.ProducerAddress();
-  const uint64_t second = (request.address & Bits(63, 12)) | (request.group & kGroupField);
+  const uint64_t second = (request.address & Bits(63, 12)) | request.group;
   return memory_.Store64(place, FirstWordOf(request)) && memory_.Store64(place + 8, second);
 }
 
-bool PageRequests::Add(const PageRequest& request) {
+PageRequestFate PageRequests::Add(const PageRequest& request, FindsResponsePasid response_pasid) {
+  if (!IsStopMarker(request) && requesters_.IsOutstanding(request)) {
+    return PageRequestFate::kGroupWaits;
+  }
   if (!registers_.pri_queue() || registers_.Active(kPriQueueAbort)) {
-    return Lose(request, PageAnswer::kResponseFailure);
+    return Lose(request, Failure(request));
   }
   if (overflow_ == acknowledged_ && ring_.full()) overflow_ ^= kOverflow;
-  if (overflow_ != acknowledged_) return Lose(request, PageAnswer::kSuccess);
+  if (overflow_ != acknowledged_) return Lose(request, TryAgain(request, response_pasid));
   if (!Store(request)) {
     registers_.Raise(kPriQueueAbort);
-    return Lose(request, PageAnswer::kResponseFailure);
+    return Lose(request, Failure(request));
   }
   const bool was_empty = ring_.empty();
   ring_.Produce();
   ++counters_.page_requests;
-  if (request.last) waiting_.insert(Group(request.stream_id, request.group & kGroupField));
+  Await(request);
   if ((was_empty || request.last) && (registers_.irq_control & kInterruptEnable)) {
     registers_.Pulse(Interrupt::kPriQueue);
   }
-  return true;
-}
-
-void PageRequests::Answer(uint32_t stream_id, uint16_t group, PageAnswer answer) {
-  if (waiting_.erase(Group(stream_id, group)) == 0) return;
-  answers_.insert_or_assign(Group(stream_id, group), answer);
-}
-
-std::optional<PageAnswer> PageRequests::Take(uint32_t stream_id, uint16_t group) {
-  const auto found = answers_.find(Group(stream_id, group));
-  if (found == answers_.end()) return std::nullopt;
-  const PageAnswer answer = found->second;
-  answers_.erase(found);
-  return answer;
+  return PageRequestFate::kQueued;
 }
 
 void PageRequests::WriteProducer(uint32_t value) {

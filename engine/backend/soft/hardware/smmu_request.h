@@ -79,12 +79,26 @@ struct PageRequest {
   uint16_t group = 0;  // PRG index: 9 bits.
 };
 
-// RESP of CMD_PRI_RESP, and of responses that the unit makes itself, by their PCIe names. (Linux
-// calls the first two PRI_RESP_DENY and PRI_RESP_FAIL.)
+// RESP of CMD_PRI_RESP, and of responses that the unit makes itself, by their PCIe names (IHI 0070
+// 4.5.2). (Linux calls the first two PRI_RESP_DENY and PRI_RESP_FAIL.)
 enum class PageAnswer : uint8_t {
   kResponseFailure = 0,  // Page requests are off until the device is told otherwise.
   kInvalidRequest = 1,
   kSuccess = 2,
+};
+
+// A page group response, as a function receives it.
+struct PageResponse {
+  std::optional<uint32_t> substream_id;  // Its PASID.
+  uint16_t group = 0;
+  PageAnswer answer = PageAnswer::kSuccess;
+};
+
+// What became of a page request.
+enum class PageRequestFate : uint8_t {
+  kQueued,
+  kLost,        // The unit has not queued it and, if an answer was due, has given one.
+  kGroupWaits,  // It was not made: the function waits for the answer to its group.
 };
 
 }  // namespace viommu::hardware::smmu

@@ -232,4 +232,11 @@ void Translator::Prefetch(const Registers& registers, uint32_t stream_id, WarmSt
   if (registers.enabled()) FindStream(LookupFor(registers, warm), stream_id, &stream);
 }
 
+std::optional<bool> Translator::FindResponsePasid(const Registers& registers, uint32_t stream_id,
+                                                  WarmState* warm) const {
+  StreamEntry stream;
+  if (!FindStream(LookupFor(registers, warm), stream_id, &stream).none()) return std::nullopt;
+  return stream.response_pasid;
+}
+
 }  // namespace viommu::hardware::smmu

@@ -8,6 +8,7 @@
 #define VIOMMU_ENGINE_BACKEND_SOFT_HARDWARE_SMMU_TRANSLATOR_H_
 
 #include <cstdint>
+#include <optional>
 
 #include "engine/backend/soft/hardware/smmu_config.h"
 #include "engine/backend/soft/hardware/smmu_config_cache.h"
@@ -46,6 +47,12 @@ class Translator {
 
   // Reads the configuration of a stream into the caches, as CMD_PREFETCH_CFG lets a unit do.
   void Prefetch(const Registers& registers, uint32_t stream_id, WarmState* warm) const;
+
+  // Whether responses that the unit itself makes to a stream's page requests have their PASID
+  // (STE.PPAR); none: the stream has no valid entry. That is not recorded (8.1, without
+  // REC_CFG_ATS).
+  std::optional<bool> FindResponsePasid(const Registers& registers, uint32_t stream_id,
+                                        WarmState* warm) const;
 
  private:
   ConfigLookup LookupFor(const Registers& registers, WarmState* warm) const;
