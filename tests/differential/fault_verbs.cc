@@ -1,5 +1,6 @@
 #include "tests/differential/fault_verbs.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -117,7 +118,7 @@ bool IsOnGuest(const State& state, size_t device) {
 }
 
 // A fault of what stalls is an access, which is judged by what is mapped. Of a guest's stage, which
-// is in its memory, and of what the host maps the reference knows too little.
+// is in its memory, and of what the host's caches still hold the reference knows too little.
 std::vector<uint64_t> InventStall(Dice& dice, const State& state, uint64_t device) {
   if (state.GroupOf(device).claimed_by.empty() || IsOnGuest(state, device)) device = 99;
   uint64_t pasid = kNoPasid;
@@ -171,19 +172,27 @@ bool IsOutstanding(const State& state, size_t device, Spot pasid, uint64_t group
   return false;
 }
 
+// Whether the page can be accessed so.
+bool Maps(const Areas& areas, const FaultedPage& page) {
+  const uint64_t needed = page.write ? 2 : 1;
+  return std::any_of(areas.begin(), areas.end(), [&](const auto& entry) {
+    const Mapped& area = entry.second;
+    return area.range.Contains(page.address) && !area.suspended && (area.permission & needed) != 0;
+  });
+}
+
 // Whether an access of a device behind an SMMUv3 waits: in vain, in a first stage of the host's.
 bool Stalls(const State& state, size_t device, Spot pasid, const FaultedPage& page) {
-  const Target target = State::TargetAt(state.GroupOf(device), pasid);
+  const Isolation& group = state.GroupOf(device);
+  if (group.claimed_by.empty()) {
+    const bool translated = group.default_domain != DefaultDomainType::kIdentity;
+    return translated && !pasid.has_value() && !Maps(group.host_areas, page);
+  }
+  const Target target = State::TargetAt(group, pasid);
   if (target.kind != Target::Kind::kDomain) return false;
   const Domain& domain = state.domains.at(target.domain);
   if (domain.making.nest_parent || domain.viommu.has_value()) return false;
-  const uint64_t needed = page.write ? 2 : 1;
-  for (const auto& [iova, area] : state.spaces.at(domain.ioas).areas) {
-    if (area.range.Contains(page.address) && !area.suspended) {
-      return (area.permission & needed) == 0;
-    }
-  }
-  return true;
+  return !Maps(state.spaces.at(domain.ioas).areas, page);
 }
 
 // What of a page request VT-d's software takes for a device gone wrong: it is refused.

@@ -308,11 +308,11 @@ absl::Span<const Verb> ViommuVerbs() {
   const Parameter etag{"etag"};
   static const auto* const kVerbs = new std::vector<Verb>{
       {{"create_viommu", {viommu, device, {"type"}, {"parent", Sort::kDomain}}, {}},
-       5,
+       9,
        InventCreate,
        ReferCreate,
        AskCreate},
-      {{"delete_viommu", {viommu, etag}, {}}, 1, InventDelete, ReferDelete, AskDelete},
+      {{"delete_viommu", {viommu, etag}, {}}, 2, InventDelete, ReferDelete, AskDelete},
       {{"create_vdevice", {viommu, vdevice, device, {"virtual_id"}}, {}},
        6,
        InventVdevice,
