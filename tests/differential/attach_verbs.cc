@@ -22,9 +22,11 @@ bool NamesIoas(const Step& step) { return step.syntax->fixed.back().sort == Sort
 
 bool IsAny(const Domain&) { return true; }
 bool IsForPasids(const Domain& domain) { return domain.making.pasid; }
+bool HasQueue(const Domain& domain) { return domain.queue.has_value(); }
 
 uint64_t InventTarget(Dice& dice, const State& state, Caller caller, bool (*fits)(const Domain&)) {
   if (dice.OneIn(6)) return dice.OneIn(2) ? kIdentityId : kBlockedId;
+  if (dice.OneIn(3)) return InventDomain(dice, state, caller, HasQueue);
   return InventDomain(dice, state, caller, fits);
 }
 

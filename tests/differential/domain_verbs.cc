@@ -22,8 +22,8 @@ std::vector<uint64_t> InventCreate(Dice& dice, const State& state, Caller caller
     options |= dice.OneIn(40) ? seldom : 0;
   const uint64_t ioas = InventName(dice, state, caller, Sort::kIoas);
   const uint64_t device = InventUser(dice, state, caller, ioas);
-  const uint64_t queue = InventName(dice, state, caller, Sort::kFaultQueue);
-  if (device < state.devices.size() && state.hardware->HasPageFaults(device) && dice.OneIn(2)) {
+  const uint64_t queue = InventQueueFor(dice, state, caller, ioas);
+  if (device < state.devices.size() && state.hardware->HasPageFaults(device) && !dice.OneIn(3)) {
     options = (options | kFaultQueue) & ~(dice.OneIn(12) ? 0 : kNestParent);
   }
   return {id, ioas, device, options, queue};

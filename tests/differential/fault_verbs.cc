@@ -97,7 +97,11 @@ FaultedPage PageOf(const Call& call) {
           (options & kPrivileged) != 0};
 }
 
-// Mostly of one that waits somewhere for something, and is the caller's.
+bool HasQueue(const State& state, const Target& target) {
+  return target.kind == Target::Kind::kDomain && state.domains.at(target.domain).queue.has_value();
+}
+
+// Mostly one that is the caller's, and on something that has a queue.
 uint64_t InventFaulting(Dice& dice, const State& state, Caller caller) {
   std::vector<uint64_t> fitting;
   for (size_t device = 0; device < state.devices.size(); ++device) {
@@ -106,10 +110,24 @@ uint64_t InventFaulting(Dice& dice, const State& state, Caller caller) {
     const bool fits = may && state.devices[device].present && state.hardware->HasPageFaults(device);
     if (!fits) continue;
     fitting.push_back(device);
-    if (!state.GroupOf(device).targets.empty()) fitting.insert(fitting.end(), 4, device);
+    for (const auto& [at, target] : state.GroupOf(device).targets) {
+      if (HasQueue(state, target)) fitting.insert(fitting.end(), 16, device);
+    }
   }
   if (fitting.empty()) return InventHeldDevice(dice, state, caller);
   return dice.Any(fitting);
+}
+
+// Mostly one whose requests reach a queue.
+uint64_t InventPlace(Dice& dice, const State& state, uint64_t device, uint64_t lowest) {
+  std::vector<uint64_t> places;
+  for (const auto& [at, target] : state.GroupOf(device).targets) {
+    if (!HasQueue(state, target)) continue;
+    places.push_back(at.has_value() ? *at : kNoPasid);
+  }
+  if (!places.empty() && !dice.OneIn(6)) return dice.Any(places);
+  if (!dice.OneIn(3)) return kNoPasid;
+  return lowest + dice.Below(dice.OneIn(8) ? 8 : 3);
 }
 
 bool IsOnGuest(const State& state, size_t device) {
@@ -120,9 +138,8 @@ bool IsOnGuest(const State& state, size_t device) {
 // A fault of what stalls is an access, which is judged by what is mapped. Of a guest's stage, which
 // is in its memory, and of what the host's caches still hold the reference knows too little.
 std::vector<uint64_t> InventStall(Dice& dice, const State& state, uint64_t device) {
+  const uint64_t pasid = InventPlace(dice, state, device, 1);
   if (state.GroupOf(device).claimed_by.empty() || IsOnGuest(state, device)) device = 99;
-  uint64_t pasid = kNoPasid;
-  if (dice.OneIn(3)) pasid = 1 + dice.Below(dice.OneIn(8) ? 8 : 3);
   const uint64_t options = dice.OneIn(2) ? kRead : kWrite;
   Iova iova = kPageBytes * dice.Below(64);
   if (dice.OneIn(12)) iova += dice.OneIn(2) ? 1 : Iova{1} << 48;
@@ -136,9 +153,7 @@ std::vector<uint64_t> InventRaise(Dice& dice, const State& state, Caller caller)
   if (there && state.hardware->Stalls()) return InventStall(dice, state, device);
   uint64_t pasid = kNoPasid;
   // Whose guest has the table of its PASIDs, its page requests say none.
-  if (there && dice.OneIn(3) && !IsOnGuest(state, device)) {
-    pasid = dice.Below(dice.OneIn(8) ? 9 : 3);
-  }
+  if (there && !IsOnGuest(state, device)) pasid = InventPlace(dice, state, device, 0);
   uint64_t group = dice.Below(4);
   if (dice.OneIn(40)) group = kHighestGroup + dice.Below(2);
   uint64_t options = dice.OneIn(3) ? kMore : 0;
@@ -257,7 +272,13 @@ const Faults* QueueNamed(const State& state, Caller caller, uint64_t argument) {
 }
 
 std::vector<uint64_t> InventRespond(Dice& dice, const State& state, Caller caller) {
-  const uint64_t name = InventName(dice, state, caller, Sort::kFaultQueue);
+  uint64_t name = InventName(dice, state, caller, Sort::kFaultQueue);
+  // Another one, when nothing waits there.
+  for (int tries = 0; tries < 3; ++tries) {
+    const Faults* const named = QueueNamed(state, caller, name);
+    if (named != nullptr && !named->waiting.empty()) break;
+    name = InventName(dice, state, caller, Sort::kFaultQueue);
+  }
   std::vector<uint64_t> arguments{name};
   const Faults* const queue = QueueNamed(state, caller, name);
   for (uint64_t entries = dice.OneIn(20) ? 0 : 1 + dice.Below(2); entries > 0; --entries) {
@@ -324,7 +345,7 @@ absl::Span<const Verb> FaultVerbs() {
   const Parameter queue{"queue", Sort::kFaultQueue};
   static const auto* const kVerbs = new std::vector<Verb>{
       {{"create_fault_queue", {queue, {"depth"}}, {}}, 5, InventCreate, ReferCreate, AskCreate},
-      {{"delete_fault_queue", {queue, {"etag"}}, {}}, 2, InventDelete, ReferDelete, AskDelete},
+      {{"delete_fault_queue", {queue, {"etag"}}, {}}, 1, InventDelete, ReferDelete, AskDelete},
       {{"raise_page_fault",
         {{"device", Sort::kDevice}, {"pasid"}, {"group"}, {"options"}, {"iova"}},
         {}},

@@ -61,13 +61,7 @@ std::vector<uint64_t> InventGuest(Dice& dice, const State& state, Caller caller)
   if (dice.OneIn(20)) ste_1 |= uint64_t{1} << dice.Below(64);
   uint64_t id = InventNewName(dice);
   if (dice.OneIn(60)) id = dice.OneIn(2) ? kIdentityId : kBlockedId;
-  return {id,
-          viommu,
-          device,
-          options,
-          ste_0,
-          ste_1,
-          InventName(dice, state, caller, Sort::kFaultQueue)};
+  return {id, viommu, device, options, ste_0, ste_1, InventQueueFor(dice, state, caller, viommu)};
 }
 
 // What is not valid aborts, whatever else it says.

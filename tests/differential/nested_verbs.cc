@@ -35,7 +35,7 @@ std::vector<uint64_t> InventCreate(Dice& dice, const State& state, Caller caller
   if (dice.OneIn(30)) table += Iova{1} << (47 + dice.Below(17));
   uint64_t id = InventNewName(dice);
   if (dice.OneIn(60)) id = dice.OneIn(2) ? kIdentityId : kBlockedId;
-  const uint64_t queue = InventName(dice, state, caller, Sort::kFaultQueue);
+  const uint64_t queue = InventQueueFor(dice, state, caller, parent);
   return {id, parent, InventUser(dice, state, caller, parent), options, width, table, queue};
 }
 

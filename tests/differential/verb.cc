@@ -75,6 +75,18 @@ uint64_t InventName(Dice& dice, const State& state, Caller caller, Sort sort) {
   return naming.argument();
 }
 
+uint64_t InventQueueFor(Dice& dice, const State& state, Caller caller, uint64_t base) {
+  const uint64_t owner = Naming::Of(base).owner;
+  std::vector<uint64_t> there;
+  for (uint64_t id = 0; id < kIds; ++id) {
+    const Naming naming{owner, id};
+    const Name name{OwnerOf(naming, caller), IdOf(id, Sort::kFaultQueue, "")};
+    if (state.Has(Sort::kFaultQueue, name)) there.push_back(naming.argument());
+  }
+  if (there.empty() || dice.OneIn(8)) return InventName(dice, state, caller, Sort::kFaultQueue);
+  return dice.Any(there);
+}
+
 uint64_t InventChild(Dice& dice, const State& state, Caller caller, uint64_t viommu, Sort sort) {
   const Naming naming = Naming::Of(viommu);
   const std::string of = IdOf(naming.id, Sort::kViommu, "");

@@ -87,6 +87,8 @@ std::string EtagOf(uint64_t argument, const std::string& current);
 // ---- Inventing names ----
 // Mostly of an object that is there and the caller's own; sometimes another owner's, or none's.
 uint64_t InventName(Dice& dice, const State& state, Caller caller, Sort sort);
+// A fault queue for a domain over, or on, what is named: mostly of the same owner.
+uint64_t InventQueueFor(Dice& dice, const State& state, Caller caller, uint64_t base);
 // The id of what belongs to a Viommu: mostly of one that is there, or for a new one that is not.
 uint64_t InventChild(Dice& dice, const State& state, Caller caller, uint64_t viommu, Sort sort);
 // A domain of which `fits` holds, when there is one that the caller may name.
