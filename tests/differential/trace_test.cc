@@ -91,16 +91,21 @@ INSTANTIATE_TEST_SUITE_P(
         // An Ioas with an area or an allowed range where the device reserves, a domain, the claim,
         // the attachment to something else, which may need a claim, an Ioas and a domain of its
         // own; the replacement.
-        Case{"ReplaceIgnoresRegions", WrongRule::kReplaceIgnoresRegions, {"replace"}, 9},
+        Case{"ReplaceIgnoresRegions",
+             WrongRule::kReplaceIgnoresRegions,
+             {"replace", "replace_auto"},
+             9},
         // An Ioas, the claim of one device or two, a nest parent, a domain on it; the deletion.
         Case{"DeleteForgetsChildren", WrongRule::kDeleteForgetsChildren, {"delete_domain"}, 6},
-        // An Ioas, the claim, the attachment to it, perhaps after another; the end of it.
+        // An Ioas, the claim, the attachment to it, perhaps after another; the end of it, perhaps
+        // for a domain.
         Case{"AutoDomainsStay",
              WrongRule::kAutoDomainsStay,
              {"detach", "replace", "replace_auto", "unplug"},
-             5},
-        // The claim, the attachment, perhaps to a domain, with an Ioas; the end of it.
-        Case{"DetachKeepsPasids", WrongRule::kDetachKeepsPasids, {"detach_pasid", "unplug"}, 5},
+             6},
+        // The claim, the attachment, perhaps to a domain, with an Ioas, or to one on that, which
+        // another device may be claimed for; the end of it.
+        Case{"DetachKeepsPasids", WrongRule::kDetachKeepsPasids, {"detach_pasid", "unplug"}, 7},
         // An Ioas, the claim, a queue, a domain with it, the attachment, a fault; the end of it,
         // where the attachment was to a PASID perhaps with one more for the RID.
         Case{"DetachKeepsFaults",
