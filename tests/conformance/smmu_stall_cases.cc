@@ -74,7 +74,6 @@ std::vector<Case> Making() {
 
 std::vector<Case> Delivery() {
   const Step ask = Ask(kDevice, kIova);
-  const Steps read_only = OnQueue() + Steps{Map("a", {With(At(kIova), v1::PERMISSION_READ)})};
   return {
       Accepted("11/2", "an access in vain waits for an answer", OnQueue(), ask,
                {Waiting(1), AnswerSays("domain: \"domains/conf-d\""), AnswerSays("cookie: 1")}),
@@ -84,8 +83,10 @@ std::vector<Case> Delivery() {
                Ask(kDevice, kIova, {}, /*more=*/true), {Waiting(1)}),
       Accepted("11/2", "as does a DMA that faults", OnQueue() + Steps{Map("a", {At(0x20000)})},
                Unmap("a", {{0x20000}}), {Faults(kDevice, 0x20000), Waiting(1)}),
-      Accepted("11/2", "and one that may only be read", read_only, FaultsAtWrite(kDevice, kIova),
-               {Waiting(1), AnswerLacks("read: true")}),
+      Accepted("11/2", "and a write to what may only be read", OnQueue(),
+               Map("a", {With(At(kIova), v1::PERMISSION_READ)}),
+               {Reads(kDevice, kIova, 1), FaultsAtWrite(kDevice, kIova), Waiting(1),
+                AnswerLacks("read: true")}),
       WaitsForNothing("an access that passes", OnQueue() + Steps{Map("a", {At(kIova)})}, ask),
       WaitsForNothing("an access of what is attached to nothing", Domains(), ask),
       WaitsForNothing("an access in a second stage",
@@ -103,7 +104,7 @@ std::vector<Case> Delivery() {
                {Waiting(0), Resumed(kDevice, kInvalid)}),
       Accepted("11/4", "one more than the queue holds is given up", OnQueue(1) + Steps{ask}, ask,
                {Waiting(1), AnswerSays("cookie: 1"), Resumed(kDevice, kInvalid), GetQueue("q"),
-                AnswerSays("lost: 1")}),
+                AnswerSays("lost_groups: 1")}),
   };
 }
 
