@@ -44,7 +44,15 @@ void CommandQueueFaults::Break(QueueFault fault, uint64_t commands) {
     if (fault == QueueFault::kHangs || fault == QueueFault::kIllegal) {
       unit->hardware().HangCommandQueueAfter(commands);
     }
+    if (fault == QueueFault::kIsFull) Fill(*unit);
   }
+}
+
+void CommandQueueFaults::Fill(SmmuUnit& unit) {
+  const std::vector<std::array<uint64_t, 2>> syncs(SmmuCommandQueue::kEntries - 1, {kSync, 0});
+  unit.hardware().HangCommandQueueAfter(0);
+  size_t handled = 0;
+  unit.Execute(syncs, &handled).IgnoreError();  // They wait in the ring.
 }
 
 void CommandQueueFaults::Mend() {

@@ -11,12 +11,13 @@
 namespace viommu::faults {
 
 enum class QueueFault {
-  kHangs,    // It consumes no more: a CMD_SYNC times out, and in the end the ring is full.
-  kIllegal,  // As before; then it stops at a command that there is not (CERROR_ILL).
+  kHangs,    // It consumes no more: a CMD_SYNC times out.
+  kIsFull,   // The same, and there is no room for a command.
+  kIllegal,  // It hangs, and then stops at a command that there is not (CERROR_ILL).
   kAborts,   // It can not read a command (CERROR_ABT).
   kMute,     // Devices answer no invalidation of their TLBs (CERROR_ATC_INV_SYNC).
 };
-inline constexpr uint64_t kQueueFaults = 4;
+inline constexpr uint64_t kQueueFaults = 5;
 
 // Of all units of a host.
 class CommandQueueFaults {
@@ -33,6 +34,7 @@ class CommandQueueFaults {
   bool Settle();
 
  private:
+  static void Fill(SmmuUnit& unit);
   void ForgetCommands(hardware::SmmuModel& unit);
 
   SoftBackend& backend_;
