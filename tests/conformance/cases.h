@@ -34,15 +34,16 @@ std::vector<Case> SmmuCases();  // What an SMMUv3 answers to rows that are VT-d'
 std::vector<Case> SmmuViommuCases();  // 12, 10: Viommus, where there are some.
 std::vector<Case> VsteCases();        // 4.5: NESTED domains on Viommus.
 std::vector<Case> FaultCases();       // 11: page faults.
+std::vector<Case> SmmuStallCases();   // 11: faults of what stalls behind an SMMUv3.
 
 inline std::vector<Case> AllCases() {
   std::vector<Case> all;
   for (auto* const cases :
-       {CommonCases,     IoasCases,       MapCases,    CopyCases,     UnmapCases,
-        DomainCases,     ClaimCases,      AttachCases, ReservedCases, HostCases,
-        OptionCases,     MemoryCases,     StageCases,  NestedCases,   AutoCases,
-        PasidCases,      PasidTableCases, GuestCases,  DirtyCases,    ViommuCases,
-        SmmuViommuCases, VsteCases,       VfioCases,   SmmuCases,     FaultCases}) {
+       {CommonCases, IoasCases,     MapCases,        CopyCases,  UnmapCases,      DomainCases,
+        ClaimCases,  AttachCases,   ReservedCases,   HostCases,  OptionCases,     MemoryCases,
+        StageCases,  NestedCases,   AutoCases,       PasidCases, PasidTableCases, GuestCases,
+        DirtyCases,  ViommuCases,   SmmuViommuCases, VsteCases,  VfioCases,       SmmuCases,
+        FaultCases,  SmmuStallCases}) {
     for (Case& row : cases()) all.push_back(std::move(row));
   }
   return all;

@@ -66,6 +66,14 @@ Answer FromStatus(const absl::Status& status) {
   return answer;
 }
 
+void PutOutcome(Sheet& sheet, uint64_t handled, const Answer& first_error) {
+  constexpr uint64_t kNone = ~uint64_t{0};
+  sheet.Put("handled", handled);
+  sheet.Put("code", static_cast<uint64_t>(first_error.code));
+  sheet.Put("reason", first_error.reason);
+  sheet.Put("at", first_error.index.value_or(kNone));
+}
+
 std::string ToString(const Answer& answer) {
   std::string text = absl::StrCat(absl::StatusCodeToString(answer.code), " ", answer.reason);
   if (answer.index.has_value()) absl::StrAppend(&text, " #", *answer.index);

@@ -49,6 +49,9 @@ Answer Ordered(Answer refusal);  // With what is in the way ascending.
 // What the engine's status says; `in_the_way` only where the reference knows all of it.
 Answer FromStatus(const absl::Status& status);
 
+// Of a batch whose first commands are done: how many, and why the next one is not.
+void PutOutcome(Sheet& sheet, uint64_t handled, const Answer& first_error);
+
 std::string ToString(const Answer& answer);
 
 }  // namespace viommu::differential

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "tests/differential/attaching.h"
+#include "tests/differential/faults.h"
 #include "tests/differential/making.h"
 #include "tests/differential/show.h"
 
@@ -21,9 +22,11 @@ bool NamesIoas(const Step& step) { return step.syntax->fixed.back().sort == Sort
 
 bool IsAny(const Domain&) { return true; }
 bool IsForPasids(const Domain& domain) { return domain.making.pasid; }
+bool HasQueue(const Domain& domain) { return domain.queue.has_value(); }
 
 uint64_t InventTarget(Dice& dice, const State& state, Caller caller, bool (*fits)(const Domain&)) {
   if (dice.OneIn(6)) return dice.OneIn(2) ? kIdentityId : kBlockedId;
+  if (dice.OneIn(3)) return InventDomain(dice, state, caller, HasQueue);
   return InventDomain(dice, state, caller, fits);
 }
 
@@ -159,6 +162,25 @@ Answer CheckRegions(const State& state, const std::vector<size_t>& devices, cons
   return {};
 }
 
+// What the domain asks of every device of the group: that its page faults can wait for an answer,
+// that the guest has a name for it.
+Answer CheckMembers(const State& state, size_t device, const Domain& domain) {
+  const std::vector<size_t>& members = state.GroupOf(device).members;
+  for (const size_t member : members) {
+    if (domain.queue.has_value() && !state.hardware->HasPageFaults(member)) {
+      return Precondition("PAGE_REQUESTS_UNAVAILABLE");
+    }
+  }
+  for (const size_t member : members) {
+    if (!domain.translates || !state.devices[member].present) continue;
+    const std::optional<Name> vdevice = state.VdeviceOf(member);
+    if (!vdevice.has_value() || state.vdevices.at(*vdevice).viommu != *domain.viommu) {
+      return Precondition("VDEVICE_MISSING");
+    }
+  }
+  return {};
+}
+
 // Whether `moving` can come to the target.
 Answer CheckMove(const Call& call, const State& state, const Wanted& wanted,
                  const std::vector<size_t>& moving) {
@@ -170,8 +192,10 @@ Answer CheckMove(const Call& call, const State& state, const Wanted& wanted,
   if (!wanted.at.has_value()) REFUSE_UNLESS(CheckRegions(state, moving, wanted.target));
   REFUSE_UNLESS(CheckPasidRules(call, state, wanted));
   // Those of a group can use it all or none.
-  if (to_domain && !GroupCompatible(state, wanted.device, state.domains.at(wanted.target.domain))) {
-    return Precondition("INCOMPATIBLE_DOMAIN");
+  if (to_domain) {
+    const Domain& domain = state.domains.at(wanted.target.domain);
+    if (!GroupCompatible(state, wanted.device, domain)) return Precondition("INCOMPATIBLE_DOMAIN");
+    REFUSE_UNLESS(CheckMembers(state, wanted.device, domain));
   }
   if (!wanted.at.has_value()) return {};
   if (wanted.target.kind == Target::Kind::kIdentity && !state.hardware->PassesPasidsThrough()) {
@@ -211,6 +235,11 @@ AttachTarget TargetOf(const Call& call) {
 
 void Come(const Call& call, State& state, const Wanted& wanted, const std::vector<size_t>& moving) {
   Isolation& group = state.GroupOf(wanted.device);
+  const Target old = State::TargetAt(group, wanted.at);
+  // Who joins moves nobody.
+  if (!(old == wanted.target) || group.targets.count(wanted.at) == 0) {
+    Withdraw(state, group.members, wanted.at, old);
+  }
   for (const size_t device : moving) {
     state.devices[device].attached.insert(wanted.at);
     state.ChangeDevice(device);

@@ -1,5 +1,6 @@
 #include "tests/differential/attaching.h"
 
+#include "tests/differential/faults.h"
 #include "tests/differential/making.h"
 
 namespace viommu::differential {
@@ -23,6 +24,7 @@ void ChangeTarget(State& state, const Target& target) {
 void Leave(State& state, size_t device, Spot at) {
   Isolation& group = state.GroupOf(device);
   const Target left = group.targets.at(at);
+  if (state.AttachedAt(device, at).size() == 1) Withdraw(state, group.members, at, left);
   state.devices[device].attached.erase(at);
   state.ChangeDevice(device);
   TouchPasids(state, device);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "tests/differential/attaching.h"
+#include "tests/differential/faults.h"
 #include "tests/differential/show.h"
 
 namespace viommu::differential {
@@ -95,6 +96,7 @@ Answer ReferRelease(const Call& call, State& state) {
   if (!attached.in_the_way.empty()) return Ordered(std::move(attached));
   group.claimed_by.clear();
   group.pasids.clear();
+  for (const size_t member : group.members) state.DropVdevice(member);
   ChangeMembers(state, device);
   state.changed = true;
   return ShowingDevice(call, state, device);
@@ -118,6 +120,7 @@ Answer ReferReset(const Call& call, State& state) {
   if (!call.context.is_operator) {
     REFUSE_UNLESS(CheckClaimed(state, device, call.context.principal));
   }
+  WithdrawAll(state, device);
   state.ChangeDevice(device);
   state.changed = true;
   return ShowingDevice(call, state, device);
@@ -206,6 +209,8 @@ Answer ReferUnplug(const Call& call, State& state) {
     last = last && (member == device || !state.devices[member].present);
   }
   if (last && !group.host_areas.empty()) return Precondition("HOST_MAPPINGS");
+  WithdrawAll(state, device);
+  state.DropVdevice(device);
   const std::set<Spot> attached = function.attached;
   for (const Spot at : attached) Leave(state, device, at);
   if (last) {
@@ -239,6 +244,11 @@ Answer ReferPlug(const Call& call, State& state) {
   if (device >= state.devices.size()) return Missing("DEVICE_NOT_FOUND");
   if (!call.context.is_operator) return Forbidden("NOT_OPERATOR");
   if (state.devices[device].present) return Exists("DEVICE_PRESENT");
+  // It would come to where its group is.
+  const Target target = State::TargetAt(state.GroupOf(device), std::nullopt);
+  if (target.kind == Target::Kind::kDomain && state.domains.at(target.domain).translates) {
+    return Precondition("VDEVICE_MISSING");
+  }
   state.devices[device].present = true;
   state.ChangeDevice(device);
   ChangeOthers(state, device);

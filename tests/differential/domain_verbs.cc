@@ -21,14 +21,20 @@ std::vector<uint64_t> InventCreate(Dice& dice, const State& state, Caller caller
   for (const uint64_t seldom : {kDirtyTracking, kFaultQueue})
     options |= dice.OneIn(40) ? seldom : 0;
   const uint64_t ioas = InventName(dice, state, caller, Sort::kIoas);
-  return {id, ioas, InventUser(dice, state, caller, ioas), options};
+  const uint64_t device = InventUser(dice, state, caller, ioas);
+  const uint64_t queue = InventQueueFor(dice, state, caller, ioas);
+  if (device < state.devices.size() && state.hardware->HasPageFaults(device) && !dice.OneIn(3)) {
+    options = (options | kFaultQueue) & ~(dice.OneIn(12) ? 0 : kNestParent);
+  }
+  return {id, ioas, device, options, queue};
 }
 
 Answer CheckOptions(const Hardware& hardware, size_t device, uint64_t options) {
   const bool nest_parent = (options & kNestParent) != 0;
   if ((options & kDirtyTracking) != 0) return Unimplemented("DIRTY_TRACKING_UNAVAILABLE");
   if ((options & kFaultQueue) != 0) {
-    return Unimplemented(nest_parent ? "FAULT_QUEUE_ON_NEST_PARENT" : "FAULT_QUEUE_UNAVAILABLE");
+    if (nest_parent) return Unimplemented("FAULT_QUEUE_ON_NEST_PARENT");
+    if (!hardware.HasPageFaults(device)) return Unimplemented("FAULT_QUEUE_UNAVAILABLE");
   }
   if (nest_parent && !hardware.Nests(device)) return Unimplemented("NESTING_UNAVAILABLE");
   const bool second_stage = nest_parent || !hardware.HasFirstStage(device);
@@ -54,6 +60,13 @@ Answer ReferCreate(const Call& call, State& state) {
   made.making.nest_parent = (call[3] & kNestParent) != 0;
   made.making.pasid = (call[3] & kPasid) != 0;
   REFUSE_UNLESS(AddPaging(state, name, made));
+  if ((call[3] & kFaultQueue) != 0) {
+    const Answer refusal = TakeQueue(call, state, call[4], name);
+    if (!refusal.ok()) {
+      state.domains.erase(name);
+      return refusal;
+    }
+  }
   state.ChangeDomain(name);
   state.ChangeSpace(ioas);
   state.changed = true;
@@ -70,7 +83,9 @@ Answer AskCreate(const Call& call, Engine& engine) {
   request.nest_parent = (call[3] & kNestParent) != 0;
   request.pasid = (call[3] & kPasid) != 0;
   request.dirty_tracking = (call[3] & kDirtyTracking) != 0;
-  if ((call[3] & kFaultQueue) != 0) request.fault_queue = ObjectRef{"queue", {}};
+  if ((call[3] & kFaultQueue) != 0) {
+    request.fault_queue = call.Ref(call[4], Sort::kFaultQueue);
+  }
   const auto view = engine.CreateDomain(call.context, call.NewId(call[0], Sort::kDomain), request);
   Answer answer = FromStatus(view.status());
   if (!view.ok()) return answer;
@@ -105,11 +120,17 @@ Answer ReferDelete(const Call& call, State& state) {
     if (state.wrong == WrongRule::kDeleteForgetsChildren) break;
     in_use.in_the_way.push_back(Shown("domains", child, call.context.principal));
   }
+  for (const Name& viommu : state.ViommusOn(name)) {
+    in_use.in_the_way.push_back(Shown("viommus", viommu, call.context.principal));
+  }
   if (!in_use.in_the_way.empty()) return Ordered(std::move(in_use));
   const Domain gone = state.domains[name];
   state.domains.erase(name);
   state.touched.domains.push_back(name);
-  if (gone.parent.has_value()) {
+  if (gone.queue.has_value()) state.ChangeQueue(*gone.queue);
+  if (gone.viommu.has_value()) {
+    state.ChangeViommu(*gone.viommu);
+  } else if (gone.parent.has_value()) {
     state.ChangeDomain(*gone.parent);
   } else {
     state.ChangeSpace(gone.ioas);
@@ -130,7 +151,11 @@ Answer AskDelete(const Call& call, Engine& engine) {
 absl::Span<const Verb> DomainVerbs() {
   static const auto* const kVerbs = new std::vector<Verb>{
       {{"create_domain",
-        {{"domain", Sort::kDomain}, {"ioas", Sort::kIoas}, {"device", Sort::kDevice}, {"options"}},
+        {{"domain", Sort::kDomain},
+         {"ioas", Sort::kIoas},
+         {"device", Sort::kDevice},
+         {"options"},
+         {"queue", Sort::kFaultQueue}},
         {}},
        11,
        InventCreate,

@@ -1,26 +1,38 @@
 #include "tests/differential/machine.h"
 
 #include <algorithm>
+#include <set>
+#include <tuple>
 #include <utility>
 
 #include "engine/backend/fake/fake_backend.h"
 #include "engine/backend/soft/soft_backend.h"
+#include "engine/base/errors.h"
 #include "engine/pagetable/store.h"
 
 namespace viommu::differential {
 namespace {
 
 constexpr IovaRange kMsiWindow{0xfee00000, 0xfeefffff};
+constexpr size_t kFaulting[] = {0, 1, 2, 8};
 constexpr int kPhysicalShift = 32;  // The fake puts a region at its uid, this far to the left.
 
-// The fake with as much of a simulation as the host's own mappings need.
+// The fake with as much of a simulation as the host's own mappings and page faults need.
 class SimulatedBackend : public FakeBackend, private Simulation {
  public:
   using FakeBackend::FakeBackend;
 
   Simulation* simulation() override { return this; }
+  absl::Status RespondPageGroup(const PageGroupResponse& response) override {
+    outstanding_.erase(KeyOf(response.group));
+    return FakeBackend::RespondPageGroup(response);
+  }
 
  private:
+  using Key = std::tuple<DeviceIndex, std::optional<uint32_t>, uint32_t>;
+
+  static Key KeyOf(const PageGroup& group) { return {group.device, group.pasid, group.group}; }
+
   DmaOutcome Dma(DeviceIndex, std::optional<uint32_t>, Iova, bool, absl::Span<char>) override {
     return {};
   }
@@ -35,11 +47,25 @@ class SimulatedBackend : public FakeBackend, private Simulation {
   absl::Status HostUnmap(DeviceIndex, IovaRange) override { return absl::OkStatus(); }
   absl::Status HostUnmapDeferred(DeviceIndex, IovaRange) override { return absl::OkStatus(); }
   absl::Status HostFlush(DeviceIndex) override { return absl::OkStatus(); }
-  absl::Status RaisePageFault(const PageFault&) override { return absl::OkStatus(); }
-  std::vector<PageGroupResponse> PageResponses(DeviceIndex) override { return {}; }
+  absl::Status RaisePageFault(const PageFault& fault) override {
+    const Key key = KeyOf({fault.device, fault.pasid, fault.group});
+    if (outstanding_.count(key) != 0) {
+      return Error(absl::StatusCode::kFailedPrecondition, "PAGE_GROUP_OUTSTANDING",
+                   "the group waits for its answer");
+    }
+    if (fault.last) outstanding_.insert(key);
+    return ReportPageFault(fault);
+  }
+  std::vector<PageGroupResponse> PageResponses(DeviceIndex device) override {
+    std::vector<PageGroupResponse> told = ResponsesTo(device);
+    const size_t kept = std::min(told.size(), kKeptPageResponses);
+    return {std::prev(told.end(), static_cast<ptrdiff_t>(kept)), told.end()};
+  }
   std::vector<TableEntryDump> DumpTables(DeviceIndex, std::optional<uint32_t>, Iova) override {
     return {};
   }
+
+  std::set<Key> outstanding_;  // Groups whose answers devices wait for.
 };
 
 DeviceSpec MakeDevice(int number, const std::string& iommu, const std::string& group) {
@@ -71,6 +97,29 @@ void MakeSmmus(Topology& topology) {
   last.stage1 = last.nesting = false;
   last.substream_id_bits = 0;
   last.oas_bits = 40;
+  for (const size_t device : kFaulting) {
+    topology.devices[device].pci_address.clear();
+    topology.devices[device].stream_id = 0x4000 + static_cast<uint32_t>(device);
+    topology.devices[device].stall = true;
+  }
+  topology.iommus[0].smmu_v3.stall = true;
+}
+
+// Those that FakeViommus knows to be SMMUv3s.
+void NameSmmus(Topology& topology) {
+  topology.iommus[0].id = "smmu0";
+  topology.iommus[1].id = "smmu1";
+  for (DeviceSpec& device : topology.devices) {
+    if (device.iommu == "unit0") device.iommu = "smmu0";
+    if (device.iommu == "unit1") device.iommu = "smmu1";
+  }
+}
+
+void MakePageRequesters(Topology& topology) {
+  for (const size_t device : kFaulting) {
+    topology.devices[device].ats = topology.devices[device].pri = true;
+  }
+  topology.iommus[0].page_requests = true;
 }
 
 }  // namespace
@@ -102,7 +151,8 @@ Topology MachineTopology(BackendKind kind) {
   devices[2].reserved_regions.push_back({{0x20000, 0x23fff}, ReservedRegionType::kReserved});
   devices[3].reserved_regions.push_back({{0x10000, 0x1ffff}, ReservedRegionType::kDirect});
   devices[4].untrusted = true;
-  if (kind == BackendKind::kFake) devices[4].default_domain = DefaultDomainType::kIdentity;
+  const Hardware hardware{kind, {}};
+  if (hardware.IsFake()) devices[4].default_domain = DefaultDomainType::kIdentity;
   devices[5].allow_identity = true;
   devices[6].reserved_regions.push_back({{0x30000, 0x33fff}, ReservedRegionType::kDirectRelaxable});
   devices[7].allow_identity = true;
@@ -118,7 +168,12 @@ Topology MachineTopology(BackendKind kind) {
     devices[device].allow_identity = true;
     devices[device].default_domain = DefaultDomainType::kIdentity;
   }
-  if (kind == BackendKind::kSoftSmmu) MakeSmmus(topology);
+  if (hardware.IsSmmu()) {
+    MakeSmmus(topology);
+  } else {
+    MakePageRequesters(topology);
+  }
+  if (kind == BackendKind::kFakeSmmu) NameSmmus(topology);
   return topology;
 }
 
@@ -131,13 +186,17 @@ OwnerLimits MachineLimits(uint64_t variant) {
   limits.max_mapped_bytes = variant % 5 == 0 ? 0x40000 : 0x800000;
   limits.max_region_bytes_total = variant % 4 == 0 ? 0x500000 : 0x1000000;
   limits.max_pasids = 2 + variant % 3;
+  limits.max_fault_queues = 2 + variant % 2;
+  limits.max_fault_groups = variant % 3 == 0 ? 300 : 7;
+  limits.max_viommus = 1 + variant % 2;
+  limits.max_queued_events = 4 + variant % 3;
   limits.max_operations_in_flight = 1;
   limits.max_streams = 1;
   return limits;
 }
 
 std::unique_ptr<Backend> MakeBackend(BackendKind kind, const Topology& topology) {
-  if (kind == BackendKind::kFake) return std::make_unique<SimulatedBackend>(topology);
+  if (Hardware{kind, {}}.IsFake()) return std::make_unique<SimulatedBackend>(topology);
   SoftBackendOptions options;
   options.table_arena_bytes = uint64_t{64} << 20;
   auto backend = SoftBackend::Create(topology, options, PlainStore());
@@ -154,7 +213,8 @@ int Hardware::WidthBits(const Making& making) const {
   constexpr int kFakeBits = 48;
   // Half of the addresses of a first stage are a process's, the lower ones.
   if (making.stage1.has_value()) return making.stage1->address_width_bits - 1;
-  if (kind == BackendKind::kFake) return kFakeBits;
+  if (IsFake()) return kFakeBits;
+  if (making.guest) return 48;
   const IommuSpec& unit = UnitOf(making.device);
   if (kind == BackendKind::kSoftSmmu) {
     return IsFirstStage(unit, making) ? 48 : unit.smmu_v3.oas_bits;
@@ -168,7 +228,7 @@ bool Hardware::Holds(const Making& making, uint64_t permission) const {
   // that is only written. The fake takes what is made for PASIDs for a first stage.
   if (permission == 1) return kind == BackendKind::kSoftSmmu || !making.nest_parent;
   if (permission != 2) return true;
-  if (kind == BackendKind::kFake) return !making.pasid;
+  if (IsFake()) return !making.pasid;
   return !IsFirstStage(UnitOf(making.device), making);
 }
 
@@ -200,18 +260,24 @@ uint32_t Hardware::HighestPasid(const std::vector<size_t>& devices) const {
 
 int Hardware::PasidBitsOf(size_t device) const {
   const IommuSpec& unit = UnitOf(device);
-  return kind == BackendKind::kSoftSmmu ? unit.smmu_v3.substream_id_bits : unit.pasid_bits;
+  return IsSmmu() ? unit.smmu_v3.substream_id_bits : unit.pasid_bits;
 }
 
 bool Hardware::HasFirstStage(size_t device) const { return IsFirstStage(UnitOf(device), {}); }
 
 bool Hardware::Nests(size_t device) const {
   const IommuSpec& unit = UnitOf(device);
-  return kind == BackendKind::kSoftSmmu ? unit.smmu_v3.nesting : unit.nesting;
+  return IsSmmu() ? unit.smmu_v3.nesting : unit.nesting;
 }
 
 bool Hardware::HasPassThrough(size_t device) const {
-  return kind == BackendKind::kSoftSmmu || UnitOf(device).pass_through;
+  return IsSmmu() || UnitOf(device).pass_through;
+}
+
+bool Hardware::HasPageFaults(size_t device) const {
+  const DeviceSpec& spec = topology.devices[device];
+  const IommuSpec& unit = UnitOf(device);
+  return IsSmmu() ? unit.smmu_v3.stall && spec.stall : unit.page_requests && spec.ats && spec.pri;
 }
 
 bool Hardware::DefersFlushes(size_t device) const { return UnitOf(device).deferred_flush; }

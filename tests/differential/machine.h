@@ -13,7 +13,7 @@
 
 namespace viommu::differential {
 
-enum class BackendKind { kFake, kSoft, kSoftSmmu };  // kSoft: of VT-d.
+enum class BackendKind { kFake, kSoft, kSoftSmmu, kFakeSmmu };  // kFake, kSoft: of VT-d.
 
 // Three units and ten devices: dev0 plain; dev1 and dev2 of one group, dev2 with a RESERVED range;
 // dev3 with a DIRECT one; dev4 untrusted and asking for IDENTITY; dev5 may have IDENTITY; dev6 has
@@ -22,11 +22,12 @@ enum class BackendKind { kFake, kSoft, kSoftSmmu };  // kSoft: of VT-d.
 // unit1 nest; unit1's first stage may have 5 levels, but no supervisor requests, which unit0 has.
 // unit2 has a second stage only, of 3 levels, and can not defer flushes either. PASIDs are few, so
 // that they are used up: of dev0, dev5 and dev7 2 bits of them, of the others less or none; dev6's
-// are bounded by its unit. The soft backend takes no topology in which an untrusted device asks for
-// IDENTITY.
+// are bounded by its unit. dev0, dev1, dev2 and dev8 have page faults. The soft backend takes no
+// topology in which an untrusted device asks for IDENTITY.
 //
-// Of kSoftSmmu the units are SMMUv3s: unit0 and unit1 have both stages and nest, unit1 with second
-// stages of 44 bits; unit2 has a second stage only, of 40 bits, and no PASIDs.
+// Of the others the units are SMMUv3s: two have both stages and nest, the second with second stages
+// of 44 bits; unit2 has a second stage only, of 40 bits, and no PASIDs. Who has page faults is no
+// PCI function: its requests stall. Of kFakeSmmu the first two are called smmu0 and smmu1.
 Topology MachineTopology(BackendKind kind);
 
 // Small, so that they are met; `variant` chooses which are the smallest.
@@ -43,6 +44,7 @@ struct Making {
   size_t device = 0;
   bool nest_parent = false;
   bool pasid = false;
+  bool guest = false;                    // Of a NESTED one on a Viommu.
   std::optional<VtdStage1> stage1 = {};  // Of a NESTED one.
 };
 
@@ -51,6 +53,8 @@ struct Hardware {
   BackendKind kind = BackendKind::kFake;
   Topology topology;
 
+  bool IsSmmu() const { return kind == BackendKind::kSoftSmmu || kind == BackendKind::kFakeSmmu; }
+  bool IsFake() const { return kind == BackendKind::kFake || kind == BackendKind::kFakeSmmu; }
   const IommuSpec& UnitOf(size_t device) const;
   // Of the IO virtual addresses that a domain translates.
   int WidthBits(const Making& making) const;
@@ -67,6 +71,10 @@ struct Hardware {
   bool Nests(size_t device) const;
   // Whether requests with PASID can be passed through behind it.
   bool PassesPasidsThrough() const { return kind != BackendKind::kSoftSmmu; }
+  // Whether what the device asks for in vain can wait for an answer.
+  bool HasPageFaults(size_t device) const;
+  // Whether a fault of a device is a request that stalls: the machine makes it by accessing memory.
+  bool Stalls() const { return kind == BackendKind::kSoftSmmu; }
   bool HasPassThrough(size_t device) const;
   bool DefersFlushes(size_t device) const;
 };

@@ -39,6 +39,15 @@ Answer AddPaging(State& state, const Name& name, const Domain& domain) {
   return {};
 }
 
+Answer TakeQueue(const Call& call, State& state, uint64_t argument, const Name& domain) {
+  Name queue;
+  REFUSE_UNLESS(FindQueue(call, state, argument, &queue));
+  if (queue.owner != domain.owner) return Precondition("FAULT_QUEUE_OWNER");
+  state.domains.at(domain).queue = queue;
+  state.ChangeQueue(queue);
+  return {};
+}
+
 void DropIfUnused(State& state, const Target& target) {
   if (target.kind != Target::Kind::kDomain || state.wrong == WrongRule::kAutoDomainsStay) return;
   const Domain& domain = state.domains.at(target.domain);

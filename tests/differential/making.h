@@ -4,6 +4,7 @@
 
 #include "tests/differential/answer.h"
 #include "tests/differential/state.h"
+#include "tests/differential/verb.h"
 
 namespace viommu::differential {
 
@@ -13,6 +14,9 @@ Answer CheckNewDomain(const State& state, const Name& name);
 // Puts a PAGING domain over the address space, or refuses it; changes no versions
 // (iommufd-semantics.md 3.13).
 Answer AddPaging(State& state, const Name& name, const Domain& domain);
+
+// A domain that is being made takes its page faults to the queue that `argument` names.
+Answer TakeQueue(const Call& call, State& state, uint64_t argument, const Name& domain);
 
 // An auto domain to which nobody is attached any more goes.
 void DropIfUnused(State& state, const Target& target);

@@ -12,7 +12,7 @@ constexpr uint64_t kPageBytes = 4096;
 
 // ---- create_nested (iommufd-semantics.md 4.4) ----
 
-enum NestedAt { kDomain, kParent, kDevice, kOptions, kWidth, kTable };
+enum NestedAt { kDomain, kParent, kDevice, kOptions, kWidth, kTable, kQueue };
 // Options.
 constexpr uint64_t kPasid = 1, kFaultQueue = 2, kSmmu = 4, kSupervisor = 8, kWriteProtect = 16,
                    kExtended = 32;
@@ -24,7 +24,8 @@ std::vector<uint64_t> InventCreate(Dice& dice, const State& state, Caller caller
   uint64_t parent = InventDomain(dice, state, caller, IsNestParent);
   if (dice.OneIn(40)) parent = dice.OneIn(2) ? kIdentityId : kBlockedId;
   uint64_t options = dice.Below(2) * kPasid;
-  for (const uint64_t seldom : {kFaultQueue, kSmmu}) options |= dice.OneIn(30) ? seldom : 0;
+  options |= dice.OneIn(30) ? kSmmu : 0;
+  options |= dice.OneIn(4) ? kFaultQueue : 0;
   for (const uint64_t often : {kSupervisor, kExtended}) options |= dice.OneIn(4) ? often : 0;
   if (dice.OneIn((options & kSupervisor) != 0 ? 2 : 30)) options |= kWriteProtect;
   uint64_t width = dice.OneIn(4) ? 57 : 48;
@@ -34,7 +35,8 @@ std::vector<uint64_t> InventCreate(Dice& dice, const State& state, Caller caller
   if (dice.OneIn(30)) table += Iova{1} << (47 + dice.Below(17));
   uint64_t id = InventNewName(dice);
   if (dice.OneIn(60)) id = dice.OneIn(2) ? kIdentityId : kBlockedId;
-  return {id, parent, InventUser(dice, state, caller, parent), options, width, table};
+  const uint64_t queue = InventQueueFor(dice, state, caller, parent);
+  return {id, parent, InventUser(dice, state, caller, parent), options, width, table, queue};
 }
 
 VtdStage1 Stage1Of(const Call& call) {
@@ -67,14 +69,16 @@ Answer FindParent(const Call& call, const State& state, Name* parent) {
 
 Answer CheckNested(const Call& call, const State& state, size_t device, const Domain& parent) {
   const uint64_t options = call[kOptions];
-  if ((options & kFaultQueue) != 0) return Unimplemented("FAULT_QUEUE_UNAVAILABLE");
   const Hardware& hardware = *state.hardware;
+  if ((options & kFaultQueue) != 0 && !hardware.HasPageFaults(device)) {
+    return Unimplemented("FAULT_QUEUE_UNAVAILABLE");
+  }
   const IommuSpec& unit = hardware.UnitOf(device);
   if (!hardware.Nests(device)) return Unimplemented("NESTING_UNAVAILABLE");
   if (!parent.making.nest_parent) return Precondition("NOT_NEST_PARENT");
   if ((options & kSmmu) != 0) return Unimplemented("STAGE1_UNAVAILABLE");
   // Behind an SMMUv3 a guest's stage is on a Viommu.
-  if (hardware.kind == BackendKind::kSoftSmmu) return Unimplemented("STAGE1_UNAVAILABLE");
+  if (hardware.IsSmmu() && hardware.Nests(device)) return Unimplemented("STAGE1_UNAVAILABLE");
   if (!hardware.Compatible(device, parent.making)) return Precondition("INCOMPATIBLE_DOMAIN");
   return CheckStage1(Stage1Of(call), unit, hardware.WidthBits(parent.making));
 }
@@ -92,8 +96,17 @@ Answer ReferCreate(const Call& call, State& state) {
   REFUSE_UNLESS(CheckNewDomain(state, name));
   Domain& made = state.domains[name];
   made.ioas = state.domains.at(parent).ioas;
-  made.making = {device, false, (call[kOptions] & kPasid) != 0, Stage1Of(call)};
+  made.making.device = device;
+  made.making.pasid = (call[kOptions] & kPasid) != 0;
+  made.making.stage1 = Stage1Of(call);
   made.parent = parent;
+  if ((call[kOptions] & kFaultQueue) != 0) {
+    const Answer refusal = TakeQueue(call, state, call[kQueue], name);
+    if (!refusal.ok()) {
+      state.domains.erase(name);
+      return refusal;
+    }
+  }
   state.ChangeDomain(name);
   state.ChangeDomain(parent);
   state.changed = true;
@@ -111,7 +124,9 @@ Answer AskCreate(const Call& call, Engine& engine) {
   request.stage1 = Stage1Of(call);
   if ((options & kSmmu) != 0) request.stage1 = ArmSmmuV3Stage1();
   request.pasid = (options & kPasid) != 0;
-  if ((options & kFaultQueue) != 0) request.fault_queue = ObjectRef{"queue", {}};
+  if ((options & kFaultQueue) != 0) {
+    request.fault_queue = call.Ref(call[kQueue], Sort::kFaultQueue);
+  }
   const auto view =
       engine.CreateDomain(call.context, call.NewId(call[kDomain], Sort::kDomain), request);
   Answer answer = FromStatus(view.status());
@@ -157,19 +172,14 @@ Answer CheckCommand(uint64_t address, uint64_t pages) {
   return {};
 }
 
-void PutOutcome(Sheet& sheet, uint64_t handled, const Answer& first_error) {
-  sheet.Put("handled", handled);
-  sheet.Put("code", static_cast<uint64_t>(first_error.code));
-  sheet.Put("reason", first_error.reason);
-  sheet.Put("at", first_error.index.value_or(kAllPages));
-}
-
 Answer ReferInvalidate(const Call& call, State& state) {
   if (call[0] == kIdentityId || call[0] == kBlockedId) return Precondition("NOT_NESTED");
   Name name;
   REFUSE_UNLESS(FindDomain(call, state, call[0], &name));
   if (!state.domains.at(name).parent.has_value()) return Precondition("NOT_NESTED");
-  if (call[1] != 0) return Unimplemented("COMMANDS_UNAVAILABLE");
+  // Those of a guest's SMMUv3 its Viommu takes.
+  const bool takes_any = !state.domains.at(name).viommu.has_value();
+  if (!takes_any || call[1] != 0) return Unimplemented("COMMANDS_UNAVAILABLE");
   uint64_t handled = 0;
   Answer first_error;
   for (; handled < call.step.entries(); ++handled) {
@@ -209,7 +219,8 @@ absl::Span<const Verb> NestedVerbs() {
          {"device", Sort::kDevice},
          {"options"},
          {"width"},
-         {"table"}},
+         {"table"},
+         {"queue", Sort::kFaultQueue}},
         {}},
        12,
        InventCreate,

@@ -93,7 +93,11 @@ void PutUsage(Sheet& sheet, const std::string& owner, const Used& used) {
                                                      {"max_mappings", used.mappings},
                                                      {"max_mapped_bytes", used.mapped_bytes},
                                                      {"max_region_bytes_total", used.region_bytes},
-                                                     {"max_pasids", used.pasids}};
+                                                     {"max_pasids", used.pasids},
+                                                     {"max_fault_queues", used.fault_queues},
+                                                     {"max_fault_groups", used.fault_groups},
+                                                     {"max_viommus", used.viommus},
+                                                     {"max_queued_events", used.queued_events}};
   for (const auto& [limit, in_use] : limits) {
     if (in_use == 0) continue;
     sheet.Put("owner", owner);
@@ -192,6 +196,9 @@ void Show(Sheet& sheet, const DomainView& view) {
   sheet.Put("nest_parent", properties.nest_parent ? 1 : 0);
   PutHolds(sheet, properties.read_only, properties.write_only);
   PutStage1(sheet, view.stage1);
+  sheet.Put("viommu", view.viommu);
+  for (const uint64_t word : view.vste.ste) sheet.Put("vste", word);
+  sheet.Put("queue", view.fault_queue);
   PutSorted(sheet, "child", view.children);
   PutSorted(sheet, "attached", view.attached_devices);
 }
@@ -211,6 +218,9 @@ void ShowDomain(Sheet& sheet, const State& state, const Name& name, const std::s
   sheet.Put("nest_parent", making.nest_parent ? 1 : 0);
   PutHolds(sheet, state.hardware->Holds(making, 1), state.hardware->Holds(making, 2));
   PutStage1(sheet, making.stage1.value_or(VtdStage1()));
+  sheet.Put("viommu", domain.viommu.has_value() ? Shown("viommus", *domain.viommu, viewer) : "");
+  for (const uint64_t word : domain.vste.ste) sheet.Put("vste", word);
+  sheet.Put("queue", domain.queue.has_value() ? Shown("faultQueues", *domain.queue, viewer) : "");
   std::vector<std::string> children;
   for (const Name& child : state.DomainsOn(name)) {
     children.push_back(Shown("domains", child, viewer));
@@ -233,6 +243,9 @@ void ShowStaticDomain(Sheet& sheet, const State& state, Target::Kind kind,
   sheet.Put("nest_parent", 0);
   PutHolds(sheet, true, true);
   PutStage1(sheet, {});
+  sheet.Put("viommu", "");
+  for (const uint64_t word : ArmSmmuV3Stage1().ste) sheet.Put("vste", word);
+  sheet.Put("queue", "");
   std::vector<size_t> attached;
   for (const size_t device : state.AttachedTo({kind, {}})) {
     const bool own = state.GroupOf(device).claimed_by == viewer.principal;

@@ -43,6 +43,33 @@ void Show(Sheet& sheet, const PasidView& view);
 void ShowPasid(Sheet& sheet, const State& state, size_t device, uint32_t pasid,
                const std::string& viewer);
 
+// ---- show_guests.cc ----
+
+void Show(Sheet& sheet, const FaultQueueView& view);
+void ShowQueue(Sheet& sheet, const State& state, const Name& name, const std::string& viewer);
+
+// Groups that wait.
+void Show(Sheet& sheet, const Hardware& hardware, const std::vector<FaultView>& faults);
+void ShowFaults(Sheet& sheet, const State& state, const Name& name, const std::string& viewer);
+
+// What a device was told of what it asked for.
+void Show(Sheet& sheet, const Hardware& hardware, const std::vector<PageGroupResponse>& told);
+void ShowTold(Sheet& sheet, const State& state, size_t device);
+
+void Show(Sheet& sheet, const ViommuView& view);
+void ShowViommu(Sheet& sheet, const State& state, const Name& name, const std::string& viewer);
+
+void Show(Sheet& sheet, const VdeviceView& view);
+void ShowVdevice(Sheet& sheet, const State& state, const Name& name, const std::string& viewer);
+
+void Show(Sheet& sheet, const EventQueueView& view);
+void ShowEventQueue(Sheet& sheet, const State& state, const Name& name, const std::string& viewer);
+
+void Show(Sheet& sheet, const std::vector<EventView>& events);
+void ShowEvents(Sheet& sheet, const State& state, const Name& name);
+
+// ---- Numbers ----
+
 void Show(Sheet& sheet, const std::vector<UsageView>& usage);
 void ShowUsage(Sheet& sheet, const State& state, const CallContext& viewer);
 

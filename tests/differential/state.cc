@@ -18,6 +18,16 @@ DefaultDomainType Asked(const Topology& topology, const std::vector<size_t>& mem
   return DefaultDomainType::kDma;
 }
 
+// The names of those of which `is_meant` holds.
+template <typename T, typename Predicate>
+std::vector<Name> NamesIf(const std::map<Name, T>& all, const Predicate& is_meant) {
+  std::vector<Name> names;
+  for (const auto& [name, one] : all) {
+    if (is_meant(one)) names.push_back(name);
+  }
+  return names;
+}
+
 }  // namespace
 
 State::State(const Hardware* hardware, const OwnerLimits& limits, WrongRule wrong)
@@ -82,20 +92,66 @@ std::vector<size_t> State::AttachedTo(const Target& target) const {
   return attached;
 }
 
-std::vector<Name> State::DomainsOver(const Name& ioas) const {
-  std::vector<Name> over;
-  for (const auto& [name, domain] : domains) {
-    if (domain.ioas == ioas && !domain.parent.has_value()) over.push_back(name);
+bool State::Has(Sort sort, const Name& name) const {
+  switch (sort) {
+    case Sort::kRegion:
+      return regions.count(name) != 0;
+    case Sort::kIoas:
+      return spaces.count(name) != 0;
+    case Sort::kDomain:
+      return domains.count(name) != 0;
+    case Sort::kFaultQueue:
+      return queues.count(name) != 0;
+    case Sort::kViommu:
+      return viommus.count(name) != 0;
+    case Sort::kVdevice:
+      return vdevices.count(name) != 0;
+    case Sort::kEventQueue:
+      return event_queues.count(name) != 0;
+    case Sort::kNumber:
+    case Sort::kDevice:
+      break;
   }
-  return over;
+  return false;
+}
+
+std::vector<Name> State::DomainsOver(const Name& ioas) const {
+  return NamesIf(domains, [&](const Domain& domain) {
+    return domain.ioas == ioas && !domain.parent.has_value();
+  });
 }
 
 std::vector<Name> State::DomainsOn(const Name& parent) const {
-  std::vector<Name> on;
-  for (const auto& [name, domain] : domains) {
-    if (domain.parent == parent) on.push_back(name);
+  return NamesIf(domains, [&](const Domain& domain) {
+    return domain.parent == parent && !domain.viommu.has_value();
+  });
+}
+
+std::vector<Name> State::DomainsOfViommu(const Name& viommu) const {
+  return NamesIf(domains, [&](const Domain& domain) { return domain.viommu == viommu; });
+}
+
+std::vector<Name> State::VdevicesOf(const Name& viommu) const {
+  return NamesIf(vdevices, [&](const GuestDevice& vdevice) { return vdevice.viommu == viommu; });
+}
+
+std::vector<Name> State::EventQueuesOf(const Name& viommu) const {
+  return NamesIf(event_queues, [&](const GuestEvents& queue) { return queue.viommu == viommu; });
+}
+
+std::vector<Name> State::DomainsWith(const Name& queue) const {
+  return NamesIf(domains, [&](const Domain& domain) { return domain.queue == queue; });
+}
+
+std::vector<Name> State::ViommusOn(const Name& parent) const {
+  return NamesIf(viommus, [&](const Guest& guest) { return guest.parent == parent; });
+}
+
+std::optional<Name> State::VdeviceOf(size_t device) const {
+  for (const auto& [name, vdevice] : vdevices) {
+    if (vdevice.device == device) return name;
   }
-  return on;
+  return std::nullopt;
 }
 
 std::vector<IovaRange> State::RegionsOn(size_t device, const Target& target) const {
@@ -187,6 +243,15 @@ Used State::UsedBy(const std::string& owner) const {
     for (const auto& [iova, area] : space.areas) used.mapped_bytes += area.range.size_bytes();
   }
   for (const auto& [name, domain] : domains) used.domains += name.owner == owner ? 1 : 0;
+  for (const auto& [name, queue] : queues) {
+    if (name.owner != owner) continue;
+    ++used.fault_queues;
+    used.fault_groups += queue.depth;
+  }
+  for (const auto& [name, viommu] : viommus) used.viommus += name.owner == owner ? 1 : 0;
+  for (const auto& [name, queue] : event_queues) {
+    used.queued_events += name.owner == owner ? queue.depth : 0;
+  }
   for (const Isolation& group : groups) {
     for (const auto& [pasid, taken] : group.pasids) used.pasids += taken.owner == owner ? 1 : 0;
   }
@@ -215,6 +280,24 @@ void State::ChangeDomain(const Name& name) {
 void State::ChangeDevice(size_t device) {
   devices[device].version = NextVersion();
   touched.devices.push_back(device);
+}
+
+void State::ChangeQueue(const Name& name) {
+  queues[name].version = NextVersion();
+  touched.queues.push_back(name);
+}
+
+void State::ChangeViommu(const Name& name) {
+  viommus[name].version = NextVersion();
+  touched.viommus.push_back(name);
+}
+
+void State::DropVdevice(size_t device) {
+  const std::optional<Name> vdevice = VdeviceOf(device);
+  if (!vdevice.has_value() || wrong == WrongRule::kVdevicesStay) return;
+  ChangeViommu(vdevices.at(*vdevice).viommu);
+  vdevices.erase(*vdevice);
+  touched.vdevices.push_back(*vdevice);
 }
 
 void State::Flush(Isolation& group) {

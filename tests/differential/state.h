@@ -6,6 +6,7 @@
 #define VIOMMU_TESTS_DIFFERENTIAL_STATE_H_
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -30,6 +31,8 @@ enum class WrongRule {
   kDeleteForgetsChildren,
   kAutoDomainsStay,
   kDetachKeepsPasids,
+  kDetachKeepsFaults,
+  kVdevicesStay,
 };
 
 struct Name {
@@ -79,6 +82,10 @@ struct Domain {
   Name ioas;  // Of a NESTED one that of its parent.
   Making making;
   std::optional<Name> parent;  // Of a NESTED one.
+  std::optional<Name> viommu;  // Of a NESTED one for a guest's own SMMUv3.
+  ArmSmmuV3Stage1 vste;        // What it stands for there.
+  bool translates = false;     // That is a stage of the guest's.
+  std::optional<Name> queue;   // For its page faults.
   bool automatic = false;      // Made by an attachment; it goes with the last one.
   uint64_t made = 0;           // Ascending.
   uint64_t version = 0;
@@ -105,12 +112,70 @@ struct Taken {
   std::string label;
 };
 
+// A group of page faults of a device that waits for its answer.
+struct Waiting {
+  uint32_t cookie = 0;
+  size_t device = 0;
+  Spot pasid;
+  uint32_t group = 0;
+  Spot at;  // The attachment that its requests met, and what that was to.
+  Name domain;
+  std::vector<FaultedPage> pages;
+};
+
+struct Faults {  // A fault queue.
+  uint32_t depth = 0;
+  std::map<uint64_t, Waiting> waiting;  // By number.
+  uint64_t groups = 0;                  // That came: the number of the last one.
+  uint32_t cookies = 0;                 // Given out.
+  uint64_t lost = 0;
+  uint64_t version = 0;
+};
+
+// What a device was told of a group.
+struct Told {
+  Spot pasid;
+  uint32_t group = 0;
+  PageResponse code = PageResponse::kInvalid;
+};
+
+struct Guest {  // A Viommu.
+  ViommuType type = ViommuType::kArmSmmuV3;
+  std::string unit;
+  Name parent;
+  uint64_t version = 0;
+};
+
+struct GuestDevice {  // A vdevice.
+  Name viommu;
+  size_t device = 0;
+  uint64_t virtual_id = 0;
+  uint64_t version = 0;
+};
+
+struct GuestEvents {  // An event queue.
+  struct Event {
+    uint64_t sequence = 0;
+    ArmSmmuV3Event event;
+  };
+  Name viommu;
+  uint32_t depth = 0;
+  std::vector<Event> events;
+  uint64_t reported = 0;  // The number of the next one, too.
+  uint64_t lost = 0;
+  bool lost_last = false;  // Nothing came behind what was lost.
+  uint64_t version = 0;
+};
+
 struct Function {  // A device.
   size_t group = 0;
   bool present = true;  // Plugged in.
   std::set<Spot> attached;
   bool healthy = true;
   std::string health_reason;
+  // Faults that wait for the last one of their group, by PASID and group.
+  std::map<std::pair<Spot, uint32_t>, std::vector<FaultedPage>> asked;
+  std::deque<Told> told;  // The last ones.
   uint64_t version = 0;
 };
 
@@ -132,12 +197,12 @@ struct Isolation {  // A group.
 // What one owner uses, in the order of OwnerLimits.
 struct Used {
   uint64_t regions = 0, spaces = 0, domains = 0, mappings = 0, mapped_bytes = 0, region_bytes = 0,
-           pasids = 0;
+           pasids = 0, fault_queues = 0, fault_groups = 0, viommus = 0, queued_events = 0;
 };
 
 // What a step may have changed, so that it is compared.
 struct Touched {
-  std::vector<Name> regions, spaces, domains;
+  std::vector<Name> regions, spaces, domains, queues, viommus, vdevices, event_queues;
   std::vector<size_t> devices;
 };
 
@@ -150,6 +215,11 @@ class State {
   std::map<Name, Region> regions;
   std::map<Name, Space> spaces;
   std::map<Name, Domain> domains;
+  std::map<Name, Faults> queues;
+  std::map<Name, Guest> viommus;
+  // By the name of their Viommu and their own: "vm0/vdevices/x1", "vm0/eventQueues/e1".
+  std::map<Name, GuestDevice> vdevices;
+  std::map<Name, GuestEvents> event_queues;
   std::vector<Function> devices;
   std::vector<Isolation> groups;
 
@@ -159,8 +229,10 @@ class State {
 
   Touched touched;
   bool changed = false;  // Something was committed.
+  bool stirred = false;  // What no revision tells has changed: page faults, events.
 
   // ---- Derived ----
+  bool Has(Sort sort, const Name& name) const;
   Isolation& GroupOf(size_t device) { return groups[devices[device].group]; }
   const Isolation& GroupOf(size_t device) const { return groups[devices[device].group]; }
   // What a claimed group is on; BLOCKED where no member is attached.
@@ -172,6 +244,14 @@ class State {
   // The PAGING ones, and the NESTED ones on one of these.
   std::vector<Name> DomainsOver(const Name& ioas) const;
   std::vector<Name> DomainsOn(const Name& parent) const;
+  // What refers to a Viommu, and to a fault queue.
+  std::vector<Name> DomainsOfViommu(const Name& viommu) const;
+  std::vector<Name> VdevicesOf(const Name& viommu) const;
+  std::vector<Name> EventQueuesOf(const Name& viommu) const;
+  std::vector<Name> DomainsWith(const Name& queue) const;
+  std::vector<Name> ViommusOn(const Name& parent) const;
+  // The only one that a device can have.
+  std::optional<Name> VdeviceOf(size_t device) const;
   // What an address space must leave free for a device whose RID is on `target` (section 7; under
   // a NESTED domain the guest lays out its addresses, only the SW_MSI window is the host's).
   std::vector<IovaRange> RegionsOn(size_t device, const Target& target) const;
@@ -193,6 +273,10 @@ class State {
   void ChangeSpace(const Name& name);  // And its etag.
   void ChangeDomain(const Name& name);
   void ChangeDevice(size_t device);
+  void ChangeQueue(const Name& name);
+  void ChangeViommu(const Name& name);
+  // The guest has no name for the device any more.
+  void DropVdevice(size_t device);
   // Frees what waits for a flush of the group.
   void Flush(Isolation& group);
 

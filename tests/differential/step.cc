@@ -28,6 +28,14 @@ const char* PrefixOf(Sort sort) {
       return "d";
     case Sort::kDevice:
       return "dev";
+    case Sort::kFaultQueue:
+      return "q";
+    case Sort::kViommu:
+      return "vm";
+    case Sort::kVdevice:
+      return "x";
+    case Sort::kEventQueue:
+      return "e";
   }
   return "";
 }

@@ -17,7 +17,18 @@
 namespace viommu::differential {
 
 // What an argument names; it decides how the number is written.
-enum class Sort { kNumber, kRegion, kIoas, kDomain, kDevice };
+enum class Sort {
+  kNumber,
+  kRegion,
+  kIoas,
+  kDomain,
+  kDevice,
+  kFaultQueue,
+  kViommu,
+  // What belongs to a Viommu, which is named beside it.
+  kVdevice,
+  kEventQueue,
+};
 
 struct Parameter {
   const char* name;

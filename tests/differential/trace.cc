@@ -17,7 +17,8 @@ namespace {
 constexpr size_t kStepsBetweenComparisons = 499;
 
 constexpr const char* kSettingWord = "setting";
-constexpr const char* kBackendNames[] = {"fake", "soft", "soft-smmu"};  // By BackendKind.
+constexpr const char* kBackendNames[] = {"fake", "soft", "soft-smmu",
+                                         "fake-smmu"};  // By BackendKind.
 const char* BackendName(BackendKind kind) { return kBackendNames[static_cast<size_t>(kind)]; }
 
 std::vector<Step> Without(const std::vector<Step>& trace, size_t from, size_t count) {
@@ -56,7 +57,8 @@ bool ParseSetting(absl::string_view line, Setting& setting) {
     return false;
   }
   setting.backend = BackendKind::kFake;
-  for (const BackendKind kind : {BackendKind::kSoft, BackendKind::kSoftSmmu}) {
+  for (const BackendKind kind :
+       {BackendKind::kSoft, BackendKind::kSoftSmmu, BackendKind::kFakeSmmu}) {
     if (backend == BackendName(kind)) setting.backend = kind;
   }
   return absl::SimpleAtoi(variant, &setting.variant);

@@ -37,6 +37,7 @@ struct Case {
   WrongRule wrong;
   std::set<std::string> last_verbs;  // One of them shows the difference.
   size_t most_steps;
+  BackendKind backend = BackendKind::kFake;
 };
 
 // To name a case where a failure is printed.
@@ -47,6 +48,7 @@ class WrongRuleTest : public ::testing::TestWithParam<Case> {};
 TEST_P(WrongRuleTest, IsFoundAndShrunkToWhatItNeeds) {
   Setting setting;
   setting.wrong = GetParam().wrong;
+  setting.backend = GetParam().backend;
   const std::vector<Step> trace = FailingTrace(setting);
   const std::vector<Step> shrunk = Shrink(setting, trace);
   SCOPED_TRACE(Explain(setting, shrunk));
@@ -65,6 +67,7 @@ TEST_P(WrongRuleTest, IsFoundAndShrunkToWhatItNeeds) {
 TEST_P(WrongRuleTest, IsReplayedFromItsLines) {
   Setting setting;
   setting.wrong = GetParam().wrong;
+  setting.backend = GetParam().backend;
   const std::vector<Step> shrunk = Shrink(setting, FailingTrace(setting));
   const auto script = Parse(Explain(setting, shrunk));
   ASSERT_TRUE(script.ok()) << script.status();
@@ -88,16 +91,34 @@ INSTANTIATE_TEST_SUITE_P(
         // An Ioas with an area or an allowed range where the device reserves, a domain, the claim,
         // the attachment to something else, which may need a claim, an Ioas and a domain of its
         // own; the replacement.
-        Case{"ReplaceIgnoresRegions", WrongRule::kReplaceIgnoresRegions, {"replace"}, 9},
+        Case{"ReplaceIgnoresRegions",
+             WrongRule::kReplaceIgnoresRegions,
+             {"replace", "replace_auto"},
+             9},
         // An Ioas, the claim of one device or two, a nest parent, a domain on it; the deletion.
         Case{"DeleteForgetsChildren", WrongRule::kDeleteForgetsChildren, {"delete_domain"}, 6},
-        // An Ioas, the claim, the attachment to it, perhaps after another; the end of it.
+        // An Ioas, the claim, the attachment to it, perhaps after another; the end of it, perhaps
+        // for a domain.
         Case{"AutoDomainsStay",
              WrongRule::kAutoDomainsStay,
              {"detach", "replace", "replace_auto", "unplug"},
-             5},
-        // The claim, the attachment, perhaps to a domain, with an Ioas; the end of it.
-        Case{"DetachKeepsPasids", WrongRule::kDetachKeepsPasids, {"detach_pasid", "unplug"}, 5}),
+             6},
+        // The claim, the attachment, perhaps to a domain, with an Ioas, or to one on that, which
+        // another device may be claimed for; the end of it.
+        Case{"DetachKeepsPasids", WrongRule::kDetachKeepsPasids, {"detach_pasid", "unplug"}, 7},
+        // An Ioas, the claim, a queue, a domain with it, the attachment, a fault; the end of it,
+        // where the attachment was to a PASID perhaps with one more for the RID.
+        Case{"DetachKeepsFaults",
+             WrongRule::kDetachKeepsFaults,
+             {"detach", "detach_pasid", "replace", "replace_pasid", "replace_auto", "reset",
+              "unplug"},
+             9},
+        // An Ioas, the claim, a nest parent, a Viommu on it, the vdevice; the release.
+        Case{"VdevicesStay",
+             WrongRule::kVdevicesStay,
+             {"release", "unplug"},
+             7,
+             BackendKind::kFakeSmmu}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(TraceTest, ExplainsInWordsWhatBothSidesSay) {

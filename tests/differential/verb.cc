@@ -8,6 +8,10 @@ namespace {
 constexpr uint64_t kIds = 4;  // Of a kind and an owner.
 constexpr uint64_t kPageBytes = 4096;
 
+std::string ChildId(const std::string& viommu, uint64_t id, Sort sort) {
+  return viommu + (sort == Sort::kVdevice ? "/vdevices/" : "/eventQueues/") + IdOf(id, sort, "");
+}
+
 // Where something begins or ends: nothing, the reserved regions of the devices, the interrupt
 // window, the apertures, everything.
 constexpr Iova kEdges[] = {0,          0x20000,       0x24000,       0x30000,       0xfee00000,
@@ -29,6 +33,12 @@ ObjectRef Call::Ref(uint64_t argument, Sort sort) const {
   ObjectRef ref;
   ref.id = IdOf(naming.id, sort, latest);
   if (naming.owner != 0) ref.owner = PrincipalOf(static_cast<Caller>(naming.owner - 1));
+  return ref;
+}
+
+ObjectRef Call::ChildRef(uint64_t viommu, uint64_t argument, Sort sort) const {
+  ObjectRef ref = Ref(viommu, Sort::kViommu);
+  ref.id = ChildId(ref.id, argument, sort);
   return ref;
 }
 
@@ -59,13 +69,32 @@ uint64_t InventName(Dice& dice, const State& state, Caller caller, Sort sort) {
   const std::string owner = OwnerOf(naming, caller);
   std::vector<uint64_t> there;
   for (uint64_t id = 0; id < kIds; ++id) {
-    const Name name{owner, IdOf(id, sort, "")};
-    if (state.regions.count(name) + state.spaces.count(name) + state.domains.count(name) != 0) {
-      there.push_back(id);
-    }
+    if (state.Has(sort, {owner, IdOf(id, sort, "")})) there.push_back(id);
   }
   if (!there.empty()) naming.id = dice.Any(there);
   return naming.argument();
+}
+
+uint64_t InventQueueFor(Dice& dice, const State& state, Caller caller, uint64_t base) {
+  const uint64_t owner = Naming::Of(base).owner;
+  std::vector<uint64_t> there;
+  for (uint64_t id = 0; id < kIds; ++id) {
+    const Naming naming{owner, id};
+    const Name name{OwnerOf(naming, caller), IdOf(id, Sort::kFaultQueue, "")};
+    if (state.Has(Sort::kFaultQueue, name)) there.push_back(naming.argument());
+  }
+  if (there.empty() || dice.OneIn(8)) return InventName(dice, state, caller, Sort::kFaultQueue);
+  return dice.Any(there);
+}
+
+uint64_t InventChild(Dice& dice, const State& state, Caller caller, uint64_t viommu, Sort sort) {
+  const Naming naming = Naming::Of(viommu);
+  const std::string of = IdOf(naming.id, Sort::kViommu, "");
+  std::vector<uint64_t> there;
+  for (uint64_t id = 0; id < kIds; ++id) {
+    if (state.Has(sort, {OwnerOf(naming, caller), ChildId(of, id, sort)})) there.push_back(id);
+  }
+  return there.empty() || dice.OneIn(6) ? dice.Below(kIds) : dice.Any(there);
 }
 
 uint64_t InventDomain(Dice& dice, const State& state, Caller caller, bool (*fits)(const Domain&)) {
@@ -149,6 +178,15 @@ uint64_t InventUser(Dice& dice, const State& state, Caller caller, uint64_t ioas
   return dice.Any(users);
 }
 
+Answer MayName(const Call& call, const ObjectRef& ref, Name* named) {
+  const std::string& me = call.context.principal;
+  if (ref.owner.has_value() && *ref.owner != me && !call.context.is_operator) {
+    return Forbidden("NOT_OPERATOR");
+  }
+  *named = {ref.owner.value_or(me), ref.id};
+  return {};
+}
+
 Answer FindRegion(const Call& call, const State& state, uint64_t argument, Name* found) {
   return Find(call, argument, Sort::kRegion, "MEMORY_REGION", state.regions, found);
 }
@@ -159,6 +197,14 @@ Answer FindSpace(const Call& call, const State& state, uint64_t argument, Name* 
 
 Answer FindDomain(const Call& call, const State& state, uint64_t argument, Name* found) {
   return Find(call, argument, Sort::kDomain, "DOMAIN", state.domains, found);
+}
+
+Answer FindQueue(const Call& call, const State& state, uint64_t argument, Name* found) {
+  return Find(call, argument, Sort::kFaultQueue, "FAULT_QUEUE", state.queues, found);
+}
+
+Answer FindViommu(const Call& call, const State& state, uint64_t argument, Name* found) {
+  return Find(call, argument, Sort::kViommu, "VIOMMU", state.viommus, found);
 }
 
 Answer FindDevice(const State& state, uint64_t argument, size_t* found) {

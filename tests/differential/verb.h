@@ -18,6 +18,13 @@
 #include "tests/differential/state.h"
 #include "tests/differential/step.h"
 
+// Passes a refusal up.
+#define REFUSE_UNLESS(expression)                           \
+  do {                                                      \
+    ::viommu::differential::Answer refusal_ = (expression); \
+    if (!refusal_.ok()) return refusal_;                    \
+  } while (false)
+
 namespace viommu::differential {
 
 // Repeatable chance.
@@ -46,6 +53,8 @@ struct Call {
   uint64_t operator[](size_t i) const { return step.arguments[i]; }
   // The argument as a name, and as the name of a device.
   ObjectRef Ref(uint64_t argument, Sort sort) const;
+  // Of what belongs to a Viommu: "vm0/vdevices/x1".
+  ObjectRef ChildRef(uint64_t viommu, uint64_t argument, Sort sort) const;
   // The id of an object to be made, for the engine, and as it came out.
   std::string NewId(uint64_t argument, Sort sort) const { return Ref(argument, sort).id; }
   Name Made(uint64_t argument, Sort sort, const std::string& owner) const;
@@ -64,6 +73,8 @@ struct Verb {
   Answer (*ask)(const Call&, Engine&);
   // What is refused before the request_id and the deadline are looked at; may be null.
   Answer (*at_the_door)(const Call&) = nullptr;
+  // What devices do, not callers: there is no request_id, no deadline and no validate_only to it.
+  bool bare = false;
 };
 
 // ---- What an etag argument says ----
@@ -76,6 +87,10 @@ std::string EtagOf(uint64_t argument, const std::string& current);
 // ---- Inventing names ----
 // Mostly of an object that is there and the caller's own; sometimes another owner's, or none's.
 uint64_t InventName(Dice& dice, const State& state, Caller caller, Sort sort);
+// A fault queue for a domain over, or on, what is named: mostly of the same owner.
+uint64_t InventQueueFor(Dice& dice, const State& state, Caller caller, uint64_t base);
+// The id of what belongs to a Viommu: mostly of one that is there, or for a new one that is not.
+uint64_t InventChild(Dice& dice, const State& state, Caller caller, uint64_t viommu, Sort sort);
 // A domain of which `fits` holds, when there is one that the caller may name.
 uint64_t InventDomain(Dice& dice, const State& state, Caller caller, bool (*fits)(const Domain&));
 // One for a new object: nobody else's can be made.
@@ -101,21 +116,24 @@ const Areas& AreasOf(const State& state, Caller caller, uint64_t ioas);
 // ---- Looking up, in the reference ----
 // kPermissionDenied NOT_OPERATOR: somebody else's is named by one who is no operator, whether it is
 // there or not; kNotFound <prefix>_NOT_FOUND.
+Answer MayName(const Call& call, const ObjectRef& ref, Name* named);
+template <typename T>
+Answer Find(const Call& call, const ObjectRef& ref, const char* prefix,
+            const std::map<Name, T>& objects, Name* found) {
+  REFUSE_UNLESS(MayName(call, ref, found));
+  if (objects.count(*found) == 0) return Missing(std::string(prefix) + "_NOT_FOUND");
+  return {};
+}
 template <typename T>
 Answer Find(const Call& call, uint64_t argument, Sort sort, const char* prefix,
             const std::map<Name, T>& objects, Name* found) {
-  const ObjectRef ref = call.Ref(argument, sort);
-  const std::string& me = call.context.principal;
-  if (ref.owner.has_value() && *ref.owner != me && !call.context.is_operator) {
-    return Forbidden("NOT_OPERATOR");
-  }
-  *found = {ref.owner.value_or(me), ref.id};
-  if (objects.count(*found) == 0) return Missing(std::string(prefix) + "_NOT_FOUND");
-  return {};
+  return Find(call, call.Ref(argument, sort), prefix, objects, found);
 }
 Answer FindRegion(const Call& call, const State& state, uint64_t argument, Name* found);
 Answer FindSpace(const Call& call, const State& state, uint64_t argument, Name* found);
 Answer FindDomain(const Call& call, const State& state, uint64_t argument, Name* found);
+Answer FindQueue(const Call& call, const State& state, uint64_t argument, Name* found);
+Answer FindViommu(const Call& call, const State& state, uint64_t argument, Name* found);
 Answer FindDevice(const State& state, uint64_t argument, size_t* found);
 // kFailedPrecondition DEVICE_NOT_CLAIMED
 Answer CheckClaimed(const State& state, size_t device, const std::string& principal);
@@ -127,12 +145,5 @@ void TouchMapping(State& state, const Name& ioas, const Name& region);
 std::string Shown(const char* collection, const Name& name, const std::string& viewer);
 
 }  // namespace viommu::differential
-
-// Passes a refusal up.
-#define REFUSE_UNLESS(expression)                           \
-  do {                                                      \
-    ::viommu::differential::Answer refusal_ = (expression); \
-    if (!refusal_.ok()) return refusal_;                    \
-  } while (false)
 
 #endif  // VIOMMU_TESTS_DIFFERENTIAL_VERB_H_

@@ -3,12 +3,15 @@
 #include "tests/differential/attach_verbs.h"
 #include "tests/differential/device_verbs.h"
 #include "tests/differential/domain_verbs.h"
+#include "tests/differential/fault_verbs.h"
+#include "tests/differential/guest_verbs.h"
 #include "tests/differential/host_verbs.h"
 #include "tests/differential/ioas_verbs.h"
 #include "tests/differential/mapping_verbs.h"
 #include "tests/differential/nested_verbs.h"
 #include "tests/differential/pasid_verbs.h"
 #include "tests/differential/region_verbs.h"
+#include "tests/differential/viommu_verbs.h"
 
 namespace viommu::differential {
 namespace {
@@ -17,7 +20,7 @@ std::vector<const Verb*> Collect() {
   std::vector<const Verb*> all;
   for (const absl::Span<const Verb> kind :
        {RegionVerbs(), IoasVerbs(), MappingVerbs(), DomainVerbs(), NestedVerbs(), DeviceVerbs(),
-        AttachVerbs(), PasidVerbs(), HostVerbs()}) {
+        AttachVerbs(), PasidVerbs(), HostVerbs(), FaultVerbs(), ViommuVerbs(), GuestVerbs()}) {
     for (const Verb& verb : kind) all.push_back(&verb);
   }
   return all;

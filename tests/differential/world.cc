@@ -67,6 +67,7 @@ Step World::Invent(Dice& dice) {
   step.syntax = &verb.syntax;
   step.caller = static_cast<Caller>(dice.Below(kCallers));
   step.arguments = verb.invent(dice, state_, step.caller);
+  if (verb.bare) return step;
   step.validate_only = dice.OneIn(16);
   step.late = dice.OneIn(200);
   if (!dice.OneIn(6)) return step;
@@ -99,6 +100,7 @@ std::string World::Do(const Step& step) {
   trouble_.clear();
   state_.touched = {};
   state_.changed = false;
+  state_.stirred = false;
   Call call{step, ContextOf(step.caller), latest_, "", setting_.in_words};
   call.context.validate_only = step.validate_only;
   if (step.late) call.context.deadline = absl::UnixEpoch();
@@ -124,7 +126,7 @@ std::string World::Do(const Step& step) {
   }
   revision_ = revision;
   LearnPlaces();
-  if (state_.changed) Compare(state_.touched);
+  if (state_.changed || state_.stirred) Compare(state_.touched);
   return trouble_;
 }
 
@@ -244,6 +246,9 @@ void World::CompareDevice(size_t device) {
   Show(engine, *view);
   ShowDevice(reference, state_, device, root);
   PutPlaces(device, root, engine, reference);
+  const auto told = engine_->ListPageResponses(root, Call::DeviceId(device));
+  if (told.ok()) Show(engine, hardware_, *told);
+  ShowTold(reference, state_, device);
   CompareSheets(what, engine, reference);
   CompareVersion(Kind::kDevice, {"", what},
                  {state_.devices[device].version, view->etag, view->revision});
@@ -275,10 +280,18 @@ void World::Compare(const Touched& touched) {
   SortOut(all.spaces);
   SortOut(all.domains);
   SortOut(all.devices);
+  SortOut(all.queues);
+  SortOut(all.viommus);
+  SortOut(all.vdevices);
+  SortOut(all.event_queues);
   for (const Name& name : all.regions) CompareRegion(name);
   for (const Name& name : all.spaces) CompareSpace(name);
   for (const Name& name : all.domains) CompareDomain(name);
   for (const size_t device : all.devices) CompareDevice(device);
+  for (const Name& name : all.queues) CompareQueue(name);
+  for (const Name& name : all.viommus) CompareViommu(name);
+  for (const Name& name : all.vdevices) CompareVdevice(name);
+  for (const Name& name : all.event_queues) CompareEventQueue(name);
   const CallContext root = ContextOf(Caller::kRoot);
   Sheet engine(setting_.in_words), reference(setting_.in_words);
   Show(engine, engine_->ListUsage(root));
@@ -332,6 +345,7 @@ void World::CompareListings(const CallContext& viewer) {
       if (may_see) ShowAttachment(reference, state_, device, at, me);
     }
   }
+  ListGuests(viewer, engine, reference);
   Show(engine, engine_->ListUsage(viewer));
   ShowUsage(reference, state_, viewer);
   CompareSheets(absl::StrCat("what is listed for ", me), engine, reference);
@@ -346,11 +360,11 @@ void World::CompareNumbers() {
   reference.Put("memory_region", state_.regions.size());
   reference.Put("ioas", state_.spaces.size());
   reference.Put("domain", state_.domains.size());
-  // No unit here has any, and no verb makes a fault queue.
-  for (const char* const kind :
-       {"fault_queue", "viommu", "vdevice", "event_queue", "hardware_queue"}) {
-    reference.Put(kind, 0);
-  }
+  reference.Put("fault_queue", state_.queues.size());
+  reference.Put("viommu", state_.viommus.size());
+  reference.Put("vdevice", state_.vdevices.size());
+  reference.Put("event_queue", state_.event_queues.size());
+  reference.Put("hardware_queue", 0);  // No verb makes any.
   reference.Put("device", present);
   reference.Put("iommu", hardware_.topology.iommus.size());
   uint64_t mappings = 0, claimed = 0, attached = 0, waiting = 0;
@@ -369,6 +383,10 @@ void World::CompareNumbers() {
   for (const Isolation& group : state_.groups) waiting += group.waiting.size();
   engine.Put("waiting", stats.flush_queues.waiting);
   reference.Put("waiting", waiting);
+  uint64_t groups = 0;
+  for (const auto& [name, queue] : state_.queues) groups += queue.waiting.size();
+  engine.Put("groups", stats.page_faults.waiting);
+  reference.Put("groups", groups);
   engine.Put("remembered", stats.remembered_requests);
   reference.Put("remembered", requests_.size());
   CompareSheets("the numbers of the host", engine, reference);
@@ -380,6 +398,10 @@ std::string World::CompareAll() {
   for (const auto& [name, region] : state_.regions) all.regions.push_back(name);
   for (const auto& [name, space] : state_.spaces) all.spaces.push_back(name);
   for (const auto& [name, domain] : state_.domains) all.domains.push_back(name);
+  for (const auto& [name, queue] : state_.queues) all.queues.push_back(name);
+  for (const auto& [name, viommu] : state_.viommus) all.viommus.push_back(name);
+  for (const auto& [name, vdevice] : state_.vdevices) all.vdevices.push_back(name);
+  for (const auto& [name, queue] : state_.event_queues) all.event_queues.push_back(name);
   for (size_t device = 0; device < state_.devices.size(); ++device) all.devices.push_back(device);
   Compare(all);
   for (int i = 0; i < kCallers; ++i) CompareListings(ContextOf(static_cast<Caller>(i)));

@@ -60,7 +60,17 @@ class World {
   const std::map<std::string, uint64_t>& verbs() const { return verbs_; }
 
  private:
-  enum class Kind { kRegion, kSpace, kMappings, kDomain, kDevice };
+  enum class Kind {
+    kRegion,
+    kSpace,
+    kMappings,
+    kDomain,
+    kDevice,
+    kQueue,
+    kViommu,
+    kVdevice,
+    kEventQueue,
+  };
   struct Version {
     uint64_t version = 0;
     std::string etag;
@@ -75,9 +85,15 @@ class World {
   void CompareSpace(const Name& name);
   void CompareDomain(const Name& name);
   void CompareDevice(size_t device);
+  void CompareQueue(const Name& name);
+  void CompareViommu(const Name& name);
+  void CompareVdevice(const Name& name);
+  void CompareEventQueue(const Name& name);
   // Where the device is attached and which PASIDs of its group are taken, as `viewer` sees it.
   void PutPlaces(size_t device, const CallContext& viewer, Sheet& engine, Sheet& reference);
   void CompareListings(const CallContext& viewer);
+  // Fault queues and Viommus, with what belongs to these.
+  void ListGuests(const CallContext& viewer, Sheet& engine, Sheet& reference);
   void CompareNumbers();
   void CompareSheets(const std::string& what, const Sheet& engine, const Sheet& reference);
   // Whether both have it or neither; false: there is nothing to compare.

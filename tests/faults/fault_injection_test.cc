@@ -23,7 +23,8 @@ uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   return text == nullptr || *text == '\0' ? otherwise : std::stoull(text);
 }
 
-void FailAtEveryPoint(const Topology& host, size_t kinds) {
+// `queue_points`: at least so many of each hundred fail in a command queue.
+void FailAtEveryPoint(const Topology& host, size_t kinds, uint64_t queue_points) {
   const uint64_t seed = FromEnvironment(
       "VIOMMU_TEST_SEED", std::chrono::system_clock::now().time_since_epoch().count());
   const uint64_t points = FromEnvironment("VIOMMU_FAULT_POINTS", kPoints) / kHosts;
@@ -35,7 +36,8 @@ void FailAtEveryPoint(const Topology& host, size_t kinds) {
             << " refused; failed: " << tally.backend_points << " backend calls, "
             << tally.journal_points << " journal writes, " << tally.memory_points
             << " allocations, " << tally.pairs << " pairs; " << tally.left << " left something; "
-            << tally.pasids_through << " looks saw PASIDs" << std::endl;
+            << tally.pasids_through << " looks saw PASIDs, " << tally.queue_points
+            << " failures of command queues" << std::endl;
   for (const auto& [kind, done] : tally.done_by_kind) std::cout << kind << ": " << done << "; ";
   std::cout << std::endl;
   EXPECT_EQ(world.trouble(), "") << "repeat with VIOMMU_TEST_SEED=" << seed;
@@ -44,6 +46,7 @@ void FailAtEveryPoint(const Topology& host, size_t kinds) {
   EXPECT_GT(tally.done, tally.refused / 8);
   EXPECT_GT(tally.left, 0u);
   EXPECT_GT(tally.pasids_through, points / 20);
+  EXPECT_GE(tally.queue_points, points * queue_points / 100);
   EXPECT_EQ(tally.done_by_kind.size(), kinds);
   for (const auto& [kind, done] : tally.done_by_kind) {
     EXPECT_GT(done, 0u) << kind << " never came about";
@@ -55,11 +58,11 @@ void FailAtEveryPoint(const Topology& host, size_t kinds) {
 }
 
 TEST(FaultInjectionTest, AFailureAtAnyPointChangesNothingOfVtd) {
-  FailAtEveryPoint(VtdHost(), kVtdKinds);
+  FailAtEveryPoint(VtdHost(), kVtdKinds, 0);
 }
 
 TEST(FaultInjectionTest, AFailureAtAnyPointChangesNothingOfSmmuV3) {
-  FailAtEveryPoint(SmmuHost(), kSmmuKinds);
+  FailAtEveryPoint(SmmuHost(), kSmmuKinds, 2);
 }
 
 }  // namespace

@@ -85,6 +85,7 @@ absl::Status FaultWorld::SetUp(const Topology& host) {
   SoftBackendOptions options;
   options.table_arena_bytes = uint64_t{4} << 20;
   ASSIGN_OR_RETURN(soft_, SoftBackend::Create(host, options, PlainStore()));
+  if (IsArm()) queue_faults_ = std::make_unique<CommandQueueFaults>(soft_.get());
   backend_ = MakeFaulty(soft_.get(), &points_);
   Engine::Options engine_options;
   engine_options.flush_queue.ring_entries = 4;
@@ -257,6 +258,10 @@ bool FaultWorld::Step() {
   if (tally_.steps++ == 0) seen_ = Look();
   const Verb verb = RandomVerb();
   tally_.done_by_kind.try_emplace(verb.kind, 0);
+  if (NeedsCommandQueue(verb) && Random(4) == 0) {
+    FailQueue(verb);
+    return trouble_.empty();
+  }
   switch (Random(5)) {
     case 0:
     case 1:

@@ -23,6 +23,7 @@
 #include "engine/engine.h"
 #include "engine/engine_fixture.h"
 #include "engine/pagetable/table_arena.h"
+#include "tests/faults/command_queue_faults.h"
 #include "tests/faults/fault_points.h"
 #include "tests/faults/sight.h"
 
@@ -37,6 +38,7 @@ struct Tally {
   uint64_t journal_points = 0;
   uint64_t memory_points = 0;   // Table pages that ran out.
   uint64_t pairs = 0;           // Two points failed in one call, or in one and its repetition.
+  uint64_t queue_points = 0;    // Calls beneath which a command queue went wrong.
   uint64_t left = 0;            // Failures that had to leave something, and left just that.
   uint64_t pasids_through = 0;  // Looks that saw the hardware translate requests with PASID.
   std::map<std::string, uint64_t> done_by_kind;  // Every kind that was drawn.
@@ -95,6 +97,12 @@ class FaultWorld {
   void FailPoints(const Verb& verb, FaultPoints::Kind kind, uint64_t* tally);
   void FailPairs(const Verb& verb);
   void StarveTables(const Verb& verb);
+  // Beneath a verb that needs them the command queues go wrong, and then answer again
+  // (fault_queue_points.cc).
+  bool NeedsCommandQueue(const Verb& verb) const;
+  void FailQueue(const Verb& verb);
+  bool FailsInQueue(const Verb& verb, const std::string& failing);
+  Allowance AllowanceOfQueue(const Verb& verb, const Sight& before, const Sight& after) const;
   // Calls the verb; true when it failed because of what was made to fail. Then, and also when it
   // was refused for a reason of its own, everything must be as before, but for what is allowed.
   bool FailsCleanly(const Verb& verb, const std::string& failing);
@@ -109,6 +117,7 @@ class FaultWorld {
   const IommuArchitecture architecture_;
   std::mt19937_64 random_;
   std::unique_ptr<SoftBackend> soft_;
+  std::unique_ptr<CommandQueueFaults> queue_faults_;  // Of SMMUv3s; else null.
   FaultPoints points_;
   std::unique_ptr<Backend> backend_;
   FaultyJournal journal_{&points_};

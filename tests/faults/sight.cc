@@ -158,12 +158,19 @@ std::string Text(const Ways& ways) {
                       ways.warm_fault, ":", Hex(ways.warm_address));
 }
 
+// What caches hold may be what memory had before.
+bool IsOnlyCached(const Ways& was, const Ways& is) {
+  return is.cold_fault != 0 && was.warm_fault == is.warm_fault &&
+         was.warm_address == is.warm_address;
+}
+
 std::string HardwareDifference(const DeviceSight& before, const DeviceSight& after,
-                               bool may_be_blocked, bool must_be_blocked) {
+                               bool may_be_blocked, bool may_be_cached, bool must_be_blocked) {
   for (size_t i = 0; i < before.hardware.size(); ++i) {
     const Ways& was = before.hardware[i];
     const Ways& is = after.hardware[i];
     if (must_be_blocked ? is.blocked() : was == is || (may_be_blocked && is.blocked())) continue;
+    if (may_be_cached && IsOnlyCached(was, is)) continue;
     return absl::StrCat("at place ", i, " it met ", Text(was), ", and meets ", Text(is));
   }
   return "";
@@ -178,7 +185,8 @@ std::string DeviceDifference(const Sight& before, const Sight& after, size_t dev
   if (!held && was.shown != is.shown) return absl::StrCat("was ", was.shown, "\nis  ", is.shown);
   const bool of_group =
       allowance.device.has_value() && before.devices[*allowance.device].group == was.group;
-  return HardwareDifference(was, is, allowance.areas_unmapped || of_group, held);
+  return HardwareDifference(was, is, allowance.areas_unmapped || of_group,
+                            allowance.areas_unmapped && allowance.flush_owed, held);
 }
 
 std::string ObjectsDifference(const Sight& before, const Sight& after, const Allowance& allowance) {
@@ -229,7 +237,7 @@ std::string Difference(const Sight& before, const Sight& after, const Allowance&
   const bool fewer =
       allowance.fewer_table_pages || allowance.areas_unmapped || allowance.device.has_value();
   if (before.table_pages == after.table_pages || allowance.auto_domain_left ||
-      (fewer && after.table_pages < before.table_pages)) {
+      allowance.flush_owed || (fewer && after.table_pages < before.table_pages)) {
     return "";
   }
   return absl::StrCat("table pages were ", before.table_pages, " and are ", after.table_pages);

@@ -61,6 +61,8 @@ struct Allowance {
   bool auto_domain_left = false;
   // Some areas, still listed, are not in the tables any more: what was unmapped goes on to be.
   bool areas_unmapped = false;
+  // A flush failed: what it was to remove may be cached still, and tables wait for the next one.
+  bool flush_owed = false;
   // A device is blocked, unhealthy for this cause; its group may be off the hardware.
   std::optional<size_t> device;
   HealthReason cause = HealthReason::kNone;
