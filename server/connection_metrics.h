@@ -1,8 +1,8 @@
 // server/connection_metrics.h -- How many connections are open, and how many were turned away.
 //
-//   viommu_connections                 {transport="unix|tcp"}
+//   viommu_connections                 {transport="unix|tcp|listener"}
 //   viommu_connections_limit           how many may be open, over all transports
-//   viommu_connections_refused_total   {transport="unix|tcp", reason="limit|resources"}
+//   viommu_connections_refused_total   {transport="unix|tcp|listener", reason="limit|resources"}
 #ifndef VIOMMU_SERVER_CONNECTION_METRICS_H_
 #define VIOMMU_SERVER_CONNECTION_METRICS_H_
 

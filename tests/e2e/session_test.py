@@ -138,7 +138,7 @@ class MainJobTest(unittest.TestCase):
 
 class EveryRpcTest(unittest.TestCase):
     def setUp(self):
-        self.client = grpcurl.Client(self.enterContext(daemon.Daemon()))
+        self.client = grpcurl.Client(self.enterContext(daemon.Daemon(daemon.LISTENERS)))
 
     def test_each_answers_as_documented(self):
         answers = {}
@@ -186,8 +186,8 @@ class EveryRpcTest(unittest.TestCase):
         self.assertEqual(
             ["grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"] +
             [f"viommu.v1.{name}Service" for name in
-             ("Device", "Domain", "Fault", "Host", "Ioas", "Mapping", "Memory", "Simulation",
-              "Viommu", "Watch")],
+             ("Device", "Domain", "Fault", "Host", "Ioas", "Listener", "Mapping", "Memory",
+              "Simulation", "Viommu", "Watch")],
             sorted(self.client.listing()))
 
 
