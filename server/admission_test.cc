@@ -22,6 +22,7 @@ namespace viommu {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // What the server waits for without a call before it stops.
 constexpr absl::Duration kMoment = absl::Milliseconds(100);
