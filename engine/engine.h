@@ -366,8 +366,8 @@ class Engine {
   //   faults are taken of one of the group
   // kInvalidArgument    INVALID_PASID: 0
   // kOutOfRange         PASID_OUT_OF_RANGE: beyond the smallest width of the group and its unit
-  // kFailedPrecondition VIRTUAL_FUNCTION: the domain has a fault queue, and the page requests of one
-  //   of the group are its physical function's
+  // kFailedPrecondition VIRTUAL_FUNCTION: the domain has a fault queue, and the page requests of
+  //   one of the group are its physical function's
   // kPermissionDenied   IDENTITY_NOT_ALLOWED
   // kUnimplemented      IDENTITY_UNAVAILABLE: a unit of the group has no pass-through;
   //   PASID_UNAVAILABLE: a member of the group issues no PASIDs; PASID_DOMAIN_UNSUPPORTED: the unit

@@ -143,6 +143,7 @@ class SmmuUnit {
   absl::Status AddStream(const Requester& requester) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Answers what waits of a stream at `pasid`, whose translation was `old`, and nobody has taken.
   void AnswerUntaken(const SmmuStream& stream, uint32_t pasid, const UnitTranslation& old);
+  // Those of it that are stalls, as far as `gone` picks them.
   void AbortStalls(absl::FunctionRef<bool(const smmu::Event&)> gone);
   absl::Status SetControl(uint32_t bits);
   absl::Status CheckLocked(const SmmuStream& stream, uint32_t pasid) const;

@@ -18,6 +18,8 @@
 namespace viommu {
 namespace {
 
+constexpr uint32_t kPageGroups = 512;  // Page request group indices have 9 bits.
+
 vtd::PageGroupCode CodeOf(PageResponse response) {
   switch (response) {
     case PageResponse::kSuccess:
@@ -84,8 +86,6 @@ smmu::ResumeAction ActionOf(PageResponse response) {
   return response == PageResponse::kSuccess ? smmu::ResumeAction::kRetry
                                             : smmu::ResumeAction::kAbort;
 }
-
-constexpr uint32_t kPageGroups = 512;  // Page request group indices have 9 bits.
 
 bool AsksForPages(const SoftMachine& machine, DeviceIndex device) {
   return HasPageRequests(machine.port_of(device).spec(), machine.topology().devices[device]);
