@@ -96,6 +96,7 @@ Cd CdFor(const IommuSpec& unit, const SmmuStream& stream, const UnitTranslation&
 }
 
 Ste SteFor(const IommuSpec& unit, const SmmuStream& stream) {
+  if (stream.quarantined) return MakeAbortSte();
   const UnitTranslation rid = stream.At(kRidPasid);
   switch (rid.kind) {
     case TranslationKind::kBlocked:

@@ -87,15 +87,22 @@ absl::Status SmmuUnit::Resume(uint32_t stream_id, uint16_t stall_tag, smmu::Resu
 }
 
 void SmmuUnit::AbortStalls(const SmmuStream& stream, uint32_t pasid, const UnitTranslation& old) {
-  if (!spec_.smmu_v3.stall) return;  // What a guest's descriptors hold goes as well.
   // With its entry goes all that a guest had.
-  const bool every_ssid = pasid == kRidPasid && old.kind == TranslationKind::kNested;
-  const auto gone = events_->TakeStalls([&](const smmu::Event& event) {
-    return event.stream_id == stream.id && (every_ssid || event.ssid.value_or(kRidPasid) == pasid);
+  if (pasid == kRidPasid && old.kind == TranslationKind::kNested) return AbortAllStalls(stream);
+  AbortStallsIf([&](const smmu::Event& event) {
+    return event.stream_id == stream.id && event.ssid.value_or(kRidPasid) == pasid;
   });
+}
+
+void SmmuUnit::AbortAllStalls(const SmmuStream& stream) {
+  AbortStallsIf([&](const smmu::Event& event) { return event.stream_id == stream.id; });
+}
+
+void SmmuUnit::AbortStallsIf(absl::FunctionRef<bool(const smmu::Event&)> is_over) {
+  if (!spec_.smmu_v3.stall) return;  // What a guest's descriptors hold goes as well.
   Commands answers;
-  for (const smmu::Event& event : gone) {
-    answers.push_back(smmu::Resume(stream.id, event.stall_tag, smmu::ResumeAction::kAbort));
+  for (const smmu::Event& event : events_->TakeStalls(is_over)) {
+    answers.push_back(smmu::Resume(event.stream_id, event.stall_tag, smmu::ResumeAction::kAbort));
   }
   // One that is not answered waits until it is reset; nothing better can be done for it.
   if (!answers.empty()) queue_->Submit(answers).IgnoreError();
@@ -144,6 +151,7 @@ Transition SmmuUnit::PlanChange(uint32_t stream_id, uint32_t pasid,
   const smmu::Ste now = stream_table_->Read(stream_id);
   SmmuStream then{stream.id, stream.pasid_bits, stream.device_tlb, stream.stalls,
                   stream.translations};
+  then.quarantined = stream.quarantined;
   then.Put(pasid, target);
   smmu::Ste ste = smmu::SteFor(spec_, then);
   if (stream.cds != nullptr && smmu::HasStage1(smmu::ConfigOf(ste))) {

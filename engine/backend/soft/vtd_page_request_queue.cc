@@ -141,19 +141,26 @@ VtdPageRequestQueue::Taken VtdPageRequestQueue::Take() {
 }
 
 void VtdPageRequestQueue::Drop(uint16_t source_id, std::optional<uint32_t> pasid) {
+  DropIf([&](const Request& request) {
+    return request.source_id == source_id && request.pasid == pasid;
+  });
+}
+
+void VtdPageRequestQueue::DropAll(uint16_t source_id) {
+  DropIf([&](const Request& request) { return request.source_id == source_id; });
+}
+
+void VtdPageRequestQueue::DropIf(absl::FunctionRef<bool(const Request&)> is_dropped) {
   queue_.Submit({vtd::DrainPageRequests()}).IgnoreError();
   std::vector<vtd::Descriptor> answers;
   {
     absl::MutexLock lock(&mutex_);
     Read(&answers);
     std::vector<Request>& requests = untaken_.requests;
-    const auto is_dropped = [&](const Request& request) {
-      return request.source_id == source_id && request.pasid == pasid;
-    };
     for (const Request& request : requests) {
       if (!is_dropped(request) || !request.last) continue;
-      answers.push_back(
-          vtd::PageGroupResponse(source_id, pasid, request.group, vtd::PageGroupCode::kInvalid));
+      answers.push_back(vtd::PageGroupResponse(request.source_id, request.pasid, request.group,
+                                               vtd::PageGroupCode::kInvalid));
     }
     requests.erase(std::remove_if(requests.begin(), requests.end(), is_dropped), requests.end());
   }
