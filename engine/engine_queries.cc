@@ -359,6 +359,7 @@ EngineStats Engine::Stats() {
     stats.claimed_devices += device.present && model.GroupOf(device).claimed() ? 1 : 0;
     stats.attached_devices += device.attachments.empty() ? 0 : 1;
   }
+  stats.quarantines = model.quarantines;
   stats.flush_queues = FlushQueueStats(model);
   stats.page_faults = PageFaultStats(model);
   for (const DomainState from : kDomainStates) {

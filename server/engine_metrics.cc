@@ -58,6 +58,9 @@ void AddModel(const EngineStats& stats, Families* families) {
   families->Gauge("viommu_mapped_bytes", "Bytes mapped in all address spaces.", stats.mapped_bytes);
   families->Gauge("viommu_claimed_devices", "Devices that are claimed.", stats.claimed_devices);
   families->Gauge("viommu_attached_devices", "Devices that are attached.", stats.attached_devices);
+  families->Begin(MetricType::Counter, "viommu_device_quarantines_total",
+                  "Devices blocked because their TLB did not answer an invalidation.");
+  families->Add({}, stats.quarantines);
   families->Gauge("viommu_remembered_requests", "Request ids kept for repeated calls.",
                   stats.remembered_requests);
   families->Each(MetricType::Counter, "viommu_limit_refusals_total",
