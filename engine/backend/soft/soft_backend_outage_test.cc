@@ -10,7 +10,6 @@
 #include "engine/backend/soft/test_topology.h"
 #include "engine/backend/soft/vtd_registers.h"
 #include "engine/base/address.h"
-#include "engine/base/errors.h"
 #include "gtest/gtest.h"
 
 namespace viommu {
@@ -121,28 +120,6 @@ TEST_F(OutageTest, AnUnmapBelowAGuestFailsWhileAnyUnitDoesNotAnswer) {
     }
   }
   EXPECT_EQ(backend_->Stats().table_pages, pages);
-}
-
-TEST_F(OutageTest, AnUnmapIsNotDoneBeforeADeviceHasAnswered) {
-  Claim(kDiskA), Claim(kDiskB);
-  ASSERT_TRUE(Switch(kDiskB, kPasid, On(kFirstA)).ok());
-  ASSERT_EQ(Read(kDiskB, kPasid), "101");
-  const uint16_t source_id = backend_->machine().source_id_of(kDiskB);
-  const IovaRange page = {iova_, iova_ + kPage - 1};
-  HardwareOf(kDiskB).SetDeviceTlbAnswers(source_id, false);
-  for (int attempt = 0; attempt < 2; ++attempt) {
-    const absl::Status status = backend_->Unmap(kIoasFirstA, {page});
-    EXPECT_EQ(status.code(), kInternal);
-    EXPECT_EQ(DetailOf(status)->metadata["source_id"], Hex(source_id));
-    EXPECT_EQ(Read(kDiskB, kPasid), "101") << "the device remembers";
-  }
-  // What has nothing to do with it goes on.
-  ASSERT_TRUE(Switch(kDiskA, kPasid, On(kFirstB)).ok());
-  EXPECT_EQ(Read(kDiskA, kPasid), "102");
-  ASSERT_TRUE(Switch(kDiskA, kPasid, {}).ok());
-  HardwareOf(kDiskB).SetDeviceTlbAnswers(source_id, true);
-  ASSERT_TRUE(backend_->Unmap(kIoasFirstA, {page}).ok());
-  EXPECT_NE(Read(kDiskB, kPasid), "101");
 }
 
 TEST_F(OutageTest, AnUnmapOfAFirstStageIsMadeGoodFor) {
