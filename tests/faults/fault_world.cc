@@ -257,7 +257,7 @@ bool FaultWorld::Step() {
   if (tally_.steps++ == 0) seen_ = Look();
   const Verb verb = RandomVerb();
   tally_.done_by_kind.try_emplace(verb.kind, 0);
-  switch (Random(5)) {
+  switch (Random(6)) {
     case 0:
     case 1:
       FailPoints(verb, FaultPoints::kBackend, &tally_.backend_points);
@@ -267,6 +267,9 @@ bool FaultWorld::Step() {
       break;
     case 3:
       FailPairs(verb);
+      break;
+    case 4:
+      SilenceADevice(verb);
       break;
     default:
       StarveTables(verb);
