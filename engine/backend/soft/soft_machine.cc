@@ -113,6 +113,7 @@ std::vector<DeviceIndex> SoftMachine::Quarantined() const {
       if (is_out) devices.push_back(i);
     }
   }
+  std::sort(devices.begin(), devices.end());
   return devices;
 }
 
