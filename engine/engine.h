@@ -355,8 +355,8 @@ class Engine {
   // PASID none (operations/reserved_regions.h). kFailedPrecondition DEVICE_NOT_CLAIMED,
   // ALREADY_ATTACHED, GROUP_MISMATCH (a group member is on
   //   another domain), INCOMPATIBLE_DOMAIN, IOVA_CONFLICT (an area lies in a reserved region of the
-  //   device; for an auto domain that is made, as CreateDomain); DEVICE_UNHEALTHY: a reset of a
-  //   member failed
+  //   device; for an auto domain that is made, as CreateDomain); DEVICE_UNHEALTHY: a member is
+  //   blocked until it has been reset
   // kFailedPrecondition VDEVICE_MISSING: the domain translates for the guest of a Viommu, in which
   //   a member of the group has no vdevice
   // kFailedPrecondition PASID_TAKEN: it is another principal's; PASID_INCOMPATIBLE: the domain was
@@ -407,9 +407,9 @@ class Engine {
   absl::StatusOr<Page<PasidView>> ListPasids(const CallContext&, const std::string& device,
                                              const PageRequest&);
   // Blocks the device, RID and PASIDs, for the time of its reset; what its group is on stays as it
-  // is. Mends a device that an earlier reset left blocked. Operators may reset what the host has.
-  // kFailedPrecondition DEVICE_NOT_CLAIMED
-  // kInternal           RESET_FAILED: the device stays blocked, and is unhealthy for that reason
+  // is. Mends a device that an earlier reset left blocked, or that is in quarantine. Operators may
+  // reset what the host has. kFailedPrecondition DEVICE_NOT_CLAIMED kInternal RESET_FAILED: the
+  // device stays blocked, and is unhealthy for that reason
   absl::StatusOr<DeviceView> ResetDevice(const CallContext&, const std::string& device);
   // Of one device, or of all when `device` is empty; of a device the RID's comes first.
   absl::StatusOr<Page<AttachmentView>> ListAttachments(const CallContext&,

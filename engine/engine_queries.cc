@@ -407,6 +407,7 @@ EngineStats Engine::Stats() {
                    {"iommu", core_->backend->topology().iommus.size()}};
   CountMappings(model, &stats);
   CountDevices(model, &stats);
+  stats.quarantines = model.quarantines;
   stats.flush_queues = FlushQueueStats(model);
   stats.page_faults = PageFaultStats(model);
   for (const DomainState from : kDomainStates) {

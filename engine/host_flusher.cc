@@ -60,6 +60,7 @@ void HostFlusher::Flush(Group& group, FlushQueue::Cause cause) {
   mutex_->Unlock();
   const absl::Status flushed = backend_.simulation()->HostFlush(group.members.front());
   mutex_->Lock();
+  model_.NoteQuarantined();
   if (flushed.ok()) {
     ReleaseFlushed(model_, group, queue.Complete(flush, cause));
   } else {

@@ -98,7 +98,7 @@ enum class HealthReason {
   kNone,                // It is healthy.
   kInjected,            // An operator said so.
   kResetFailed,         // It did not come back from a reset.
-  kInvalidationFailed,  // Its IOMMU did not take an invalidation for it.
+  kInvalidationFailed,  // Its TLB did not answer an invalidation; it is in quarantine.
   kUnplugFailed,        // It is blocked, but could not be taken out.
   kStateLost,           // What it was attached to could not be brought back.
 };

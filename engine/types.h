@@ -393,6 +393,7 @@ struct EngineStats {
     uint64_t not_hitless = 0;
   };
   std::vector<Transitions> transitions;  // Every kind is listed.
+  uint64_t quarantines = 0;              // Times that a device was put into quarantine.
   uint64_t remembered_requests = 0;
   // Calls and batches that a limit of OwnerLimits refused; every limit is listed.
   std::vector<std::pair<std::string, uint64_t>> limit_refusals;

@@ -83,6 +83,9 @@ void AddModel(const EngineStats& stats, Families* families) {
   families->Gauge("viommu_quarantined_devices",
                   "Devices that the hardware keeps blocked until a reset of them succeeds.",
                   stats.quarantined_devices);
+  families->Begin(MetricType::Counter, "viommu_device_quarantines_total",
+                  "Devices blocked because their TLB did not answer an invalidation.");
+  families->Add({}, stats.quarantines);
   families->Gauge("viommu_remembered_requests", "Request ids kept for repeated calls.",
                   stats.remembered_requests);
   families->Each(MetricType::Counter, "viommu_limit_refusals_total",

@@ -36,6 +36,7 @@ TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
   stats.limit_refusals = {{"max_mappings", 14}, {"max_ioas", 0}};
   stats.flush_queues = {15, 16, {{"full", 17}, {"timer", 0}, {"sync", 18}}, 19};
   stats.page_faults = {20, 21, 22, 23, {{"success", 24}, {"invalid", 25}, {"failure", 0}}};
+  stats.quarantines = 26;
   stats.backend.table_pages = 9;
   stats.backend.invalidations = {{"iotlb_page", 10}, {"wait", 0}};
   stats.backend.faults = {{"SPT.2", 11}};
@@ -72,6 +73,7 @@ TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
            "viommu_attached_devices 5\n",
            "viommu_attach_transitions_total{kind=\"blocked_to_paging\",hitless=\"true\"} 6\n",
            "viommu_attach_transitions_total{kind=\"blocked_to_paging\",hitless=\"false\"} 7\n",
+           "viommu_device_quarantines_total 26\n",
            "viommu_remembered_requests 8\n",
            "viommu_flush_queue_entries 15\n",
            "viommu_flush_queue_depth 16\n",

@@ -384,13 +384,20 @@ class Backend {
                                   absl::Span<const VtdStage1Invalidation> invalidations) = 0;
 
   // Blocks every request of one device, whatever its group is on, until Unblock; the group may be
-  // switched meanwhile, and Unblock puts the device where its group is then (reset, quarantine,
-  // unplug). Neither nests. Its page faults that were not taken are answered kInvalid.
+  // switched meanwhile, and Unblock puts the device where its group is then (reset, unplug).
+  // Neither nests. Its page faults that were not taken are answered kInvalid.
   // kInternal: the device is blocked all the same, but caches may still hold what it had; a second
   //   Block tries again to flush them.
   virtual absl::Status Block(DeviceIndex device) = 0;
+  // Ends a quarantine too, with or without Block before.
   // kResourceExhausted, kInternal: the device stays blocked.
   virtual absl::Status Unblock(DeviceIndex device) = 0;
+
+  // The devices in quarantine, ascending. A device whose TLB does not answer an invalidation is
+  // blocked as by Block, at once, and what was under way goes on without it: for the others it
+  // succeeds, and so it does for the device, which nothing reaches. Until Unblock; the group may be
+  // switched meanwhile. May be asked for while an engine lock is held: it waits for no hardware.
+  virtual std::vector<DeviceIndex> Quarantined() const { return {}; }
 
   // Takes what devices have reported since the last time. Unlike other effects it may be asked for
   // while an engine lock is held: it waits for nothing but the backend's short locks.

@@ -120,6 +120,7 @@ struct AtcBlock {
   int pages_log2 = 0;
 };
 inline constexpr int kAtcWholeSpaceLog2 = 52;
+inline constexpr AtcBlock kWholeAtc = {0, kAtcWholeSpaceLog2};
 
 // The smallest one that covers a range.
 AtcBlock CoveringAtcBlock(const IovaRange& range);

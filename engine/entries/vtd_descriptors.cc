@@ -130,6 +130,16 @@ DescriptorKind KindOf(const Descriptor& descriptor) {
   return granularity == kIotlbDomain ? DescriptorKind::kIotlbDomain : DescriptorKind::kIotlbGlobal;
 }
 
+std::optional<uint16_t> DeviceTlbOf(const Descriptor& descriptor) {
+  const DescriptorKind kind = KindOf(descriptor);
+  if (kind != DescriptorKind::kDeviceTlb && kind != DescriptorKind::kPasidDeviceTlb) {
+    return std::nullopt;
+  }
+  const bool with_pasid = kind == DescriptorKind::kPasidDeviceTlb;
+  return static_cast<uint16_t>(descriptor[0] >>
+                               (with_pasid ? kPasidSourceIdShift : kSourceIdShift));
+}
+
 Descriptor InvalidateAllContexts() { return Make(kTypeContextCache, kContextGlobal, 0, 0); }
 
 Descriptor InvalidateContext(uint16_t source_id) {

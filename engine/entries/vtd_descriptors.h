@@ -38,6 +38,8 @@ inline constexpr size_t kDescriptorKinds = 11;
 absl::string_view NameOf(DescriptorKind kind);
 // Of a descriptor made by one of the functions below.
 DescriptorKind KindOf(const Descriptor& descriptor);
+// Whose device TLB such a descriptor is for; none: no device's.
+std::optional<uint16_t> DeviceTlbOf(const Descriptor& descriptor);
 
 // Every context entry. (Scalable hardware treats the domain granularity as this one.)
 Descriptor InvalidateAllContexts();

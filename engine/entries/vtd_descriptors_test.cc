@@ -143,6 +143,20 @@ TEST(VtdDescriptorsTest, WritesTheGoldenWordsAndKnowsTheKind) {
   }
 }
 
+TEST(VtdDescriptorsTest, TellsWhoseDeviceTlbIsMeant) {
+  DeviceTlbTarget target;
+  target.source_id = 0xabcd;
+  target.physical_function = 0x1234;
+  target.queue_depth = 31;
+  const PageBlock all = {0, 52};
+  EXPECT_EQ(DeviceTlbOf(InvalidateDeviceTlb(target, all)), 0xabcd);
+  EXPECT_EQ(DeviceTlbOf(InvalidatePasidDeviceTlb(target, 0xfffff, all)), 0xabcd);
+  EXPECT_EQ(DeviceTlbOf(InvalidateAllPasidsDeviceTlb(target, all)), 0xabcd);
+  EXPECT_EQ(DeviceTlbOf(InvalidateContext(0xabcd)), std::nullopt);
+  EXPECT_EQ(DeviceTlbOf(PageGroupResponse(0xabcd, 5, 1, PageGroupCode::kInvalid)), std::nullopt);
+  EXPECT_EQ(DeviceTlbOf(Wait(PhysAddr{0x1000}, 1)), std::nullopt);
+}
+
 TEST(VtdDescriptorsTest, CoversARangeWithTheSmallestAlignedBlock) {
   const struct {
     const char* name;

@@ -233,6 +233,19 @@ void Model::Plug(Device& device, Uid uid) {
       Change{revision, Change::Type::kAdded, std::nullopt, device.uid, device.index, nullptr});
 }
 
+void Model::NoteQuarantined() {
+  for (const DeviceIndex index : backend_->Quarantined()) {
+    Device& device = devices[index];
+    if (device.held_back) continue;  // Known, or blocked for another reason that a reset ends too.
+    device.held_back = true;
+    device.health = DeviceHealth::kUnhealthy;
+    device.health_cause = HealthReason::kInvalidationFailed;
+    device.health_reason = "blocked, as its TLB did not answer an invalidation; reset it";
+    ++quarantines;
+    Bump(device);
+  }
+}
+
 uint64_t Model::BumpMappings(Ioas& ioas) {
   ++revision;
   feed.RecordMappings(ioas.uid(), ioas.mapping_revision, revision);

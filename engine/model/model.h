@@ -118,6 +118,9 @@ class Model {
   void Unplug(Device& device, absl::string_view reason);
   // Puts it in again, as if it had never been there.
   void Plug(Device& device, Uid uid);
+  // Holds back the devices that the backend has in quarantine, each a change of its own. After
+  // whatever may have made hardware drop what it cached, successful or not.
+  void NoteQuarantined();
   // A batch of mappings changes nothing that the etag tells.
   uint64_t BumpMappings(Ioas& ioas);
   void CountTransition(DomainState from, DomainState to, bool hitless);
@@ -134,8 +137,9 @@ class Model {
   std::vector<Group> groups;
   ProcessPasids process_pasids;  // Of those that SVA domains show.
   PageFaults page_faults;
-  uint64_t revision = 0;  // Of the last committed change.
-  ChangeFeed feed;        // What changed last, for those who watch.
+  uint64_t revision = 0;     // Of the last committed change.
+  ChangeFeed feed;           // What changed last, for those who watch.
+  uint64_t quarantines = 0;  // Times that a device was held back by one.
   // [hitless? 1 : 0] by (from, to).
   absl::btree_map<std::pair<DomainState, DomainState>, uint64_t> transitions[2];
 

@@ -119,10 +119,10 @@ absl::Status CheckNotHeld(const Model& model, const Device& device) {
     const Device& member = model.devices[index];
     if (!member.present || !member.held_back) continue;
     return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_UNHEALTHY",
-                 absl::StrCat(member.Name(), " is blocked since its reset failed"))
+                 absl::StrCat(member.Name(), " is blocked until it has been reset"))
         .Errno("ENODEV")
         .Resource(member.Name())
-        .Violation(absl::StrCat("reset ", member.Name(), " again"));
+        .Violation(absl::StrCat("reset ", member.Name()));
   }
   return absl::OkStatus();
 }

@@ -47,8 +47,8 @@ absl::Status CheckNoHostMappings(const Model& model, const Device& device);
 // kAborted DEVICE_IN_RESET: a reset of a member of the device's group is under way.
 absl::Status CheckNotInReset(const Model& model, const Device& device);
 
-// kFailedPrecondition DEVICE_UNHEALTHY: a member of the group is still blocked by a reset that
-// could not be finished.
+// kFailedPrecondition DEVICE_UNHEALTHY: a member of the group is blocked until it has been reset:
+// by a reset that could not be finished, or as it is in quarantine.
 absl::Status CheckNotHeld(const Model& model, const Device& device);
 
 // R1. kPermissionDenied IDENTITY_NOT_ALLOWED: not an operator, or a member of the device's group

@@ -111,8 +111,11 @@ absl::Status UnplugOperation::Leave(Backend& backend) {
 
 absl::Status UnplugOperation::Undo(Backend& backend) {
   for (; left_ > 0; --left_) RETURN_IF_ERROR(leavings_[left_ - 1].Undo(backend));
-  if (held_back_) return absl::OkStatus();
-  return backend.Unblock(device_);
+  // What did not answer on the way stays out until it is reset.
+  const std::vector<DeviceIndex> quarantined = backend.Quarantined();
+  const bool is_quarantined =
+      std::find(quarantined.begin(), quarantined.end(), device_) != quarantined.end();
+  return held_back_ || is_quarantined ? absl::OkStatus() : backend.Unblock(device_);
 }
 
 void UnplugOperation::Unplan(Model& model) {

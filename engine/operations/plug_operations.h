@@ -44,7 +44,7 @@ class UnplugOperation : public Operation {
   size_t left_ = 0;                // Those that the hardware has done.
   VdevicesLeaving vdevices_;
   DefaultDomainType default_domain_ = DefaultDomainType::kDma;
-  bool held_back_ = false;   // It is blocked since an attempt that failed half way.
+  bool held_back_ = false;   // It was blocked before.
   bool ends_claim_ = false;  // No other member is left.
   bool stuck_ = false;       // It could be neither taken out nor put back.
   Transition transition_;

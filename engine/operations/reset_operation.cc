@@ -13,7 +13,8 @@ namespace {
 // What a reset that succeeds mends: the device was left blocked, and is not any more.
 bool WasLeftBlocked(const Device& device) {
   return device.held_back && (device.health_cause == HealthReason::kResetFailed ||
-                              device.health_cause == HealthReason::kUnplugFailed);
+                              device.health_cause == HealthReason::kUnplugFailed ||
+                              device.health_cause == HealthReason::kInvalidationFailed);
 }
 
 }  // namespace

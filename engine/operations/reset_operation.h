@@ -37,7 +37,7 @@ class ResetOperation : public AnsweringOperation<ResetAnswer> {
 
   const std::string device_id_;
   DeviceIndex device_ = 0;
-  bool held_ = false;  // A reset before left it blocked.
+  bool held_ = false;  // It is blocked already: a reset before left it so, or it is in quarantine.
 };
 
 }  // namespace viommu

@@ -101,6 +101,7 @@ absl::Status Pipeline::Finish(Flight& flight) {
     End(flight);
     flight.result = std::move(applied);
   }
+  model_->NoteQuarantined();
   return *flight.result;
 }
 

@@ -37,7 +37,7 @@ void FailAtEveryPoint(const Topology& host, size_t kinds, uint64_t queue_points)
             << tally.journal_points << " journal writes, " << tally.memory_points
             << " allocations, " << tally.pairs << " pairs; " << tally.left << " left something; "
             << tally.pasids_through << " looks saw PASIDs, " << tally.queue_points
-            << " failures of command queues" << std::endl;
+            << " failures of command queues, " << tally.quarantines << " quarantines" << std::endl;
   for (const auto& [kind, done] : tally.done_by_kind) std::cout << kind << ": " << done << "; ";
   std::cout << std::endl;
   EXPECT_EQ(world.trouble(), "") << "repeat with VIOMMU_TEST_SEED=" << seed;
@@ -45,6 +45,7 @@ void FailAtEveryPoint(const Topology& host, size_t kinds, uint64_t queue_points)
   // A run in which nothing comes about, or one kind of failure is missing, proves little.
   EXPECT_GT(tally.done, tally.refused / 8);
   EXPECT_GT(tally.left, 0u);
+  EXPECT_GT(tally.quarantines, 0u);
   EXPECT_GT(tally.pasids_through, points / 20);
   EXPECT_GE(tally.queue_points, points * queue_points / 100);
   EXPECT_EQ(tally.done_by_kind.size(), kinds);

@@ -206,6 +206,7 @@ class FaultyBackend : public Backend {
   absl::Status Unblock(DeviceIndex device) override {
     return Point("Unblock", [&] { return real_.Unblock(device); });
   }
+  std::vector<DeviceIndex> Quarantined() const override { return real_.Quarantined(); }
   PageFaultBatch TakePageFaults() override { return real_.TakePageFaults(); }
   absl::Status RespondPageGroup(const PageGroupResponse& response) override {
     return Point("RespondPageGroup", [&] { return real_.RespondPageGroup(response); });

@@ -262,7 +262,7 @@ bool FaultWorld::Step() {
     FailQueue(verb);
     return trouble_.empty();
   }
-  switch (Random(5)) {
+  switch (Random(6)) {
     case 0:
     case 1:
       FailPoints(verb, FaultPoints::kBackend, &tally_.backend_points);
@@ -272,6 +272,9 @@ bool FaultWorld::Step() {
       break;
     case 3:
       FailPairs(verb);
+      break;
+    case 4:
+      SilenceADevice(verb);
       break;
     default:
       StarveTables(verb);

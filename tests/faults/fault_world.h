@@ -39,6 +39,7 @@ struct Tally {
   uint64_t memory_points = 0;   // Table pages that ran out.
   uint64_t pairs = 0;           // Two points failed in one call, or in one and its repetition.
   uint64_t queue_points = 0;    // Calls beneath which a command queue went wrong.
+  uint64_t quarantines = 0;     // Devices that went out, and came back or were taken away.
   uint64_t left = 0;            // Failures that had to leave something, and left just that.
   uint64_t pasids_through = 0;  // Looks that saw the hardware translate requests with PASID.
   std::map<std::string, uint64_t> done_by_kind;  // Every kind that was drawn.
@@ -103,6 +104,10 @@ class FaultWorld {
   void FailQueue(const Verb& verb);
   bool FailsInQueue(const Verb& verb, const std::string& failing);
   Allowance AllowanceOfQueue(const Verb& verb, const Sight& before, const Sight& after) const;
+  // Calls the verb while a device does not answer invalidations (fault_silence.cc).
+  void SilenceADevice(const Verb& verb);
+  void SetAnswers(DeviceIndex device, bool answers);
+  void CheckQuarantine(DeviceIndex silent, const absl::Status& status, bool is_out);
   // Calls the verb; true when it failed because of what was made to fail. Then, and also when it
   // was refused for a reason of its own, everything must be as before, but for what is allowed.
   bool FailsCleanly(const Verb& verb, const std::string& failing);

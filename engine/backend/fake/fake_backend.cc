@@ -459,7 +459,19 @@ absl::Status FakeBackend::Unblock(DeviceIndex device) {
   RETURN_IF_ERROR(Ask("Unblock"));
   absl::MutexLock lock(&mutex_);
   Note(absl::StrCat("Unblock ", device), blocked_.erase(device) == 1);
+  quarantined_.erase(device);
   return absl::OkStatus();
+}
+
+void FakeBackend::Quarantine(DeviceIndex device) {
+  absl::MutexLock lock(&mutex_);
+  blocked_.insert(device);
+  quarantined_.insert(device);
+}
+
+std::vector<DeviceIndex> FakeBackend::Quarantined() const {
+  absl::MutexLock lock(&mutex_);
+  return {quarantined_.begin(), quarantined_.end()};
 }
 
 absl::Status FakeBackend::ReportPageFault(const PageFault& fault) {

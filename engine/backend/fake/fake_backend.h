@@ -54,6 +54,9 @@ class FakeBackend : public Backend {
   Viommus* viommus() override { return &viommus_; }
   ViommuSupport DescribeViommus(DeviceIndex device) const override;
 
+  // The device does not answer an invalidation: it is in quarantine until Unblock.
+  void Quarantine(DeviceIndex device);
+
   // The device's side. A group that waits for an answer may be reported again: the fake does not
   // mind. Once a device has reported the last fault of a group, an answer is due, and only then.
   absl::Status ReportPageFault(const PageFault& fault);
@@ -109,6 +112,7 @@ class FakeBackend : public Backend {
                           absl::Span<const VtdStage1Invalidation> invalidations) override;
   absl::Status Block(DeviceIndex device) override;
   absl::Status Unblock(DeviceIndex device) override;
+  std::vector<DeviceIndex> Quarantined() const override;
   PageFaultBatch TakePageFaults() override;
   absl::Status RespondPageGroup(const PageGroupResponse& response) override;
   absl::Status Claim(absl::Span<const DeviceIndex> group) override;
@@ -173,6 +177,7 @@ class FakeBackend : public Backend {
   std::map<DeviceIndex, std::string> places_ ABSL_GUARDED_BY(mutex_);  // What a device is on.
   std::map<PasidKey, std::string> pasids_ ABSL_GUARDED_BY(mutex_);     // Attached PASIDs.
   std::set<DeviceIndex> blocked_ ABSL_GUARDED_BY(mutex_);
+  std::set<DeviceIndex> quarantined_ ABSL_GUARDED_BY(mutex_);  // Blocked for that.
   PageFaultBatch untaken_ ABSL_GUARDED_BY(mutex_);
   std::multiset<GroupKey> waiting_ ABSL_GUARDED_BY(mutex_);  // Whose last fault was reported.
   std::map<DeviceIndex, std::vector<PageGroupResponse>> responses_ ABSL_GUARDED_BY(mutex_);

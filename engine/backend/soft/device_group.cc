@@ -233,8 +233,9 @@ absl::Status DeviceGroup::BlockMember(uint32_t requester) {
 
 absl::Status DeviceGroup::LetGo(uint32_t requester) {
   absl::MutexLock lock(&mutex_);
-  if (!IsHeld(requester)) return absl::OkStatus();
+  if (!IsHeld(requester)) return unit_.Readmit(requester);
   absl::Status status = WriteMember(requester);
+  if (status.ok()) status = unit_.Readmit(requester);
   if (status.ok()) {
     held_.erase(requester);
   } else {

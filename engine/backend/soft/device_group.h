@@ -7,7 +7,8 @@
 // is what the group knows of them, not what a table says.
 //
 // A member that is held is blocked whatever the group is on: a change leaves its entries alone, and
-// letting it go writes those of where the group is then.
+// letting it go writes those of where the group is then. One in quarantine is moved with the
+// others, and refused all the same; letting it go readmits it.
 //
 // Thread-safe. Lock order: the group's lock, then the domain's, then the unit's.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_DEVICE_GROUP_H_
@@ -90,9 +91,9 @@ class DeviceGroup {
   // Blocks a member until it is let go. Once more is no error.
   // kInternal: it is blocked, but caches may still hold what it had; the flush is owed.
   absl::Status Hold(uint32_t requester) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Puts a member where its group is, wholly or not at all.
+  // Puts a member where its group is, wholly or not at all, out of quarantine too.
   // kResourceExhausted: no table memory.
-  // kInternal: the hardware failed.
+  // kInternal: the hardware failed, or its device TLB still does not answer.
   absl::Status LetGo(uint32_t requester) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:

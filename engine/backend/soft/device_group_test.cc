@@ -302,5 +302,45 @@ TEST_F(FailedSwitchTest, MembersThatWentBackAreFlushedAsBefore) {
   for (const uint16_t source_id : kMembers) EXPECT_EQ(Read(source_id), std::nullopt);
 }
 
+// ---- A member that does not answer ----
+
+TEST_F(FailedSwitchTest, AMemberThatDoesNotAnswerIsLeftOutAndTheOthersMove) {
+  for (const uint16_t source_id : kMembers) EXPECT_EQ(Read(source_id), 0x1111u);
+  unit_->hardware().SetDeviceTlbAnswers(kMembers[1], false);
+  ASSERT_TRUE(group_->SwitchTo(On(domain_)).ok());
+  EXPECT_EQ(group_->place().domain, domain_);
+  EXPECT_EQ(port_->Quarantined(), std::vector<uint32_t>{kMembers[1]});
+  EXPECT_EQ(Read(kMembers[0]), 0x2222u);
+  EXPECT_EQ(Read(kMembers[1]), std::nullopt);
+  EXPECT_EQ(Read(kMembers[2]), 0x2222u);
+  EXPECT_TRUE(old_->Unmap({kArea}).ok()) << "nothing is owed";
+  EXPECT_EQ(group_->LetGo(kMembers[1]).code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(Read(kMembers[1]), std::nullopt);
+  ASSERT_TRUE(group_->SwitchTo(GroupPlace{}).ok());
+  ASSERT_TRUE(group_->SwitchTo(On(domain_)).ok());
+  unit_->hardware().SetDeviceTlbAnswers(kMembers[1], true);
+  EXPECT_EQ(Read(kMembers[1]), std::nullopt) << "it takes a reset";
+  ASSERT_TRUE(group_->LetGo(kMembers[1]).ok());
+  for (const uint16_t source_id : kMembers) EXPECT_EQ(Read(source_id), 0x2222u);
+}
+
+TEST_F(FailedSwitchTest, AMemberThatDoesNotAnswerIsHeldAndNotLetGo) {
+  for (const uint16_t source_id : kMembers) EXPECT_EQ(Read(source_id), 0x1111u);
+  unit_->hardware().SetDeviceTlbAnswers(kMembers[0], false);
+  EXPECT_TRUE(group_->Hold(kMembers[0]).ok());
+  EXPECT_EQ(port_->Quarantined(), std::vector<uint32_t>{kMembers[0]});
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    EXPECT_EQ(group_->LetGo(kMembers[0]).code(), absl::StatusCode::kInternal);
+    EXPECT_EQ(unit_->RequesterEntry(kMembers[0]), vtd::MakeBlockedEntry()) << "as any held one";
+    EXPECT_EQ(Read(kMembers[0]), std::nullopt);
+    EXPECT_EQ(Read(kMembers[1]), 0x1111u);
+  }
+  ASSERT_TRUE(group_->SwitchTo(On(domain_)).ok());
+  unit_->hardware().SetDeviceTlbAnswers(kMembers[0], true);
+  ASSERT_TRUE(group_->LetGo(kMembers[0]).ok());
+  EXPECT_TRUE(port_->Quarantined().empty());
+  for (const uint16_t source_id : kMembers) EXPECT_EQ(Read(source_id), 0x2222u);
+}
+
 }  // namespace
 }  // namespace viommu

@@ -67,17 +67,19 @@ InvalidationQueue::~InvalidationQueue() {
   arena_.FreeBlock(ring_, kRingPagesLog2);
 }
 
-absl::Status InvalidationQueue::Submit(absl::Span<const vtd::Descriptor> batch) {
+absl::Status InvalidationQueue::Submit(absl::Span<const vtd::Descriptor> batch,
+                                       std::optional<uint16_t>* silent) {
   while (!batch.empty()) {
     const auto part = batch.first(std::min(batch.size(), kMaxPart));
     batch.remove_prefix(part.size());
     absl::MutexLock lock(&mutex_);
-    RETURN_IF_ERROR(SubmitPart(part));
+    RETURN_IF_ERROR(SubmitPart(part, silent));
   }
   return absl::OkStatus();
 }
 
-absl::Status InvalidationQueue::SubmitPart(absl::Span<const vtd::Descriptor> part) {
+absl::Status InvalidationQueue::SubmitPart(absl::Span<const vtd::Descriptor> part,
+                                           std::optional<uint16_t>* silent) {
   // Full only when an earlier batch timed out: otherwise the ring is empty between two parts.
   const uint32_t used = (tail_ + kEntries - head()) % kEntries;
   if (used + part.size() + 1 >= kEntries) {
@@ -88,7 +90,7 @@ absl::Status InvalidationQueue::SubmitPart(absl::Span<const vtd::Descriptor> par
   if (++sequence_ == 0) ++sequence_;  // 0 is what the status word holds at first.
   Push(vtd::Wait(status_, sequence_));
   hardware_.Write64(vtd::kQueueTailRegister, tail_ * kDescriptorBytes);
-  return AwaitStatus(sequence_);
+  return AwaitStatus(sequence_, silent);
 }
 
 void InvalidationQueue::Push(const vtd::Descriptor& descriptor) {
@@ -101,13 +103,13 @@ void InvalidationQueue::Push(const vtd::Descriptor& descriptor) {
   ++counters_.by_kind[static_cast<size_t>(vtd::KindOf(descriptor))];
 }
 
-absl::Status InvalidationQueue::AwaitStatus(uint32_t sequence) {
+absl::Status InvalidationQueue::AwaitStatus(uint32_t sequence, std::optional<uint16_t>* silent) {
   absl::Status result;
   const auto* status = reinterpret_cast<const uint32_t*>(arena_.WordsAt(status_));
   for (int poll = 0; poll < kMaxPolls; ++poll) {
     if (__atomic_load_n(status, __ATOMIC_ACQUIRE) == sequence) return result;
     const uint32_t faults = hardware_.Read32(vtd::kFaultStatusRegister);
-    if ((faults & vtd::kFaultTimeout) != 0) return TakeTimeout();
+    if ((faults & vtd::kFaultTimeout) != 0) return TakeTimeout(silent);
     if ((faults & vtd::kFaultQueueError) != 0) result = SkipRefused();
   }
   if (!result.ok()) return result;
@@ -126,11 +128,12 @@ absl::Status InvalidationQueue::SkipRefused() {
       .Errno("EINVAL");
 }
 
-absl::Status InvalidationQueue::TakeTimeout() {
+absl::Status InvalidationQueue::TakeTimeout(std::optional<uint16_t>* silent) {
   const auto source = static_cast<uint16_t>(hardware_.Read64(vtd::kQueueErrorRecordRegister) >>
                                             vtd::kTimeoutSourceShift);
   hardware_.Write32(vtd::kFaultStatusRegister, vtd::kFaultTimeout);
   ++counters_.timeouts;
+  if (silent != nullptr) *silent = source;
   return Error(absl::StatusCode::kInternal, "QUEUE_TIMEOUT",
                absl::StrCat("the device with source id ", Hex(source),
                             " does not answer an invalidation of its TLB"))

@@ -13,6 +13,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -47,9 +48,10 @@ class InvalidationQueue {
   // Hands the batch to the hardware and waits until it is done. A batch larger than the ring goes
   // in parts; the parts of two batches may alternate.
   // kInternal: the hardware refused a descriptor, or did not answer (QUEUE_ERROR, QUEUE_TIMEOUT);
-  //   where it was one device's TLB that did not, "source_id" of the metadata names the device.
-  //   What was invalidated is unknown; the queue itself goes on.
-  absl::Status Submit(absl::Span<const vtd::Descriptor> batch) ABSL_LOCKS_EXCLUDED(mutex_);
+  //   where it was one device's TLB that did not, `silent` and "source_id" of the metadata name the
+  //   device. What was invalidated is unknown; the queue itself goes on.
+  absl::Status Submit(absl::Span<const vtd::Descriptor> batch,
+                      std::optional<uint16_t>* silent = nullptr) ABSL_LOCKS_EXCLUDED(mutex_);
 
   Counters counters() const ABSL_LOCKS_EXCLUDED(mutex_);
   uint32_t head() const;  // In descriptors: the next one that the hardware takes.
@@ -59,14 +61,15 @@ class InvalidationQueue {
   InvalidationQueue(hardware::VtdModel* hardware, TableArena* arena, PhysAddr ring,
                     PhysAddr status);
 
-  absl::Status SubmitPart(absl::Span<const vtd::Descriptor> part)
+  absl::Status SubmitPart(absl::Span<const vtd::Descriptor> part, std::optional<uint16_t>* silent)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Push(const vtd::Descriptor& descriptor) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status AwaitStatus(uint32_t sequence) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status AwaitStatus(uint32_t sequence, std::optional<uint16_t>* silent)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Replaces the descriptor that stopped the hardware by one without effect and lets it go on.
   absl::Status SkipRefused() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // A device's TLB did not answer, so the wait was aborted. Lets the hardware go on.
-  absl::Status TakeTimeout() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status TakeTimeout(std::optional<uint16_t>* silent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t* Slot(uint32_t index) const;
 
   hardware::VtdModel& hardware_;

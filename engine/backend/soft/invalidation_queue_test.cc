@@ -1,6 +1,7 @@
 #include "engine/backend/soft/invalidation_queue.h"
 
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -116,7 +117,10 @@ TEST_F(InvalidationQueueTest, NamesTheDeviceThatDoesNotAnswer) {
     target.source_id = target.physical_function = source_id;
     return vtd::InvalidateDeviceTlb(target, {0, 52});
   };
-  const absl::Status status = queue_->Submit({vtd::InvalidateIotlb(), of(0x10), of(0x08)});
+  std::optional<uint16_t> silent;
+  const absl::Status status =
+      queue_->Submit({vtd::InvalidateIotlb(), of(0x10), of(0x08)}, &silent);
+  EXPECT_EQ(silent, 0x10);
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
   EXPECT_EQ(DetailOf(status)->reason, "QUEUE_TIMEOUT");
   EXPECT_EQ(DetailOf(status)->metadata.at("source_id"), "0x10");

@@ -50,28 +50,31 @@ SmmuCommandQueue::~SmmuCommandQueue() {
   arena_.Free(ring_);
 }
 
-absl::Status SmmuCommandQueue::Submit(absl::Span<const smmu::Command> batch) {
+absl::Status SmmuCommandQueue::Submit(absl::Span<const smmu::Command> batch, bool* silent) {
+  bool ignored = false;
+  if (silent == nullptr) silent = &ignored;
+  *silent = false;
   while (!batch.empty()) {
     const auto part = batch.first(std::min(batch.size(), kMaxPart));
     batch.remove_prefix(part.size());
     absl::MutexLock lock(&mutex_);
-    RETURN_IF_ERROR(SubmitPart(part));
+    RETURN_IF_ERROR(SubmitPart(part, silent));
   }
   return absl::OkStatus();
 }
 
-absl::Status SmmuCommandQueue::SubmitPart(absl::Span<const smmu::Command> part) {
+absl::Status SmmuCommandQueue::SubmitPart(absl::Span<const smmu::Command> part, bool* silent) {
   const uint32_t consumer = hardware_.Read32(smmu::kCommandConsumerRegister);
   const uint32_t used = (producer_ - consumer) & kIndexMask;
   if (used + part.size() + 1 > kEntries) {
     // Only when an earlier batch timed out: otherwise the ring is empty between two parts.
     hardware_.Write32(smmu::kCommandProducerRegister, producer_);
-    RETURN_IF_ERROR(AwaitEmpty());
+    RETURN_IF_ERROR(AwaitEmpty(silent));
   }
   for (const smmu::Command& command : part) Push(command);
   Push(smmu::Sync());
   hardware_.Write32(smmu::kCommandProducerRegister, producer_);
-  return AwaitEmpty();
+  return AwaitEmpty(silent);
 }
 
 void SmmuCommandQueue::Push(const smmu::Command& command) {
@@ -84,13 +87,13 @@ void SmmuCommandQueue::Push(const smmu::Command& command) {
   ++counters_.by_opcode[static_cast<size_t>(smmu::OpcodeOf(command))];
 }
 
-absl::Status SmmuCommandQueue::AwaitEmpty() {
+absl::Status SmmuCommandQueue::AwaitEmpty(bool* silent) {
   absl::Status result;
   for (int poll = 0; poll < kMaxPolls; ++poll) {
     const uint32_t errors = hardware_.Read32(smmu::kGlobalErrorRegister) ^
                             hardware_.Read32(smmu::kGlobalErrorAckRegister);
     if ((errors & smmu::kGlobalErrorCommandQueue) != 0) {
-      result.Update(TakeError());
+      result.Update(TakeError(silent));
       continue;
     }
     const uint32_t consumer = hardware_.Read32(smmu::kCommandConsumerRegister);
@@ -101,7 +104,7 @@ absl::Status SmmuCommandQueue::AwaitEmpty() {
   return NoAnswer();
 }
 
-absl::Status SmmuCommandQueue::TakeError() {
+absl::Status SmmuCommandQueue::TakeError(bool* silent) {
   const uint32_t consumer = hardware_.Read32(smmu::kCommandConsumerRegister);
   const uint32_t reason = consumer >> smmu::kConsumerErrorShift & smmu::kConsumerErrorMask;
   uint64_t* slot = Slot(consumer);
@@ -116,6 +119,7 @@ absl::Status SmmuCommandQueue::TakeError() {
   hardware_.Write32(smmu::kGlobalErrorAckRegister, acknowledged ^ smmu::kGlobalErrorCommandQueue);
   if (reason == smmu::kCommandErrorAtcTimeout) {
     ++counters_.timeouts;
+    *silent = true;
     return QueueTimeout("a device does not answer an invalidation of its TLB");
   }
   return Error(

@@ -45,9 +45,10 @@ class SmmuCommandQueue {
   // Hands the batch to the hardware and waits until it is done. A batch larger than the ring goes
   // in parts; the parts of two batches may alternate.
   // kInternal: the hardware refused a command or could not read one (QUEUE_ERROR), a device did not
-  //   answer an invalidation of its TLB, or the queue does not answer (QUEUE_TIMEOUT). What was
-  //   invalidated is unknown; the queue itself goes on.
-  absl::Status Submit(absl::Span<const smmu::Command> batch) ABSL_LOCKS_EXCLUDED(mutex_);
+  //   answer an invalidation of its TLB, which `silent` tells, or the queue does not answer
+  //   (QUEUE_TIMEOUT). What was invalidated is unknown; the queue itself goes on.
+  absl::Status Submit(absl::Span<const smmu::Command> batch, bool* silent = nullptr)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
   Counters counters() const ABSL_LOCKS_EXCLUDED(mutex_);
   uint32_t head() const;                              // The slot that the hardware takes next.
@@ -57,13 +58,13 @@ class SmmuCommandQueue {
   SmmuCommandQueue(hardware::SmmuModel* hardware, TableArena* arena, PhysAddr ring)
       : hardware_(*hardware), arena_(*arena), ring_(ring) {}
 
-  absl::Status SubmitPart(absl::Span<const smmu::Command> part)
+  absl::Status SubmitPart(absl::Span<const smmu::Command> part, bool* silent)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Push(const smmu::Command& command) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Until the hardware has consumed everything.
-  absl::Status AwaitEmpty() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status AwaitEmpty(bool* silent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The hardware stopped at a command. Lets it go on, past a command that it will never do.
-  absl::Status TakeError() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status TakeError(bool* silent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t* Slot(uint32_t index) const;
 
   hardware::SmmuModel& hardware_;

@@ -12,7 +12,6 @@ namespace {
 constexpr size_t kMaxRanges = 16;
 
 constexpr uint16_t kNoVmid = 0;  // Of first stages without a second.
-constexpr smmu::AtcBlock kEverything = {0, smmu::kAtcWholeSpaceLog2};
 
 // The space of ids that a tag is from.
 bool SameTag(const UnitTag& tag, const UnitTranslation& translation) {
@@ -42,7 +41,7 @@ smmu::Command AtcInvalidation(uint32_t stream_id, uint32_t pasid, const smmu::At
 
 absl::Status SmmuUnit::SubmitInOrder(const Commands& tlb, const Commands& devices) {
   RETURN_IF_ERROR(queue_->Submit(tlb));
-  return queue_->Submit(devices);
+  return SubmitToDevices(devices);
 }
 
 absl::Status SmmuUnit::FlushOld(const SmmuStream& stream, uint32_t pasid,
@@ -50,7 +49,7 @@ absl::Status SmmuUnit::FlushOld(const SmmuStream& stream, uint32_t pasid,
   Commands tlb, devices;
   if (old.properties != nullptr) tlb.push_back(WholeTag({old.kind, old.tag}));
   if (stream.ats_on && old.kind != TranslationKind::kBlocked) {
-    devices.push_back(AtcInvalidation(stream.id, pasid, kEverything));
+    devices.push_back(AtcInvalidation(stream.id, pasid, smmu::kWholeAtc));
   }
   return SubmitInOrder(tlb, devices);
 }
@@ -58,7 +57,7 @@ absl::Status SmmuUnit::FlushOld(const SmmuStream& stream, uint32_t pasid,
 absl::Status SmmuUnit::FlushEverything() {
   Commands devices;
   for (const auto& [id, stream] : streams_) {
-    if (stream.ats_on) devices.push_back(smmu::InvalidateAtc(id, kEverything));
+    if (stream.ats_on) devices.push_back(smmu::InvalidateAtc(id, smmu::kWholeAtc));
   }
   absl::Status status =
       SubmitInOrder({smmu::InvalidateAllStes(), smmu::InvalidateAllTlbs()}, devices);
@@ -108,7 +107,7 @@ void SmmuUnit::AppendDevices(const UnitTag& tag, absl::Span<const IovaRange> ran
       if (!SameTag(tag, translation)) continue;
       // A nested stream's device knows the guest's addresses, not those of the second stage.
       const bool whole = translation.kind == TranslationKind::kNested || ranges.size() > kMaxRanges;
-      if (whole) batch->push_back(AtcInvalidation(id, pasid, kEverything));
+      if (whole) batch->push_back(AtcInvalidation(id, pasid, smmu::kWholeAtc));
       for (const IovaRange& range : whole ? absl::Span<const IovaRange>() : ranges) {
         batch->push_back(AtcInvalidation(id, pasid, smmu::CoveringAtcBlock(range)));
       }
@@ -158,7 +157,8 @@ absl::Status SmmuUnit::Execute(absl::Span<const smmu::Command> commands, size_t*
     while (together < rest.size() && is_of_devices(rest[together]) == is_of_devices(rest[0])) {
       ++together;
     }
-    RETURN_IF_ERROR(queue_->Submit(rest.first(together)));
+    const auto batch = rest.first(together);
+    RETURN_IF_ERROR(is_of_devices(batch[0]) ? SubmitToDevices(batch) : queue_->Submit(batch));
     *handled += together;
   }
   return absl::OkStatus();

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -60,6 +61,8 @@ class SmmuPort final : public UnitPort {
     unit_.ReleaseTable(requester, pasid);
   }
   absl::Status Settle() override { return unit_.Settle(); }
+  std::vector<uint32_t> Quarantined() const override { return unit_.Quarantined(); }
+  absl::Status Readmit(uint32_t requester) override { return unit_.Readmit(requester); }
 
   absl::StatusOr<uint32_t> TakeTag(TranslationKind kind) override { return unit_.TakeTag(kind); }
   void ReturnTag(const UnitTag& tag) override { unit_.ReturnTag(tag); }

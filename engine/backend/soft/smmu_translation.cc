@@ -120,7 +120,7 @@ Ste TranslatingSte(const IommuSpec& unit, const SmmuStream& stream) {
 }  // namespace
 
 Ste SteFor(const IommuSpec& unit, const SmmuStream& stream) {
-  const Ste ste = TranslatingSte(unit, stream);
+  const Ste ste = stream.quarantined ? MakeAbortSte() : TranslatingSte(unit, stream);
   return stream.page_requests ? WithPageResponsePasid(ste) : ste;
 }
 

@@ -34,6 +34,7 @@ struct SmmuStream {
   absl::btree_map<uint32_t, UnitTranslation> translations = {};
   std::unique_ptr<SmmuCdTable> cds = nullptr;  // While one of them needs it.
   bool ats_on = false;                         // The device asks for translations now.
+  bool quarantined = false;  // Its requests are refused, whatever they are to meet.
 
   UnitTranslation At(uint32_t pasid) const;
   void Put(uint32_t pasid, const UnitTranslation& translation);

@@ -109,16 +109,20 @@ absl::Status SmmuUnit::Resume(uint32_t stream_id, uint16_t stall_tag, smmu::Resu
 void SmmuUnit::AnswerUntaken(const SmmuStream& stream, uint32_t pasid, const UnitTranslation& old) {
   // With its entry goes all that a guest had, what its descriptors hold as well.
   const bool every_ssid = pasid == kRidPasid && old.kind == TranslationKind::kNested;
+  AnswerUntakenAt(stream, every_ssid ? std::nullopt : std::make_optional(pasid));
+}
+
+void SmmuUnit::AnswerUntakenAt(const SmmuStream& stream, std::optional<uint32_t> pasid) {
+  const auto goes = [&](std::optional<uint32_t> asked) {
+    return !pasid.has_value() || asked.value_or(kRidPasid) == *pasid;
+  };
   if (spec_.smmu_v3.stall) {
-    AbortStalls([&](const smmu::Event& event) {
-      return event.stream_id == stream.id &&
-             (every_ssid || event.ssid.value_or(kRidPasid) == pasid);
-    });
+    AbortStalls(
+        [&](const smmu::Event& event) { return event.stream_id == stream.id && goes(event.ssid); });
   }
   if (!stream.page_requests) return;
   page_requests_->Drop([&](const SmmuPageRequestQueue::Request& request) {
-    return request.requester == stream.id &&
-           (every_ssid || request.pasid.value_or(kRidPasid) == pasid);
+    return request.requester == stream.id && goes(request.pasid);
   });
 }
 
@@ -174,6 +178,7 @@ Transition SmmuUnit::PlanChange(uint32_t stream_id, uint32_t pasid,
   const smmu::Ste now = stream_table_->Read(stream_id);
   SmmuStream then{stream.id,     stream.pasid_bits,    stream.device_tlb,
                   stream.stalls, stream.page_requests, stream.translations};
+  then.quarantined = stream.quarantined;
   then.Put(pasid, target);
   smmu::Ste ste = smmu::SteFor(spec_, then);
   if (stream.cds != nullptr && smmu::HasStage1(smmu::ConfigOf(ste))) {

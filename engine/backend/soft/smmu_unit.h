@@ -6,7 +6,10 @@
 //
 // A stream whose device may have ATS has it switched on while its entry lets it ask (EATS): after
 // the entry says so, and off before it no longer does. What the device then keeps is dropped after
-// the unit's own caches, from which it is filled, and after a CMD_SYNC (invariant I8).
+// the unit's own caches, from which it is filled, and after a CMD_SYNC (invariant I8). One that
+// does not answer costs its stream all access, by quarantine, and the others nothing: the stream's
+// entry aborts until it is readmitted. What it is to meet goes on being changed as if it were not
+// so.
 //
 // Where not even the flush of everything behind a failed change got through, it is owed: until the
 // hardware has done it, nothing that rests on a flush succeeds.
@@ -31,6 +34,7 @@
 #include "engine/backend/soft/domain_ids.h"
 #include "engine/backend/soft/hardware/smmu_model.h"
 #include "engine/backend/soft/physical_memory.h"
+#include "engine/backend/soft/quarantine_list.h"
 #include "engine/backend/soft/smmu_command_queue.h"
 #include "engine/backend/soft/smmu_event_queue.h"
 #include "engine/backend/soft/smmu_page_request_queue.h"
@@ -117,6 +121,8 @@ class SmmuUnit {
 
   void ReleaseTable(uint32_t stream_id, uint32_t pasid) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Settle() ABSL_LOCKS_EXCLUDED(mutex_);
+  std::vector<uint32_t> Quarantined() const { return quarantined_.All(); }
+  absl::Status Readmit(uint32_t stream_id) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<uint32_t> TakeTag(TranslationKind kind) ABSL_LOCKS_EXCLUDED(mutex_);
   void ReturnTag(const UnitTag& tag) ABSL_LOCKS_EXCLUDED(mutex_);
   // The one that TakeTag would answer: neither another entry's nor 0, as which a first stage counts
@@ -143,6 +149,8 @@ class SmmuUnit {
   absl::Status AddStream(const Requester& requester) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Answers what waits of a stream at `pasid`, whose translation was `old`, and nobody has taken.
   void AnswerUntaken(const SmmuStream& stream, uint32_t pasid, const UnitTranslation& old);
+  // The same at `pasid`, or (none) wherever it is.
+  void AnswerUntakenAt(const SmmuStream& stream, std::optional<uint32_t> pasid);
   // Those of it that are stalls, as far as `gone` picks them.
   void AbortStalls(absl::FunctionRef<bool(const smmu::Event&)> gone);
   absl::Status SetControl(uint32_t bits);
@@ -180,6 +188,12 @@ class SmmuUnit {
   // The unit's TLBs first, then, behind a CMD_SYNC, the devices'.
   absl::Status SubmitInOrder(const Commands& tlb, const Commands& devices)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // ATC_INVs. Goes on without the streams whose devices do not answer.
+  // kInternal: as SmmuCommandQueue::Submit.
+  absl::Status SubmitToDevices(absl::Span<const smmu::Command> commands)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // kInternal: it is blocked in memory, but the flush is owed.
+  absl::Status Quarantine(SmmuStream* stream) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Appends what the unit's TLBs are to drop of a range.
   void AppendRange(const TagUse& use, const IovaRange& range, bool leaves_only,
                    Commands* batch) const;
@@ -202,6 +216,7 @@ class SmmuUnit {
   DomainIds asids_ ABSL_GUARDED_BY(mutex_);
   DomainIds vmids_ ABSL_GUARDED_BY(mutex_);
   bool flush_owed_ ABSL_GUARDED_BY(mutex_) = false;  // The last FlushEverything failed.
+  QuarantineList quarantined_;                       // Changed under mutex_.
   std::vector<std::shared_ptr<const void>> kept_ ABSL_GUARDED_BY(mutex_);  // KeepUntilFlushed.
 };
 
@@ -257,12 +272,16 @@ absl::Status SmmuUnit::ChangeLocked(const Store& store, SmmuStream* stream, uint
 template <typename Store>
 void SmmuUnit::ForceLocked(const Store& store, SmmuStream* stream, uint32_t pasid,
                            const UnitTranslation& target) {
-  const auto flush_config = [this](const smmu::Command&) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    FlushEverything().IgnoreError();  // Then it is owed.
+  bool changed = false;
+  const auto flush_config = [&](const smmu::Command& command) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    changed = true;
+    if (!queue_->Submit(absl::MakeConstSpan(&command, 1)).ok()) flush_owed_ = true;
     return absl::OkStatus();
   };
   // This flush answers OK. Without a store there is nothing that was not there before.
   ChangeTables(store, stream, pasid, target, flush_config).IgnoreError();
+  // Not on the way: the stream may come out of it quarantined, its entry written anew.
+  if (changed) FlushEverything().IgnoreError();  // Then it is owed.
 }
 
 template <typename Store>

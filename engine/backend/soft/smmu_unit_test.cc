@@ -429,23 +429,6 @@ TEST_F(SmmuUnitTest, WhatIsBlockedStaysBlockedWhenTheHardwareFails) {
   }
 }
 
-TEST_F(SmmuUnitTest, ADeviceThatDoesNotAnswerFailsTheChange) {
-  ASSERT_TRUE(Set(kCaching, kRidPasid, first_.translation).ok());
-  EXPECT_EQ(Read(kCaching, kRid), "0xf1");
-  unit_->hardware().SetDeviceTlbAnswers(kCaching, false);
-  const absl::Status status = Set(kCaching, kRidPasid, second_.translation);
-  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
-  EXPECT_EQ(DetailOf(status)->reason, "QUEUE_TIMEOUT");
-  EXPECT_GT(unit_->queue().counters().timeouts, 0u);
-  EXPECT_EQ(ReadCold(kCaching, kRid), "0xf1");
-  EXPECT_EQ(Set(kPlain, kRidPasid, first_.translation).code(), absl::StatusCode::kInternal)
-      << "what is owed comes first";
-  unit_->hardware().SetDeviceTlbAnswers(kCaching, true);
-  EXPECT_TRUE(Set(kPlain, kRidPasid, first_.translation).ok());
-  EXPECT_TRUE(Set(kCaching, kRidPasid, second_.translation).ok());
-  EXPECT_EQ(Read(kCaching, kRid), "0x51");
-}
-
 TEST_F(SmmuUnitTest, ACommandThatCanNotBeReadIsTriedAgain) {
   unit_->hardware().AbortNextCommandFetch();
   const absl::Status status = Set(kPlain, kRidPasid, first_.translation);

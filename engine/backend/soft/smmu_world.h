@@ -48,7 +48,8 @@ class SmmuWorld : public testing::Test {
   static constexpr uint32_t kPlain = 0x10;      // Descriptors in two levels.
   static constexpr uint32_t kNarrow = 0x11;     // In one.
   static constexpr uint32_t kCaching = 0x1234;  // As kPlain, with a device TLB.
-  static constexpr uint32_t kBare = 0x4321;     // No PASIDs.
+  static constexpr uint32_t kAlsoCaching = 0x1235;
+  static constexpr uint32_t kBare = 0x4321;  // No PASIDs.
   static constexpr std::optional<uint32_t> kRid = std::nullopt;
 
   // A table, and what leads to it.
@@ -61,8 +62,10 @@ class SmmuWorld : public testing::Test {
     const auto window = *memory_.AddWindow(4096 * kPage, 1024 * kPage);
     table_memory_ = {window.base.value, window.base.value + (window.size_bytes - 1)};
     arena_ = std::make_unique<TableArena>(window.data, window.base, window.size_bytes);
-    unit_ = *SmmuUnit::Create(spec_, {{kPlain, 20}, {kNarrow, 8}, {kCaching, 20, true}, {kBare, 0}},
-                              &memory_, arena_.get());
+    unit_ = *SmmuUnit::Create(
+        spec_,
+        {{kPlain, 20}, {kNarrow, 8}, {kCaching, 20, true}, {kAlsoCaching, 20, true}, {kBare, 0}},
+        &memory_, arena_.get());
     EXPECT_TRUE(unit_->EnableTranslation().ok());
     iova_ = NewWord(0x1d).value;  // What IDENTITY leads to.
   }

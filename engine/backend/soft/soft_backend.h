@@ -109,6 +109,7 @@ class SoftBackendT final : public Backend, private Simulation, private TableObse
                           absl::Span<const VtdStage1Invalidation> invalidations) override;
   absl::Status Block(DeviceIndex device) override;
   absl::Status Unblock(DeviceIndex device) override;
+  std::vector<DeviceIndex> Quarantined() const override { return machine_->Quarantined(); }
   PageFaultBatch TakePageFaults() override { return viommu::TakePageFaults(*machine_); }
   absl::Status RespondPageGroup(const PageGroupResponse& response) override {
     return viommu::RespondPageGroup(*machine_, response);

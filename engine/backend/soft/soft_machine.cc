@@ -102,6 +102,22 @@ absl::Status SoftMachine::AddSmmu(const IommuSpec& spec) {
   return absl::OkStatus();
 }
 
+std::vector<DeviceIndex> SoftMachine::Quarantined() const {
+  std::vector<DeviceIndex> devices;
+  for (size_t unit = 0; unit < ports_.size(); ++unit) {
+    const std::vector<uint32_t> requesters = ports_[unit]->Quarantined();
+    if (requesters.empty()) continue;
+    for (DeviceIndex i = 0; i < seats_.size(); ++i) {
+      const bool is_out =
+          seats_[i].unit == unit &&
+          std::binary_search(requesters.begin(), requesters.end(), seats_[i].requester);
+      if (is_out) devices.push_back(i);
+    }
+  }
+  std::sort(devices.begin(), devices.end());
+  return devices;
+}
+
 absl::Status SoftMachine::EnableTranslation() {
   for (const Unit& unit : units_) {
     RETURN_IF_ERROR(unit.smmu != nullptr ? unit.smmu->EnableTranslation()

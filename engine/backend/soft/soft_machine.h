@@ -73,6 +73,8 @@ class SoftMachine {
   // kInternal: the hardware does not follow.
   absl::Status EnableTranslation();
 
+  // As Backend::Quarantined, once the ports are made.
+  std::vector<DeviceIndex> Quarantined() const;
   HardwareRegisters DescribeHardware(DeviceIndex device) const;
   BackendStats Stats() const;
   std::vector<QueueState> Queues() const;

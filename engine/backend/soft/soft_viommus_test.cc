@@ -214,6 +214,35 @@ TEST_F(SoftViommusTest, TheGuestsCommandsDropWhatItChanged) {
   EXPECT_EQ(Read(kNic), "other");
 }
 
+// The guest is told that all is done, and so it is: what the device knew leads nowhere.
+TEST_F(SoftViommusTest, AGuestsCommandsGoOnWithoutADeviceThatDoesNotAnswer) {
+  ASSERT_TRUE(backend_->CreateDomain(kGuest, Nested(Translating()), {}).ok());
+  for (const DeviceIndex device : {kNic, kDisk}) {
+    ASSERT_TRUE(Switch(device, kGuest).ok());
+    ASSERT_EQ(Read(device), "first");
+  }
+  PointTo(kSecond);
+  SoftMachine& machine = backend_->machine();
+  hardware::SmmuModel& unit = machine.smmu_of(kNic).hardware();
+  unit.SetDeviceTlbAnswers(machine.requester_of(kNic), false);
+  ArmSmmuV3Invalidation all;
+  all.opcode = ArmSmmuV3Opcode::kTlbiAll;
+  ArmSmmuV3Invalidation device;
+  device.opcode = ArmSmmuV3Opcode::kAtcInv;
+  device.stream_id = kVirtualStream;
+  device.address = kVirtual;
+  const ViommuInvalidateOutcome outcome =
+      viommus_->InvalidateViommu(kViommu, {all, device, all, device});
+  EXPECT_TRUE(outcome.status.ok()) << outcome.status;
+  EXPECT_EQ(outcome.handled, 4u);
+  EXPECT_EQ(backend_->Quarantined(), std::vector<DeviceIndex>{kNic});
+  EXPECT_EQ(Read(kDisk), "other");
+  EXPECT_EQ(Read(kNic), "ABORTED");
+  unit.SetDeviceTlbAnswers(machine.requester_of(kNic), true);
+  ASSERT_TRUE(backend_->Unblock(kNic).ok());
+  EXPECT_EQ(Read(kNic), "other");
+}
+
 TEST_F(SoftViommusTest, CommandsReachNoOtherGuest) {
   ASSERT_TRUE(backend_->CreateDomain(kGuest, Nested(Translating()), {}).ok());
   ArmSmmuV3Invalidation unknown;

@@ -8,6 +8,10 @@
 // Where not even the flush of everything behind a failed change got through, it is owed: until the
 // hardware has done it, nothing that rests on a flush succeeds.
 //
+// A requester whose device TLB does not answer is put into quarantine by the flush that meets it,
+// which goes on without it: whatever its translations are, the unit refuses what it sends. Its
+// translations change as those of any other, so whoever changes them need not know.
+//
 // Thread-safe. A domain's locks come before a port's.
 #ifndef VIOMMU_ENGINE_BACKEND_SOFT_UNIT_PORT_H_
 #define VIOMMU_ENGINE_BACKEND_SOFT_UNIT_PORT_H_
@@ -117,6 +121,12 @@ class UnitPort {
   // Does what is owed.
   // kInternal: the hardware still does not.
   virtual absl::Status Settle() = 0;
+
+  // The requesters in quarantine, ascending. Waits for nothing.
+  virtual std::vector<uint32_t> Quarantined() const = 0;
+  // Ends a quarantine, if there is one: the requester meets its translations again.
+  // kInternal: its device TLB still does not answer, or the hardware failed. It stays out.
+  virtual absl::Status Readmit(uint32_t requester) = 0;
 
   // A tag for the entries and cached translations of one domain. Processes may share theirs.
   // kResourceExhausted, DOMAIN_IDS_EXHAUSTED: none is left.

@@ -119,17 +119,24 @@ VtdPageRequestQueue::Taken VtdPageRequestQueue::Take() {
 }
 
 void VtdPageRequestQueue::Drop(uint16_t source_id, std::optional<uint32_t> pasid) {
+  DropIf([&](const Request& request) {
+    return request.requester == source_id && request.pasid == pasid;
+  });
+}
+
+void VtdPageRequestQueue::DropAll(uint16_t source_id) {
+  DropIf([&](const Request& request) { return request.requester == source_id; });
+}
+
+void VtdPageRequestQueue::DropIf(absl::FunctionRef<bool(const Request&)> is_dropped) {
   queue_.Submit({vtd::DrainPageRequests()}).IgnoreError();
   std::vector<vtd::Descriptor> answers;
   {
     absl::MutexLock lock(&mutex_);
     Read(&answers);
-    const auto goes = [&](const Request& request) {
-      return request.requester == source_id && request.pasid == pasid;
-    };
-    for (const Request& last : backlog_.Drop(goes)) {
-      answers.push_back(
-          vtd::PageGroupResponse(source_id, pasid, last.group, vtd::PageGroupCode::kInvalid));
+    for (const Request& last : backlog_.Drop(is_dropped)) {
+      answers.push_back(vtd::PageGroupResponse(static_cast<uint16_t>(last.requester), last.pasid,
+                                               last.group, vtd::PageGroupCode::kInvalid));
     }
   }
   queue_.Submit(answers).IgnoreError();

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
@@ -52,12 +53,16 @@ class VtdPageRequestQueue {
   // all that is on its way has arrived. (The tear-down of an entry ends so: iommufd-semantics.md
   // 18.3.)
   void Drop(uint16_t source_id, std::optional<uint32_t> pasid) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same for all that a function asked for.
+  void DropAll(uint16_t source_id) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // kInternal: as InvalidationQueue::Submit.
   absl::Status Respond(uint16_t source_id, std::optional<uint32_t> pasid, uint32_t group,
                        vtd::PageGroupCode code);
 
  private:
+  void DropIf(absl::FunctionRef<bool(const Request&)> is_dropped) ABSL_LOCKS_EXCLUDED(mutex_);
+
   VtdPageRequestQueue(hardware::VtdModel* hardware, InvalidationQueue* queue, TableArena* arena,
                       PhysAddr ring)
       : hardware_(*hardware), queue_(*queue), arena_(*arena), ring_(ring) {}

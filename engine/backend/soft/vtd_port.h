@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -76,6 +77,8 @@ class VtdPort final : public UnitPort {
     unit_.ReleaseTable(SourceId(requester), pasid);
   }
   absl::Status Settle() override { return unit_.Settle(); }
+  std::vector<uint32_t> Quarantined() const override { return unit_.Quarantined(); }
+  absl::Status Readmit(uint32_t requester) override { return unit_.Readmit(SourceId(requester)); }
 
   // All processes share one domain id: their entries differ by PASID.
   absl::StatusOr<uint32_t> TakeTag(TranslationKind kind) override {

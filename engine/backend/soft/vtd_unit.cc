@@ -93,10 +93,10 @@ absl::Status VtdUnit::AddRequester(const Requester& requester) {
   fields.device_tlb = requester.device_tlb;
   fields.page_requests = requester.page_requests;
   const vtd::ContextEntry context = vtd::MakeContextEntry(fields);
-  seats_.emplace(requester.source_id, Seat{std::move(tables), fields.pasids, requester.device_tlb,
-                                           requester.page_requests});
   const size_t index = requester.source_id % vtd::kContextEntries;
   uint64_t* words = arena_.WordsAt(contexts) + index * context.size();
+  seats_.emplace(requester.source_id, Seat{std::move(tables), fields.pasids, requester.device_tlb,
+                                           requester.page_requests, context, words});
   PlainStore().Store128(words + 2, context[2], context[3]);
   PlainStore().Store128(words, context[0], context[1]);
   // DTE stands before the device may ask (invariant I8).
@@ -174,22 +174,19 @@ absl::Status VtdUnit::FlushEntry(uint16_t source_id, uint32_t pasid, const vtd::
                                         vtd::HasSecondStage(vtd::TypeOf(old))
                                             ? vtd::InvalidateIotlbDomain(id)
                                             : vtd::InvalidatePasidIotlb(id, pasid)};
-  if (seats_.at(source_id).device_tlb) {
+  if (seats_.at(source_id).device_tlb && !quarantined_.Has(source_id)) {
     AppendDeviceTlb({source_id, pasid}, kEverything, &batch);
   }
-  return queue_->Submit(batch);
+  return Submit(std::move(batch));
 }
 
 absl::Status VtdUnit::FlushEverything() {
   std::vector<vtd::Descriptor> batch = {vtd::InvalidateAllContexts(), vtd::InvalidateAllPasids(),
                                         vtd::InvalidateIotlb()};
   for (const auto& [source_id, seat] : seats_) {
-    if (!seat.device_tlb) continue;
-    const vtd::DeviceTlbTarget target = TargetOf(source_id);
-    batch.push_back(vtd::InvalidateDeviceTlb(target, kEverything));
-    batch.push_back(vtd::InvalidateAllPasidsDeviceTlb(target, kEverything));
+    if (seat.device_tlb && !quarantined_.Has(source_id)) AppendWholeDeviceTlb(source_id, &batch);
   }
-  absl::Status status = queue_->Submit(batch);
+  absl::Status status = Submit(std::move(batch));
   flush_owed_ = !status.ok();
   if (status.ok()) kept_.clear();
   return status;
@@ -250,6 +247,12 @@ void VtdUnit::ReturnDomainId(uint16_t id) {
   domain_ids_.Return(id);
 }
 
+void VtdUnit::AppendWholeDeviceTlb(uint16_t source_id, std::vector<vtd::Descriptor>* batch) {
+  const vtd::DeviceTlbTarget target = TargetOf(source_id);
+  batch->push_back(vtd::InvalidateDeviceTlb(target, kEverything));
+  batch->push_back(vtd::InvalidateAllPasidsDeviceTlb(target, kEverything));
+}
+
 void VtdUnit::AppendDeviceTlb(const EntryKey& key, const vtd::PageBlock& block,
                               std::vector<vtd::Descriptor>* batch) const {
   const auto [source_id, pasid] = key;
@@ -266,7 +269,7 @@ void VtdUnit::AppendDeviceTlbs(uint16_t domain_id, absl::Span<const IovaRange> r
                                std::vector<vtd::Descriptor>* batch) const {
   const bool whole = NeedWholeFlush(ranges, kEverything.order);
   for (const auto& [key, used_id] : device_tlb_uses_) {
-    if (used_id != domain_id) continue;
+    if (used_id != domain_id || quarantined_.Has(key.first)) continue;
     if (whole) {
       AppendDeviceTlb(key, kEverything, batch);
       continue;
@@ -284,7 +287,7 @@ absl::Status VtdUnit::SubmitFlush(uint16_t domain_id, absl::Span<const IovaRange
   absl::MutexLock lock(&mutex_);
   RETURN_IF_ERROR(FlushWhatIsOwed());
   AppendDeviceTlbs(domain_id, ranges, &batch);
-  return queue_->Submit(batch);
+  return Submit(std::move(batch));
 }
 
 absl::Status VtdUnit::Flush(uint16_t domain_id, absl::Span<const IovaRange> ranges,

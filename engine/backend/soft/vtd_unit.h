@@ -7,7 +7,10 @@
 // entry.
 //
 // A requester whose ATS is on keeps translations of its own (device TLB): every flush of the unit's
-// caches reaches those too, after the unit's own, since they are filled from there.
+// caches reaches those too, after the unit's own, since they are filled from there. One that does
+// not answer costs its requester all access, by quarantine, and the others nothing: the requester's
+// context entry is not present and its ATS off until it is readmitted. Entries below go on being
+// written as if it were not so.
 //
 // Where not even the flush of everything behind a failed change got through, it is owed: until the
 // hardware has done it, nothing that rests on a flush succeeds.
@@ -34,6 +37,7 @@
 #include "engine/backend/soft/invalidation_queue.h"
 #include "engine/backend/soft/pasid_tables.h"
 #include "engine/backend/soft/physical_memory.h"
+#include "engine/backend/soft/quarantine_list.h"
 #include "engine/backend/soft/vtd_page_request_queue.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
@@ -130,6 +134,12 @@ class VtdUnit {
   // kInternal: the hardware still does not.
   absl::Status Settle() ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // The source ids in quarantine, ascending. Waits for nothing.
+  std::vector<uint32_t> Quarantined() const { return quarantined_.All(); }
+  // Ends a quarantine, if there is one and the device TLB answers again.
+  // kInternal: it does not, or the queue failed.
+  absl::Status Readmit(uint16_t source_id) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // An id for the entries and cached translations of one paging domain.
   // kResourceExhausted, DOMAIN_IDS_EXHAUSTED: none is left.
   absl::StatusOr<uint16_t> TakeDomainId() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -168,6 +178,8 @@ class VtdUnit {
     bool pasids = false;  // It issues requests with PASID, 0 among them, which entry 0 serves too.
     bool device_tlb = false;
     bool page_requests = false;
+    vtd::ContextEntry context = {};     // As it is written,
+    uint64_t* context_words = nullptr;  // and where.
   };
   using EntryKey = std::pair<uint16_t, uint32_t>;  // Source id, PASID.
 
@@ -190,6 +202,11 @@ class VtdUnit {
   // The last resort after a failed flush. It is owed until it succeeds.
   absl::Status FlushEverything() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status FlushWhatIsOwed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Hands a batch to the hardware. Goes on without the requesters whose TLBs do not answer.
+  // kInternal: as InvalidationQueue::Submit.
+  absl::Status Submit(std::vector<vtd::Descriptor> batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // kInternal: it is blocked in memory, but the flush is owed.
+  absl::Status Quarantine(uint16_t source_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Notes what an entry of a requester with a device TLB holds.
   void NoteUse(uint16_t source_id, uint32_t pasid, const vtd::PasidEntry& entry)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -197,6 +214,8 @@ class VtdUnit {
   static bool DifferInTracking(vtd::PasidEntry one, const vtd::PasidEntry& other);
   // The requester does not meet what its page requests of until now were for.
   void DropPageRequests(uint16_t source_id, uint32_t pasid) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Appends what makes a requester's device TLB drop everything.
+  static void AppendWholeDeviceTlb(uint16_t source_id, std::vector<vtd::Descriptor>* batch);
   // Appends what a requester's device TLB must drop of the block, as far as an entry has filled it.
   void AppendDeviceTlb(const EntryKey& key, const vtd::PageBlock& block,
                        std::vector<vtd::Descriptor>* batch) const
@@ -225,6 +244,7 @@ class VtdUnit {
   absl::flat_hash_map<EntryKey, uint16_t> device_tlb_uses_ ABSL_GUARDED_BY(mutex_);
   DomainIds domain_ids_ ABSL_GUARDED_BY(mutex_);
   bool flush_owed_ ABSL_GUARDED_BY(mutex_) = false;  // The last FlushEverything failed.
+  QuarantineList quarantined_;                       // Changed under mutex_.
   std::vector<std::shared_ptr<const void>> kept_ ABSL_GUARDED_BY(mutex_);  // KeepUntilFlushed.
 };
 

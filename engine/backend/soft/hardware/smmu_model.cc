@@ -49,7 +49,8 @@ void SmmuModel::RetryUnrecorded() {
 void SmmuModel::SetDeviceTlb(uint32_t stream_id, bool on) {
   absl::MutexLock lock(&mutex_);
   if (on) {
-    warm_.device_tlbs.try_emplace(stream_id);
+    const auto tlb = warm_.device_tlbs.try_emplace(stream_id).first;
+    tlb->second.SetAnswers(!silent_.contains(stream_id));
   } else {
     warm_.device_tlbs.erase(stream_id);
   }
@@ -57,6 +58,11 @@ void SmmuModel::SetDeviceTlb(uint32_t stream_id, bool on) {
 
 void SmmuModel::SetDeviceTlbAnswers(uint32_t stream_id, bool answers) {
   absl::MutexLock lock(&mutex_);
+  if (answers) {
+    silent_.erase(stream_id);
+  } else {
+    silent_.insert(stream_id);
+  }
   const auto tlb = warm_.device_tlbs.find(stream_id);
   if (tlb != warm_.device_tlbs.end()) tlb->second.SetAnswers(answers);
 }

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
@@ -79,8 +80,9 @@ class SmmuModel {
 
   // Whether the device has its ATS switched on. Switched off it forgets what it kept.
   void SetDeviceTlb(uint32_t stream_id, bool on);
-  // Whether a device whose ATS is on answers invalidations of its device TLB; it does at first. One
-  // that does not drops nothing, and the next CMD_SYNC stops the queue with error 3.
+  // Whether a device answers invalidations of its device TLB, now and whenever its ATS is on again;
+  // it does at first. One that does not drops nothing, and the next CMD_SYNC stops the queue with
+  // error 3.
   void SetDeviceTlbAnswers(uint32_t stream_id, bool answers);
 
   // A device's access of data.size() bytes: a read fills `data`, a write takes from it. Moves page
@@ -168,6 +170,8 @@ class SmmuModel {
   mutable absl::Mutex mutex_;
   smmu::Registers registers_ ABSL_GUARDED_BY(mutex_);
   smmu::WarmState warm_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_set<uint32_t> silent_
+      ABSL_GUARDED_BY(mutex_);  // Whose device TLBs do not answer.
   smmu::EventQueue events_ ABSL_GUARDED_BY(mutex_);
   smmu::PageRequests page_requests_ ABSL_GUARDED_BY(mutex_);
   smmu::Stalls stalls_ ABSL_GUARDED_BY(mutex_);

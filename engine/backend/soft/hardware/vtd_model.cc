@@ -193,7 +193,8 @@ bool VtdModel::InFaultRecords(uint32_t offset) const {
 void VtdModel::SetDeviceTlb(uint16_t source_id, bool on) {
   absl::MutexLock lock(&mutex_);
   if (on) {
-    warm_.device_tlbs.try_emplace(source_id);
+    const auto tlb = warm_.device_tlbs.try_emplace(source_id).first;
+    tlb->second.SetAnswers(!silent_.contains(source_id));
   } else {
     warm_.device_tlbs.erase(source_id);
   }
@@ -201,6 +202,11 @@ void VtdModel::SetDeviceTlb(uint16_t source_id, bool on) {
 
 void VtdModel::SetDeviceTlbAnswers(uint16_t source_id, bool answers) {
   absl::MutexLock lock(&mutex_);
+  if (answers) {
+    silent_.erase(source_id);
+  } else {
+    silent_.insert(source_id);
+  }
   const auto tlb = warm_.device_tlbs.find(source_id);
   if (tlb != warm_.device_tlbs.end()) tlb->second.SetAnswers(answers);
 }

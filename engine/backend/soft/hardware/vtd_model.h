@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "engine/backend/soft/hardware/vtd_capabilities.h"
@@ -76,7 +77,8 @@ class VtdModel {
 
   // Whether the function has its ATS switched on. Switched off it forgets what it kept.
   void SetDeviceTlb(uint16_t source_id, bool on);
-  // Whether a function whose ATS is on answers invalidations of its device TLB; it does at first.
+  // Whether a function answers invalidations of its device TLB, now and whenever its ATS is on
+  // again; it does at first.
   void SetDeviceTlbAnswers(uint16_t source_id, bool answers);
 
   // A function asks for a page. A request that software is not to hear of is recorded as a fault,
@@ -128,6 +130,8 @@ class VtdModel {
 
   mutable absl::Mutex mutex_;
   WarmState warm_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_set<uint16_t> silent_
+      ABSL_GUARDED_BY(mutex_);  // Whose device TLBs do not answer.
   FaultRegisters faults_ ABSL_GUARDED_BY(mutex_);
   InvalidationQueue queue_ ABSL_GUARDED_BY(mutex_);
   PageRequestQueue page_requests_ ABSL_GUARDED_BY(mutex_);
