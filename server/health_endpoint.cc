@@ -8,6 +8,8 @@
 #include "engine/base/status_macros.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/impl/server_builder_option.h"
+#include "grpcpp/impl/server_builder_plugin.h"
 #include "grpcpp/resource_quota.h"
 #include "server/listen_socket.h"
 #include "server/unique_fd.h"
@@ -23,6 +25,15 @@ constexpr int kHandshakeTimeoutMs = 3000;
 constexpr int kKeepaliveIntervalMs = 30000;
 constexpr int kKeepaliveTimeoutMs = 5000;
 constexpr size_t kMaxBufferedBytes = size_t{4} << 20;
+
+// A program with the library of reflection has it in every server, unless the builder is told so.
+class WithoutPlugins : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    plugins->clear();
+  }
+};
 
 void ApplyLimits(grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(kMaxMessageBytes);
@@ -46,6 +57,7 @@ absl::StatusOr<std::unique_ptr<HealthEndpoint>> HealthEndpoint::Start(
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   ApplyLimits(&builder);
+  builder.SetOption(std::make_unique<WithoutPlugins>());
   auto others = std::make_unique<grpc::CallbackGenericService>();
   builder.RegisterCallbackGenericService(others.get());
   const std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor =

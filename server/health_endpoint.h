@@ -25,8 +25,6 @@ class HealthEndpoint {
 
   // Serves at once at "HOST:PORT"; everything is NOT_SERVING until Set is called. Health can be
   // asked for by the names in `services`, and as a whole. `log` outlives it; may be null.
-  // To be made before the process's first Server: the reflection that those have would be had by
-  // every gRPC server that is built afterwards.
   // kInvalidArgument, kUnavailable, kResourceExhausted: as Server::Start.
   static absl::StatusOr<std::unique_ptr<HealthEndpoint>> Start(
       const std::string& address, const std::vector<std::string>& services, Log* log);

@@ -83,8 +83,7 @@ std::vector<RpcMethod> AllMethods() {
 // What a running daemon is made of; each part uses those above it.
 struct Daemon {
   NotifySocket service_manager;
-  // Before the first Server, see there. Null: not asked for.
-  std::unique_ptr<HealthEndpoint> health;
+  std::unique_ptr<HealthEndpoint> health;  // Null: not asked for.
   std::unique_ptr<StateDir> state_dir;
   std::unique_ptr<SoftBackend> backend;
   MemoryJournal journal;

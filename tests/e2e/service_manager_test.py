@@ -57,6 +57,16 @@ class Probe:
         return json.loads(done.stdout)["status"] if done.returncode == 0 else done.stderr
 
 
+def open_stream(test, client):
+    """A mapping stream that has been answered once, so that the daemon has to wait for its end."""
+    client.get("IoasService/CreateIoas", {"ioas_id": "vm"})
+    stream = client.open("MappingService/StreamMappings")
+    test.addCleanup(stream.kill)
+    stream.send({"open": {"name": "ioas/vm"}}, {"unmap": {"sequence": 1, "iova": [0], "length": [1]}})
+    stream.receive()
+    return stream
+
+
 class NotifyTest(unittest.TestCase):
     def setUp(self):
         self.manager = Manager(self)
@@ -94,19 +104,13 @@ class NotifyTest(unittest.TestCase):
                 told.append(time.monotonic())
             self.assertLess(max(b - a for a, b in zip(told, told[1:])), seconds)
             # A stream that stays open is waited for: meanwhile the watchdog wants to be fed, too.
-            stream = grpcurl.Client(served).open("MappingService/StreamMappings")
-            self.addCleanup(stream.kill)
-            stream.send({"open": {"ioas": self._ioas(served)}})
-            stream.receive()
+            stream = open_stream(self, grpcurl.Client(served))
             served.signal(signal.SIGTERM)
             self.manager.take_until("STOPPING")
             for _ in range(2):
                 self.assertEqual({"WATCHDOG": "1"}, self.manager.take())
             stream.finish()
             self.assertEqual(0, served.wait())
-
-    def _ioas(self, served):
-        return grpcurl.Client(served).get("IoasService/CreateIoas", {"ioas_id": "vm"})["name"]
 
     def test_a_watchdog_of_another_process_is_not_fed(self):
         environment = {**self.manager.environment, "WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}
@@ -141,8 +145,11 @@ class HealthAddressTest(unittest.TestCase):
         self.assertIn("NotFound", self.probe.health("viommu.v1.NoService"))
 
     def test_nothing_but_health_is_served(self):
-        done = self.probe.run("viommu.v1.HostService/GetHost", {})
-        self.assertIn("does not support the reflection API", done.stderr)
+        listed = subprocess.run(
+            [grpcurl.binary(), "-plaintext", self.served.endpoints["health_address"], "list"],
+            capture_output=True, text=True, check=False)
+        self.assertEqual("", listed.stdout)
+        self.assertIn("does not support the reflection API", listed.stderr)
         folder = os.path.dirname(self.served.socket)
         protoset = os.path.join(folder, "host.protoset")
         subprocess.run(
@@ -153,12 +160,7 @@ class HealthAddressTest(unittest.TestCase):
         self.assertEqual(UNIMPLEMENTED, done.returncode, done.stderr)
 
     def test_probes_are_told_of_the_end_while_running_calls_finish(self):
-        client = grpcurl.Client(self.served)
-        name = client.get("IoasService/CreateIoas", {"ioas_id": "vm"})["name"]
-        stream = client.open("MappingService/StreamMappings")
-        self.addCleanup(stream.kill)
-        stream.send({"open": {"ioas": name}})
-        stream.receive()
+        stream = open_stream(self, grpcurl.Client(self.served))
         self.served.signal(signal.SIGTERM)
         deadline = time.monotonic() + SECONDS
         while self.probe.health() == "SERVING" and time.monotonic() < deadline:
