@@ -13,6 +13,9 @@ ROOT = os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"])
 DEPLOY = os.path.join(ROOT, "deploy")
 SECONDS = 60
 
+# Bazel gives tests a PATH without the tools of an administrator.
+os.environ["PATH"] = "/usr/sbin:/sbin:" + os.environ["PATH"]
+
 _AS_ROOT = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
 
 
@@ -49,12 +52,24 @@ def packages():
         return [line.strip() for line in file if not line.startswith("#")]
 
 
+def health(address, service=""):
+    """What a probe of Kubernetes is told at a health endpoint, which has no reflection."""
+    done = run(grpcurl.binary(), "-plaintext", "-import-path", "proto",
+               "-proto", "grpc/health/v1/health.proto", "-d", json.dumps({"service": service}),
+               address, "grpc.health.v1.Health/Check", cwd=ROOT)
+    return json.loads(done.stdout)["status"]
+
+
 class Scratch:
     """A root file system as deploy/container/rootfs makes it. Removed by close()."""
 
     def __init__(self):
         self.path = new_folder()
         run(os.path.join(DEPLOY, "container", "rootfs"), tool("debs"), self.path)
+        # Container engines bring a /dev; of it this is what a program here opens.
+        os.mkdir(self.find("dev"))
+        with open(self.find("dev", "null"), "w", encoding="utf-8"):
+            pass
 
     def close(self):
         shutil.rmtree(self.path)
@@ -102,11 +117,7 @@ class Served:
         return os.stat(f"/proc/{self._process.pid}").st_uid
 
     def health(self, service=""):
-        """As a probe of Kubernetes sees it."""
-        done = run(grpcurl.binary(), "-plaintext", "-import-path", "proto",
-                   "-proto", "grpc/health/v1/health.proto", "-d", json.dumps({"service": service}),
-                   self.endpoints["health_address"], "grpc.health.v1.Health/Check", cwd=ROOT)
-        return json.loads(done.stdout)["status"]
+        return health(self.endpoints["health_address"], service)
 
     def _await_endpoints(self):
         deadline = time.monotonic() + SECONDS
