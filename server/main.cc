@@ -57,8 +57,8 @@ namespace {
 
 constexpr char kVersion[] = "0.1.0";
 
-// How often the daemon asks itself whether it answers, how long an answer may take, and for how long
-// there may be none before its health says so.
+// How often the daemon asks itself whether it answers, how long an answer may take, and for how
+// long there may be none before its health says so.
 constexpr absl::Duration kCheckPeriod = absl::Seconds(2);
 constexpr absl::Duration kCheckTimeout = absl::Seconds(5);
 constexpr absl::Duration kCheckPatience = absl::Seconds(10);

@@ -74,8 +74,8 @@ absl::Status NotifySocket::Tell(absl::string_view assignments) const {
   to.sun_family = AF_UNIX;
   std::memcpy(to.sun_path, address_.data(), address_.size());
   const bool is_path = address_[0] != '\0';
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + address_.size() +
-                                           (is_path ? 1 : 0));
+  const auto size =
+      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + address_.size() + (is_path ? 1 : 0));
   ssize_t sent = 0;
   do {
     sent = sendto(fd.get(), assignments.data(), assignments.size(), MSG_NOSIGNAL,

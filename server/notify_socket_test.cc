@@ -44,9 +44,8 @@ class Listening {
     if (address[0] == '@') address[0] = '\0';
     std::memcpy(own.sun_path, address.data(), address.size());
     const size_t size = offsetof(sockaddr_un, sun_path) + address.size();
-    EXPECT_EQ(bind(fd_.get(), reinterpret_cast<const sockaddr*>(&own),
-                   static_cast<socklen_t>(size)),
-              0);
+    EXPECT_EQ(
+        bind(fd_.get(), reinterpret_cast<const sockaddr*>(&own), static_cast<socklen_t>(size)), 0);
   }
 
   // The oldest message that was not taken yet; "none".
@@ -90,9 +89,8 @@ TEST(NotifySocketTest, FindsAnAbstractSocket) {
 }
 
 TEST(NotifySocketTest, UsesAllOfAnAbstractName) {
-  const std::string name =
-      absl::StrCat("@", std::string(sizeof(sockaddr_un::sun_path) - 9, 'x'), getpid() % 9000 + 1000,
-                   getpid() % 9000 + 1000);
+  const std::string name = absl::StrCat("@", std::string(sizeof(sockaddr_un::sun_path) - 9, 'x'),
+                                        getpid() % 9000 + 1000, getpid() % 9000 + 1000);
   ASSERT_EQ(name.size(), sizeof(sockaddr_un::sun_path));
   Listening manager(name);
   const auto socket = From({{"NOTIFY_SOCKET", name}});
@@ -123,8 +121,9 @@ TEST(NotifySocketTest, RefusesAMalformedAddress) {
                                      "@" + std::string(sizeof(sockaddr_un::sun_path), 'x')}) {
     EXPECT_EQ(ReasonOf({{"NOTIFY_SOCKET", address}}), "MALFORMED_NOTIFY_SOCKET") << address;
   }
-  EXPECT_EQ(ReasonOf({{"NOTIFY_SOCKET", "/" + std::string(sizeof(sockaddr_un::sun_path) - 2, 'x')}}),
-            "none");
+  EXPECT_EQ(
+      ReasonOf({{"NOTIFY_SOCKET", "/" + std::string(sizeof(sockaddr_un::sun_path) - 2, 'x')}}),
+      "none");
 }
 
 TEST(NotifySocketTest, HeedsAWatchdogThatIsMeantForThisProcess) {

@@ -98,12 +98,13 @@ def learn_packages(root, without=()):
         os.makedirs(os.path.join(folder, name))
     with open(os.path.join(folder, "status"), "w", encoding="utf-8") as status:
         for deb in sorted(glob.glob(scratch.tool("debs") + "/*.deb")):
-            name, suffix = field(deb, "Package"), ""
-            if field(deb, "Multi-Arch") == "same":
-                suffix = ":" + field(deb, "Architecture")
+            text = scratch.run("dpkg-deb", "--field", deb).stdout
+            fields = dict(re.findall(r"(?m)^([\w-]+): (.*)$", text))
+            name, suffix = fields["Package"], ""
+            if fields.get("Multi-Arch") == "same":
+                suffix = ":" + fields["Architecture"]
             if name in without:
                 continue
-            text = scratch.run("dpkg-deb", "--field", deb).stdout
             status.write(text.rstrip("\n") + "\nStatus: install ok installed\n\n")
             with open(os.path.join(folder, "info", name + suffix + ".list"), "w",
                       encoding="utf-8") as listed:
