@@ -60,6 +60,20 @@ def health(address, service=""):
     return json.loads(done.stdout)["status"]
 
 
+def await_endpoints(state_dir, process):
+    """What a viommud that was just started says of itself, once it serves."""
+    path = os.path.join(state_dir, "endpoints.json")
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                return json.load(file)
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    raise AssertionError("viommud does not serve")
+
+
 class Scratch:
     """A root file system as deploy/container/rootfs makes it. Removed by close()."""
 
@@ -94,12 +108,14 @@ class Served:
     """A viommud that serves inside a Scratch. Use it in a `with` statement."""
 
     def __init__(self, scratch, *command, user=None, state_dir="/var/lib/viommu"):
-        self._endpoints_file = scratch.find(state_dir.lstrip("/"), "endpoints.json")
         self._log = open(scratch.find("tmp", "log"), "w+", encoding="utf-8")
         environment = {"PATH": os.environ["PATH"], "STATE_DIRECTORY": state_dir}
         self._process = subprocess.Popen(scratch.command(*command, user=user), env=environment,
                                          stdout=self._log, stderr=self._log)
-        self.endpoints = self._await_endpoints()
+        try:
+            self.endpoints = await_endpoints(scratch.find(state_dir.lstrip("/")), self._process)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self._text()}") from None
 
     def __enter__(self):
         return self
@@ -118,17 +134,6 @@ class Served:
 
     def health(self, service=""):
         return health(self.endpoints["health_address"], service)
-
-    def _await_endpoints(self):
-        deadline = time.monotonic() + SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
-            if os.path.exists(self._endpoints_file):
-                with open(self._endpoints_file, encoding="utf-8") as file:
-                    return json.load(file)
-            time.sleep(0.01)
-        self._process.kill()
-        self._process.wait()
-        raise AssertionError("viommud does not serve\n" + self._text())
 
     def _text(self):
         self._log.seek(0)

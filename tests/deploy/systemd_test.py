@@ -3,16 +3,44 @@ import configparser
 import os
 import re
 import shutil
+import signal
 import stat
+import subprocess
 import unittest
 
 from tests.deploy import scratch
 from tests.e2e import daemon
+from tests.e2e import grpcurl
 from tools import case_report
 
 # Of 100; systemd calls up to 20 "OK". What is left is what it needs: its sockets.
 MOST_EXPOSURE = 20
 UNIT = "/usr/lib/systemd/system/viommud.service"
+
+
+def calls_of(name):
+    """The system calls that a set such as @chown, or a call's own name, stands for."""
+    if not name.startswith("@"):
+        return {name}
+    listed = scratch.run("systemd-analyze", "syscall-filter", name).stdout.splitlines()[1:]
+    members = {line.strip() for line in listed if line.strip() and not line.strip().startswith("#")}
+    return set().union(*map(calls_of, members))
+
+
+def traced(folder):
+    """The lines of strace about a viommud that serves over all its sockets, is asked, and stops."""
+    command = ["strace", "-f", "-qq", "-o", "trace", daemon.BINARY, "--state_dir=state",
+               "--tcp_address=localhost:0", "--metrics_address=127.0.0.1:0",
+               "--health_address=127.0.0.1:0"]
+    traced_process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL)
+    endpoints = scratch.await_endpoints(os.path.join(folder, "state"), traced_process)
+    scratch.health(endpoints["health_address"])
+    scratch.run(grpcurl.binary(), "-plaintext", endpoints["tcp_address"], "list")
+    os.kill(endpoints["pid"], signal.SIGTERM)
+    assert traced_process.wait(scratch.SECONDS) == 0
+    with open(os.path.join(folder, "trace"), encoding="utf-8") as file:
+        return file.read().splitlines()
 
 
 def seconds(text):
@@ -62,6 +90,25 @@ class SystemdTest(unittest.TestCase):
         with open(self.root + UNIT, encoding="utf-8") as file:
             self.assertEqual(["/dev/iommu rw", "char-vfio-dev rw"],
                              re.findall("^DeviceAllow=(.*)$", file.read(), re.MULTILINE))
+
+    def test_whatever_it_does_is_let_through(self):
+        folder = scratch.new_folder()
+        self.addCleanup(shutil.rmtree, folder)
+        with open(self.root + UNIT, encoding="utf-8") as file:
+            filters = re.findall("^SystemCallFilter=(.*)$", file.read(), re.MULTILINE)
+        allowed = calls_of("@default")
+        for each in filters:
+            calls = set().union(*map(calls_of, each.lstrip("~").split()))
+            allowed = allowed - calls if each.startswith("~") else allowed | calls
+        families = set(self.unit["RestrictAddressFamilies"].split())
+        lines = traced(folder)
+        self.assertGreater(len(lines), 100)
+        for line in lines:
+            call = re.match(r"\d+ +(\w+)\(", line)
+            self.assertIn(call[1] if call else "read", allowed, line)
+            family = re.search(r" socket\((\w+),", line)
+            self.assertIn(family[1] if family else "AF_UNIX", families, line)
+            self.assertNotIn("PROT_WRITE|PROT_EXEC", line)  # MemoryDenyWriteExecute
 
     def test_it_comes_before_the_kubelet(self):
         self.assertIn("kubelet.service", self.unit["Before"].split())
