@@ -308,6 +308,7 @@ Config Checker::Check(const Environment& environment) {
   config.metrics_address = Address("metrics_address", message_.has_metrics_address()
                                                           ? message_.metrics_address()
                                                           : std::string(kDefaultMetricsAddress));
+  config.health_address = Address("health_address", message_.health_address());
   config.topology = message_.topology();
   config.max_message_bytes = Number("max_message_bytes", message_.has_max_message_bytes(),
                                     message_.max_message_bytes(), kMessageBytes);

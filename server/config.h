@@ -26,6 +26,7 @@ struct Config {
   std::string unix_socket;
   std::string tcp_address;      // Empty: no TCP.
   std::string metrics_address;  // Empty: no metrics.
+  std::string health_address;   // Empty: health is served beside the API only.
   std::string topology;         // Empty: the one built in.
   uint32_t max_message_bytes = 0;
   uint32_t max_threads = 0;
