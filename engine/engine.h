@@ -542,6 +542,11 @@ class Engine {
   // kResourceExhausted  IMAGE_TOO_LARGE: above kMaxImagePages
   absl::StatusOr<TableImage> ExportTables(const CallContext&);
 
+  // ---- Principals ----
+  // A principal, none of whose calls is under way, will not come back: whoever is called so next
+  // gets no answers of its requests, and nothing is kept for it but what it owns.
+  void ForgetRequests(const std::string& principal);
+
   // ---- Metrics ----
   EngineStats Stats();
 

@@ -3,6 +3,7 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -22,6 +23,9 @@ constexpr absl::string_view kDefaultMetricsAddress = "127.0.0.1:9477";
 // sun_path holds the path and its terminating zero.
 constexpr size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;
 
+// What a tenant's socket has behind the directory: the name of an owner, and its own.
+constexpr size_t kLeastBehindListenerDir = sizeof("/x/viommu.sock") - 1;
+
 struct Limit {
   uint32_t least;
   uint32_t most;
@@ -31,6 +35,8 @@ constexpr bool Within(const Limit& limit, uint32_t value) {
   return limit.least <= value && value <= limit.most;
 }
 constexpr Limit kMessageBytes = {64 << 10, 64 << 20, 4 << 20};
+constexpr Limit kListeners = {1, 4096, 128};
+constexpr Limit kListenerSharePercent = {1, 100, 25};
 constexpr Limit kConnections = {8, 65536, 1024};
 constexpr Limit kStreamsPerConnection = {1, 4096, 128};
 constexpr Limit kMetadataBytes = {1 << 10, 1 << 20, 8 << 10};
@@ -91,6 +97,7 @@ class Checker {
   std::string StateDir(const Environment& environment);
   std::string UnixSocket(const std::string& state_dir);
   std::string Address(absl::string_view setting, const std::string& text);
+  void Listeners(Config* config);
   uint32_t Number(absl::string_view setting, bool given, uint32_t value, const Limit& limit);
   void Calls(Config* config);
   uint32_t Threads(const Config& config);
@@ -132,6 +139,23 @@ std::string Checker::Address(absl::string_view setting, const std::string& text)
   const absl::StatusOr<SocketAddress> address = ParseSocketAddress(text);
   if (!address.ok()) Report(setting, address.status().message());
   return text;
+}
+
+void Checker::Listeners(Config* config) {
+  config->listener_dir = message_.listener_dir();
+  if (!config->listener_dir.empty()) {
+    const size_t size = std::filesystem::absolute(config->listener_dir).string().size();
+    if (size + kLeastBehindListenerDir > kMaxSocketPath) {
+      Report("listener_dir", absl::StrCat("\"", config->listener_dir, "\" has ", size,
+                                          " bytes as an absolute path; at most ",
+                                          kMaxSocketPath - kLeastBehindListenerDir));
+    }
+  }
+  config->max_listeners =
+      Number("max_listeners", message_.has_max_listeners(), message_.max_listeners(), kListeners);
+  config->listener_share_percent =
+      Number("listener_share_percent", message_.has_listener_share_percent(),
+             message_.listener_share_percent(), kListenerSharePercent);
 }
 
 uint32_t Checker::Number(absl::string_view setting, bool given, uint32_t value,
@@ -262,6 +286,7 @@ Config Checker::Check(const Environment& environment) {
                                                           : std::string(kDefaultMetricsAddress));
   config.health_address = Address("health_address", message_.health_address());
   config.topology = message_.topology();
+  Listeners(&config);
   config.max_message_bytes = Number("max_message_bytes", message_.has_max_message_bytes(),
                                     message_.max_message_bytes(), kMessageBytes);
   CheckConnections(&config);

@@ -29,6 +29,9 @@ struct Config {
   std::string metrics_address;  // Empty: no metrics.
   std::string health_address;   // Empty: health is served beside the API only.
   std::string topology;         // Empty: the one built in.
+  std::string listener_dir;     // Empty: no tenants.
+  uint32_t max_listeners = 0;
+  uint32_t listener_share_percent = 0;
   uint32_t max_message_bytes = 0;
   uint32_t max_threads = 0;
   uint32_t max_connections = 0;
