@@ -265,9 +265,10 @@ void TenantListeners::Close(absl::Time deadline) {
 
 void TenantListeners::Note(absl::string_view event, const std::string& owner,
                            absl::string_view why) {
-  if (house_.options->log == nullptr) return;
-  const LogLevel level = why.empty() ? LogLevel::kInfo : LogLevel::kWarning;
-  house_.options->log->Write(level, event, {{"owner", owner}, {"why", why}});
+  Log* const log = house_.options->log;
+  if (log == nullptr) return;
+  if (why.empty()) return log->Write(LogLevel::kInfo, event, {{"owner", owner}});
+  log->Write(LogLevel::kWarning, event, {{"owner", owner}, {"why", why}});
 }
 
 }  // namespace viommu

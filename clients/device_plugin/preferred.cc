@@ -27,7 +27,7 @@ class Chooser {
   }
 
   // Takes one device, if it is free and wanted.
-  void Take(const std::string& id) {
+  void Take(std::string id) {
     const auto found = group_of_.find(id);
     if (found == group_of_.end() || IsFull()) return;
     Group& group = groups_[found->second];
@@ -36,7 +36,7 @@ class Chooser {
     group.free.erase(place);
     group.begun = true;
     if (group.numa_node.has_value()) nodes_.insert(*group.numa_node);
-    chosen_.push_back(id);
+    chosen_.push_back(std::move(id));
   }
 
   // Takes the best device that is left; false: there is none, or none is wanted.
