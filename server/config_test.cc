@@ -137,12 +137,8 @@ TEST(ConfigTest, ReadsEverySettingFromTheFile) {
     topology: "t" max_message_bytes: 65536 max_threads: 24 drain_timeout_seconds: 0
     log_level: LOG_LEVEL_ERROR max_calls: 1 max_revokes: 2 max_streams: 3 max_wait_seconds: 4
     stream_write_timeout_seconds: 5 max_stream_bytes_in_flight: 70000
-<<<<<<< HEAD
     flush_queue_entries: 512 flush_queue_timeout_ms: 25 health_address: "[::]:9478"
-=======
-    flush_queue_entries: 512 flush_queue_timeout_ms: 25
     listener_dir: "/l" max_listeners: 6 listener_share_percent: 7
->>>>>>> c56aa7b
   )");
   const auto [config, problems] = Load({"--config", path});
   EXPECT_THAT(problems, IsEmpty());

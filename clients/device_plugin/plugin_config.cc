@@ -19,7 +19,7 @@ using ::viommu::config::v1::DevicePluginConfig;
 using ::viommu::config::v1::DevicePluginResource;
 using ::viommu::config::v1::DeviceSelector;
 
-constexpr absl::string_view kDefaultMetricsAddress = "127.0.0.1:9478";
+constexpr absl::string_view kDefaultMetricsAddress = "127.0.0.1:9479";
 constexpr absl::string_view kKubeletSocket = "kubelet.sock";
 // sun_path holds the path and its terminating zero.
 constexpr size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;

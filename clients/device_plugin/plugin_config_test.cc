@@ -45,7 +45,7 @@ TEST(PluginConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.listener_dir, "");
   EXPECT_EQ(config.host_listener_dir, "");
   EXPECT_EQ(config.container_dir, "/run/viommu");
-  EXPECT_EQ(config.metrics_address, "127.0.0.1:9478");
+  EXPECT_EQ(config.metrics_address, "127.0.0.1:9479");
   EXPECT_EQ(config.health_address, "");
   EXPECT_FALSE(config.device_nodes);
   EXPECT_EQ(config.listener_mode, 0666u);

@@ -20,7 +20,7 @@ Where it finds and is found
                                                               [as viommud says]
   --host_listener_dir DIR     the same, as the kubelet sees it [as viommud says]
   --metrics_address HOST:PORT /metrics for Prometheus; empty: off
-                                                              [127.0.0.1:9478]
+                                                              [127.0.0.1:9479]
   --health_address HOST:PORT  gRPC health for probes                      [off]
 
 What a container gets
