@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "clients/client/call_error.h"
 #include "clients/client/client.h"
 #include "engine/viommu_fixture.h"
@@ -94,7 +95,7 @@ TEST_F(DestroyOwnedTest, TellsWhatIsLeftAndWhy) {
 }
 
 TEST_F(DestroyOwnedTest, GoesThroughAllPages) {
-  constexpr int kMany = 1100;  // More than a page has.
+  constexpr int kMany = 2 * kDefaultPageSize + 1;
   for (int i = 0; i < kMany; ++i) {
     ASSERT_TRUE(engine_->CreateIoas(bob_, absl::StrCat("space-", i)).ok());
   }
@@ -102,8 +103,13 @@ TEST_F(DestroyOwnedTest, GoesThroughAllPages) {
 }
 
 TEST_F(DestroyOwnedTest, SaysWhenNothingCanBeRead) {
+  ClientOptions hasty;
+  hasty.max_attempts = 1;
+  hasty.reconnect_timeout = absl::ZeroDuration();
+  const auto client = Client::Connect(absl::StrCat("127.0.0.1:", server_->ports()[0]), hasty);
+  ASSERT_TRUE(client.ok()) << client.status();
   server_.reset();
-  EXPECT_FALSE(DestroyOwned(*client_, "alice").ok());
+  EXPECT_FALSE(DestroyOwned(**client, "alice").ok());
 }
 
 }  // namespace
