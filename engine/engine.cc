@@ -15,6 +15,7 @@
 #include "engine/operations/ioas_operations.h"
 #include "engine/operations/mapping_operations.h"
 #include "engine/operations/memory_region_operations.h"
+#include "engine/operations/move_claim_operation.h"
 #include "engine/operations/nested_domain_operations.h"
 #include "engine/operations/pasid_operations.h"
 #include "engine/operations/reserved_region_operations.h"
@@ -199,14 +200,21 @@ absl::Status Engine::DeleteDomain(const CallContext& context, const ObjectRef& r
 }
 
 absl::StatusOr<DeviceView> Engine::ClaimDevice(const CallContext& context, const std::string& id,
-                                               const std::string& etag) {
-  ClaimOperation operation(context, id, etag);
+                                               const std::string& etag,
+                                               const ClaimOptions& options) {
+  const std::string& owner = options.owner.empty() ? context.principal : options.owner;
+  if (!options.from_owner.empty()) {
+    MoveClaimOperation operation(context, id, etag, {owner, options.from_owner});
+    return core_->Execute(operation);
+  }
+  ClaimOperation operation(context, id, etag, owner);
   return core_->Execute(operation);
 }
 
 absl::StatusOr<DeviceView> Engine::ReleaseDevice(const CallContext& context, const std::string& id,
-                                                 const std::string& etag) {
-  ReleaseOperation operation(context, id, etag);
+                                                 const std::string& etag,
+                                                 const std::string& owner) {
+  ReleaseOperation operation(context, id, etag, owner);
   return core_->Execute(operation);
 }
 
@@ -228,8 +236,9 @@ absl::StatusOr<AttachAnswer> Engine::ReplaceAttachment(const CallContext& contex
 
 absl::StatusOr<DetachAnswer> Engine::DetachDevice(const CallContext& context,
                                                   const std::string& device,
-                                                  std::optional<uint32_t> pasid) {
-  DetachOperation operation(context, device, pasid);
+                                                  std::optional<uint32_t> pasid,
+                                                  const std::string& owner) {
+  DetachOperation operation(context, device, pasid, owner);
   return core_->Execute(operation);
 }
 
@@ -248,8 +257,8 @@ absl::StatusOr<PasidView> Engine::ReservePasid(const CallContext& context,
 }
 
 absl::Status Engine::FreePasid(const CallContext& context, const std::string& device,
-                               uint32_t pasid) {
-  FreePasidOperation operation(context, device, pasid);
+                               uint32_t pasid, const std::string& owner) {
+  FreePasidOperation operation(context, device, pasid, owner);
   return core_->ExecuteVoid(operation);
 }
 

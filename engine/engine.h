@@ -329,17 +329,25 @@ class Engine {
   // ---- Devices ----
   absl::StatusOr<DeviceView> GetDevice(const CallContext&, const std::string& id);
   absl::StatusOr<Page<DeviceView>> ListDevices(const CallContext&, const PageRequest&);
-  // Takes the device's whole group from the host; it is BLOCKED then. Claiming again what the
-  // caller holds changes nothing.
-  // kFailedPrecondition DEVICE_CLAIMED (by another principal); DIRECT_REGION: a member must stay
-  // mapped one to
-  //   one; HOST_MAPPINGS: the host still maps memory for it; DEVICE_UNHEALTHY
+  // Takes the device's whole group from the host, or from another owner; it is BLOCKED then, and
+  // stays so when it moves from owner to owner, which frees PASIDs and vdevices as a release does.
+  // Claiming what its owner-to-be holds changes nothing.
+  // kPermissionDenied   NOT_OPERATOR: for, or from, somebody else; or the caller may not claim
+  // kFailedPrecondition DEVICE_CLAIMED: by another than it is claimed from
+  // kFailedPrecondition from the host: DIRECT_REGION: a member must stay mapped one to one;
+  //                     HOST_MAPPINGS: the host still maps memory for it; DEVICE_UNHEALTHY
+  // kFailedPrecondition from an owner: DEVICE_NOT_CLAIMED: the host has it; IN_USE: what is
+  // attached
+  //                     of its group is listed; DEVICE_UNHEALTHY: not when the caller gets it
   absl::StatusOr<DeviceView> ClaimDevice(const CallContext&, const std::string& id,
-                                         const std::string& etag);
-  // kFailedPrecondition DEVICE_NOT_CLAIMED; STILL_ATTACHED: what is attached of its group, RIDs and
-  // PASIDs, is listed. Domains made for it stay; PASIDs that are taken are freed, vdevices go.
+                                         const std::string& etag, const ClaimOptions& = {});
+  // `owner`, here and below: who must hold the device; empty: the caller, for an operator anybody.
+  // kPermissionDenied   NOT_OPERATOR: `owner` is somebody else; or the caller may not claim
+  // kFailedPrecondition DEVICE_NOT_CLAIMED; DEVICE_CLAIMED: by another than `owner`;
+  // STILL_ATTACHED: what is attached of its group, RIDs and PASIDs, is listed. Domains made for it
+  // stay; PASIDs that are taken are freed, vdevices go.
   absl::StatusOr<DeviceView> ReleaseDevice(const CallContext&, const std::string& id,
-                                           const std::string& etag);
+                                           const std::string& etag, const std::string& owner = "");
   // Puts what the device sends with `pasid`, or (none) without PASID, on a domain. Members of a
   // group share their PASIDs. Given an Ioas, takes the first of its auto domains that fits, or
   // makes one, charged to the Ioas's owner, that goes with its last attachment. A PASID that is not
@@ -375,8 +383,10 @@ class Engine {
                                                  std::optional<uint32_t> pasid = std::nullopt);
   // Detaching what is not attached changes nothing and succeeds (iommufd). The RID may go while
   // PASIDs stay. During a reset it waits for its turn: who takes away is not refused.
+  // kFailedPrecondition DEVICE_NOT_CLAIMED; DEVICE_CLAIMED, kPermissionDenied as ReleaseDevice
   absl::StatusOr<DetachAnswer> DetachDevice(const CallContext&, const std::string& device,
-                                            std::optional<uint32_t> pasid = std::nullopt);
+                                            std::optional<uint32_t> pasid = std::nullopt,
+                                            const std::string& owner = "");
   // Takes the lowest free PASID of a range in the device's group, until it is freed or the device
   // is released. Nothing is attached. kFailedPrecondition DEVICE_NOT_CLAIMED kInvalidArgument
   // INVALID_PASID, RANGE_INVALID (min above max), LABEL_TOO_LONG kOutOfRange PASID_OUT_OF_RANGE
@@ -388,8 +398,10 @@ class Engine {
   absl::StatusOr<PasidView> ReservePasid(const CallContext&, const std::string& device,
                                          uint32_t pasid, const std::string& label);
   // kNotFound           PASID_NOT_FOUND: it is not taken
-  // kFailedPrecondition DEVICE_NOT_CLAIMED; PASID_TAKEN: another principal's; IN_USE: attached
-  absl::Status FreePasid(const CallContext&, const std::string& device, uint32_t pasid);
+  // kFailedPrecondition DEVICE_NOT_CLAIMED; PASID_TAKEN: another principal's; IN_USE: attached;
+  //                     DEVICE_CLAIMED, kPermissionDenied as ReleaseDevice
+  absl::Status FreePasid(const CallContext&, const std::string& device, uint32_t pasid,
+                         const std::string& owner = "");
   // Those of the device's group, ascending; shown to who has the device, and to operators.
   absl::StatusOr<Page<PasidView>> ListPasids(const CallContext&, const std::string& device,
                                              const PageRequest&);
@@ -529,6 +541,11 @@ class Engine {
   // kDeadlineExceeded   the changes under way were not done in time
   // kResourceExhausted  IMAGE_TOO_LARGE: above kMaxImagePages
   absl::StatusOr<TableImage> ExportTables(const CallContext&);
+
+  // ---- Principals ----
+  // A principal, none of whose calls is under way, will not come back: whoever is called so next
+  // gets no answers of its requests, and nothing is kept for it but what it owns.
+  void ForgetRequests(const std::string& principal);
 
   // ---- Metrics ----
   EngineStats Stats();

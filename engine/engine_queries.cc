@@ -112,6 +112,8 @@ HostView Engine::GetHost() {
           core_->options.flush_queue};
 }
 
+void Engine::ForgetRequests(const std::string& principal) { core_->requests.Forget(principal); }
+
 std::vector<UsageView> Engine::ListUsage(const CallContext& context) {
   absl::MutexLock lock(&core_->pipeline.mutex());
   std::vector<UsageView> usage = core_->model.ledger.List();

@@ -51,6 +51,11 @@ void RequestTable::Fail(const CallContext& context) {
   changed_.SignalAll();
 }
 
+void RequestTable::Forget(const std::string& principal) {
+  absl::MutexLock lock(&mutex_);
+  principals_.erase(principal);
+}
+
 uint64_t RequestTable::size() const {
   absl::MutexLock lock(&mutex_);
   uint64_t count = 0;

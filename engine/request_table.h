@@ -33,6 +33,9 @@ class RequestTable {
   void Succeed(const CallContext& context, std::any answer);
   void Fail(const CallContext& context);
 
+  // What `principal` asked for is not remembered any more. None of it is being carried out.
+  void Forget(const std::string& principal);
+
   uint64_t size() const;
 
  private:

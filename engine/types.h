@@ -28,6 +28,7 @@ namespace viommu {
 struct CallContext {
   std::string principal = "local";  // Owner of what the call creates.
   bool is_operator = false;         // May see and address every owner's objects.
+  bool may_claim = true;            // Else operators alone give devices to it, and take them.
   // Client-chosen name of this request (R7); empty: none. With it a repeated call gets the first
   // answer; with another digest under the same id the call is refused.
   std::string request_id;
@@ -60,6 +61,12 @@ struct AttachTarget {
 
   ObjectRef ref;
   Kind kind = Kind::kDomain;
+};
+
+// Whom a device is claimed for, and from. Others than the caller are for operators alone.
+struct ClaimOptions {
+  std::string owner = {};       // Empty: the caller.
+  std::string from_owner = {};  // Who has it and loses it; empty: the host.
 };
 
 // A page of a listing. `cursor` is what the previous page returned; empty: from the start.

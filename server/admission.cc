@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
 
 namespace viommu {
 namespace {
@@ -17,17 +18,13 @@ constexpr absl::string_view kRevokes[] = {
     "UnplugDevice",        "FreePasid",          "Invalidate",
     "DeleteViommu",        "DeleteVdevice",      "DeleteEventQueue",
     "DeleteHardwareQueue", "DeleteFaultQueue",   "RespondFault",
+    "DeleteListener",
 };
 
 // No call for so long: those that were on their way have arrived.
 constexpr absl::Duration kQuiet = absl::Milliseconds(100);
 // Callers that do not heed a refusal must not keep us.
 constexpr absl::Duration kMaxLinger = absl::Seconds(1);
-
-absl::Status Draining() {
-  return Error(absl::StatusCode::kUnavailable, "DRAINING",
-               "the server is being stopped; nothing changed");
-}
 
 absl::Status Full(absl::string_view reason, absl::string_view limit, uint32_t most,
                   absl::string_view what) {
@@ -36,6 +33,33 @@ absl::Status Full(absl::string_view reason, absl::string_view limit, uint32_t mo
       .Meta("limit", limit)
       .Meta("value", absl::StrCat(most));
 }
+
+absl::string_view NameOfLimit(CallKind kind) {
+  switch (kind) {
+    case CallKind::kRevoke:
+      return "max_revokes";
+    case CallKind::kStream:
+      return "max_streams";
+    case CallKind::kCall:
+      break;
+  }
+  return "max_calls";
+}
+
+// `where`: of which calls there are `most`.
+absl::Status TooMany(CallKind kind, uint32_t most, absl::string_view where) {
+  const bool stream = kind == CallKind::kStream;
+  return Full(stream ? "TOO_MANY_STREAMS" : "TOO_MANY_CALLS", NameOfLimit(kind), most,
+              absl::StrCat(stream ? "streams are open " : "calls of this kind run ", where));
+}
+
+// What must leave a reserve to others: all of tenants, and of operators the streams over TCP.
+bool IsShared(CallKind kind, Transport transport) {
+  return transport == Transport::kListener ||
+         (transport == Transport::kTcp && kind == CallKind::kStream);
+}
+
+uint32_t MostShared(uint32_t most) { return most < 2 ? most : most - std::max(1u, most / 8); }
 
 }  // namespace
 
@@ -57,29 +81,27 @@ uint32_t Admission::LimitOf(CallKind kind) const {
   return limits_.max_calls;
 }
 
-uint32_t Admission::MostStreamsOverTcp() const {
-  const uint32_t most = limits_.max_streams;
-  return most < 2 ? most : most - std::max(1u, most / 8);
+absl::Status Admission::Draining() const {
+  return Error(absl::StatusCode::kUnavailable, "DRAINING",
+               whole_ == nullptr ? "the server is being stopped; nothing changed"
+                                 : "the listener is being deleted; nothing changed");
 }
 
 absl::Status Admission::CheckRoom(CallKind kind, Transport transport) const {
   const uint32_t most = LimitOf(kind);
   if (running_[static_cast<size_t>(kind)] >= most) {
-    if (kind == CallKind::kStream) {
-      return Full("TOO_MANY_STREAMS", "max_streams", most, "streams are open already");
-    }
-    return Full("TOO_MANY_CALLS", kind == CallKind::kRevoke ? "max_revokes" : "max_calls", most,
-                "calls of this kind run already");
+    return TooMany(kind, most, whole_ == nullptr ? "already" : "through this listener already");
   }
-  if (kind == CallKind::kStream && transport == Transport::kTcp &&
-      streams_over_tcp_ >= MostStreamsOverTcp()) {
-    return Full("TOO_MANY_STREAMS", "max_streams", MostStreamsOverTcp(),
-                "streams are open over TCP already, the rest is kept for the unix socket");
-  }
-  return absl::OkStatus();
+  if (whole_ != nullptr || !IsShared(kind, transport)) return absl::OkStatus();
+  if (shared_[static_cast<size_t>(kind)] < MostShared(most)) return absl::OkStatus();
+  return TooMany(
+      kind, MostShared(most),
+      transport == Transport::kTcp
+          ? "over TCP and through listeners already, the rest is kept for the unix socket"
+          : "of tenants already, the rest is kept for operators");
 }
 
-absl::StatusOr<Admission::Ticket> Admission::Admit(CallKind kind, Transport transport) {
+absl::Status Admission::AdmitHere(CallKind kind, Transport transport) {
   absl::MutexLock lock(&mutex_);
   if (draining_) {
     last_arrival_ = absl::Now();
@@ -95,21 +117,37 @@ absl::StatusOr<Admission::Ticket> Admission::Admit(CallKind kind, Transport tran
     return room;
   }
   ++running_[static_cast<size_t>(kind)];
-  if (kind == CallKind::kStream && transport == Transport::kTcp) ++streams_over_tcp_;
-  if (metrics_ != nullptr) metrics_->Began(kind);
-  return Ticket(this, kind, transport);
+  if (IsShared(kind, transport)) ++shared_[static_cast<size_t>(kind)];
+  if (metrics_ != nullptr && whole_ == nullptr) metrics_->Began(kind);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Admission::Ticket> Admission::Admit(CallKind kind, Transport transport) {
+  if (whole_ != nullptr) transport = Transport::kListener;
+  RETURN_IF_ERROR(AdmitHere(kind, transport));
+  if (whole_ == nullptr) return Ticket(this, kind, transport);
+  absl::Status admitted = whole_->AdmitHere(kind, transport);
+  if (admitted.ok()) return Ticket(this, kind, transport);
+  ReturnHere(kind, transport);
+  return admitted;
 }
 
 absl::Status Admission::CheckServing() const {
+  if (whole_ != nullptr) RETURN_IF_ERROR(whole_->CheckServing());
   absl::MutexLock lock(&mutex_);
   return draining_ ? Draining() : absl::OkStatus();
 }
 
 void Admission::Return(CallKind kind, Transport transport) {
+  ReturnHere(kind, transport);
+  if (whole_ != nullptr) whole_->ReturnHere(kind, transport);
+}
+
+void Admission::ReturnHere(CallKind kind, Transport transport) {
   absl::MutexLock lock(&mutex_);
   --running_[static_cast<size_t>(kind)];
-  if (kind == CallKind::kStream && transport == Transport::kTcp) --streams_over_tcp_;
-  if (metrics_ != nullptr) metrics_->Ended(kind);
+  if (IsShared(kind, transport)) --shared_[static_cast<size_t>(kind)];
+  if (metrics_ != nullptr && whole_ == nullptr) metrics_->Ended(kind);
   if (draining_) returned_.SignalAll();
 }
 

@@ -4,6 +4,9 @@
 // and are apart, so that waiting grants leave room for calls that take something away, and open
 // streams leave room for both. A unary call runs until its client has the answer: so long it keeps
 // a thread of gRPC's.
+//
+// Every door (door.h) has an Admission. That of a tenant's takes from the one of all doors, too,
+// and no more than a share; what all tenants take together leaves operators a reserve.
 #ifndef VIOMMU_SERVER_ADMISSION_H_
 #define VIOMMU_SERVER_ADMISSION_H_
 
@@ -11,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -21,6 +25,7 @@
 #include "absl/time/time.h"
 #include "grpcpp/server_context.h"
 #include "server/admission_metrics.h"
+#include "server/caller.h"
 #include "server/transport.h"
 
 namespace viommu {
@@ -82,15 +87,21 @@ class Admission {
     std::optional<Ticket> ticket_;
   };
 
-  // `metrics` may be null, or outlives this.
+  // Of operators. `metrics` may be null, or outlives this.
   Admission(const AdmissionLimits& limits, AdmissionMetrics* metrics)
-      : limits_(limits), metrics_(metrics) {}
+      : Admission(limits, metrics, Caller::Operator(), nullptr) {}
+  // Of a tenant. `whole` is that of all doors, and outlives this.
+  Admission(const AdmissionLimits& share, AdmissionMetrics* metrics, Caller caller,
+            Admission* whole)
+      : limits_(share), metrics_(metrics), caller_(std::move(caller)), whole_(whole) {}
 
   const AdmissionLimits& limits() const { return limits_; }
+  const Caller& caller() const { return caller_; }
 
-  // Of the streams one in eight, if there are two at least, is kept for those over a unix socket.
+  // Of each kind one in eight, if there are two at least, is kept from tenants; of the streams it
+  // is kept for operators' unix sockets.
   // kResourceExhausted  TOO_MANY_CALLS, TOO_MANY_STREAMS: as many of its kind run as may
-  // kUnavailable        DRAINING: Drain was called
+  // kUnavailable        DRAINING: Drain was called, of this one or of the whole
   absl::StatusOr<Ticket> Admit(CallKind kind, Transport transport = Transport::kUnix)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -109,18 +120,22 @@ class Admission {
 
  private:
   uint32_t LimitOf(CallKind kind) const;
-  uint32_t MostStreamsOverTcp() const;
+  absl::Status Draining() const;
   absl::Status CheckRoom(CallKind kind, Transport transport) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status AdmitHere(CallKind kind, Transport transport) ABSL_LOCKS_EXCLUDED(mutex_);
+  void ReturnHere(CallKind kind, Transport transport) ABSL_LOCKS_EXCLUDED(mutex_);
   void Return(CallKind kind, Transport transport) ABSL_LOCKS_EXCLUDED(mutex_);
   bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const AdmissionLimits limits_;
   AdmissionMetrics* const metrics_;
-  mutable absl::Mutex mutex_;
+  const Caller caller_;
+  Admission* const whole_;     // Null: this one is it.
+  mutable absl::Mutex mutex_;  // Never held together with that of `whole_`.
   absl::CondVar returned_;
   std::array<uint32_t, kCallKinds> running_ ABSL_GUARDED_BY(mutex_) = {};  // By CallKind.
-  uint32_t streams_over_tcp_ ABSL_GUARDED_BY(mutex_) = 0;                  // Of those.
+  std::array<uint32_t, kCallKinds> shared_ ABSL_GUARDED_BY(mutex_) = {};   // Of those, IsShared.
   absl::flat_hash_map<const grpc::ServerContextBase*, OpenCall*> open_calls_
       ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;

@@ -47,6 +47,7 @@ TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
       "UnplugDevice",        "FreePasid",          "Invalidate",
       "DeleteViommu",        "DeleteVdevice",      "DeleteEventQueue",
       "DeleteHardwareQueue", "DeleteFaultQueue",   "RespondFault",
+      "DeleteListener",
   };
   const std::set<std::string> others = {
       "AllocatePasid",
@@ -58,6 +59,7 @@ TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
       "CreateFaultQueue",
       "CreateHardwareQueue",
       "CreateIoas",
+      "CreateListener",
       "CreateMemoryRegion",
       "CreateVdevice",
       "CreateViommu",
@@ -74,6 +76,7 @@ TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
       "GetInvalidationQueue",
       "GetIoas",
       "GetIommu",
+      "GetListener",
       "GetMemoryRegion",
       "GetVdevice",
       "GetViommu",
@@ -90,6 +93,7 @@ TEST(KindOfTest, KnowsEveryMethodOfTheApi) {
       "ListIoas",
       "ListIommus",
       "ListIovaRanges",
+      "ListListeners",
       "ListMappings",
       "ListMemoryRegions",
       "ListPageResponses",
@@ -189,6 +193,77 @@ TEST(AdmissionTest, CountsWhatRunsAndWhatWasRefused) {
   }
   EXPECT_EQ(Series(registry),
             (std::set<std::string>{"TOO_MANY_CALLS 2", "TOO_MANY_STREAMS 1", "DRAINING 1"}));
+}
+
+// As many more of the kind as may run; all run on. How many that are.
+size_t AdmitAll(CallKind kind, Admission* admission, std::vector<Admission::Ticket>* running) {
+  for (size_t count = 0;; ++count) {
+    auto ticket = admission->Admit(kind);
+    if (!ticket.ok()) return count;
+    running->push_back(*std::move(ticket));
+  }
+}
+
+TEST(AdmissionTest, ATenantHasNoMoreThanItsShare) {
+  prometheus::Registry registry;
+  AdmissionMetrics metrics(&registry);
+  Admission whole({8, 8, 8}, &metrics);
+  Admission tenant({2, 1, 3}, &metrics, Caller::Tenant("vm0"), &whole);
+  EXPECT_EQ(tenant.caller().principal, "vm0");
+  const struct {
+    CallKind kind;
+    size_t share;
+  } kCases[] = {{CallKind::kCall, 2}, {CallKind::kRevoke, 1}, {CallKind::kStream, 3}};
+  for (const auto& c : kCases) {
+    std::vector<Admission::Ticket> tickets;
+    EXPECT_EQ(AdmitAll(c.kind, &tenant, &tickets), c.share);
+    const absl::Status refused = tenant.Admit(c.kind).status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(DetailOf(refused)->metadata.at("value"), std::to_string(c.share));
+    EXPECT_TRUE(whole.Admit(c.kind).ok()) << "others are not refused";
+    tickets.clear();
+    EXPECT_TRUE(tenant.Admit(c.kind).ok());
+  }
+  EXPECT_EQ(Series(registry), (std::set<std::string>{"TOO_MANY_CALLS 4", "TOO_MANY_STREAMS 2"}))
+      << "what runs is counted once, and has ended";
+}
+
+TEST(AdmissionTest, AllTenantsTogetherLeaveARestToOperators) {
+  Admission whole({16, 8, 8}, nullptr);
+  for (const CallKind kind : {CallKind::kCall, CallKind::kRevoke, CallKind::kStream}) {
+    Admission one({16, 8, 8}, nullptr, Caller::Tenant("one"), &whole);
+    Admission two({16, 8, 8}, nullptr, Caller::Tenant("two"), &whole);
+    std::vector<Admission::Ticket> tickets;
+    const size_t most = kind == CallKind::kCall ? 14 : 7;
+    EXPECT_EQ(AdmitAll(kind, &one, &tickets) + AdmitAll(kind, &two, &tickets), most);
+    EXPECT_EQ(AdmitAll(kind, &whole, &tickets), kind == CallKind::kCall ? 2u : 1u);
+    // A place that a tenant could not have, because all are taken, is no longer its own either.
+    EXPECT_FALSE(two.Admit(kind).ok());
+    tickets.clear();
+    EXPECT_TRUE(two.Admit(kind).ok());
+  }
+}
+
+TEST(AdmissionTest, ATenantDrainsAlone) {
+  Admission whole({}, nullptr);
+  Admission tenant({}, nullptr, Caller::Tenant("vm0"), &whole);
+  tenant.Drain();
+  EXPECT_EQ(ReasonOf(tenant.Admit(CallKind::kCall).status()), "DRAINING");
+  EXPECT_EQ(ReasonOf(tenant.CheckServing()), "DRAINING");
+  EXPECT_TRUE(whole.Admit(CallKind::kCall).ok());
+  EXPECT_TRUE(whole.CheckServing().ok());
+}
+
+TEST(AdmissionTest, ATenantDrainsWithTheWhole) {
+  Admission whole({}, nullptr);
+  Admission tenant({}, nullptr, Caller::Tenant("vm0"), &whole);
+  std::optional<Admission::Ticket> running(*tenant.Admit(CallKind::kCall));
+  whole.Drain();
+  EXPECT_EQ(ReasonOf(tenant.Admit(CallKind::kCall).status()), "DRAINING");
+  EXPECT_EQ(ReasonOf(tenant.CheckServing()), "DRAINING");
+  const absl::Time start = absl::Now();
+  whole.AwaitQuiet(start + absl::Milliseconds(50));
+  EXPECT_GE(absl::Now() - start, absl::Milliseconds(50)) << "its calls are waited for";
 }
 
 TEST(AdmissionTest, RefusesEverythingWhileItDrains) {

@@ -40,17 +40,19 @@ absl::Time DeadlineOf(const grpc::ServerContext& context) {
 
 }  // namespace
 
-CallContext MakeCallContext(const grpc::ServerContext& context) {
+CallContext MakeCallContext(const grpc::ServerContext& context, const Caller& caller) {
   CallContext call;
-  call.is_operator = true;
+  call.principal = caller.principal;
+  call.is_operator = caller.is_operator;
+  call.may_claim = caller.may_claim;
   call.deadline = DeadlineOf(context);
   return call;
 }
 
 absl::StatusOr<CallContext> MakeCallContext(const grpc::ServerContext& context,
-                                            const Message& request) {
+                                            const Caller& caller, const Message& request) {
   RETURN_IF_ERROR(CheckKnown(request));
-  CallContext call = MakeCallContext(context);
+  CallContext call = MakeCallContext(context, caller);
   const auto& reflection = *request.GetReflection();
   if (const FieldDescriptor* field = FieldNamed(request, "validate_only")) {
     call.validate_only = reflection.GetBool(request, field);

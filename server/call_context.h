@@ -8,24 +8,26 @@
 #include "engine/types.h"
 #include "google/protobuf/message.h"
 #include "grpcpp/server_context.h"
+#include "server/caller.h"
 #include "server/transport.h"
 
 namespace viommu {
 
-// The caller is the local operator until authentication is configured: whoever reaches the socket
-// may do everything.
-CallContext MakeCallContext(const grpc::ServerContext& context);
+// `caller` is the one whose door the call came through.
+CallContext MakeCallContext(const grpc::ServerContext& context, const Caller& caller);
 
 // The same, with request_id and validate_only where the request has them. The digest is over the
 // request's type and its deterministic serialisation without request_id.
 // kInvalidArgument: as CheckKnown and CheckRequestId.
 absl::StatusOr<CallContext> MakeCallContext(const grpc::ServerContext& context,
+                                            const Caller& caller,
                                             const google::protobuf::Message& request);
 
 // Equal for requests of the same type that differ in request_id at most.
 std::string RequestDigest(const google::protobuf::Message& request);
 
-// How the call came in. gRPC asks the kernel for the peer's address: a client can not pretend.
+// How a call of an operator came in. gRPC asks the kernel for the peer's address: a client can not
+// pretend.
 Transport TransportOf(const grpc::ServerContext& context);
 
 }  // namespace viommu

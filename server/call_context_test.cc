@@ -18,11 +18,20 @@ v1::MapRequest SomeMap() {
   return request;
 }
 
+TEST(CallContextTest, IsWhoseDoorItCameThrough) {
+  const grpc::ServerContext context;
+  const CallContext call = MakeCallContext(context, Caller::Tenant("vm0"));
+  EXPECT_EQ(call.principal, "vm0");
+  EXPECT_FALSE(call.is_operator);
+  EXPECT_FALSE(call.may_claim);
+}
+
 TEST(CallContextTest, IsTheLocalOperatorWithoutDeadline) {
   const grpc::ServerContext context;
-  const CallContext call = MakeCallContext(context);
+  const CallContext call = MakeCallContext(context, Caller::Operator());
   EXPECT_EQ(call.principal, "local");
   EXPECT_TRUE(call.is_operator);
+  EXPECT_TRUE(call.may_claim);
   EXPECT_GT(call.deadline, absl::Now() + absl::Hours(24));
 }
 
@@ -30,7 +39,7 @@ TEST(CallContextTest, TakesRequestIdAndValidateOnly) {
   const grpc::ServerContext context;
   v1::MapRequest request = SomeMap();
   request.set_validate_only(true);
-  const absl::StatusOr<CallContext> call = MakeCallContext(context, request);
+  const absl::StatusOr<CallContext> call = MakeCallContext(context, Caller::Operator(), request);
   ASSERT_TRUE(call.ok()) << call.status();
   EXPECT_EQ(call->request_id, "r-1");
   EXPECT_EQ(call->request_digest, RequestDigest(request));
@@ -39,7 +48,8 @@ TEST(CallContextTest, TakesRequestIdAndValidateOnly) {
 
 TEST(CallContextTest, HasNoRequestIdWhereTheRequestHasNone) {
   const grpc::ServerContext context;
-  const absl::StatusOr<CallContext> call = MakeCallContext(context, v1::GetIoasRequest());
+  const absl::StatusOr<CallContext> call =
+      MakeCallContext(context, Caller::Operator(), v1::GetIoasRequest());
   ASSERT_TRUE(call.ok()) << call.status();
   EXPECT_EQ(call->request_id, "");
   EXPECT_EQ(call->request_digest, "");
@@ -50,7 +60,8 @@ TEST(CallContextTest, RefusesBadRequestIds) {
   const grpc::ServerContext context;
   v1::MapRequest request = SomeMap();
   request.set_request_id("has a space");
-  EXPECT_EQ(DetailOf(MakeCallContext(context, request).status())->reason, "MALFORMED_REQUEST_ID");
+  EXPECT_EQ(DetailOf(MakeCallContext(context, Caller::Operator(), request).status())->reason,
+            "MALFORMED_REQUEST_ID");
 }
 
 TEST(CallContextTest, DigestLeavesOnlyTheRequestIdOut) {

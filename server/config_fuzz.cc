@@ -52,6 +52,9 @@ void CheckLimits(const Config& config) {
   Check(config.max_buffered_bytes >= config.max_message_bytes, "no room for the largest message");
   Check(config.max_connections >= 8 && config.max_connections <= 65536,
         "max_connections out of its range");
+  Check(config.max_listeners >= 1 && config.listener_share_percent >= 1 &&
+            config.listener_share_percent <= 100,
+        "no listener could serve");
   Check(config.owner_limits.max_operations_in_flight >= 1 && config.owner_limits.max_streams >= 1,
         "an owner may do nothing");
   Check(config.drain_timeout >= absl::ZeroDuration() && config.drain_timeout <= absl::Hours(1),

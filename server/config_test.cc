@@ -59,6 +59,9 @@ TEST(ConfigTest, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.topology, "");
   EXPECT_EQ(config.max_message_bytes, 4194304u);
   EXPECT_EQ(config.max_threads, 256u);
+  EXPECT_EQ(config.listener_dir, "");
+  EXPECT_EQ(config.max_listeners, 128u);
+  EXPECT_EQ(config.listener_share_percent, 25u);
   EXPECT_EQ(config.max_connections, 1024u);
   EXPECT_EQ(config.max_streams_per_connection, 128u);
   EXPECT_EQ(config.max_metadata_bytes, 8192u);
@@ -135,6 +138,7 @@ TEST(ConfigTest, ReadsEverySettingFromTheFile) {
     log_level: LOG_LEVEL_ERROR max_calls: 1 max_revokes: 2 max_streams: 3 max_wait_seconds: 4
     stream_write_timeout_seconds: 5 max_stream_bytes_in_flight: 70000
     flush_queue_entries: 512 flush_queue_timeout_ms: 25 health_address: "[::]:9478"
+    listener_dir: "/l" max_listeners: 6 listener_share_percent: 7
   )");
   const auto [config, problems] = Load({"--config", path});
   EXPECT_THAT(problems, IsEmpty());
@@ -144,6 +148,9 @@ TEST(ConfigTest, ReadsEverySettingFromTheFile) {
   EXPECT_EQ(config.metrics_address, "");
   EXPECT_EQ(config.health_address, "[::]:9478");
   EXPECT_EQ(config.topology, "t");
+  EXPECT_EQ(config.listener_dir, "/l");
+  EXPECT_EQ(config.max_listeners, 6u);
+  EXPECT_EQ(config.listener_share_percent, 7u);
   EXPECT_EQ(config.max_message_bytes, 65536u);
   EXPECT_EQ(config.max_connections, 9u);
   EXPECT_EQ(config.max_streams_per_connection, 10u);
@@ -214,6 +221,9 @@ TEST(ConfigTest, KeepsSettingsInTheirRange) {
     std::vector<std::string> good, bad;
   } kCases[] = {
       {"max_message_bytes", {"65536", "67108864"}, {"65535", "67108865", "-1", "0x10000", ""}},
+      {"listener_dir", {"", "/l", "/" + std::string(92, 'a')}, {"/" + std::string(93, 'a')}},
+      {"max_listeners", {"1", "4096"}, {"0", "4097"}},
+      {"listener_share_percent", {"1", "100"}, {"0", "101", "25%"}},
       {"max_connections", {"8", "65536"}, {"7", "65537"}},
       {"max_streams_per_connection", {"1", "4096"}, {"0", "4097"}},
       {"max_metadata_bytes", {"1024", "1048576"}, {"1023", "1048577"}},

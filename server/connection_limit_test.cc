@@ -43,5 +43,27 @@ TEST(ConnectionLimitTest, GivesAPlaceThatWasLeftToTheNext) {
   EXPECT_EQ(TakeAll(Transport::kTcp, &limit), 1);
 }
 
+TEST(ConnectionLimitTest, GivesAListenerItsShareAndCountsItInTheWhole) {
+  ConnectionLimit whole(16);
+  ConnectionLimit tenant(4, &whole);
+  EXPECT_EQ(TakeAll(Transport::kListener, &tenant), 4);
+  EXPECT_EQ(whole.open(), 4);
+  EXPECT_EQ(TakeAll(Transport::kTcp, &whole), 10) << "both together leave a rest";
+  EXPECT_EQ(TakeAll(Transport::kUnix, &whole), 2);
+  tenant.GiveBack(Transport::kListener);
+  EXPECT_EQ(whole.open(), 15);
+  EXPECT_EQ(tenant.open(), 3);
+}
+
+TEST(ConnectionLimitTest, KeepsNothingOfWhatTheWholeRefuses) {
+  ConnectionLimit whole(8);
+  ConnectionLimit one(8, &whole);
+  ConnectionLimit two(8, &whole);
+  EXPECT_EQ(TakeAll(Transport::kListener, &one), 7);
+  EXPECT_FALSE(two.Take(Transport::kListener));
+  EXPECT_EQ(two.open(), 0);
+  EXPECT_EQ(TakeAll(Transport::kUnix, &whole), 1);
+}
+
 }  // namespace
 }  // namespace viommu

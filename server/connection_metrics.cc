@@ -13,7 +13,7 @@ ConnectionMetrics::ConnectionMetrics(prometheus::Registry* registry) {
                       .Name("viommu_connections_refused_total")
                       .Help("Connections that were closed as soon as they came in.")
                       .Register(*registry);
-  for (const Transport transport : {Transport::kUnix, Transport::kTcp}) {
+  for (const Transport transport : kAllTransports) {
     const std::string name(NameOf(transport));
     open_[Index(transport)] = &open.Add({{"transport", name}});
     for (const ConnectionRefusal why : {ConnectionRefusal::kLimit, ConnectionRefusal::kResources}) {

@@ -1,7 +1,7 @@
 // server/connection_metrics.h -- How many connections are open, and how many were turned away.
 //
-//   viommu_connections                 {transport="unix|tcp"}
-//   viommu_connections_refused_total   {transport="unix|tcp", reason="limit|resources"}
+//   viommu_connections                 {transport="unix|tcp|listener"}
+//   viommu_connections_refused_total   {transport="unix|tcp|listener", reason="limit|resources"}
 #ifndef VIOMMU_SERVER_CONNECTION_METRICS_H_
 #define VIOMMU_SERVER_CONNECTION_METRICS_H_
 

@@ -28,6 +28,12 @@ absl::StatusOr<std::string> ParseParent(absl::string_view parent) {
   return ParseDevice("parent", parent);
 }
 
+absl::StatusOr<ClaimOptions> ParseClaim(const v1::ClaimDeviceRequest& request) {
+  RETURN_IF_ERROR(CheckNewId("owner", request.owner()));
+  RETURN_IF_ERROR(CheckNewId("from_owner", request.from_owner()));
+  return ClaimOptions{request.owner(), request.from_owner()};
+}
+
 // A domain, or an Ioas of which an auto domain is meant.
 absl::StatusOr<AttachTarget> ParseTarget(absl::string_view name) {
   if (ResourceType(name) == "viommu.v1.Ioas") {
@@ -79,7 +85,9 @@ grpc::Status DeviceService::ClaimDevice(grpc::ServerContext* context,
                                         v1::Device* response) {
   return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string id, ParseDevice("name", request->name()));
-    ASSIGN_OR_RETURN(const DeviceView view, engine_.ClaimDevice(call, id, request->etag()));
+    ASSIGN_OR_RETURN(const ClaimOptions options, ParseClaim(*request));
+    ASSIGN_OR_RETURN(const DeviceView view,
+                     engine_.ClaimDevice(call, id, request->etag(), options));
     *response = Describe(view);
     return absl::OkStatus();
   });
@@ -90,7 +98,9 @@ grpc::Status DeviceService::ReleaseDevice(grpc::ServerContext* context,
                                           v1::Device* response) {
   return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string id, ParseDevice("name", request->name()));
-    ASSIGN_OR_RETURN(const DeviceView view, engine_.ReleaseDevice(call, id, request->etag()));
+    RETURN_IF_ERROR(CheckNewId("owner", request->owner()));
+    ASSIGN_OR_RETURN(const DeviceView view,
+                     engine_.ReleaseDevice(call, id, request->etag(), request->owner()));
     *response = Describe(view);
     return absl::OkStatus();
   });
@@ -131,7 +141,9 @@ grpc::Status DeviceService::DetachDevice(grpc::ServerContext* context,
                                          v1::DetachDeviceResponse* response) {
   return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string id, ParseDevice("name", request->name()));
-    ASSIGN_OR_RETURN(const DetachAnswer answer, engine_.DetachDevice(call, id, PasidIn(*request)));
+    RETURN_IF_ERROR(CheckNewId("owner", request->owner()));
+    ASSIGN_OR_RETURN(const DetachAnswer answer,
+                     engine_.DetachDevice(call, id, PasidIn(*request), request->owner()));
     *response->mutable_transition() = ToProto(answer.transition);
     DescribeEffects(answer.effects, response);
     return absl::OkStatus();
@@ -172,7 +184,8 @@ grpc::Status DeviceService::FreePasid(grpc::ServerContext* context,
   return Handle(admission_, *context, *request, [&](const CallContext& call) -> absl::Status {
     ASSIGN_OR_RETURN(const std::string id, ParseDevice("name", request->name()));
     RETURN_IF_ERROR(Require(request->has_pasid(), "pasid"));
-    return engine_.FreePasid(call, id, request->pasid());
+    RETURN_IF_ERROR(CheckNewId("owner", request->owner()));
+    return engine_.FreePasid(call, id, request->pasid(), request->owner());
   });
 }
 

@@ -239,7 +239,8 @@ absl::Status FaultService::Serve(grpc::ServerContext* context, Stream* stream) {
   ASSIGN_OR_RETURN(const Admission::Ticket ticket,
                    admission_.Admit(CallKind::kStream, TransportOf(*context)));
   ClientWatchdog::Guard guard(&watchdog_, context);
-  absl::Status status = Run(context, MakeCallContext(*context), &guard, stream);
+  absl::Status status =
+      Run(context, MakeCallContext(*context, admission_.caller()), &guard, stream);
   RETURN_IF_ERROR(guard.status());
   return status;
 }

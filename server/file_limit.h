@@ -8,17 +8,19 @@ namespace viommu {
 
 // A connection has two descriptors: gRPC's, and the one by which its end is seen.
 inline constexpr uint64_t kFilesPerConnection = 2;
-// What all else needs: libraries' own files, listeners, metrics, the state folder.
+// A tenant's listener has its socket, and what its thread waits with.
+inline constexpr uint64_t kFilesPerListener = 4;
+// What all else needs: libraries' own files, operators' sockets, metrics, the state folder.
 inline constexpr uint64_t kOtherFiles = 64;
 // Fewer connections are no service.
 inline constexpr int kLeastConnections = 8;
 
-// How many of `wanted` connections fit into `files` open files.
-int ConnectionsWithin(uint64_t files, int wanted);
+// How many of `wanted` connections fit into `files` open files beside `listeners` of tenants.
+int ConnectionsWithin(uint64_t files, int wanted, int listeners = 0);
 
-// Raises the soft limit of open files as far as `wanted` connections need and the hard limit lets;
-// answers how many of them fit then.
-int MakeRoomForConnections(int wanted);
+// Raises the soft limit of open files as far as `wanted` connections and `listeners` need and the
+// hard limit lets; answers how many connections fit then.
+int MakeRoomForConnections(int wanted, int listeners = 0);
 
 }  // namespace viommu
 

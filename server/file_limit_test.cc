@@ -20,6 +20,12 @@ TEST(FileLimitTest, LeavesFilesForAllElse) {
   }
 }
 
+TEST(FileLimitTest, LeavesFilesForListeners) {
+  EXPECT_EQ(ConnectionsWithin(2112, 1024, 128), 768);
+  EXPECT_EQ(ConnectionsWithin(2112 + 4 * 128, 1024, 128), 1024);
+  EXPECT_EQ(ConnectionsWithin(500, 1024, 128), 8);
+}
+
 class FileLimitOfTheProcessTest : public ::testing::Test {
  protected:
   FileLimitOfTheProcessTest() { EXPECT_EQ(getrlimit(RLIMIT_NOFILE, &before_), 0); }

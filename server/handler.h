@@ -35,12 +35,12 @@ CallKind KindOfRequest() {
 // gives or asks does not wait for its turn beyond max_wait: its client may be gone, and the engine
 // can not know. What takes away may wait, and is done whether or not somebody still listens.
 template <typename Request, typename Body>
-grpc::Status RunAdmitted(const AdmissionLimits& limits, CallKind kind,
+grpc::Status RunAdmitted(const Admission& admission, CallKind kind,
                          const grpc::ServerContext& context, const Request& request, Body body) {
-  absl::StatusOr<CallContext> call = MakeCallContext(context, request);
+  absl::StatusOr<CallContext> call = MakeCallContext(context, admission.caller(), request);
   if (!call.ok()) return ToGrpcStatus(call.status());
   if (kind == CallKind::kCall) {
-    call->deadline = std::min(call->deadline, absl::Now() + limits.max_wait);
+    call->deadline = std::min(call->deadline, absl::Now() + admission.limits().max_wait);
   }
   return ToGrpcStatus(body(*call));
 }
@@ -53,7 +53,7 @@ grpc::Status Handle(Admission& admission, const grpc::ServerContext& context,
   const CallKind kind = KindOfRequest<Request>();
   absl::StatusOr<Admission::Ticket> ticket = admission.Admit(kind);
   if (!ticket.ok()) return ToGrpcStatus(ticket.status());
-  grpc::Status status = RunAdmitted(admission.limits(), kind, context, request, std::move(body));
+  grpc::Status status = RunAdmitted(admission, kind, context, request, std::move(body));
   // Sending the answer comes next, and may take a client's time.
   admission.Keep(context, *std::move(ticket));
   return status;

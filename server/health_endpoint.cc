@@ -107,6 +107,10 @@ void HealthEndpoint::Set(bool serving) {
   server_->GetHealthCheckService()->SetServingStatus(serving);
 }
 
+void HealthEndpoint::SetService(const std::string& service, bool serving) {
+  server_->GetHealthCheckService()->SetServingStatus(service, serving);
+}
+
 void HealthEndpoint::Drain() { server_->GetHealthCheckService()->Shutdown(); }
 
 }  // namespace viommu

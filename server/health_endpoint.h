@@ -40,6 +40,9 @@ class HealthEndpoint {
   // Makes everything SERVING or NOT_SERVING.
   void Set(bool serving);
 
+  // Makes one of the services SERVING or NOT_SERVING.
+  void SetService(const std::string& service, bool serving);
+
   // Makes everything NOT_SERVING for good.
   void Drain();
 

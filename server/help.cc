@@ -16,6 +16,8 @@ Where it listens
   --metrics_address HOST:PORT /metrics for Prometheus; empty: off  [127.0.0.1:9477]
   --health_address HOST:PORT  nothing but health, for probes                 [off]
 
+  --listener_dir DIR          sockets of tenants, each in a directory of its own  [off]
+
 What it serves
   --topology FILE             units and devices of the software IOMMU   [built in]
   --state_dir DIR             its own files        [$STATE_DIRECTORY, else .state]
@@ -24,6 +26,8 @@ Limits
   --max_message_bytes N       largest request                            [4194304]
   --max_connections N         open at once; one in eight is for the unix socket
                                                                             [1024]
+  --max_listeners N           sockets of tenants                             [128]
+  --listener_share_percent N  of the limits below, for each of them           [25]
   --max_streams_per_connection N
                               calls at once on one connection                [128]
   --max_metadata_bytes N      headers of one call                           [8192]

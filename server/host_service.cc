@@ -12,7 +12,9 @@ namespace viommu {
 grpc::Status HostService::GetHost(grpc::ServerContext* context, const v1::GetHostRequest* request,
                                   v1::Host* response) {
   return Handle(admission_, *context, *request, [&](const CallContext&) {
-    *response = Describe(engine_.GetHost(), max_message_bytes_);
+    *response = Describe(engine_.GetHost(), limits_.max_message_bytes);
+    response->set_listeners(limits_.max_listeners > 0);
+    response->mutable_limits()->set_max_listeners(limits_.max_listeners);
     return absl::OkStatus();
   });
 }

@@ -13,9 +13,15 @@ namespace viommu {
 // Contract of each call: viommu/v1/host.proto.
 class HostService final : public v1::HostService::Service {
  public:
-  // Both outlive the service. `max_message_bytes` is shown among the limits.
-  HostService(Engine* engine, Admission* admission, uint64_t max_message_bytes)
-      : engine_(*engine), admission_(*admission), max_message_bytes_(max_message_bytes) {}
+  // What of the frontend is shown among the limits.
+  struct Limits {
+    uint64_t max_message_bytes = 0;
+    uint32_t max_listeners = 0;  // 0: there are no listeners.
+  };
+
+  // Both outlive the service.
+  HostService(Engine* engine, Admission* admission, const Limits& limits)
+      : engine_(*engine), admission_(*admission), limits_(limits) {}
 
   grpc::Status GetHost(grpc::ServerContext* context, const v1::GetHostRequest* request,
                        v1::Host* response) override;
@@ -33,7 +39,7 @@ class HostService final : public v1::HostService::Service {
  private:
   Engine& engine_;
   Admission& admission_;
-  const uint64_t max_message_bytes_;
+  const Limits limits_;
 };
 
 }  // namespace viommu

@@ -68,8 +68,8 @@ Listener::Listener(UniqueFd epoll, UniqueFd wake, UniqueFd reserve,
     : epoll_(std::move(epoll)),
       wake_(std::move(wake)),
       options_(std::move(options)),
+      limit_(options_.max_connections, options_.whole),
       sockets_(std::move(sockets)),
-      limit_(options_.max_connections),
       reserve_(std::move(reserve)) {}
 
 Listener::~Listener() {

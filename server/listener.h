@@ -31,6 +31,8 @@ class Listener {
  public:
   struct Options {
     int max_connections = 1024;
+    // Counts the connections of all listeners; null: there are no others. Outlives the listener.
+    ConnectionLimit* whole = nullptr;
     ConnectionMetrics* metrics = nullptr;  // May be null. Outlives the listener.
     Log* log = nullptr;                    // May be null. Outlives the listener.
     // Takes over each accepted connection, on the listener's thread. It must shutdown() the socket
@@ -48,6 +50,9 @@ class Listener {
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
+
+  // How many connections are open.
+  int connections() const { return limit_.open(); }
 
   // Closes the sockets. When it returns, nothing is delivered any more; the ends of open
   // connections are still seen.
@@ -85,9 +90,10 @@ class Listener {
   Phase phase_ ABSL_GUARDED_BY(mutex_) = Phase::kAccepting;
   bool stopped_accepting_ ABSL_GUARDED_BY(mutex_) = false;
 
+  ConnectionLimit limit_;
+
   // Owned by thread_ from here on.
   std::vector<ListenSocket> sockets_;
-  ConnectionLimit limit_;
   // A duplicate of each open connection's descriptor, and how it came in.
   absl::flat_hash_map<int, Transport> connections_;
   // Given up for a moment to take a connection in and close it, so that its client is told.

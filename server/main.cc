@@ -108,10 +108,12 @@ absl::Status StartEngine(const Config& config, Topology topology, Daemon* daemon
   return absl::OkStatus();
 }
 
-// As many connections as were asked for, or as the limit of open files has room for.
+// As many connections as were asked for, or as the limit of open files has room for beside those
+// of listeners.
 int MaxConnections(const Config& config, Log* log) {
   const auto wanted = static_cast<int>(config.max_connections);
-  const int most = MakeRoomForConnections(wanted);
+  const int listeners = config.listener_dir.empty() ? 0 : static_cast<int>(config.max_listeners);
+  const int most = MakeRoomForConnections(wanted, listeners);
   if (most < wanted) {
     log->Write(LogLevel::kWarning, "max_connections_lowered",
                {{"wanted", wanted}, {"max_connections", most}, {"why", "limit of open files"}});
@@ -140,8 +142,14 @@ absl::Status StartServer(const Config& config, Log* log, Daemon* daemon) {
   options.stream_write_timeout = config.stream_write_timeout;
   options.max_stream_bytes_in_flight = config.max_stream_bytes_in_flight;
   options.admission_metrics = &daemon->admission_metrics;
-  options.interceptors.push_back(
-      std::make_unique<RpcInterceptorFactory>(&daemon->rpc_metrics, log));
+  options.interceptors = [metrics = &daemon->rpc_metrics, log] {
+    Interceptors interceptors;
+    interceptors.push_back(std::make_unique<RpcInterceptorFactory>(metrics, log));
+    return interceptors;
+  };
+  options.listener_dir = config.listener_dir;
+  options.max_listeners = config.max_listeners;
+  options.listener_share_percent = config.listener_share_percent;
   ASSIGN_OR_RETURN(daemon->server, Server::Start(daemon->engine.get(), std::move(options)));
   daemon->endpoints.unix_socket = std::filesystem::absolute(config.unix_socket).string();
   if (config.tcp_address.empty()) return absl::OkStatus();

@@ -300,7 +300,7 @@ absl::Status MappingService::Serve(grpc::ServerContext* context, Stream* stream)
   ASSIGN_OR_RETURN(const Admission::Ticket ticket,
                    admission_.Admit(CallKind::kStream, TransportOf(*context)));
   ClientWatchdog::Guard guard(&watchdog_, context);
-  absl::Status status = Run(MakeCallContext(*context), &guard, stream);
+  absl::Status status = Run(MakeCallContext(*context, admission_.caller()), &guard, stream);
   RETURN_IF_ERROR(guard.status());
   return status;
 }

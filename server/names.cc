@@ -36,6 +36,7 @@ constexpr Collection kCollections[] = {
     {NameKind::kVdevice, "viommus/", "viommu.v1.Vdevice", true, "/vdevices/"},
     {NameKind::kEventQueue, "viommus/", "viommu.v1.EventQueue", true, "/eventQueues/"},
     {NameKind::kHardwareQueue, "viommus/", "viommu.v1.HardwareQueue", true, "/hardwareQueues/"},
+    {NameKind::kListener, "listeners/", "viommu.v1.Listener", false},
 };
 
 const Collection& CollectionOf(NameKind kind) { return kCollections[static_cast<size_t>(kind)]; }

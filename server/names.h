@@ -26,6 +26,7 @@ enum class NameKind {
   kVdevice,
   kEventQueue,
   kHardwareQueue,
+  kListener,
 };
 
 // The object that `name` means; `field` is where the request has it.

@@ -16,13 +16,16 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/status.h"
 #include "server/admission.h"
+#include "server/caller.h"
 #include "server/client_watchdog.h"
 #include "server/device_service.h"
 #include "server/domain_service.h"
 #include "server/fault_service.h"
 #include "server/host_service.h"
 #include "server/ioas_service.h"
+#include "server/listener_service.h"
 #include "server/memory_service.h"
+#include "server/no_listener_service.h"
 #include "server/simulation_service.h"
 #include "server/viommu_service.h"
 #include "tests/fuzz/bytes.h"
@@ -82,7 +85,9 @@ class Daemon {
       case 5:
         return CallMemory(which / 8, request);
       case 7:
-        return which / 8 < 18 ? CallViommu(which / 8, request) : CallFault(which / 8 - 18, request);
+        if (which / 8 < 18) return CallViommu(which / 8, request);
+        return which / 8 < 24 ? CallFault(which / 8 - 18, request)
+                              : CallListener(which / 8 - 24, request);
       default:
         return CallSimulation(which / 8, request);
     }
@@ -283,6 +288,31 @@ class Daemon {
     }
   }
 
+  // Of a daemon without: what there is to be parsed is parsed, and no file is touched. The other
+  // one is a tenant's.
+  void CallListener(int which, const std::string& r) {
+    ListenerService s(nullptr, &admission_);
+    NoListenerService none(&tenant_);
+    switch (which % 8) {
+      case 0:
+        return Run(s, &ListenerService::CreateListener, r);
+      case 1:
+        return Run(s, &ListenerService::GetListener, r);
+      case 2:
+        return Run(s, &ListenerService::ListListeners, r);
+      case 3:
+        return Run(s, &ListenerService::DeleteListener, r);
+      case 4:
+        return Run(none, &NoListenerService::CreateListener, r);
+      case 5:
+        return Run(none, &NoListenerService::GetListener, r);
+      case 6:
+        return Run(none, &NoListenerService::ListListeners, r);
+      default:
+        return Run(none, &NoListenerService::DeleteListener, r);
+    }
+  }
+
   void CallSimulation(int which, const std::string& r) {
     SimulationService s(engine_.get(), &admission_, &watchdog_);
     switch (which % 15) {
@@ -323,6 +353,7 @@ class Daemon {
   MemoryJournal journal_;
   std::unique_ptr<Engine> engine_;
   Admission admission_{AdmissionLimits(), nullptr};
+  Admission tenant_{AdmissionLimits(), nullptr, Caller::Tenant("fuzz"), &admission_};
   ClientWatchdog watchdog_{absl::Minutes(1)};
 };
 

@@ -319,7 +319,7 @@ absl::Status SimulationService::ServeExport(grpc::ServerContext* context,
                                             ImageWriter* writer) {
   ASSIGN_OR_RETURN(const Admission::Ticket ticket,
                    admission_.Admit(CallKind::kStream, TransportOf(*context)));
-  ASSIGN_OR_RETURN(CallContext call, MakeCallContext(*context, request));
+  ASSIGN_OR_RETURN(CallContext call, MakeCallContext(*context, admission_.caller(), request));
   call.deadline = std::min(call.deadline, absl::Now() + admission_.limits().max_wait);
   ASSIGN_OR_RETURN(const TableImage image, engine_.ExportTables(call));
   ClientWatchdog::Guard guard(&watchdog_, context);

@@ -1,4 +1,4 @@
-// server/transport.h -- The two ways in which a client can connect.
+// server/transport.h -- The ways in which a client can connect.
 #ifndef VIOMMU_SERVER_TRANSPORT_H_
 #define VIOMMU_SERVER_TRANSPORT_H_
 
@@ -6,13 +6,27 @@
 
 namespace viommu {
 
-enum class Transport { kUnix, kTcp };
+enum class Transport {
+  kUnix,      // An operator's unix socket.
+  kTcp,       // An operator, too.
+  kListener,  // A tenant's unix socket.
+};
 
-inline constexpr int kTransports = 2;
+inline constexpr Transport kAllTransports[] = {Transport::kUnix, Transport::kTcp,
+                                               Transport::kListener};
+inline constexpr int kTransports = 3;
 
 // As metrics and logs call it.
 inline absl::string_view NameOf(Transport transport) {
-  return transport == Transport::kUnix ? "unix" : "tcp";
+  switch (transport) {
+    case Transport::kUnix:
+      return "unix";
+    case Transport::kTcp:
+      return "tcp";
+    case Transport::kListener:
+      break;
+  }
+  return "listener";
 }
 
 }  // namespace viommu

@@ -117,7 +117,7 @@ absl::Status ViommuService::ServeEvents(grpc::ServerContext* context, EventStrea
   ASSIGN_OR_RETURN(const Admission::Ticket ticket,
                    admission_.Admit(CallKind::kStream, TransportOf(*context)));
   ClientWatchdog::Guard guard(&watchdog_, context);
-  absl::Status status = RunEvents(MakeCallContext(*context), &guard, stream);
+  absl::Status status = RunEvents(MakeCallContext(*context, admission_.caller()), &guard, stream);
   RETURN_IF_ERROR(guard.status());
   return status;
 }

@@ -136,7 +136,8 @@ absl::Status ViommuService::ServeInvalidations(grpc::ServerContext* context,
   ASSIGN_OR_RETURN(const Admission::Ticket ticket,
                    admission_.Admit(CallKind::kStream, TransportOf(*context)));
   ClientWatchdog::Guard guard(&watchdog_, context);
-  absl::Status status = RunInvalidations(MakeCallContext(*context), &guard, stream);
+  absl::Status status =
+      RunInvalidations(MakeCallContext(*context, admission_.caller()), &guard, stream);
   RETURN_IF_ERROR(guard.status());
   return status;
 }

@@ -88,7 +88,7 @@ absl::Status WatchService::Serve(grpc::ServerContext* context, const v1::WatchRe
                                  Writer* writer) {
   ASSIGN_OR_RETURN(const Admission::Ticket ticket,
                    admission_.Admit(CallKind::kStream, TransportOf(*context)));
-  ASSIGN_OR_RETURN(const CallContext call, MakeCallContext(*context, request));
+  ASSIGN_OR_RETURN(const CallContext call, MakeCallContext(*context, admission_.caller(), request));
   ClientWatchdog::Guard guard(&watchdog_, context);
   absl::Status status = Run(*context, call, request, &guard, writer);
   RETURN_IF_ERROR(guard.status());

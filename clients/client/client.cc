@@ -76,7 +76,7 @@ Client::Client(Target target, ClientOptions options)
       options_(options),
       channel_(ChannelTo(target_, options_)),
       stubs_(channel_, channel_, channel_, channel_, channel_, channel_, channel_, channel_,
-             channel_, channel_) {}
+             channel_, channel_, channel_) {}
 
 void Client::SetDeadline(grpc::ClientContext* context, absl::Duration timeout) {
   context->set_deadline(absl::ToChronoTime(absl::Now() + timeout));

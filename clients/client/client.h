@@ -33,6 +33,7 @@
 #include "viommu/v1/fault.grpc.pb.h"
 #include "viommu/v1/host.grpc.pb.h"
 #include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/listener.grpc.pb.h"
 #include "viommu/v1/mapping.grpc.pb.h"
 #include "viommu/v1/memory.grpc.pb.h"
 #include "viommu/v1/simulation.grpc.pb.h"
@@ -83,6 +84,7 @@ class Client {
   v1::WatchService::Stub& watch() { return Of<v1::WatchService::Stub>(); }
   v1::FaultService::Stub& fault() { return Of<v1::FaultService::Stub>(); }
   v1::ViommuService::Stub& viommu() { return Of<v1::ViommuService::Stub>(); }
+  v1::ListenerService::Stub& listener() { return Of<v1::ListenerService::Stub>(); }
   v1::SimulationService::Stub& simulation() { return Of<v1::SimulationService::Stub>(); }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   const ClientOptions& options() const { return options_; }
@@ -126,7 +128,7 @@ class Client {
   using Stubs = std::tuple<v1::HostService::Stub, v1::DeviceService::Stub, v1::MemoryService::Stub,
                            v1::IoasService::Stub, v1::MappingService::Stub, v1::DomainService::Stub,
                            v1::WatchService::Stub, v1::ViommuService::Stub, v1::FaultService::Stub,
-                           v1::SimulationService::Stub>;
+                           v1::ListenerService::Stub, v1::SimulationService::Stub>;
 
   template <typename Stub>
   Stub& Of() {

@@ -15,6 +15,7 @@
 #include "viommu/v1/hardware_queue.pb.h"
 #include "viommu/v1/host.pb.h"
 #include "viommu/v1/ioas.pb.h"
+#include "viommu/v1/listener.pb.h"
 #include "viommu/v1/memory.pb.h"
 #include "viommu/v1/simulation.pb.h"
 #include "viommu/v1/viommu.pb.h"
@@ -59,6 +60,8 @@ Table::Cells Headings(const v1::Event&);
 Table::Cells Cells(const v1::Event& event);
 Table::Cells Headings(const v1::HardwareQueue&);
 Table::Cells Cells(const v1::HardwareQueue& queue);
+Table::Cells Headings(const v1::Listener&);
+Table::Cells Cells(const v1::Listener& listener);
 Table::Cells Headings(const v1::TableEntry&);
 Table::Cells Cells(const v1::TableEntry& entry);
 

@@ -32,6 +32,7 @@ inline constexpr Param kEventQueue = NameOf("QUEUE", Kind::kEventQueue, "Event q
 inline constexpr Param kHardwareQueue =
     NameOf("QUEUE", Kind::kHardwareQueue, "Hardware queue: VIOMMU/ID.");
 inline constexpr Param kFaultQueue = NameOf("QUEUE", Kind::kFaultQueue, "Fault queue.");
+inline constexpr Param kListener = NameOf("OWNER", Kind::kListener, "Tenant whose it is.");
 inline constexpr Param kNewId = {"ID", T::kId, "Its id. Default: one is chosen.", kOptional};
 inline constexpr Param kAddress = {"ADDRESS", T::kAddress, "IO virtual address.", kRequired};
 
@@ -50,18 +51,21 @@ inline constexpr Param kTarget =
 inline constexpr Param kTargetIoas = NameOf(
     "ioas", Kind::kIoas, "Attach to an auto domain of this IO address space instead.", kOptional);
 inline constexpr Param kPasid = {"pasid", T::kCount, "PASID. Default: requests without PASID."};
+inline constexpr Param kHolder = {"owner", T::kId,
+                                  "Who must have the device. Default: whoever has it."};
 inline constexpr Param kPasidArgument = {"PASID", T::kCount, "PASID.", kRequired};
 inline constexpr Param kPasidLabel = {"label", T::kText, "What it is kept for."};
 inline constexpr Param kTextToWrite = {"text", T::kText, "The bytes, as text."};
 inline constexpr Param kHexToWrite = {"hex", T::kHexBytes, "The bytes, in hexadecimal."};
 
 // The commands of one group, appended in the order in which help lists them.
-void AddObjectCommands(std::vector<Command>* to);   // Regions, address spaces, domains; listings.
-void AddDeviceCommands(std::vector<Command>* to);   // Claims, attachments, PASIDs.
-void AddMappingCommands(std::vector<Command>* to);  // Maps, unmaps, ranges.
-void AddGuestCommands(std::vector<Command>* to);    // First stages of guests on a nest parent.
-void AddViommuCommands(std::vector<Command>* to);   // Viommus and what belongs to them.
-void AddFaultCommands(std::vector<Command>* to);    // Page faults and their answers.
+void AddObjectCommands(std::vector<Command>* to);    // Regions, address spaces, domains; listings.
+void AddDeviceCommands(std::vector<Command>* to);    // Claims, attachments, PASIDs.
+void AddMappingCommands(std::vector<Command>* to);   // Maps, unmaps, ranges.
+void AddGuestCommands(std::vector<Command>* to);     // First stages of guests on a nest parent.
+void AddViommuCommands(std::vector<Command>* to);    // Viommus and what belongs to them.
+void AddFaultCommands(std::vector<Command>* to);     // Page faults and their answers.
+void AddListenerCommands(std::vector<Command>* to);  // Sockets of tenants.
 void AddSimulationCommands(std::vector<Command>* to);  // What devices and the machine do.
 void AddWatchingCommands(std::vector<Command>* to);    // Health, watching, the tool itself.
 

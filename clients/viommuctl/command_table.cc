@@ -12,6 +12,7 @@ std::vector<Command> AllCommands() {
   table::AddGuestCommands(&commands);
   table::AddViommuCommands(&commands);
   table::AddFaultCommands(&commands);
+  table::AddListenerCommands(&commands);
   table::AddSimulationCommands(&commands);
   table::AddWatchingCommands(&commands);
   return commands;

@@ -66,6 +66,12 @@ absl::Status WatchFaults(Invocation& call);
 absl::Status RaiseFault(Invocation& call);
 absl::Status PageResponses(Invocation& call);
 
+// listener_commands.cc
+absl::Status ListListeners(Invocation& call);
+absl::Status GetListener(Invocation& call);
+absl::Status CreateListener(Invocation& call);
+absl::Status DeleteListener(Invocation& call);
+
 // pasid_commands.cc
 absl::Status ListPasids(Invocation& call);
 absl::Status AllocatePasid(Invocation& call);

@@ -70,6 +70,8 @@ std::string OthersOf(const v1::Device& device) {
 absl::Status Claim(Invocation& call) {
   v1::ClaimDeviceRequest request;
   request.set_name(call.Name("DEVICE"));
+  request.set_owner(call.Text("owner"));
+  request.set_from_owner(call.Text("from-owner"));
   const auto device = call.Call(&v1::DeviceService::Stub::ClaimDevice, request);
   if (!device.ok()) return device.status();
   call.Did(*device, device->name(), "claimed", OthersOf(*device));
@@ -79,6 +81,7 @@ absl::Status Claim(Invocation& call) {
 absl::Status Release(Invocation& call) {
   v1::ReleaseDeviceRequest request;
   request.set_name(call.Name("DEVICE"));
+  request.set_owner(call.Text("owner"));
   const auto device = call.Call(&v1::DeviceService::Stub::ReleaseDevice, request);
   if (!device.ok()) return device.status();
   call.Did(*device, device->name(), "released", OthersOf(*device));
@@ -108,6 +111,7 @@ absl::Status Replace(Invocation& call) {
 absl::Status Detach(Invocation& call) {
   v1::DetachDeviceRequest request;
   request.set_name(call.Name("DEVICE"));
+  request.set_owner(call.Text("owner"));
   if (call.Has("pasid")) request.set_pasid(call.Number("pasid"));
   const auto done = call.Call(&v1::DeviceService::Stub::DetachDevice, request);
   if (!done.ok()) return done.status();

@@ -21,6 +21,7 @@ constexpr absl::string_view kServices[] = {
     "viommu.v1.FaultService",
     "viommu.v1.HostService",
     "viommu.v1.IoasService",
+    "viommu.v1.ListenerService",
     "viommu.v1.MappingService",
     "viommu.v1.MemoryService",
     "viommu.v1.SimulationService",

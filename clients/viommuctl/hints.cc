@@ -30,6 +30,7 @@ constexpr Hint kHints[] = {
     {"DEVICE_IN_RESET", "try again: a reset ends by itself"},
     {"DEVICE_NOT_CLAIMED", "viommuctl claim {object}"},
     {"DEVICE_UNHEALTHY", "viommuctl describe device {object} says why"},
+    {"DIRECTORY_EXISTS", "remove what is there, or choose another owner"},
     {"DIRECT_REGION",
      "viommuctl reserved-regions {object} shows the memory that must stay mapped; "
      "the device can only be used by the host"},
@@ -75,6 +76,7 @@ constexpr Hint kHints[] = {
      "first: viommuctl unmap {object} --all, or delete the domains that viommuctl get ioas "
      "{object} -o json lists"},
     {"LARGE_PAGES_NOT_ALLOWED", "viommuctl create ioas ID --mode vfio-type1v2 has them"},
+    {"LISTENERS_UNAVAILABLE", "start viommud with --listener_dir"},
     {"MALFORMED_NAME",
      "an id has 1 to 63 of a-z, 0-9, '.', '_', '-', and begins and ends with a "
      "letter or digit"},
@@ -113,6 +115,8 @@ constexpr Hint kHints[] = {
     {"STREAM_LIMIT", "close a mapping stream, or raise --owner_max_streams of viommud"},
     {"TABLE_MEMORY_EXHAUSTED", "map in larger pieces, or unmap something"},
     {"TOO_MANY_CALLS", "try again: the calls that run end by themselves"},
+    {"TOO_MANY_LISTENERS",
+     "viommuctl list listeners shows them; delete one, or raise --max_listeners of viommud"},
     {"TOO_MANY_STREAMS", "close a mapping stream, or raise --max_streams of viommud"},
 };
 

@@ -26,6 +26,7 @@ constexpr KindWords kKinds[] = {
     {Kind::kEventQueue, "event-queue", "event-queues", "viommus/", "", "/eventQueues/"},
     {Kind::kHardwareQueue, "hardware-queue", "hardware-queues", "viommus/", "", "/hardwareQueues/"},
     {Kind::kViommu, "viommu", "viommus", "viommus/", ""},
+    {Kind::kListener, "listener", "listeners", "listeners/", ""},
 };
 
 // "ioas/vm0" of "owners/x/ioas/vm0".

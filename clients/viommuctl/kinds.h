@@ -24,6 +24,7 @@ enum class Kind {
   kVdevice,
   kEventQueue,
   kHardwareQueue,
+  kListener,
 };
 
 // How one kind is written.

@@ -220,6 +220,9 @@ std::vector<std::string> NamesOf(Kind kind, Invocation& call) {
       return Names(call, &v1::HostService::Stub::ListIommus, &v1::ListIommusResponse::iommus);
     case Kind::kViommu:
       return Names(call, &v1::ViommuService::Stub::ListViommus, &v1::ListViommusResponse::viommus);
+    case Kind::kListener:
+      return Names(call, &v1::ListenerService::Stub::ListListeners,
+                   &v1::ListListenersResponse::listeners);
     // Known only by Viommu.
     case Kind::kVdevice:
     case Kind::kEventQueue:

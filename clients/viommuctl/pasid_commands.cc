@@ -48,6 +48,7 @@ absl::Status FreePasid(Invocation& call) {
   v1::FreePasidRequest request;
   request.set_name(call.Name("DEVICE"));
   request.set_pasid(call.Number("PASID"));
+  request.set_owner(call.Text("owner"));
   const auto done = call.Call(&v1::DeviceService::Stub::FreePasid, request);
   if (!done.ok()) return done.status();
   call.Did(*done, absl::StrCat("PASID ", request.pasid(), " of ", request.name()), "freed");

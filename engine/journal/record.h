@@ -149,6 +149,13 @@ struct SetAllowedRanges {
 };
 struct Claim {
   std::string device;
+  std::string owner;  // Who may be another than the caller.
+};
+// To another owner. PASIDs that were taken are free from now on.
+struct MoveClaim {
+  std::string device;
+  std::string owner;
+  std::vector<uint64_t> vdevices = {};  // Of the group, which go.
 };
 struct Release {
   std::string device;
@@ -226,7 +233,8 @@ using LogicalOperation =
                  record::Release, record::Attach, record::Detach, record::SetDefaultDomain,
                  record::HostMapping, record::SetHealth, record::Unplug, record::Plug,
                  record::TakePasid, record::FreePasid, record::Reset, record::CreateViommu,
-                 record::CreateVdevice, record::CreateEventQueue, record::CreateHardwareQueue>;
+                 record::CreateVdevice, record::CreateEventQueue, record::CreateHardwareQueue,
+                 record::MoveClaim>;
 
 struct Record {
   std::string principal;

@@ -1,14 +1,12 @@
 #include "engine/operations/claim_operations.h"
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "engine/model/default_domains.h"
 #include "engine/model/views.h"
 #include "engine/operations/claims.h"
 #include "engine/operations/pasid_operations.h"
-#include "engine/operations/pasids.h"
 #include "engine/operations/placement.h"
 
 namespace viommu {
@@ -17,12 +15,7 @@ namespace {
 absl::Status CheckClaimable(const Model& model, const Group& group) {
   for (const DeviceIndex index : group.members) {
     const Device& member = model.devices[index];
-    if (member.health == DeviceHealth::kUnhealthy) {
-      return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_UNHEALTHY",
-                   absl::StrCat(member.Name(), " is unhealthy: ", member.health_reason))
-          .Errno("ENODEV")
-          .Resource(member.Name());
-    }
+    RETURN_IF_ERROR(CheckHealthy(member));
     for (const ReservedRegion& region : member.spec.reserved_regions) {
       if (region.type != ReservedRegionType::kDirect) continue;
       return Error(absl::StatusCode::kFailedPrecondition, "DIRECT_REGION",
@@ -33,25 +26,6 @@ absl::Status CheckClaimable(const Model& model, const Group& group) {
     }
   }
   return absl::OkStatus();
-}
-
-absl::Status CheckNothingAttached(const Model& model, const Group& group) {
-  std::vector<std::string> attached;
-  std::string first;
-  for (const DeviceIndex index : group.members) {
-    const Device& member = model.devices[index];
-    if (first.empty() && !member.attachments.empty()) first = member.Name();
-    for (const auto& [pasid, attachment] : member.attachments) {
-      attached.push_back(NameAt(member, pasid));
-    }
-  }
-  if (attached.empty()) return absl::OkStatus();
-  Error error(absl::StatusCode::kFailedPrecondition, "STILL_ATTACHED",
-              absl::StrCat(absl::StrJoin(attached, ", "), " still attached"));
-  for (const std::string& name : attached) {
-    error.Violation(name);
-  }
-  return std::move(error).Errno("EBUSY").Resource(first);
 }
 
 }  // namespace
@@ -84,26 +58,32 @@ void GroupChange::Foresee(Model& model) {
 void GroupChange::CommitChange(Model& model, bool hitless) {
   Group& group = GroupIn(model);
   const DomainState from = model.StateOf(group);
-  Change(group);
+  CommitOnPaper(model);
   model.CountTransition(from, model.StateOf(group), hitless);
+}
+
+void GroupChange::CommitOnPaper(Model& model) {
+  Change(GroupIn(model));
   for (const DeviceIndex index : members()) model.Bump(model.devices[index]);
   AnswerWithDevice(model);
 }
 
 // ---- Claim ----
 
+absl::StatusOr<std::vector<Uid>> ClaimOperation::Lanes(Model& model) {
+  // Before the lane is entered: nobody waits in another tenant's.
+  RETURN_IF_ERROR(CheckMayClaim(context()));
+  RETURN_IF_ERROR(CheckMayActFor(context(), owner_, "owner"));
+  return GroupChange::Lanes(model);
+}
+
 absl::Status ClaimOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, Locate(model));
   const Group& group = model.GroupOf(*device);
   RETURN_IF_ERROR(Model::CheckEtag(etag_, device->Etag(), device->Name()));
-  held_ = group.claimed() && group.claimed_by == context().principal;
+  held_ = group.claimed_by == owner_;
   if (held_) return absl::OkStatus();
-  if (group.claimed()) {
-    return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_CLAIMED",
-                 absl::StrCat(device->Name(), " is claimed by another principal"))
-        .Errno("EBUSY")
-        .Resource(device->Name());
-  }
+  if (group.claimed()) return ClaimedByAnother(*device);
   RETURN_IF_ERROR(CheckClaimable(model, group));
   RETURN_IF_ERROR(CheckNoHostMappings(model, *device));
   flush_.Plan(GroupIn(model), FlushQueue::Cause::kSync);
@@ -117,7 +97,7 @@ absl::Status ClaimOperation::Apply(Backend& backend) {
 }
 
 void ClaimOperation::Change(GroupState& group) const {
-  group.claimed_by = context().principal;
+  group.claimed_by = owner_;
   group.targets.clear();
 }
 
@@ -130,6 +110,7 @@ void ClaimOperation::Commit(Model& model) {
 // ---- Release ----
 
 absl::StatusOr<std::vector<Uid>> ReleaseOperation::Lanes(Model& model) {
+  RETURN_IF_ERROR(CheckMayClaim(context()));
   ASSIGN_OR_RETURN(std::vector<Uid> lanes, GroupChange::Lanes(model));
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id()));
   VdevicesLeaving::AddLanes(model, model.GroupOf(*device).members, &lanes);
@@ -140,8 +121,8 @@ absl::Status ReleaseOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, Locate(model));
   const Group& group = model.GroupOf(*device);
   RETURN_IF_ERROR(Model::CheckEtag(etag_, device->Etag(), device->Name()));
-  RETURN_IF_ERROR(CheckHeldFor(model, *device, context()));
-  RETURN_IF_ERROR(CheckNothingAttached(model, group));
+  RETURN_IF_ERROR(CheckHeldFor(model, *device, context(), owner_));
+  RETURN_IF_ERROR(CheckNothingAttached(model, group, "STILL_ATTACHED"));
   type_ = group.default_domain;
   vdevices_.Plan(model, group.members);
   Foresee(model);

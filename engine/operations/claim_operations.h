@@ -50,17 +50,23 @@ class GroupChange : public GroupOperation {
   void Foresee(Model& model);
   // Makes the change, in which DMA saw a gap or, when hitless, did not, and answers.
   void CommitChange(Model& model, bool hitless);
+  // The same, where the hardware stays as it is.
+  void CommitOnPaper(Model& model);
 };
 
 class ClaimOperation : public GroupChange {
  public:
-  ClaimOperation(CallContext context, std::string device, std::string etag)
-      : GroupChange(std::move(context), std::move(device)), etag_(std::move(etag)) {}
+  // `owner`: who is to have it.
+  ClaimOperation(CallContext context, std::string device, std::string etag, std::string owner)
+      : GroupChange(std::move(context), std::move(device)),
+        etag_(std::move(etag)),
+        owner_(std::move(owner)) {}
 
+  absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
   absl::Status Plan(Model& model) override;
   bool nothing_to_do() const override { return held_; }
   void Unplan(Model& model) override { flush_.Unplan(model, GroupIn(model)); }
-  LogicalOperation Logical() const override { return record::Claim{device_id()}; }
+  LogicalOperation Logical() const override { return record::Claim{device_id(), owner_}; }
   absl::Status Apply(Backend& backend) override;
   void Commit(Model& model) override;
 
@@ -68,14 +74,18 @@ class ClaimOperation : public GroupChange {
   void Change(GroupState& group) const override;
 
   const std::string etag_;
+  const std::string owner_;
   bool held_ = false;
   FlushStep flush_;
 };
 
 class ReleaseOperation : public GroupChange {
  public:
-  ReleaseOperation(CallContext context, std::string device, std::string etag)
-      : GroupChange(std::move(context), std::move(device)), etag_(std::move(etag)) {}
+  // `owner`: who must have it, as CheckHeldFor.
+  ReleaseOperation(CallContext context, std::string device, std::string etag, std::string owner)
+      : GroupChange(std::move(context), std::move(device)),
+        etag_(std::move(etag)),
+        owner_(std::move(owner)) {}
 
   // Those of the Viommus, too, in which members of the group have Vdevices.
   absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
@@ -91,6 +101,7 @@ class ReleaseOperation : public GroupChange {
   void Change(GroupState& group) const override;
 
   const std::string etag_;
+  const std::string owner_;
   DefaultDomainType type_ = DefaultDomainType::kDma;
   Transition transition_;
   VdevicesLeaving vdevices_;

@@ -1,8 +1,13 @@
 #include "engine/operations/claims.h"
 
+#include <vector>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/base/errors.h"
+#include "engine/base/status_macros.h"
 #include "engine/model/default_domains.h"
+#include "engine/operations/pasids.h"
 
 namespace viommu {
 
@@ -17,9 +22,66 @@ absl::Status CheckClaimed(const Model& model, const Device& device, const std::s
                                  : absl::StrCat("claim ", device.Name(), " first"));
 }
 
-absl::Status CheckHeldFor(const Model& model, const Device& device, const CallContext& context) {
-  if (context.is_operator && model.GroupOf(device).claimed()) return absl::OkStatus();
+absl::Status CheckHeldFor(const Model& model, const Device& device, const CallContext& context,
+                          const std::string& owner) {
+  const Group& group = model.GroupOf(device);
+  if (!owner.empty()) {
+    RETURN_IF_ERROR(CheckMayActFor(context, owner, "owner"));
+    if (group.claimed() && group.claimed_by != owner) return ClaimedByAnother(device);
+  }
+  if (context.is_operator && group.claimed()) return absl::OkStatus();
   return CheckClaimed(model, device, context.principal);
+}
+
+absl::Status CheckMayActFor(const CallContext& context, const std::string& principal,
+                            const std::string& field) {
+  if (context.is_operator || principal == context.principal) return absl::OkStatus();
+  return Error(absl::StatusCode::kPermissionDenied, "NOT_OPERATOR",
+               "only an operator may act for another owner")
+      .Errno("EPERM")
+      .Field(field);
+}
+
+absl::Status CheckMayClaim(const CallContext& context) {
+  if (context.may_claim) return absl::OkStatus();
+  return Error(absl::StatusCode::kPermissionDenied, "NOT_OPERATOR",
+               "an operator gives you your devices, and takes them back")
+      .Errno("EPERM");
+}
+
+absl::Status ClaimedByAnother(const Device& device) {
+  return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_CLAIMED",
+               absl::StrCat(device.Name(), " is claimed by another principal"))
+      .Errno("EBUSY")
+      .Resource(device.Name());
+}
+
+absl::Status CheckHealthy(const Device& device) {
+  if (device.health != DeviceHealth::kUnhealthy) return absl::OkStatus();
+  return Error(absl::StatusCode::kFailedPrecondition, "DEVICE_UNHEALTHY",
+               absl::StrCat(device.Name(), " is unhealthy: ", device.health_reason))
+      .Errno("ENODEV")
+      .Resource(device.Name());
+}
+
+absl::Status CheckNothingAttached(const Model& model, const Group& group,
+                                  const std::string& reason) {
+  std::vector<std::string> attached;
+  std::string first;
+  for (const DeviceIndex index : group.members) {
+    const Device& member = model.devices[index];
+    if (first.empty() && !member.attachments.empty()) first = member.Name();
+    for (const auto& [pasid, attachment] : member.attachments) {
+      attached.push_back(NameAt(member, pasid));
+    }
+  }
+  if (attached.empty()) return absl::OkStatus();
+  Error error(absl::StatusCode::kFailedPrecondition, reason,
+              absl::StrCat(absl::StrJoin(attached, ", "), " still attached"));
+  for (const std::string& name : attached) {
+    error.Violation(name);
+  }
+  return std::move(error).Errno("EBUSY").Resource(first);
 }
 
 absl::Status CheckHostHas(const Model& model, const Device& device) {

@@ -13,8 +13,30 @@ namespace viommu {
 // told.
 absl::Status CheckClaimed(const Model& model, const Device& device, const std::string& principal);
 
-// The same for the caller; an operator may act on what anybody holds.
-absl::Status CheckHeldFor(const Model& model, const Device& device, const CallContext& context);
+// The same for the caller; an operator may act on what anybody holds. Who gives an `owner` means
+// what that one holds.
+// kPermissionDenied NOT_OPERATOR: as CheckMayActFor
+// kFailedPrecondition DEVICE_CLAIMED: by another than `owner`
+absl::Status CheckHeldFor(const Model& model, const Device& device, const CallContext& context,
+                          const std::string& owner = "");
+
+// kPermissionDenied NOT_OPERATOR: `principal`, given as `field`, is not the caller, who is no
+// operator.
+absl::Status CheckMayActFor(const CallContext& context, const std::string& principal,
+                            const std::string& field);
+
+// kPermissionDenied NOT_OPERATOR: devices are given to the caller, and taken, by operators.
+absl::Status CheckMayClaim(const CallContext& context);
+
+// kFailedPrecondition DEVICE_CLAIMED: a principal has it that is not meant.
+absl::Status ClaimedByAnother(const Device& device);
+
+// kFailedPrecondition DEVICE_UNHEALTHY
+absl::Status CheckHealthy(const Device& device);
+
+// kFailedPrecondition, with `reason`: members of the group are attached; all places are listed.
+absl::Status CheckNothingAttached(const Model& model, const Group& group,
+                                  const std::string& reason);
 
 // kFailedPrecondition DEVICE_CLAIMED: somebody holds it, so the host does not have it.
 absl::Status CheckHostHas(const Model& model, const Device& device);

@@ -8,7 +8,7 @@ namespace viommu {
 
 absl::StatusOr<std::vector<Uid>> DetachOperation::Lanes(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
-  RETURN_IF_ERROR(CheckHeldFor(model, *device, context()));
+  RETURN_IF_ERROR(CheckHeldFor(model, *device, context(), owner_));
   const Group& group = model.GroupOf(*device);
   std::vector<Uid> lanes{group.uid};
   AddLanes(model, group.TargetAt(pasid_), &lanes);
@@ -18,7 +18,7 @@ absl::StatusOr<std::vector<Uid>> DetachOperation::Lanes(Model& model) {
 absl::Status DetachOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
   device_ = device->index;
-  RETURN_IF_ERROR(CheckHeldFor(model, *device, context()));
+  RETURN_IF_ERROR(CheckHeldFor(model, *device, context(), owner_));
   attached_ = device->AttachmentAt(pasid_) != nullptr;
   if (!attached_) return absl::OkStatus();
   leaving_ = Leaving(model, *device, pasid_);

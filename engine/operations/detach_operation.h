@@ -15,8 +15,12 @@ namespace viommu {
 
 class DetachOperation : public AnsweringOperation<DetachAnswer> {
  public:
-  DetachOperation(CallContext context, std::string device, PasidOrRid pasid)
-      : AnsweringOperation(std::move(context)), device_id_(std::move(device)), pasid_(pasid) {}
+  // `owner`: who must have it, as CheckHeldFor.
+  DetachOperation(CallContext context, std::string device, PasidOrRid pasid, std::string owner)
+      : AnsweringOperation(std::move(context)),
+        device_id_(std::move(device)),
+        pasid_(pasid),
+        owner_(std::move(owner)) {}
 
   absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
   bool revokes() const override { return true; }
@@ -30,6 +34,7 @@ class DetachOperation : public AnsweringOperation<DetachAnswer> {
  private:
   const std::string device_id_;
   const PasidOrRid pasid_;
+  const std::string owner_;
   DeviceIndex device_ = 0;
   bool attached_ = false;
   Leaving leaving_;

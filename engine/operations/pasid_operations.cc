@@ -11,10 +11,11 @@ namespace viommu {
 namespace {
 
 absl::StatusOr<std::vector<Uid>> LaneOfGroup(Model& model, const std::string& device_id,
-                                             const CallContext& context) {
+                                             const CallContext& context,
+                                             const std::string& owner = "") {
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id));
   // Before the lane is entered: nobody waits in another tenant's.
-  RETURN_IF_ERROR(CheckHeldFor(model, *device, context));
+  RETURN_IF_ERROR(CheckHeldFor(model, *device, context, owner));
   return std::vector<Uid>{model.GroupOf(*device).uid};
 }
 
@@ -129,13 +130,13 @@ void TakePasidOperation::Commit(Model& model) {
 }
 
 absl::StatusOr<std::vector<Uid>> FreePasidOperation::Lanes(Model& model) {
-  return LaneOfGroup(model, device_id_, context());
+  return LaneOfGroup(model, device_id_, context(), owner_);
 }
 
 absl::Status FreePasidOperation::Plan(Model& model) {
   ASSIGN_OR_RETURN(const Device* device, model.FindDevice(device_id_));
   device_ = device->index;
-  RETURN_IF_ERROR(CheckHeldFor(model, *device, context()));
+  RETURN_IF_ERROR(CheckHeldFor(model, *device, context(), owner_));
   const Group& group = model.GroupOf(*device);
   const auto entry = group.pasids.find(pasid_);
   if (entry == group.pasids.end()) return PasidNotFound(*device, pasid_);

@@ -48,8 +48,12 @@ class TakePasidOperation : public AnsweringOperation<PasidView> {
 
 class FreePasidOperation : public Operation {
  public:
-  FreePasidOperation(CallContext context, std::string device, uint32_t pasid)
-      : Operation(std::move(context)), device_id_(std::move(device)), pasid_(pasid) {}
+  // `owner`: who must have the device, as CheckHeldFor.
+  FreePasidOperation(CallContext context, std::string device, uint32_t pasid, std::string owner)
+      : Operation(std::move(context)),
+        device_id_(std::move(device)),
+        pasid_(pasid),
+        owner_(std::move(owner)) {}
 
   absl::StatusOr<std::vector<Uid>> Lanes(Model& model) override;
   bool revokes() const override { return true; }
@@ -62,6 +66,7 @@ class FreePasidOperation : public Operation {
  private:
   const std::string device_id_;
   const uint32_t pasid_;
+  const std::string owner_;
   DeviceIndex device_ = 0;
 };
 

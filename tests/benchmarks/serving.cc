@@ -99,7 +99,11 @@ void Serving::Start() {
   ServerOptions options;
   options.listen_addresses = {absl::StrCat("unix:", folder_, "/socket")};
   options.mapping_metrics = &mapping_metrics_;
-  options.interceptors.push_back(std::make_unique<RpcInterceptorFactory>(&rpc_metrics_, &log_));
+  options.interceptors = [this] {
+    Interceptors interceptors;
+    interceptors.push_back(std::make_unique<RpcInterceptorFactory>(&rpc_metrics_, &log_));
+    return interceptors;
+  };
   options.further_services = {&empty_};
   // Unmaps are measured as many at a time as maps are.
   options.admission.max_revokes = options.admission.max_calls;

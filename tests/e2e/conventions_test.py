@@ -26,7 +26,7 @@ class MutationsTest(unittest.TestCase):
     """Every mutation, in a session where it has something to do."""
 
     def setUp(self):
-        self.daemon = self.enterContext(daemon.Daemon(metrics=True))
+        self.daemon = self.enterContext(daemon.Daemon(daemon.LISTENERS, metrics=True))
         self.client = grpcurl.Client(self.daemon)
 
     def each_mutation(self, make):
@@ -102,15 +102,17 @@ LISTINGS = [
     ("IoasService/ListIoas", "ioas", None, 4),
     ("IoasService/ListMappings", "mappings", "ioas/space-0", 7),
     ("DomainService/ListDomains", "domains", None, 2 + 3),
+    ("ListenerService/ListListeners", "listeners", None, 4),
 ]
 
 
 class PagesTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.daemon = cls.enterClassContext(daemon.Daemon())
+        cls.daemon = cls.enterClassContext(daemon.Daemon(daemon.LISTENERS))
         cls.client = grpcurl.Client(cls.daemon)
         for i in range(4):
+            cls.client.get("ListenerService/CreateListener", {"listener_id": f"tenant-{i}"})
             cls.client.get("MemoryService/CreateMemoryRegion", {
                 "memory_region_id": f"ram-{i}", "memory_region": {"size_bytes": 1 << 20}})
             cls.client.get("IoasService/CreateIoas", {"ioas_id": f"space-{i}"})

@@ -1,4 +1,5 @@
-"""A session in which every RPC of every service is called once and has something to do."""
+"""A session in which every RPC of every service is called once and has something to do; for a
+daemon with daemon.LISTENERS."""
 import base64
 
 DEVICE = "devices/0000:82:00.0"  # It has PASIDs.
@@ -149,6 +150,11 @@ STEPS = [
     ("IoasService/DeleteIoas", {"name": "ioas/space"}, {}),
     ("MemoryService/DeleteMemoryRegion", {"name": "memoryRegions/ram"}, {}),
     ("DeviceService/ReleaseDevice", {"name": DEVICE}, {"ownership": "DEVICE_OWNERSHIP_HOST"}),
+    ("ListenerService/CreateListener", {"listener_id": "tenant"},
+     {"name": "listeners/tenant", "owner": "tenant", "mode": 0o660}),
+    ("ListenerService/GetListener", {"name": "listeners/tenant"}, {"name": "listeners/tenant"}),
+    ("ListenerService/ListListeners", {}, {}),
+    ("ListenerService/DeleteListener", {"name": "listeners/tenant"}, {}),
     ("SimulationService/SetDeviceHealth",
      {"name": DEVICE, "health": "DEVICE_HEALTH_UNHEALTHY", "health_reason": "fan"},
      {"health": "DEVICE_HEALTH_UNHEALTHY", "health_reason": "fan"}),

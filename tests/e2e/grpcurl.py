@@ -146,6 +146,14 @@ class Client:
         client._target = [daemon.endpoints["tcp_address"]]
         return client
 
+    @classmethod
+    def of_tenant(cls, daemon, owner):
+        """Over the tenant's socket, with daemon.LISTENERS."""
+        client = cls(daemon)
+        client._folder = daemon.folder
+        client._target = ["-unix", f"listeners/{owner}/viommu.sock"]
+        return client
+
     def call(self, method, request=None, flags=()):
         """Calls "HostService/GetHost" or the like, with a request that is a dict, ready JSON text,
         or a list of dicts for a stream. The empty list sends nothing."""

@@ -118,7 +118,7 @@ _TYPES = {"StreamMappings": "bidi_stream", "StreamInvalidations": "bidi_stream",
 
 class MetricsTest(unittest.TestCase):
     def setUp(self):
-        self.daemon = self.enterContext(daemon.Daemon(metrics=True))
+        self.daemon = self.enterContext(daemon.Daemon(daemon.LISTENERS, metrics=True))
         self.client = grpcurl.Client(self.daemon)
         self.at_start = metrics.Metrics(self.daemon)
 

@@ -138,7 +138,7 @@ class MainJobTest(unittest.TestCase):
 
 class EveryRpcTest(unittest.TestCase):
     def setUp(self):
-        self.client = grpcurl.Client(self.enterContext(daemon.Daemon()))
+        self.client = grpcurl.Client(self.enterContext(daemon.Daemon(daemon.LISTENERS)))
 
     def test_each_answers_as_documented(self):
         answers = {}

@@ -25,6 +25,8 @@ def snapshot(daemon, client):
         for listing in ("ListMappings", "ListIovaRanges"):
             state[listing, ioas["name"]] = client.get(f"IoasService/{listing}",
                                                       {"parent": ioas["name"]})
+    # Without tenants that is a refusal, which tells nothing.
+    state["listeners"] = client.call("ListenerService/ListListeners").messages
     state["revision"] = client.get("HostService/GetHost").get("revision")
     scrape = metrics.Metrics(daemon)
     for name in _SERIES:

@@ -99,6 +99,10 @@ SESSION = [
     ("detach 0000:81:00.0 --pasid 7", "devices/0000:81:00.0 pasid 7 detached"),
     ("pasids free 0000:81:00.0 7", "PASID 7 of devices/0000:81:00.0 freed"),
     ("reset 0000:81:00.0", "devices/0000:81:00.0 reset"),
+    ("create listener vm0 --mode 0600", "listeners/vm0 created"),
+    ("list listeners", "vm0       0600"),
+    ("get listener vm0", "/listeners/vm0/viommu.sock"),
+    ("delete listener vm0", "listeners/vm0 deleted"),
     ("create fault-queue q --depth 4", "faultQueues/q created"),
     ("create domain asking --ioas vm0 --device 0000:81:00.0 --fault-queue q",
      "domains/asking created"),
@@ -298,7 +302,7 @@ class Viommuctl:
 
 class SessionTest(unittest.TestCase):
     def setUp(self):
-        self.daemon = self.enterContext(daemon.Daemon())
+        self.daemon = self.enterContext(daemon.Daemon(daemon.LISTENERS))
         self.ctl = Viommuctl(self.daemon.folder)
 
     def test_every_command_does_what_it_says(self):
