@@ -1,6 +1,7 @@
 """A root file system of a test's own, made of Debian packages, and what runs in it."""
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -44,6 +45,12 @@ def new_folder():
 def install(*variables, check=True):
     """deploy/install of the programs under test."""
     return run(os.path.join(DEPLOY, "install"), ROOT, *variables, check=check)
+
+
+def programs():
+    """What the installation has of Bazel's: where it is built -> where it is installed."""
+    with open(os.path.join(DEPLOY, "layout.txt"), encoding="utf-8") as file:
+        return dict(re.findall(r"^bin:(\S+) +0755 (\S+)$", file.read(), re.MULTILINE))
 
 
 def packages():
