@@ -5,6 +5,8 @@ import glob
 import json
 import os
 import re
+import subprocess
+import time
 import unittest
 import zipfile
 
@@ -15,11 +17,19 @@ from tests.deploy import scratch
 from tests.e2e import daemon
 from tools import case_report
 
+DEVICE_PLUGIN = os.path.join(scratch.ROOT, "clients", "device_plugin", "viommu-device-plugin")
 OVERLAYS = ("host-iommu", "soft")
 # The oldest that has probes of gRPC for good, and the newest that there are schemas of.
 VERSIONS = ("v1.27.0", "v1.37.0")
 # What an object needs to name if the Kubernetes API is to be used from a pod.
 RIGHTS = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
+
+
+# Container, what its ports begin with, its settings.
+PROGRAMS = (
+    ("viommud", "viommud", "viommud.textproto"),
+    ("viommu-device-plugin", "plugin", "device-plugin.textproto"),
+)
 
 
 @functools.lru_cache(maxsize=None)
@@ -42,6 +52,11 @@ def pod(overlay):
 
 def containers(overlay):
     return {container["name"]: container for container in pod(overlay)["containers"]}
+
+
+def probes(overlay, name):
+    """What the kubelet asks a container for its health."""
+    return [probe["grpc"] for key, probe in containers(overlay)[name].items() if key.endswith("Probe")]
 
 
 class Schemas:
@@ -165,6 +180,40 @@ class ManifestTest(unittest.TestCase):
             self.assertTrue(container["image"].endswith(":" + version), container["image"])
 
 
+class PortsTest(unittest.TestCase):
+    """What listens in the pod, and what is said of it."""
+
+    def test_probes_and_ports_are_where_the_programs_listen(self):
+        for overlay in OVERLAYS:
+            settings = only(overlay, "ConfigMap")["data"]
+            for name, prefix, file in PROGRAMS:
+                ports = {port["name"]: port["containerPort"]
+                         for port in containers(overlay)[name]["ports"]}
+                for setting in ("health", "metrics"):
+                    listens = re.search(rf'^{setting}_address: "0\.0\.0\.0:(\d+)"$', settings[file],
+                                        re.MULTILINE)
+                    self.assertEqual(int(listens[1]), ports[f"{prefix}-{setting}"])
+                for probe in probes(overlay, name):
+                    self.assertEqual(ports[f"{prefix}-health"], probe["port"])
+
+    def test_no_port_is_taken_twice(self):
+        for overlay in OVERLAYS:
+            ports = [port["containerPort"] for container in containers(overlay).values()
+                     for port in container["ports"]]
+            self.assertEqual(len(ports), len(set(ports)))
+
+    def test_other_pods_reach_metrics_only(self):
+        for overlay in OVERLAYS:
+            ((ports,),) = [rule.values() for rule in only(overlay, "NetworkPolicy")["spec"]["ingress"]]
+            self.assertEqual({f"{prefix}-metrics" for _, prefix, _ in PROGRAMS},
+                             {port["port"] for port in ports})
+
+    def test_each_program_reads_its_settings(self):
+        for overlay in OVERLAYS:
+            for name, _, file in PROGRAMS:
+                self.assertIn(f"--config=/etc/viommu/{file}", containers(overlay)[name]["args"])
+
+
 class ViommudTest(unittest.TestCase):
     """The daemon starts with the settings that it gets in a pod, and answers the probes."""
 
@@ -181,42 +230,24 @@ class ViommudTest(unittest.TestCase):
         self.assertEqual(["/usr/sbin/viommud"], container["command"])
         flags = [flag for flag in container["args"] if not flag.startswith("--config=")]
         return [*flags, "--config=viommud.textproto", "--health_address=127.0.0.1:0",
-                "--unix_socket=viommud.sock"]
+                "--unix_socket=viommud.sock", "--listener_dir="]
 
     def test_it_serves_and_answers_every_probe(self):
         for overlay in OVERLAYS:
             _, folder = self.settings(overlay)
             with daemon.Daemon(*self.flags(overlay), folder=folder) as served:
-                probes = [probe for key, probe in containers(overlay)["viommud"].items()
-                          if key.endswith("Probe")]
-                self.assertEqual(3, len(probes))
-                for probe in probes:
+                self.assertEqual(3, len(probes(overlay, "viommud")))
+                for probe in probes(overlay, "viommud"):
                     self.assertEqual("SERVING", scratch.health(
-                        served.endpoints["health_address"], probe["grpc"].get("service", "")))
-
-    def test_probes_and_ports_are_where_it_listens(self):
-        for overlay in OVERLAYS:
-            config, _ = self.settings(overlay)
-            ports = {port["name"]: port["containerPort"]
-                     for port in containers(overlay)["viommud"]["ports"]}
-            for setting in ("health", "metrics"):
-                listens = re.search(rf'^{setting}_address: "0\.0\.0\.0:(\d+)"$', config, re.MULTILINE)
-                self.assertEqual(int(listens[1]), ports[f"viommud-{setting}"])
-            for key, probe in containers(overlay)["viommud"].items():
-                if key.endswith("Probe"):
-                    self.assertEqual(ports["viommud-health"], probe["grpc"]["port"])
-            annotations = only(overlay, "DaemonSet")["spec"]["template"]["metadata"]["annotations"]
-            self.assertEqual(str(ports["viommud-metrics"]), annotations["prometheus.io/port"])
+                        served.endpoints["health_address"], probe.get("service", "")))
 
     def test_its_directories_are_mounted(self):
         for overlay in OVERLAYS:
             config, _ = self.settings(overlay)
             mounted = [mount["mountPath"] for mount in containers(overlay)["viommud"]["volumeMounts"]]
-            for setting in ("unix_socket", "state_dir"):
+            for setting in ("unix_socket", "state_dir", "listener_dir"):
                 path = re.search(rf'^{setting}: "(.*)"$', config, re.MULTILINE)[1]
                 self.assertTrue(path in mounted or os.path.dirname(path) in mounted, path)
-            self.assertIn("--config=/etc/viommu/viommud.textproto",
-                          containers(overlay)["viommud"]["args"])
 
     def test_it_has_time_to_finish_what_runs(self):
         with daemon.Daemon() as served:
@@ -225,6 +256,60 @@ class ViommudTest(unittest.TestCase):
         for overlay in OVERLAYS:
             self.assertGreater(pod(overlay)["terminationGracePeriodSeconds"],
                                drain["timeout_seconds"] + 2)
+
+
+class DevicePluginTest(unittest.TestCase):
+    """The sidecar starts with the settings that it gets in a pod, and knows what probes ask for."""
+
+    def test_it_answers_every_probe(self):
+        for overlay in OVERLAYS:
+            folder = daemon.new_folder()
+            with open(os.path.join(folder, "device-plugin.textproto"), "w", encoding="utf-8") as file:
+                file.write(only(overlay, "ConfigMap")["data"]["device-plugin.textproto"])
+            arguments = [flag for flag in containers(overlay)["viommu-device-plugin"]["args"]
+                         if not flag.startswith("--config=")]
+            with open(os.path.join(folder, "log"), "w", encoding="utf-8") as log:
+                plugin = subprocess.Popen(
+                    [DEVICE_PLUGIN, "--config=device-plugin.textproto", *arguments,
+                     "--viommud_socket=/none.sock", f"--device_plugin_dir={folder}",
+                     "--pod_resources_dir=",
+                     "--metrics_address=127.0.0.1:0", "--health_address=127.0.0.1:0"],
+                    cwd=folder, stdout=log, stderr=log)
+            try:
+                port = self.health_port(os.path.join(folder, "log"), plugin)
+                told = {probe["service"]: scratch.health(f"127.0.0.1:{port}", probe["service"])
+                        for probe in probes(overlay, "viommu-device-plugin")}
+            finally:
+                plugin.terminate()
+                self.assertEqual(0, plugin.wait(scratch.SECONDS))
+            # There is no kubelet here that it could be ready for.
+            self.assertEqual({"liveness": "SERVING", "readiness": "NOT_SERVING"}, told)
+
+    def health_port(self, path, plugin):
+        deadline = time.monotonic() + scratch.SECONDS
+        while time.monotonic() < deadline and plugin.poll() is None:
+            with open(path, encoding="utf-8") as file:
+                for line in file.read().splitlines():
+                    if json.loads(line)["event"] == "serving":
+                        return json.loads(line)["health_port"]
+            time.sleep(0.01)
+        with open(path, encoding="utf-8") as file:
+            raise AssertionError("the device plugin does not serve\n" + file.read())
+
+    def test_only_devices_of_a_host_are_files(self):
+        modes = {overlay: [flag for flag in containers(overlay)["viommu-device-plugin"]["args"]
+                           if flag.startswith("--mode")] for overlay in OVERLAYS}
+        self.assertEqual({"host-iommu": ["--mode=cdev"], "soft": []}, modes)
+
+    def test_it_shares_the_directory_of_viommud_s_sockets(self):
+        for overlay in OVERLAYS:
+            ((volume, path),) = {(mount["name"], mount["mountPath"])
+                                 for container in containers(overlay).values()
+                                 for mount in container["volumeMounts"]
+                                 if mount["mountPath"] == "/run/viommu"}
+            (host,) = [each["hostPath"]["path"] for each in pod(overlay)["volumes"]
+                       if each["name"] == volume]
+            self.assertEqual(path, host)  # As the kubelet mounts what the plugin names.
 
 
 if __name__ == "__main__":
