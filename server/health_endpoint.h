@@ -20,8 +20,9 @@ namespace viommu {
 // Thread-safe.
 class HealthEndpoint {
  public:
-  // A probe has one for a moment; each has two files.
-  static constexpr int kMaxConnections = 16;
+  // A probe has one for a moment. Each has two of the files that are left for all else
+  // (file_limit.h).
+  static constexpr int kMaxConnections = 8;
 
   // Serves at once at "HOST:PORT"; everything is NOT_SERVING until Set is called. Health can be
   // asked for by the names in `services`, and as a whole. `log` outlives it; may be null.

@@ -115,7 +115,7 @@ def dpkg(root, *arguments, check=True):
     """dpkg on another root. It runs the maintainer's scripts from outside, with $DPKG_ROOT, as there
     is no shell inside."""
     return scratch.run(
-        "dpkg", f"--root={root}", "--force-script-chrootless", "--force-not-root",
+        *scratch.AS_ROOT, "dpkg", f"--root={root}", "--force-script-chrootless", "--force-not-root",
         "--ignore-depends=systemd,systemd-standalone-sysusers", *arguments, check=check,
         env={**os.environ, "LC_ALL": "C"})
 

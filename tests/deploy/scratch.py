@@ -17,7 +17,8 @@ SECONDS = 60
 # Bazel gives tests a PATH without the tools of an administrator.
 os.environ["PATH"] = "/usr/sbin:/sbin:" + os.environ["PATH"]
 
-_AS_ROOT = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
+# Who is not root is it within a user namespace of its own.
+AS_ROOT = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
 
 
 def tool(*path):
@@ -104,8 +105,8 @@ class Scratch:
 
     def command(self, *command, user=None):
         """The words that run a command inside; as `user`, "ID:ID", where that is possible."""
-        as_user = [f"--userspec={user}"] if user and not _AS_ROOT else []
-        return [*_AS_ROOT, "chroot", *as_user, self.path, *command]
+        as_user = [f"--userspec={user}"] if user and not AS_ROOT else []
+        return [*AS_ROOT, "chroot", *as_user, self.path, *command]
 
     def run(self, *command, check=True, user=None):
         return run(*self.command(*command, user=user), check=check)
