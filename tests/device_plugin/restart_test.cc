@@ -177,9 +177,13 @@ TEST_F(RestartTest, LetsTwoPluginsWorkBesideEachOtherWhileOneIsReplaced) {
   EXPECT_TRUE(Soon([this] { return Allocations().empty(); }));
 }
 
-TEST_F(RestartTest, SaysWhatItCanNotFree) {
-  const auto a = Add("a", kDevice);
-  // Nothing that is asked of it is answered.
+TEST_F(RestartTest, TakesAViommudThatHangsForOneThatIsAway) {
+  plugin_.reset();
+  DevicePlugin::Options options = Options();
+  options.viommud_timeout = absl::Seconds(1);
+  plugin_ = NewPlugin(Config(), options);
+  AwaitHealthy();
+  Add("a", kDevice);
   viommud_->Signal(SIGSTOP);
   kubelet_.DeletePod("a");
   ASSERT_TRUE(Soon([this] { return kubelet_.HealthyDevices(kNear).empty(); })) << Log();
