@@ -73,6 +73,13 @@ TEST_F(HealthEndpointTest, FollowsWhatItIsTold) {
   }
 }
 
+TEST_F(HealthEndpointTest, FollowsWhatItIsToldOfOneService) {
+  endpoint_->Set(true);
+  endpoint_->SetService(kService, false);
+  EXPECT_EQ(Ask(stub_.get(), ""), "SERVING");
+  EXPECT_EQ(Ask(stub_.get(), kService), "NOT_SERVING");
+}
+
 TEST_F(HealthEndpointTest, DoesNotKnowOtherServices) {
   EXPECT_EQ(Ask(stub_.get(), "viommu.v1.NoService"), absl::StrCat("code ", grpc::NOT_FOUND));
 }

@@ -6,7 +6,7 @@ namespace viommu {
 
 DevicePlugin::DevicePlugin(const PluginConfig* config, const Options& options,
                            prometheus::Registry* registry, Log* log)
-    : viommud_(config->viommud_socket),
+    : viommud_(config->viommud_socket, options.viommud_timeout),
       metrics_(config->resources, registry),
       rpc_metrics_(MethodsOf({::v1beta1::DevicePlugin::service_full_name()}), registry),
       inventory_(&viommud_, {options.viommud_patience.value_or(config->viommud_patience)}, log),

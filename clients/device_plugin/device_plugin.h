@@ -29,6 +29,8 @@ class DevicePlugin {
     // Instead of those of the config.
     std::optional<Keeper::Options> keeper;
     std::optional<absl::Duration> viommud_patience;
+    // For one call.
+    absl::Duration viommud_timeout = Viommud::kCallTimeout;
   };
 
   // All outlive this.

@@ -95,6 +95,9 @@ bool Inventory::Rest(const absl::Status& why, absl::Time since) {
 absl::Status Inventory::Follow(bool* followed) {
   const auto client = viommud_.client();
   if (!client.ok()) return client.status();
+  // A stream would wait for ever for a server that hangs.
+  absl::Status answers = viommud_.Ping();
+  if (!answers.ok()) return answers;
   ObjectWatch watch(*client, DevicesAlone());
   {
     const absl::MutexLock lock(&mutex_);

@@ -55,7 +55,7 @@ void Keeper::Run() {
     if (due) {
       const absl::Status status = Reconcile();
       // viommud may hang, while the watch only hears nothing.
-      if (absl::IsDeadlineExceeded(status)) parts_.inventory->Doubt();
+      if (!status.ok()) parts_.inventory->Doubt();
       next = absl::Now() + options_.period;
     }
     parts_.inventory->AwaitChange(version, absl::Now() + kLook);

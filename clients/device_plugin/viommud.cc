@@ -12,13 +12,11 @@ using Devices = v1::DeviceService::Stub;
 using Spaces = v1::IoasService::Stub;
 using Listeners = v1::ListenerService::Stub;
 
-// Nothing that is asked for takes longer; who waits for it holds up the kubelet.
-constexpr absl::Duration kCallTimeout = absl::Seconds(10);
 constexpr absl::Duration kConnectTimeout = absl::Seconds(1);
 
-ClientOptions Options() {
+ClientOptions Options(absl::Duration call_timeout) {
   ClientOptions options;
-  options.call_timeout = kCallTimeout;
+  options.call_timeout = call_timeout;
   options.connect_timeout = kConnectTimeout;
   options.reconnect_timeout = kConnectTimeout;
   return options;
@@ -48,11 +46,19 @@ absl::Status IgnoreNotFound(const absl::Status& status) {
 absl::StatusOr<Client*> Viommud::client() {
   const absl::MutexLock lock(&mutex_);
   if (client_ == nullptr) {
-    auto client = Client::Connect(absl::StrCat("unix:", socket_), Options());
+    auto client = Client::Connect(absl::StrCat("unix:", socket_), Options(call_timeout_));
     if (!client.ok()) return client.status();
     client_ = *std::move(client);
   }
   return client_.get();
+}
+
+absl::Status Viommud::Ping() {
+  const auto client = this->client();
+  if (!client.ok()) return client.status();
+  CallOptions options;
+  options.max_attempts = 1;
+  return (*client)->Call(&v1::HostService::Stub::GetHost, v1::GetHostRequest(), options).status();
 }
 
 absl::StatusOr<v1::Device> Viommud::GetDevice(absl::string_view id) {

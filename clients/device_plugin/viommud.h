@@ -32,10 +32,17 @@ struct ListenerAccess {
 // answer what Client::Connect and Client::Call do. Thread-safe.
 class Viommud {
  public:
-  explicit Viommud(std::string socket) : socket_(std::move(socket)) {}
+  static constexpr absl::Duration kCallTimeout = absl::Seconds(10);
+
+  // Nothing that is asked for takes longer than `call_timeout`; who waits holds up the kubelet.
+  explicit Viommud(std::string socket, absl::Duration call_timeout = kCallTimeout)
+      : socket_(std::move(socket)), call_timeout_(call_timeout) {}
 
   // For what is not below. Lives as long as this.
   absl::StatusOr<Client*> client() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Whether it answers.
+  absl::Status Ping();
 
   absl::StatusOr<v1::Device> GetDevice(absl::string_view id);
   absl::StatusOr<std::vector<v1::Device>> ListDevices();
@@ -58,6 +65,7 @@ class Viommud {
 
  private:
   const std::string socket_;
+  const absl::Duration call_timeout_;
   absl::Mutex mutex_;
   std::unique_ptr<Client> client_ ABSL_GUARDED_BY(mutex_);  // Set once.
 };
