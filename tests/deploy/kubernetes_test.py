@@ -5,6 +5,7 @@ import glob
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 import unittest
@@ -263,7 +264,8 @@ class DevicePluginTest(unittest.TestCase):
 
     def test_it_answers_every_probe(self):
         for overlay in OVERLAYS:
-            folder = daemon.new_folder()
+            folder = scratch.new_folder()
+            self.addCleanup(shutil.rmtree, folder)
             with open(os.path.join(folder, "device-plugin.textproto"), "w", encoding="utf-8") as file:
                 file.write(only(overlay, "ConfigMap")["data"]["device-plugin.textproto"])
             arguments = [flag for flag in containers(overlay)["viommu-device-plugin"]["args"]
@@ -290,7 +292,7 @@ class DevicePluginTest(unittest.TestCase):
         while time.monotonic() < deadline and plugin.poll() is None:
             with open(path, encoding="utf-8") as file:
                 for line in file.read().splitlines():
-                    if json.loads(line)["event"] == "serving":
+                    if '"event":"serving"' in line:
                         return json.loads(line)["health_port"]
             time.sleep(0.01)
         with open(path, encoding="utf-8") as file:
