@@ -275,7 +275,7 @@ class DevicePluginTest(unittest.TestCase):
                     [DEVICE_PLUGIN, "--config=device-plugin.textproto", *arguments,
                      "--viommud_socket=/none.sock", f"--device_plugin_dir={folder}",
                      "--pod_resources_dir=",
-                     "--metrics_address=127.0.0.1:0", "--health_address=127.0.0.1:0"],
+                     "--metrics_address=", "--health_address=127.0.0.1:0"],
                     cwd=folder, stdout=log, stderr=log)
             try:
                 port = self.health_port(os.path.join(folder, "log"), plugin)
