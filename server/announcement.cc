@@ -35,6 +35,7 @@ std::string EndpointsJson(const Endpoints& endpoints, int process_id) {
   AppendField("unix_socket", endpoints.unix_socket, &json);
   AppendField("tcp_address", endpoints.tcp_address, &json);
   AppendField("metrics_address", endpoints.metrics_address, &json);
+  AppendField("health_address", endpoints.health_address, &json);
   json.append("}\n");
   return json;
 }
@@ -47,6 +48,9 @@ std::string Greeting(const Endpoints& endpoints, absl::string_view grpcurl) {
   }
   if (!endpoints.metrics_address.empty()) {
     absl::StrAppend(&text, "  metrics      http://", endpoints.metrics_address, "/metrics\n");
+  }
+  if (!endpoints.health_address.empty()) {
+    absl::StrAppend(&text, "  health       ", endpoints.health_address, "\n");
   }
   text.append("Try in another terminal:\n");
   for (const absl::string_view call : kFirstCalls) {

@@ -16,6 +16,7 @@ struct Endpoints {
   std::string unix_socket;      // Absolute path.
   std::string tcp_address;      // "host:port"; empty: none.
   std::string metrics_address;  // Likewise.
+  std::string health_address;   // Likewise.
 };
 
 // One JSON object with the fields of Endpoints that are not empty, and the process id.

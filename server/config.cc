@@ -4,13 +4,8 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <set>
-#include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/descriptor.h"
 #include "server/socket_address.h"
@@ -19,7 +14,6 @@
 namespace viommu {
 namespace {
 
-using ::google::protobuf::EnumValueDescriptor;
 using ::google::protobuf::FieldDescriptor;
 using ::viommu::config::v1::DaemonConfig;
 
@@ -87,58 +81,17 @@ constexpr OwnerLimit kOwnerLimits[] = {
     {"owner_max_queued_events", &OwnerLimits::max_queued_events, uint64_t{1} << 26},
 };
 
-// Reads a whole number of the field's width; false: the flag's value is none.
-template <typename Number>
-bool ParseNumber(const CommandLine::Flag& flag, Number* number, Problems* problems) {
-  if (absl::SimpleAtoi(flag.value, number)) return true;
-  problems->push_back(absl::StrCat("--", flag.name, ": \"", flag.value, "\" is no whole number"));
-  return false;
-}
-
-// Lays one flag over the message.
-void Override(const CommandLine::Flag& flag, DaemonConfig* message, Problems* problems) {
-  const FieldDescriptor* field = DaemonConfig::descriptor()->FindFieldByName(flag.name);
-  const auto* reflection = DaemonConfig::GetReflection();
-  // Whatever the file says is overridden, even by a value that turns out to be none.
-  reflection->ClearField(message, field);
-  if (field->cpp_type() == FieldDescriptor::CPPTYPE_STRING) {
-    reflection->SetString(message, field, flag.value);
-  } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_UINT32) {
-    uint32_t number = 0;
-    if (ParseNumber(flag, &number, problems)) reflection->SetUInt32(message, field, number);
-  } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_UINT64) {
-    uint64_t number = 0;
-    if (ParseNumber(flag, &number, problems)) reflection->SetUInt64(message, field, number);
-  } else {
-    const EnumValueDescriptor* value = field->enum_type()->FindValueByName(
-        absl::AsciiStrToUpper(absl::StrCat(flag.name, "_", flag.value)));
-    if (value == nullptr || value->number() == 0) {
-      problems->push_back(absl::StrCat("--", flag.name, ": \"", flag.value,
-                                       "\" is none of debug, info, warning, error"));
-      return;
-    }
-    reflection->SetEnum(message, field, value);
-  }
-}
-
 // Takes the merged message apart, with the origin of each setting at hand for what is wrong.
 class Checker {
  public:
-  Checker(const DaemonConfig& message, const TextFile& file, const std::set<std::string>& flags,
-          Problems* problems)
-      : message_(message), file_(file), flags_(flags), problems_(problems) {}
+  Checker(const DaemonConfig& message, const SettingsSource& source, Problems* problems)
+      : message_(message), source_(source), problems_(problems) {}
 
   Config Check(const Environment& environment);
 
  private:
   void Report(absl::string_view setting, absl::string_view what) {
-    problems_->push_back(absl::StrCat(Origin(setting), ": ", what));
-  }
-
-  std::string Origin(absl::string_view setting) const {
-    if (flags_.count(std::string(setting)) != 0) return absl::StrCat("--", setting);
-    if (file_.Has(setting)) return absl::StrCat(file_.Where(setting), ": ", setting);
-    return absl::StrCat("default of ", setting);
+    problems_->push_back(absl::StrCat(source_.Origin(setting), ": ", what));
   }
 
   std::string StateDir(const Environment& environment);
@@ -155,8 +108,7 @@ class Checker {
   void CheckConnections(Config* config);
 
   const DaemonConfig& message_;
-  const TextFile& file_;
-  const std::set<std::string>& flags_;
+  const SettingsSource& source_;
   Problems* const problems_;
 };
 
@@ -332,6 +284,7 @@ Config Checker::Check(const Environment& environment) {
   config.metrics_address = Address("metrics_address", message_.has_metrics_address()
                                                           ? message_.metrics_address()
                                                           : std::string(kDefaultMetricsAddress));
+  config.health_address = Address("health_address", message_.health_address());
   config.topology = message_.topology();
   Listeners(&config);
   config.max_message_bytes = Number("max_message_bytes", message_.has_max_message_bytes(),
@@ -347,73 +300,17 @@ Config Checker::Check(const Environment& environment) {
   return config;
 }
 
-// Takes the value of the flag `name` from behind its '=' or from the next argument.
-std::optional<std::string> TakeValue(const std::vector<std::string>& arguments, size_t* i,
-                                     absl::string_view name, Problems* problems) {
-  const size_t equals = arguments[*i].find('=');
-  if (equals != std::string::npos) return arguments[*i].substr(equals + 1);
-  if (*i + 1 < arguments.size() && !absl::StartsWith(arguments[*i + 1], "--")) {
-    return arguments[++*i];
-  }
-  problems->push_back(absl::StrCat("--", name, ": needs a value"));
-  return std::nullopt;
-}
-
-bool IsSetting(const std::string& name) {
-  return DaemonConfig::descriptor()->FindFieldByName(name) != nullptr;
-}
-
 }  // namespace
 
 CommandLine ParseCommandLine(const std::vector<std::string>& arguments, Problems* problems) {
-  CommandLine line;
-  std::set<std::string> seen;
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    const std::string& argument = arguments[i];
-    if (argument == "--help" || argument == "-h") {
-      line.help = true;
-    } else if (argument == "--version") {
-      line.version = true;
-    } else if (!absl::StartsWith(argument, "--")) {
-      problems->push_back(absl::StrCat("\"", argument, "\": not understood; see --help"));
-    } else {
-      const std::string name = argument.substr(2, argument.find('=') - 2);
-      if (name != "config" && !IsSetting(name)) {
-        problems->push_back(absl::StrCat("--", name, ": no such flag; see --help"));
-        continue;
-      }
-      std::optional<std::string> value = TakeValue(arguments, &i, name, problems);
-      if (!value.has_value()) continue;
-      if (!seen.insert(name).second) {
-        problems->push_back(absl::StrCat("--", name, ": given twice"));
-      } else if (name == "config") {
-        line.config_file = *std::move(value);
-      } else {
-        line.settings.push_back({name, *std::move(value)});
-      }
-    }
-  }
-  return line;
+  return ParseFlags(*DaemonConfig::descriptor(), arguments, problems);
 }
 
 Config LoadConfig(const CommandLine& command_line, const Environment& environment,
                   Problems* problems) {
   DaemonConfig message;
-  TextFile file(command_line.config_file);
-  if (!command_line.config_file.empty()) {
-    const absl::StatusOr<std::string> text = ReadTextFile(command_line.config_file);
-    if (text.ok()) {
-      file.Parse(*text, &message, problems);
-    } else {
-      problems->push_back(absl::StrCat("--config: ", text.status().message()));
-    }
-  }
-  std::set<std::string> flags;
-  for (const CommandLine::Flag& flag : command_line.settings) {
-    Override(flag, &message, problems);
-    flags.insert(flag.name);
-  }
-  return Checker(message, file, flags, problems).Check(environment);
+  const SettingsSource source(command_line, &message, problems);
+  return Checker(message, source, problems).Check(environment);
 }
 
 }  // namespace viommu

@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "engine/types.h"
 #include "server/log.h"
+#include "server/settings.h"
 #include "server/text_file.h"
 
 namespace viommu {
@@ -26,6 +27,7 @@ struct Config {
   std::string unix_socket;
   std::string tcp_address;      // Empty: no TCP.
   std::string metrics_address;  // Empty: no metrics.
+  std::string health_address;   // Empty: health is served beside the API only.
   std::string topology;         // Empty: the one built in.
   std::string listener_dir;     // Empty: no tenants.
   uint32_t max_listeners = 0;
@@ -52,20 +54,7 @@ struct Config {
   FlushQueueOptions flush_queue;
 };
 
-// A command line, taken apart.
-struct CommandLine {
-  struct Flag {
-    std::string name;
-    std::string value;
-  };
-  std::vector<Flag> settings;  // As given, `--name=value` or `--name value`.
-  std::string config_file;     // --config; empty: none.
-  bool help = false;
-  bool version = false;
-};
-
-// `arguments` without the program's name. Unknown flags, flags without value, flags given twice
-// and stray words are appended to `problems`.
+// `arguments` without the program's name; problems as those of ParseFlags.
 CommandLine ParseCommandLine(const std::vector<std::string>& arguments, Problems* problems);
 
 // Value of an environment variable, if it is set.

@@ -137,7 +137,7 @@ TEST(ConfigTest, ReadsEverySettingFromTheFile) {
     topology: "t" max_message_bytes: 65536 max_threads: 24 drain_timeout_seconds: 0
     log_level: LOG_LEVEL_ERROR max_calls: 1 max_revokes: 2 max_streams: 3 max_wait_seconds: 4
     stream_write_timeout_seconds: 5 max_stream_bytes_in_flight: 70000
-    flush_queue_entries: 512 flush_queue_timeout_ms: 25
+    flush_queue_entries: 512 flush_queue_timeout_ms: 25 health_address: "[::]:9478"
     listener_dir: "/l" max_listeners: 6 listener_share_percent: 7
   )");
   const auto [config, problems] = Load({"--config", path});
@@ -146,6 +146,7 @@ TEST(ConfigTest, ReadsEverySettingFromTheFile) {
   EXPECT_EQ(config.unix_socket, "u.sock");
   EXPECT_EQ(config.tcp_address, "[::1]:0");
   EXPECT_EQ(config.metrics_address, "");
+  EXPECT_EQ(config.health_address, "[::]:9478");
   EXPECT_EQ(config.topology, "t");
   EXPECT_EQ(config.listener_dir, "/l");
   EXPECT_EQ(config.max_listeners, 6u);
@@ -243,6 +244,7 @@ TEST(ConfigTest, KeepsSettingsInTheirRange) {
       {"flush_queue_timeout_ms", {"1", "10000"}, {"0", "10001", "10ms"}},
       {"tcp_address", {"", "127.0.0.1:0", "localhost:65535"}, {"7700", "127.0.0.1:65536"}},
       {"metrics_address", {"", "[::1]:9477"}, {"9477", "::1:9477"}},
+      {"health_address", {"", "0.0.0.0:9478"}, {"9478", "0.0.0.0:none"}},
       {"log_level", {"debug", "info", "warning", "error"}, {"", "unspecified", "3"}},
       {"unix_socket", {std::string(107, 'a')}, {std::string(108, 'a'), ""}},
       {"owner_max_memory_regions", {"1", "1048576"}, {"0", "1048577"}},

@@ -14,6 +14,7 @@ Where it listens
   --unix_socket PATH          API; mode 0600     [viommud.sock in the state folder]
   --tcp_address HOST:PORT     API over TCP as well, without authentication  [off]
   --metrics_address HOST:PORT /metrics for Prometheus; empty: off  [127.0.0.1:9477]
+  --health_address HOST:PORT  nothing but health, for probes                 [off]
 
   --listener_dir DIR          sockets of tenants, each in a directory of its own  [off]
 

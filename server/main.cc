@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -35,11 +36,15 @@
 #include "server/connection_metrics.h"
 #include "server/engine_metrics.h"
 #include "server/file_limit.h"
+#include "server/health_endpoint.h"
 #include "server/log.h"
 #include "server/mapping_metrics.h"
 #include "server/metrics_endpoint.h"
+#include "server/notify_socket.h"
+#include "server/pulse.h"
 #include "server/rpc_interceptor.h"
 #include "server/rpc_metrics.h"
+#include "server/self_check.h"
 #include "server/server.h"
 #include "server/signals.h"
 #include "server/socket_address.h"
@@ -51,6 +56,14 @@ namespace viommu {
 namespace {
 
 constexpr char kVersion[] = "0.1.0";
+
+// How often the daemon asks itself whether it answers, how long an answer may take, and for how
+// long there may be none before its health says so.
+constexpr absl::Duration kCheckPeriod = absl::Seconds(2);
+constexpr absl::Duration kCheckTimeout = absl::Seconds(5);
+constexpr absl::Duration kCheckPatience = absl::Seconds(10);
+// Of a time-out of the service manager's that may pass between two messages.
+constexpr int kMessagesPerWatchdogTimeout = 4;
 
 constexpr int kExitFailure = 1;
 constexpr int kExitUnusableSettings = 2;
@@ -69,6 +82,8 @@ std::vector<RpcMethod> AllMethods() {
 
 // What a running daemon is made of; each part uses those above it.
 struct Daemon {
+  NotifySocket service_manager;
+  std::unique_ptr<HealthEndpoint> health;  // Null: not asked for.
   std::unique_ptr<StateDir> state_dir;
   std::unique_ptr<SoftBackend> backend;
   MemoryJournal journal;
@@ -80,6 +95,8 @@ struct Daemon {
   AdmissionMetrics admission_metrics{registry.get()};
   std::unique_ptr<Server> server;
   std::unique_ptr<MetricsEndpoint> metrics;
+  std::unique_ptr<SelfCheck> self_check;
+  std::unique_ptr<Pulse> pulse;  // Null: nobody wants to know.
   Endpoints endpoints;
 };
 
@@ -155,7 +172,49 @@ absl::Status StartMetrics(const Config& config, Daemon* daemon) {
   return absl::OkStatus();
 }
 
-// Tells programs (endpoints.json), collectors (the log) and people (standard output).
+absl::Status StartHealth(const Config& config, Log* log, Daemon* daemon) {
+  if (config.health_address.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(daemon->health,
+                   HealthEndpoint::Start(config.health_address, Server::ServiceNames(), log));
+  ASSIGN_OR_RETURN(SocketAddress address, ParseSocketAddress(config.health_address));
+  address.port = static_cast<uint16_t>(daemon->health->port());
+  daemon->endpoints.health_address = address.ToString();
+  return absl::OkStatus();
+}
+
+void TellHealth(bool works, const std::string& why, Log* log, HealthEndpoint* health) {
+  if (health != nullptr) health->Set(works);
+  if (works) {
+    log->Write(LogLevel::kInfo, "self_check_recovered");
+  } else {
+    log->Write(LogLevel::kError, "self_check_failed", {{"error", why}});
+  }
+}
+
+// From now on health and the service manager's watchdog follow what the daemon is able to do.
+absl::Status StartPulse(const Config& config, Log* log, Daemon* daemon) {
+  const absl::Duration watchdog = daemon->service_manager.watchdog_timeout();
+  if (daemon->health == nullptr && watchdog == absl::InfiniteDuration()) return absl::OkStatus();
+  daemon->self_check =
+      std::make_unique<SelfCheck>([engine = daemon->engine.get()] { engine->Stats(); },
+                                  config.unix_socket, std::min(kCheckTimeout, watchdog / 2));
+  RETURN_IF_ERROR(daemon->self_check->Run());
+  if (daemon->health != nullptr) daemon->health->Set(true);
+  Pulse::Options options;
+  options.period = std::min(kCheckPeriod, watchdog / kMessagesPerWatchdogTimeout);
+  options.patience = kCheckPatience;
+  options.prove = [check = daemon->self_check.get()] { return check->Run(); };
+  // Whoever does not take the message will act as on one that did not come.
+  options.on_success = [daemon] { daemon->service_manager.Tell("WATCHDOG=1").IgnoreError(); };
+  options.on_change = [log, health = daemon->health.get()](bool works, const std::string& why) {
+    TellHealth(works, why, log, health);
+  };
+  daemon->pulse = std::make_unique<Pulse>(std::move(options));
+  return absl::OkStatus();
+}
+
+// Tells programs (endpoints.json), collectors (the log), people (standard output) and the service
+// manager.
 absl::Status Announce(const Daemon& daemon, Log* log) {
   const Endpoints& endpoints = daemon.endpoints;
   RETURN_IF_ERROR(
@@ -164,11 +223,12 @@ absl::Status Announce(const Daemon& daemon, Log* log) {
              {{"unix_socket", endpoints.unix_socket},
               {"tcp_address", endpoints.tcp_address},
               {"metrics_address", endpoints.metrics_address},
+              {"health_address", endpoints.health_address},
               {"state_dir", daemon.state_dir->path()}});
   const std::string grpcurl = EnvironmentVariable("VIOMMU_GRPCURL").value_or("grpcurl");
   std::fputs(Greeting(endpoints, grpcurl).c_str(), stdout);
   std::fflush(stdout);
-  return absl::OkStatus();
+  return daemon.service_manager.Tell("READY=1\nSTATUS=Serving");
 }
 
 // Lets running calls finish. The metrics go on being served meanwhile.
@@ -178,6 +238,8 @@ void Drain(const Config& config, const TerminationSignals& signals, int signal, 
   log->Write(
       LogLevel::kInfo, "drain",
       {{"signal", signal}, {"timeout_seconds", absl::ToDoubleSeconds(config.drain_timeout)}});
+  daemon->service_manager.Tell("STOPPING=1\nSTATUS=Finishing running calls").IgnoreError();
+  if (daemon->health != nullptr) daemon->health->Drain();
   daemon->server->Drain();
   daemon->server->Shutdown(absl::Now() + config.drain_timeout);
   daemon->state_dir->RemoveFile(kEndpointsFile);
@@ -187,12 +249,16 @@ void Drain(const Config& config, const TerminationSignals& signals, int signal, 
 absl::Status Serve(const Config& config, Topology topology, const TerminationSignals& signals,
                    Log* log) {
   Daemon daemon;
+  ASSIGN_OR_RETURN(daemon.service_manager,
+                   NotifySocket::FromEnvironment(EnvironmentVariable, getpid()));
   ASSIGN_OR_RETURN(daemon.state_dir, StateDir::Open(config.state_dir));
   // That of a daemon that was killed must not be taken for ours.
   daemon.state_dir->RemoveFile(kEndpointsFile);
+  RETURN_IF_ERROR(StartHealth(config, log, &daemon));
   RETURN_IF_ERROR(StartEngine(config, std::move(topology), &daemon));
   RETURN_IF_ERROR(StartServer(config, log, &daemon));
   RETURN_IF_ERROR(StartMetrics(config, &daemon));
+  RETURN_IF_ERROR(StartPulse(config, log, &daemon));
   RETURN_IF_ERROR(Announce(daemon, log));
   Drain(config, signals, signals.Wait(), &daemon, log);
   return absl::OkStatus();

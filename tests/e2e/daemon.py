@@ -37,10 +37,11 @@ class Daemon:
 
     Its working directory is `folder`, and its state is in state/ there, so that the relative path
     of its socket stays within what a socket's path may have, wherever the folder is. It can have
-    at most `open_files` files open, if that is given. `metrics` may be an address to serve them on.
+    at most `open_files` files open, if that is given, and has `environment` on top of the test's.
+    `metrics` may be an address to serve them on.
     """
 
-    def __init__(self, *flags, folder=None, metrics=False, open_files=None):
+    def __init__(self, *flags, folder=None, metrics=False, open_files=None, environment=None):
         self.folder = folder or new_folder()
         self.state_dir = os.path.join(self.folder, "state")
         # Without, it stops at once: the metrics' web server takes up to two seconds to notice.
@@ -50,6 +51,7 @@ class Daemon:
         self._process = subprocess.Popen(
             [BINARY, "--state_dir=state", f"--metrics_address={metrics_address}", *flags],
             cwd=self.folder, stdin=subprocess.DEVNULL, stdout=self._stdout, stderr=self._stderr,
+            env={**os.environ, **(environment or {})},
             preexec_fn=open_files and (lambda: _limit_files(open_files)))
         try:
             self.endpoints = self._await_endpoints()

@@ -109,6 +109,7 @@ class InformationTest(unittest.TestCase):
         ended = daemon.run("--help")
         self.assertEqual((0, ""), (ended.returncode, ended.stderr))
         for flag in ("config", "state_dir", "unix_socket", "tcp_address", "metrics_address",
+                     "health_address",
                      "topology", "max_message_bytes", "max_threads", "max_connections",
                      "max_streams_per_connection", "max_metadata_bytes", "max_buffered_bytes",
                      "handshake_timeout_ms",

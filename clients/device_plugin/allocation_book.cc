@@ -1,0 +1,96 @@
+#include "clients/device_plugin/allocation_book.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <random>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "clients/device_plugin/inventory.h"
+#include "clients/device_plugin/selector.h"
+
+namespace viommu {
+namespace {
+
+constexpr absl::string_view kSpaces = "ioas/";
+
+absl::Time TimeOf(const google::protobuf::Timestamp& time) {
+  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+}
+
+void AddPages(const std::vector<v1::Ioas>& spaces, AllocationBook* book) {
+  for (const v1::Ioas& ioas : spaces) {
+    // Those of others begin with "owners/".
+    absl::string_view name = ioas.name();
+    if (!absl::ConsumePrefix(&name, kSpaces) || !IsAllocation(name)) continue;
+    AllocationRecord& record = (*book)[std::string(name)];
+    record.create_time = TimeOf(ioas.create_time());
+    for (const std::string& device : ioas.loaded_devices()) {
+      record.devices.insert(IdOfDevice(device));
+    }
+  }
+}
+
+void AddClaims(const std::vector<v1::Device>& devices, AllocationBook* book) {
+  for (const v1::Device& device : devices) {
+    if (!IsAllocation(device.claimed_by())) continue;
+    (*book)[device.claimed_by()].claimed.insert(IdOfDevice(device.name()));
+  }
+}
+
+void AddListeners(const std::vector<v1::Listener>& listeners, AllocationBook* book) {
+  for (const v1::Listener& listener : listeners) {
+    if (!IsAllocation(listener.owner())) continue;
+    AllocationRecord& record = (*book)[listener.owner()];
+    record.has_listener = true;
+    record.create_time = std::max(record.create_time, TimeOf(listener.create_time()));
+  }
+}
+
+}  // namespace
+
+std::string NewAllocationName() {
+  std::random_device random;
+  const uint64_t number = (uint64_t{random()} << 32) | random();
+  return absl::StrCat(kAllocationPrefix, absl::Hex(number, absl::kZeroPad16));
+}
+
+absl::StatusOr<AllocationBook> ReadBook(Viommud& viommud) {
+  AllocationBook book;
+  const auto listeners = viommud.ListListeners();
+  if (!listeners.ok()) return listeners.status();
+  const auto devices = viommud.ListDevices();
+  if (!devices.ok()) return devices.status();
+  // Last: who has a claim or a listener had a page before.
+  const auto spaces = viommud.ListIoas();
+  if (!spaces.ok()) return spaces.status();
+  AddPages(*spaces, &book);
+  AddClaims(*devices, &book);
+  AddListeners(*listeners, &book);
+  return book;
+}
+
+const AllocationBook::value_type* AllocationOf(const AllocationBook& book,
+                                               const std::string& device) {
+  for (const auto& entry : book) {
+    if (entry.second.devices.count(device) != 0) return &entry;
+  }
+  return nullptr;
+}
+
+absl::Status WritePage(Viommud& viommud, const std::string& allocation,
+                       const std::set<std::string>& devices) {
+  absl::Status status = viommud.CreateIoas(allocation);
+  for (const std::string& device : devices) {
+    if (!status.ok()) break;
+    status = viommud.LoadReservedRegions(allocation, device);
+  }
+  return status;
+}
+
+absl::Status TearOutPage(Viommud& viommud, const std::string& allocation) {
+  return viommud.DeleteIoas(allocation);
+}
+
+}  // namespace viommu

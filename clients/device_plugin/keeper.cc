@@ -1,0 +1,162 @@
+#include "clients/device_plugin/keeper.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "clients/device_plugin/plugin_error.h"
+#include "clients/device_plugin/pod_devices.h"
+#include "clients/device_plugin/roster.h"
+#include "clients/device_plugin/selector.h"
+
+namespace viommu {
+namespace {
+
+// How long an end may have to wait for the thread to see it.
+constexpr absl::Duration kLook = absl::Milliseconds(100);
+
+bool HoldsAny(const AllocationRecord& record, const std::set<std::string>& held) {
+  const auto is_held = [&held](const std::string& id) { return held.count(id) != 0; };
+  return std::any_of(record.devices.begin(), record.devices.end(), is_held);
+}
+
+}  // namespace
+
+Keeper::Keeper(const PluginParts& parts, Viommud* viommud, const Options& options)
+    : parts_(parts), viommud_(*viommud), options_(options), thread_([this] { Run(); }) {}
+
+Keeper::~Keeper() {
+  {
+    const absl::MutexLock lock(&mutex_);
+    ending_ = true;
+  }
+  thread_.join();
+}
+
+bool Keeper::IsEnding() const {
+  const absl::MutexLock lock(&mutex_);
+  return ending_;
+}
+
+void Keeper::Run() {
+  absl::Time next = absl::InfinitePast();
+  uint64_t version = 0;
+  while (!IsEnding()) {
+    const InventoryState state = parts_.inventory->Get();
+    const bool due = absl::Now() >= next && state.present;
+    if (state.version != version || due) {
+      version = state.version;
+      ShowAll(state);
+      if (state.present) AdoptAll(state);
+    }
+    if (due) {
+      const absl::Status status = Reconcile();
+      // viommud may hang, while the watch only hears nothing.
+      if (!status.ok()) parts_.inventory->Doubt();
+      next = absl::Now() + options_.period;
+    }
+    parts_.inventory->AwaitChange(version, absl::Now() + kLook);
+  }
+}
+
+void Keeper::ShowAll(const InventoryState& state) const {
+  parts_.metrics->viommud_up->Set(state.present ? 1 : 0);
+  for (const OfferedResource& resource : parts_.config->resources) {
+    parts_.metrics->Of(resource).Show(RosterOf(parts_.config->resources, resource, state));
+  }
+}
+
+void Keeper::AdoptAll(const InventoryState& state) {
+  for (const auto& [id, known] : state.devices) {
+    if (known.device.ownership() != v1::DEVICE_OWNERSHIP_HOST) continue;
+    if (ResourceOf(parts_.config->resources, known.device, known.hardware) == nullptr) continue;
+    const absl::Status adopted = parts_.allocator->Adopt(id);
+    if (adopted.ok()) {
+      refused_.erase(id);
+    } else if (std::exchange(refused_[id], Line(adopted)) != Line(adopted)) {
+      parts_.log->Write(LogLevel::kWarning, "claim_refused",
+                        {{"device", id}, {"why", Line(adopted)}});
+    }
+  }
+}
+
+absl::Status Keeper::Reconcile() {
+  // In this order: what a pod has was allocated before.
+  absl::StatusOr<std::set<std::string>> held = std::set<std::string>();
+  const bool asked = !parts_.config->pod_resources_socket.empty();
+  if (asked) held = DevicesOfPods(parts_.config->pod_resources_socket, parts_.config->resources);
+  const auto book = ReadBook(viommud_);
+  if (!book.ok()) return book.status();
+  if (!asked) return absl::OkStatus();
+  parts_.metrics->pod_resources_up->Set(held.ok() ? 1 : 0);
+  if (!held.ok()) {
+    parts_.log->Write(LogLevel::kWarning, "pod_resources_unavailable",
+                      {{"why", Line(held.status())}});
+    return absl::OkStatus();
+  }
+  FindLost(*held, *book);
+  ForgiveLost(*held);
+  FreeUnheld(*held, *book);
+  return absl::OkStatus();
+}
+
+void Keeper::FindLost(const std::set<std::string>& held, const AllocationBook& book) {
+  const InventoryState state = parts_.inventory->Get();
+  for (const std::string& id : held) {
+    if (AllocationOf(book, id) != nullptr || state.lost.count(id) != 0) continue;
+    if (state.devices.count(id) == 0) continue;
+    parts_.log->Write(LogLevel::kWarning, "state_lost",
+                      {{"device", id}, {"why", "a pod has it, and viommud knows no allocation"}});
+    parts_.inventory->Lose(id, "");
+  }
+}
+
+void Keeper::ForgiveLost(const std::set<std::string>& held) {
+  const InventoryState state = parts_.inventory->Get();
+  for (const auto& [id, allocation] : state.lost) {
+    if (!IsOver(NameOfDevice(id), held.count(id) != 0, absl::Now())) continue;
+    unheld_since_.erase(NameOfDevice(id));
+    parts_.log->Write(LogLevel::kInfo, "state_lost_is_over",
+                      {{"device", id}, {"allocation", allocation}});
+    parts_.inventory->Forgive(id);
+  }
+}
+
+void Keeper::FreeUnheld(const std::set<std::string>& held, const AllocationBook& book) {
+  const absl::Time now = absl::Now();
+  int leaked = 0;
+  for (const auto& [name, record] : book) {
+    const bool is_held = HoldsAny(record, held);
+    const bool over = IsOver(name, is_held, now);
+    if (!is_held && now - record.create_time >= options_.grace) ++leaked;
+    if (!over || now - record.create_time < options_.grace) continue;
+    const absl::Status freed = parts_.allocator->Free(name);
+    parts_.metrics->freed.Count(freed.ok());
+    if (freed.ok()) --leaked;
+    parts_.log->Write(freed.ok() ? LogLevel::kInfo : LogLevel::kError,
+                      freed.ok() ? "allocation_freed" : "allocation_leaked",
+                      {{"allocation", name},
+                       {"devices", absl::StrJoin(record.devices, ",")},
+                       {"why", Line(freed)}});
+  }
+  parts_.metrics->leaked->Set(leaked);
+  // What is gone is not counted on.
+  for (auto it = unheld_since_.begin(); it != unheld_since_.end();) {
+    it = IsAllocation(it->first) && book.count(it->first) == 0 ? unheld_since_.erase(it)
+                                                               : std::next(it);
+  }
+}
+
+bool Keeper::IsOver(const std::string& thing, bool held, absl::Time now) {
+  if (held) {
+    unheld_since_.erase(thing);
+    return false;
+  }
+  const auto [since, added] = unheld_since_.emplace(thing, now);
+  return !added && now - since->second >= options_.grace;
+}
+
+}  // namespace viommu

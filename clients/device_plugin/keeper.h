@@ -1,0 +1,68 @@
+// clients/device_plugin/keeper.h -- Keeps idle devices from the host, and frees what no pod has.
+//
+// The kubelet tells nobody that a pod is gone. So the pods that there are are asked for now and then:
+// an allocation that none of them has, and that is older than the grace period, is freed once no pod
+// has been seen with it for so long. A device that a pod has, but of which viommud knows no
+// allocation, has lost its state. While the kubelet does not answer, nothing is freed.
+#ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_KEEPER_H_
+#define VIOMMU_CLIENTS_DEVICE_PLUGIN_KEEPER_H_
+
+#include <map>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "clients/device_plugin/allocation_book.h"
+#include "clients/device_plugin/plugin_service.h"
+#include "clients/device_plugin/viommud.h"
+
+namespace viommu {
+
+// Thread-safe.
+class Keeper {
+ public:
+  // All outlive this. `grace` and `period` are those of the config, but tests are in a hurry.
+  struct Options {
+    absl::Duration period;
+    absl::Duration grace;
+  };
+  Keeper(const PluginParts& parts, Viommud* viommud, const Options& options);
+  ~Keeper();
+  Keeper(const Keeper&) = delete;
+  Keeper& operator=(const Keeper&) = delete;
+
+ private:
+  void Run();
+  bool IsEnding() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Claims what the host has.
+  void AdoptAll(const InventoryState& state);
+  void ShowAll(const InventoryState& state) const;
+  // One comparison with the pods.
+  absl::Status Reconcile();
+  void FindLost(const std::set<std::string>& held, const AllocationBook& book);
+  void ForgiveLost(const std::set<std::string>& held);
+  void FreeUnheld(const std::set<std::string>& held, const AllocationBook& book);
+  // Whether the thing has been without a pod for so long that it can go.
+  bool IsOver(const std::string& thing, bool held, absl::Time now);
+
+  const PluginParts parts_;
+  Viommud& viommud_;
+  const Options options_;
+
+  // Of the thread.
+  std::map<std::string, absl::Time> unheld_since_;  // Allocations, and devices that are lost.
+  std::map<std::string, std::string> refused_;      // Why a device could not be claimed, as logged.
+
+  mutable absl::Mutex mutex_;
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;
+
+  std::thread thread_;  // Last: it uses all of the above.
+};
+
+}  // namespace viommu
+
+#endif  // VIOMMU_CLIENTS_DEVICE_PLUGIN_KEEPER_H_

@@ -1,0 +1,47 @@
+#include "clients/device_plugin/pod_devices.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "clients/client/call_error.h"
+#include "grpcpp/grpcpp.h"
+#include "kubelet/podresources/v1/podresources.grpc.pb.h"
+
+namespace viommu {
+namespace {
+
+constexpr absl::Duration kTimeout = absl::Seconds(5);
+// Of a node with very many pods; what the kubelet itself says at most.
+constexpr int kMaxAnswerBytes = 16 << 20;
+
+}  // namespace
+
+absl::StatusOr<std::set<std::string>> DevicesOfPods(const std::string& socket,
+                                                    const std::vector<OfferedResource>& resources) {
+  std::set<std::string> names;
+  for (const OfferedResource& resource : resources) names.insert(resource.name);
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
+  // A connection for each question: between two of them a kubelet may be started anew.
+  const auto stub = ::v1::PodResourcesLister::NewStub(grpc::CreateCustomChannel(
+      absl::StrCat("unix:", socket), grpc::InsecureChannelCredentials(), arguments));
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(absl::Now() + kTimeout));
+  ::v1::ListPodResourcesResponse pods;
+  const grpc::Status listed = stub->List(&context, ::v1::ListPodResourcesRequest(), &pods);
+  if (!listed.ok()) return ToStatus(listed);
+  std::set<std::string> devices;
+  for (const auto& pod : pods.pod_resources()) {
+    for (const auto& container : pod.containers()) {
+      for (const auto& part : container.devices()) {
+        if (names.count(part.resource_name()) == 0) continue;
+        devices.insert(part.device_ids().begin(), part.device_ids().end());
+      }
+    }
+  }
+  return devices;
+}
+
+}  // namespace viommu

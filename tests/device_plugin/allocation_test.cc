@@ -1,0 +1,302 @@
+// What a container gets, and what it can not reach.
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/device_plugin/plugin_fixture.h"
+
+namespace viommu {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr char kDevice[] = "0000:01:00.0";
+
+class AllocationTest : public PluginTest {
+ protected:
+  AllocationTest() { StartPlugin(); }
+
+  KubeletDouble::Container Add(const std::string& pod, const std::set<std::string>& devices,
+                               const std::string& resource = kNear) {
+    auto container = kubelet_.AddPodWith(pod, resource, devices);
+    EXPECT_TRUE(container.ok()) << container.status() << Log();
+    return container.value_or(KubeletDouble::Container());
+  }
+  static std::string Variable(const KubeletDouble::Container& container, const std::string& name) {
+    return container.envs().at("VIOMMU_" + name);
+  }
+  std::unique_ptr<Client> Enter(const KubeletDouble::Container& container) {
+    auto client = Inside(container);
+    EXPECT_TRUE(client.ok()) << client.status();
+    return client.ok() ? *std::move(client) : nullptr;
+  }
+  std::string Refusal(const std::string& resource, const std::vector<std::string>& devices) {
+    ::v1beta1::AllocateRequest request;
+    auto& container = *request.add_container_requests();
+    for (const std::string& id : devices) container.add_devices_ids(id);
+    grpc::ClientContext context;
+    ::v1beta1::AllocateResponse response;
+    const grpc::Status status = kubelet_.Plugin(resource)->Allocate(&context, request, &response);
+    return absl::StrCat(status.error_code(), " ", status.error_message());
+  }
+};
+
+TEST_F(AllocationTest, GivesAContainerItsDeviceAttached) {
+  const auto container = Add("a", {kDevice});
+  EXPECT_EQ(Variable(container, "NEAR_DEVICES"), absl::StrCat("devices/", kDevice));
+  EXPECT_EQ(Variable(container, "NEAR_IOAS"), "ioas/main");
+  EXPECT_EQ(Variable(container, "NEAR_DOMAINS"), "domains/main0");
+  EXPECT_EQ(Variable(container, "NEAR_SOCKET"), "/run/viommu/near/viommu.sock");
+  EXPECT_EQ(container.mounts(0).container_path(), "/run/viommu/near");
+  EXPECT_TRUE(container.mounts(0).read_only());
+  EXPECT_THAT(container.devices(), IsEmpty());
+  EXPECT_EQ(GetDevice(kDevice).claimed_by(), Variable(container, "NEAR_ALLOCATION"));
+
+  const auto inside = Enter(container);
+  FillMemory(*inside, "secret of a");
+  EXPECT_EQ(ReadByDevice(*inside, kDevice, 11), "secret of a");
+}
+
+TEST_F(AllocationTest, ShowsAContainerItsOwnObjectsAlone) {
+  const auto a = Add("a", {kDevice});
+  const auto b = Add("b", {"0000:03:00.0"});
+  FillMemory(*Enter(a), "secret of a");
+  const auto inside = Enter(b);
+  const auto regions = inside->Call(&v1::MemoryService::Stub::ListMemoryRegions,
+                                    v1::ListMemoryRegionsRequest());
+  ASSERT_TRUE(regions.ok()) << regions.status();
+  EXPECT_THAT(regions->memory_regions(), IsEmpty());
+  const auto spaces = inside->Call(&v1::IoasService::Stub::ListIoas, v1::ListIoasRequest());
+  ASSERT_TRUE(spaces.ok());
+  EXPECT_THAT(spaces->ioas(), SizeIs(1));
+  // Neither a's device nor one that is idle.
+  for (const char* id : {kDevice, "0000:02:00.0"}) {
+    v1::AttachDeviceRequest attach;
+    attach.set_name(absl::StrCat("devices/", id));
+    attach.set_domain("domains/main0");
+    EXPECT_FALSE(inside->Call(&v1::DeviceService::Stub::AttachDevice, attach).ok());
+    v1::ClaimDeviceRequest claim;
+    claim.set_name(absl::StrCat("devices/", id));
+    EXPECT_EQ(inside->Call(&v1::DeviceService::Stub::ClaimDevice, claim).status().code(),
+              absl::StatusCode::kPermissionDenied);
+  }
+}
+
+TEST_F(AllocationTest, KeepsPodBFromTheMemoryOfPodA) {
+  const auto a = Add("a", {kDevice});
+  const auto inside_a = Enter(a);
+  FillMemory(*inside_a, "secret of a");
+  ASSERT_EQ(ReadByDevice(*inside_a, kDevice, 11), "secret of a");
+  // No grace period is over: the kubelet knows that a is gone, and nobody else does.
+  kubelet_.DeletePod("a");
+  const auto b = Add("b", {kDevice});
+  EXPECT_NE(Variable(a, "NEAR_ALLOCATION"), Variable(b, "NEAR_ALLOCATION"));
+  const auto inside_b = Enter(b);
+  EXPECT_EQ(ReadByDevice(*inside_b, kDevice, 11), std::nullopt);
+  const auto regions = inside_b->Call(&v1::MemoryService::Stub::ListMemoryRegions,
+                                      v1::ListMemoryRegionsRequest());
+  EXPECT_THAT(regions->memory_regions(), IsEmpty());
+  // a's process may linger: its connection is cut, and there is no way in any more.
+  EXPECT_FALSE(inside_a->Call(&v1::IoasService::Stub::ListIoas, v1::ListIoasRequest()).ok());
+  EXPECT_FALSE(Inside(a).ok());
+  EXPECT_FALSE(std::filesystem::exists(a.mounts(0).host_path()));
+  FillMemory(*inside_b, "secret of b");
+  EXPECT_EQ(ReadByDevice(*inside_b, kDevice, 11), "secret of b");
+}
+
+TEST_F(AllocationTest, RefusesADeviceWhoseSiblingAnotherContainerHas) {
+  const auto a = Add("a", {"0000:02:00.0"});
+  EXPECT_THAT(Refusal(kNear, {"0000:02:00.1"}),
+              HasSubstr(absl::StrCat("9 SIBLING_ALLOCATED: 0000:02:00.1 is of one group with "
+                                     "0000:02:00.0, which ",
+                                     Variable(a, "NEAR_ALLOCATION"), " has")));
+  FillMemory(*Enter(a), "untouched");
+  EXPECT_EQ(ReadByDevice(*Enter(a), "0000:02:00.0", 9), "untouched");
+  // The choice avoids it, as long as there is another.
+  const auto b = kubelet_.AddPod("b", kNear, 1);
+  ASSERT_TRUE(b.ok()) << b.status();
+  EXPECT_EQ(kubelet_.DevicesOf("b").count("0000:02:00.1"), 0u);
+}
+
+TEST_F(AllocationTest, GivesBothSiblingsToOneContainer) {
+  const auto pair = kubelet_.AddPod("a", kNear, 2);
+  ASSERT_TRUE(pair.ok()) << pair.status() << Log();
+  EXPECT_EQ(kubelet_.DevicesOf("a"), (std::set<std::string>{"0000:02:00.0", "0000:02:00.1"}));
+  FillMemory(*Enter(*pair), "both");
+  for (const std::string& id : kubelet_.DevicesOf("a")) {
+    EXPECT_EQ(ReadByDevice(*Enter(*pair), id, 4), "both") << id;
+  }
+  // One of them again, for another container: the first is gone, whatever is left of it.
+  kubelet_.DeletePod("a");
+  const auto b = Add("b", {"0000:02:00.1"});
+  EXPECT_EQ(ReadByDevice(*Enter(b), "0000:02:00.1", 4), std::nullopt);
+  EXPECT_EQ(GetDevice("0000:02:00.0").domain(), "domains/blocked");
+}
+
+TEST_F(AllocationTest, RefusesWhatNoKubeletWouldAskFor) {
+  const size_t before = Leftovers();
+  EXPECT_THAT(Refusal(kNear, {}), HasSubstr("3 NO_DEVICES"));
+  EXPECT_THAT(Refusal(kNear, {"nothing"}), HasSubstr("5 UNKNOWN_DEVICE: \"nothing\""));
+  EXPECT_THAT(Refusal(kNear, {""}), HasSubstr("5 UNKNOWN_DEVICE"));
+  EXPECT_THAT(Refusal(kNear, {"0000:81:00.0"}), HasSubstr("is no device of viommu.dev/near"));
+  EXPECT_THAT(Refusal(kNear, {kDevice, kDevice}), HasSubstr("3 DEVICE_TWICE"));
+  EXPECT_THAT(Refusal(kNear, {kDevice, "0000:00:02.0"}), HasSubstr("DIRECT_REGION"));
+  EXPECT_THAT(Allocations(), IsEmpty());
+  EXPECT_EQ(Leftovers(), before);
+  EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked");
+  EXPECT_EQ(GetDevice(kDevice).claimed_by(), "device-plugin");
+
+  ::v1beta1::PreStartContainerRequest start;
+  start.add_devices_ids(kDevice);
+  ::v1beta1::PreStartContainerResponse response;
+  grpc::ClientContext context;
+  const grpc::Status status = kubelet_.Plugin(kNear)->PreStartContainer(&context, start, &response);
+  EXPECT_THAT(status.error_message(), HasSubstr("NOT_ALLOCATED"));
+}
+
+TEST_F(AllocationTest, GivesAllContainersOfARequestTheirDevicesOrNone) {
+  ::v1beta1::AllocateRequest request;
+  request.add_container_requests()->add_devices_ids(kDevice);
+  request.add_container_requests()->add_devices_ids("0000:03:00.0");
+  ::v1beta1::AllocateResponse response;
+  grpc::ClientContext context;
+  ASSERT_TRUE(kubelet_.Plugin(kNear)->Allocate(&context, request, &response).ok());
+  EXPECT_EQ(response.container_responses_size(), 2);
+  EXPECT_THAT(Allocations(), SizeIs(2));
+  request.mutable_container_requests(1)->set_devices_ids(0, "nothing");
+  grpc::ClientContext again;
+  EXPECT_FALSE(kubelet_.Plugin(kNear)->Allocate(&again, request, &response).ok());
+  EXPECT_EQ(GetDevice(kDevice).claimed_by(), "device-plugin");
+}
+
+TEST_F(AllocationTest, UndoesAllOfItWhenADeviceHasNoNode) {
+  PluginConfig config = Config();
+  config.device_nodes = true;
+  config.sysfs_dir = Path("no sysfs");
+  plugin_.reset();
+  plugin_ = NewPlugin(config, Options());
+  AwaitHealthy();
+  const size_t before = Leftovers();
+  EXPECT_THAT(Refusal(kNear, {kDevice}), HasSubstr("9 NO_VFIO_NODE: 0000:01:00.0"));
+  EXPECT_EQ(Leftovers(), before);
+  EXPECT_EQ(GetDevice(kDevice).claimed_by(), "device-plugin");
+}
+
+TEST_F(AllocationTest, UndoesAllOfItWhenTheSocketCanNotBeReached) {
+  PluginConfig config = Config();
+  config.listener_dir = Path("elsewhere");
+  plugin_.reset();
+  plugin_ = NewPlugin(config, Options());
+  AwaitHealthy();
+  const size_t before = Leftovers();
+  EXPECT_THAT(Refusal(kNear, {kDevice}), HasSubstr("14 "));
+  EXPECT_EQ(Leftovers(), before);
+  EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked");
+  EXPECT_EQ(plugin_->Metric("allocations_total", kNear, "error"), 1);
+}
+
+TEST_F(AllocationTest, MakesAsManyDomainsAsTheUnitsNeed) {
+  plugin_.reset();
+  PluginConfig config = Config();
+  config.resources.resize(1);
+  config.resources[0].selector.clear_iommu();
+  plugin_ = NewPlugin(config, Options());
+  ASSERT_TRUE(Soon([this] { return kubelet_.HealthyDevices(kNear).size() == 6; }));
+  const auto container = Add("a", {kDevice, "0000:03:00.0", "0000:81:00.0"});
+  EXPECT_EQ(Variable(container, "NEAR_DOMAINS"), "domains/main0,domains/main1");
+  FillMemory(*Enter(container), "same");
+  for (const char* id : {kDevice, "0000:03:00.0", "0000:81:00.0"}) {
+    EXPECT_EQ(ReadByDevice(*Enter(container), id, 4), "same") << id;
+  }
+}
+
+TEST_F(AllocationTest, MakesTheDomainThatTheResourceAsksFor) {
+  const auto container = Add("a", {"0000:81:00.0"}, kPasid);
+  v1::GetDomainRequest request;
+  request.set_name("domains/main0");
+  const auto domain = Enter(container)->Call(&v1::DomainService::Stub::GetDomain, request);
+  ASSERT_TRUE(domain.ok()) << domain.status();
+  EXPECT_TRUE(domain->paging().pasid());
+}
+
+TEST_F(AllocationTest, StartsAContainerAnewWithNothingOfItsFormerLife) {
+  const auto container = Add("a", {kDevice});
+  const auto inside = Enter(container);
+  FillMemory(*inside, "former life");
+  const auto again = kubelet_.StartContainer("a");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->mounts(0).host_path(), container.mounts(0).host_path());
+  EXPECT_FALSE(inside->Call(&v1::IoasService::Stub::ListIoas, v1::ListIoasRequest()).ok())
+      << "whoever is left of the former container is cut";
+  const auto anew = Enter(*again);
+  EXPECT_EQ(ReadByDevice(*anew, kDevice, 6), std::nullopt);
+  FillMemory(*anew, "new life");
+  EXPECT_EQ(ReadByDevice(*anew, kDevice, 8), "new life");
+  EXPECT_EQ(plugin_->Metric("renewals_total", kNear, "ok"), 2);
+}
+
+TEST_F(AllocationTest, MendsWhatAContainerHasBrokenForItself) {
+  const auto container = Add("a", {kDevice});
+  const auto inside = Enter(container);
+  v1::DetachDeviceRequest detach;
+  detach.set_name(absl::StrCat("devices/", kDevice));
+  ASSERT_TRUE(inside->Call(&v1::DeviceService::Stub::DetachDevice, detach).ok());
+  v1::DeleteDomainRequest domain;
+  domain.set_name("domains/main0");
+  ASSERT_TRUE(inside->Call(&v1::DomainService::Stub::DeleteDomain, domain).ok());
+  const auto again = kubelet_.StartContainer("a");
+  ASSERT_TRUE(again.ok()) << again.status();
+  FillMemory(*Enter(*again), "mended");
+  EXPECT_EQ(ReadByDevice(*Enter(*again), kDevice, 6), "mended");
+}
+
+TEST_F(AllocationTest, LeaksNothingInAHundredCycles) {
+  const size_t before = Leftovers();
+  for (int i = 0; i < 100; ++i) {
+    const auto container = kubelet_.AddPod("pod", kNear, 1 + i % 3);
+    ASSERT_TRUE(container.ok()) << i << ": " << container.status() << Log();
+    if (i % 10 == 0) FillMemory(*Enter(*container), "x");
+    kubelet_.DeletePod("pod");
+  }
+  // What the last ones left, no pod has.
+  EXPECT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
+  EXPECT_EQ(Leftovers(), before);
+  EXPECT_EQ(plugin_->Metric("leaked_allocations"), 0);
+  EXPECT_EQ(plugin_->Metric("allocations_total", kNear, "ok"), 100);
+  EXPECT_EQ(kubelet_.HealthyDevices(kNear).size(), 4u);
+}
+
+TEST_F(AllocationTest, KeepsTheHostAwayWhileAClaimMoves) {
+  std::atomic<bool> ended{false};
+  int looks = 0;
+  std::thread watcher([this, &ended, &looks] {
+    auto client = Client::Connect("unix:" + Path("viommud.sock"));
+    v1::GetDeviceRequest request;
+    request.set_name(absl::StrCat("devices/", kDevice));
+    while (!ended) {
+      const auto device = (*client)->Call(&v1::DeviceService::Stub::GetDevice, request);
+      EXPECT_EQ(device->ownership(), v1::DEVICE_OWNERSHIP_CLAIMED);
+      ++looks;
+    }
+  });
+  for (int i = 0; i < 10; ++i) {
+    Add("a", {kDevice});
+    kubelet_.DeletePod("a");
+  }
+  ended = true;
+  watcher.join();
+  EXPECT_GT(looks, 10);
+}
+
+}  // namespace
+}  // namespace viommu

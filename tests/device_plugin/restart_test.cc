@@ -1,0 +1,222 @@
+// Who is started anew, and what becomes of devices meanwhile: kubelet, viommud, plugin; and the pods
+// that nobody tells the plugin of.
+#include <csignal>
+#include <filesystem>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/device_plugin/plugin_fixture.h"
+
+namespace viommu {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+constexpr char kDevice[] = "0000:01:00.0";
+constexpr char kOther[] = "0000:03:00.0";
+
+class RestartTest : public PluginTest {
+ protected:
+  RestartTest() { StartPlugin(); }
+
+  KubeletDouble::Container Add(const std::string& pod, const std::string& device) {
+    auto container = kubelet_.AddPodWith(pod, kNear, {device});
+    EXPECT_TRUE(container.ok()) << container.status() << Log();
+    return container.value_or(KubeletDouble::Container());
+  }
+  static std::string NameOf(const KubeletDouble::Container& container) {
+    return container.envs().at("VIOMMU_NEAR_ALLOCATION");
+  }
+  bool IsHealthy(const std::string& id) { return kubelet_.HealthyDevices(kNear).count(id) != 0; }
+};
+
+TEST_F(RestartTest, FreesWhatNoPodHasAnyMore) {
+  const auto a = Add("a", kDevice);
+  const auto b = Add("b", kOther);
+  FillMemory(**Inside(a), "left behind");
+  kubelet_.DeletePod("a");
+  EXPECT_TRUE(Soon([&] { return Allocations() == std::set<std::string>{NameOf(b)}; })) << Log();
+  EXPECT_EQ(GetDevice(kDevice).claimed_by(), "device-plugin");
+  EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked");
+  EXPECT_FALSE(std::filesystem::exists(a.mounts(0).host_path()));
+  EXPECT_EQ(plugin_->Metric("freed_allocations_total", "", "ok"), 1);
+  EXPECT_THAT(Log(), HasSubstr(absl::StrCat(R"("event":"allocation_freed","allocation":")",
+                                            NameOf(a))));
+  // The other one, which a pod has, is as it was, whatever time goes by.
+  absl::SleepFor(absl::Seconds(1));
+  FillMemory(**Inside(b), "in use");
+  EXPECT_EQ(ReadByDevice(**Inside(b), kOther, 6), "in use");
+}
+
+TEST_F(RestartTest, FreesNothingWhileTheKubeletDoesNotSay) {
+  const auto a = Add("a", kDevice);
+  kubelet_.Stop();
+  ASSERT_TRUE(Soon([this] { return plugin_->Metric("pod_resources_up") == 0; }));
+  absl::SleepFor(absl::Seconds(1));  // Twice the grace period.
+  EXPECT_EQ(Allocations(), std::set<std::string>{NameOf(a)});
+  kubelet_.Start();
+  AwaitHealthy();
+  absl::SleepFor(absl::Seconds(1));
+  EXPECT_EQ(Allocations(), std::set<std::string>{NameOf(a)}) << "the pod is still there";
+}
+
+TEST_F(RestartTest, LeavesAnAllocationAloneThatIsYoungerThanTheGracePeriod) {
+  DevicePlugin::Options options = Options();
+  options.keeper = Keeper::Options{absl::Milliseconds(20), absl::Hours(1)};
+  plugin_.reset();
+  plugin_ = NewPlugin(Config(), options);
+  AwaitHealthy();
+  Add("a", kDevice);
+  kubelet_.DeletePod("a");
+  absl::SleepFor(absl::Milliseconds(500));
+  EXPECT_THAT(Allocations(), SizeIs(1));
+}
+
+TEST_F(RestartTest, GivesADeviceAgainAfterAKubeletThatDiedInTheMiddleOfAllocate) {
+  for (int i = 0; i < 5; ++i) {
+    // Its answer reaches nobody.
+    std::thread lost([this] { kubelet_.AddPodWith("lost", kNear, {kDevice}).IgnoreError(); });
+    absl::SleepFor(absl::Milliseconds(2 * i));
+    kubelet_.Stop();
+    lost.join();
+    kubelet_.DeletePod("lost");
+    kubelet_.Start();
+    AwaitHealthy();
+    const auto again = Add("again", kDevice);
+    EXPECT_THAT(Allocations(), SizeIs(1)) << "nothing is left of the lost one";
+    FillMemory(**Inside(again), "mine");
+    EXPECT_EQ(ReadByDevice(**Inside(again), kDevice, 4), "mine");
+    kubelet_.DeletePod("again");
+  }
+}
+
+TEST_F(RestartTest, SaysOfDevicesInUseThatAnAnewStartedViommudHasLostTheirState) {
+  const auto a = Add("a", kDevice);
+  FillMemory(**Inside(a), "lost");
+  StopViommud();
+  StartViommud();
+  ASSERT_TRUE(Soon([this] { return IsHealthy(kOther); })) << Log();
+  ASSERT_TRUE(Soon([this] { return GetDevice(kDevice).claimed_by() == "device-plugin"; }));
+  EXPECT_FALSE(IsHealthy(kDevice));
+  EXPECT_THAT(Log(), HasSubstr(R"("device":"0000:01:00.0","healthy":false,"reason":"STATE_LOST")"));
+  EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked");
+  // Nothing is made anew below a container that runs.
+  absl::SleepFor(absl::Seconds(1));
+  EXPECT_FALSE(IsHealthy(kDevice)) << "a pod still has it";
+  EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked");
+  // Nor for one that is started again with the answer of before.
+  EXPECT_THAT(std::string(kubelet_.StartContainer("a").status().message()), HasSubstr("STATE_LOST"));
+  EXPECT_EQ(plugin_->Metric("unhealthy_devices", kNear, "STATE_LOST"), 1);
+  // The pod goes, the device recovers, and what was left of it goes.
+  kubelet_.DeletePod("a");
+  AwaitHealthy();
+  EXPECT_TRUE(Soon([this] { return Allocations().empty(); }));
+  EXPECT_FALSE(std::filesystem::exists(a.mounts(0).host_path()));
+  const auto b = Add("b", kDevice);
+  EXPECT_EQ(ReadByDevice(**Inside(b), kDevice, 4), std::nullopt);
+}
+
+TEST_F(RestartTest, LearnsOfLostStateFromPodsWhenItWasStartedAnewItself) {
+  Add("a", kDevice);
+  plugin_.reset();
+  StopViommud();
+  StartViommud();
+  plugin_ = NewPlugin();
+  ASSERT_TRUE(Soon([this] { return IsHealthy(kOther) && !IsHealthy(kDevice); })) << Log();
+  EXPECT_TRUE(Soon([this] {
+    return plugin_->Metric("unhealthy_devices", kNear, "STATE_LOST") == 1;
+  })) << Log();
+  EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked");
+  kubelet_.DeletePod("a");
+  AwaitHealthy();
+}
+
+TEST_F(RestartTest, KnowsEveryAllocationAgainWhenItIsStartedAnew) {
+  const auto a = Add("a", kDevice);
+  FillMemory(**Inside(a), "still here");
+  plugin_.reset();
+  EXPECT_EQ(ReadByDevice(**Inside(a), kDevice, 10), "still here") << "nobody needs it to run";
+  StartPlugin();
+  EXPECT_TRUE(IsHealthy(kDevice));
+  EXPECT_EQ(ReadByDevice(**Inside(a), kDevice, 10), "still here");
+  const auto again = kubelet_.StartContainer("a");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(GetDevice(kDevice).claimed_by(), NameOf(a));
+  EXPECT_EQ(ReadByDevice(**Inside(*again), kDevice, 10), std::nullopt);
+  kubelet_.DeletePod("a");
+  EXPECT_TRUE(Soon([this] { return Allocations().empty(); }));
+}
+
+TEST_F(RestartTest, LetsTwoPluginsWorkBesideEachOtherWhileOneIsReplaced) {
+  const auto a = Add("a", kDevice);
+  FillMemory(**Inside(a), "of the old");
+  const int before = kubelet_.registrations(kNear);
+  auto newer = NewPlugin();
+  ASSERT_TRUE(Soon([&] { return kubelet_.registrations(kNear) > before; }));
+  AwaitHealthy();
+  // The newer one gives devices, while the older one still compares allocations with pods.
+  for (int i = 0; i < 10; ++i) {
+    const auto b = Add("b", kOther);
+    FillMemory(**Inside(b), "of the new");
+    absl::SleepFor(absl::Milliseconds(100));
+    EXPECT_EQ(ReadByDevice(**Inside(b), kOther, 10), "of the new") << Log();
+    kubelet_.DeletePod("b");
+  }
+  EXPECT_EQ(ReadByDevice(**Inside(a), kDevice, 10), "of the old");
+  plugin_ = std::move(newer);
+  EXPECT_EQ(ReadByDevice(**Inside(a), kDevice, 10), "of the old");
+  kubelet_.DeletePod("a");
+  EXPECT_TRUE(Soon([this] { return Allocations().empty(); }));
+}
+
+TEST_F(RestartTest, TakesAViommudThatHangsForOneThatIsAway) {
+  plugin_.reset();
+  DevicePlugin::Options options = Options();
+  options.viommud_timeout = absl::Seconds(1);
+  plugin_ = NewPlugin(Config(), options);
+  AwaitHealthy();
+  Add("a", kDevice);
+  viommud_->Signal(SIGSTOP);
+  kubelet_.DeletePod("a");
+  ASSERT_TRUE(Soon([this] { return kubelet_.HealthyDevices(kNear).empty(); })) << Log();
+  viommud_->Signal(SIGCONT);
+  AwaitHealthy();
+  EXPECT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
+}
+
+TEST_F(RestartTest, RunsAsAProgram) {
+  plugin_.reset();
+  const int before = kubelet_.registrations(kNear);
+  ChildProcess program("clients/device_plugin/viommu-device-plugin",
+                       {"--config=" + Path("plugin.textproto"),
+                        "--viommud_socket=" + Path("viommud.sock"),
+                        "--device_plugin_dir=" + Path("plugins"),
+                        "--pod_resources_dir=" + Path("pods"), "--metrics_address=127.0.0.1:0",
+                        "--health_address=127.0.0.1:0"},
+                       Path("plugin.log"));
+  ASSERT_TRUE(Soon([&] { return kubelet_.registrations(kNear) > before; })) << Log();
+  AwaitHealthy();
+  const auto a = Add("a", kDevice);
+  FillMemory(**Inside(a), "by the program");
+  EXPECT_EQ(ReadByDevice(**Inside(a), kDevice, 14), "by the program");
+  program.Signal(SIGTERM);
+  EXPECT_EQ(program.Wait(), 0);
+  EXPECT_EQ(ReadByDevice(**Inside(a), kDevice, 14), "by the program") << "allocations stay";
+  EXPECT_THAT(Log(), HasSubstr(R"("event":"stop")"));
+  ChildProcess refused("clients/device_plugin/viommu-device-plugin", {"--mode=hard"},
+                       Path("plugin.log"));
+  EXPECT_EQ(refused.Wait(), 2);
+  EXPECT_THAT(Log(), HasSubstr("--mode: \"hard\" is none of soft, cdev\n"
+                               "  resources: at least one is needed"));
+}
+
+}  // namespace
+}  // namespace viommu
