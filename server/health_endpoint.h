@@ -1,7 +1,7 @@
 // server/health_endpoint.h -- Serves the daemon's health over TCP, and nothing else.
 //
-// For probes (Kubernetes, balancers) that speak grpc.health.v1 in plaintext and must not be let near
-// the API. It has a gRPC server of its own, so it answers while the daemon's is stuck or ends.
+// For probes (Kubernetes, balancers) that speak grpc.health.v1 in plaintext and must not be let
+// near the API. It has a gRPC server of its own, so it answers while the daemon's is stuck or ends.
 #ifndef VIOMMU_SERVER_HEALTH_ENDPOINT_H_
 #define VIOMMU_SERVER_HEALTH_ENDPOINT_H_
 

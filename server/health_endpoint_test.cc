@@ -38,9 +38,9 @@ class HealthEndpointTest : public ::testing::Test {
   std::unique_ptr<Health::Stub> NewStub() const {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    return Health::NewStub(
-        grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", endpoint_->port()),
-                                  grpc::InsecureChannelCredentials(), arguments));
+    return Health::NewStub(grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", endpoint_->port()),
+                                                     grpc::InsecureChannelCredentials(),
+                                                     arguments));
   }
 
   // "SERVING" and so on, or the code of the error.

@@ -84,6 +84,7 @@ void Keeper::AdoptAll(const InventoryState& state) {
 }
 
 absl::Status Keeper::Reconcile() {
+  const std::map<std::string, std::string> lost = parts_.inventory->Get().lost;
   // In this order: what a pod has was allocated before.
   absl::StatusOr<std::set<std::string>> held = std::set<std::string>();
   const bool asked = !parts_.config->pod_resources_socket.empty();
@@ -98,7 +99,7 @@ absl::Status Keeper::Reconcile() {
     return absl::OkStatus();
   }
   FindLost(*held, *book);
-  ForgiveLost(*held);
+  ForgiveLost(lost, *held, *book);
   FreeUnheld(*held, *book);
   return absl::OkStatus();
 }
@@ -114,10 +115,12 @@ void Keeper::FindLost(const std::set<std::string>& held, const AllocationBook& b
   }
 }
 
-void Keeper::ForgiveLost(const std::set<std::string>& held) {
-  const InventoryState state = parts_.inventory->Get();
-  for (const auto& [id, allocation] : state.lost) {
-    if (!IsOver(NameOfDevice(id), held.count(id) != 0, absl::Now())) continue;
+void Keeper::ForgiveLost(const std::map<std::string, std::string>& lost,
+                         const std::set<std::string>& held, const AllocationBook& book) {
+  for (const auto& [id, allocation] : lost) {
+    const bool over = IsOver(NameOfDevice(id), held.count(id) != 0, absl::Now());
+    // One that has a page again was given away since, by this plugin or by another.
+    if (!over && AllocationOf(book, id) == nullptr) continue;
     unheld_since_.erase(NameOfDevice(id));
     parts_.log->Write(LogLevel::kInfo, "state_lost_is_over",
                       {{"device", id}, {"allocation", allocation}});
@@ -129,13 +132,10 @@ void Keeper::FreeUnheld(const std::set<std::string>& held, const AllocationBook&
   const absl::Time now = absl::Now();
   int leaked = 0;
   for (const auto& [name, record] : book) {
-    const bool is_held = HoldsAny(record, held);
-    const bool over = IsOver(name, is_held, now);
-    if (!is_held && now - record.create_time >= options_.grace) ++leaked;
-    if (!over || now - record.create_time < options_.grace) continue;
+    if (!IsOver(name, HoldsAny(record, held), now)) continue;
     const absl::Status freed = parts_.allocator->Free(name);
     parts_.metrics->freed.Count(freed.ok());
-    if (freed.ok()) --leaked;
+    if (!freed.ok()) ++leaked;
     parts_.log->Write(freed.ok() ? LogLevel::kInfo : LogLevel::kError,
                       freed.ok() ? "allocation_freed" : "allocation_leaked",
                       {{"allocation", name},

@@ -1,9 +1,10 @@
 // clients/device_plugin/keeper.h -- Keeps idle devices from the host, and frees what no pod has.
 //
-// The kubelet tells nobody that a pod is gone. So the pods that there are are asked for now and then:
-// an allocation that none of them has, and that is older than the grace period, is freed once no pod
-// has been seen with it for so long. A device that a pod has, but of which viommud knows no
-// allocation, has lost its state. While the kubelet does not answer, nothing is freed.
+// The kubelet tells nobody that a pod is gone. So the pods that there are are asked for now and
+// then: an allocation that none of them has is freed once it has been seen without one for the
+// grace period, so that a container which is being made has the time to appear. A device that a pod
+// has, but of which viommud knows no allocation, has lost its state. While the kubelet does not
+// answer, nothing is freed.
 #ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_KEEPER_H_
 #define VIOMMU_CLIENTS_DEVICE_PLUGIN_KEEPER_H_
 
@@ -44,7 +45,9 @@ class Keeper {
   // One comparison with the pods.
   absl::Status Reconcile();
   void FindLost(const std::set<std::string>& held, const AllocationBook& book);
-  void ForgiveLost(const std::set<std::string>& held);
+  // Of those that were lost before `book` was read.
+  void ForgiveLost(const std::map<std::string, std::string>& lost,
+                   const std::set<std::string>& held, const AllocationBook& book);
   void FreeUnheld(const std::set<std::string>& held, const AllocationBook& book);
   // Whether the thing has been without a pod for so long that it can go.
   bool IsOver(const std::string& thing, bool held, absl::Time now);

@@ -1,5 +1,5 @@
-// clients/device_plugin/main.cc -- viommu-device-plugin: reads its settings, and works until a signal
-// comes.
+// clients/device_plugin/main.cc -- viommu-device-plugin: reads its settings, and works until a
+// signal comes.
 
 #include <sys/stat.h>
 #include <unistd.h>
