@@ -63,8 +63,8 @@ class Inventory {
   Inventory& operator=(const Inventory&) = delete;
 
   InventoryState Get() const ABSL_LOCKS_EXCLUDED(mutex_);
-  // Waits until the version is another than `version`, or until `deadline`.
-  void AwaitChange(uint64_t version, absl::Time deadline) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Waits until the version is another than `version`, or until `deadline`. Answers what it is.
+  uint64_t AwaitChange(uint64_t version, absl::Time deadline) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // A device's container has lost what it had; `allocation` may be empty.
   void Lose(const std::string& id, const std::string& allocation) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -37,6 +37,19 @@ class Keeper {
   Keeper& operator=(const Keeper&) = delete;
 
  private:
+  // Since when things are without a pod.
+  class Absences {
+   public:
+    // Whether that has been so for long enough, given what holds now.
+    bool IsOver(const std::string& thing, bool held, absl::Duration grace);
+    // Things that are not there are not remembered.
+    template <typename Things>
+    void Forget(const Things& things);
+
+   private:
+    std::map<std::string, absl::Time> since_;
+  };
+
   void Run();
   bool IsEnding() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Claims what the host has.
@@ -49,16 +62,14 @@ class Keeper {
   void ForgiveLost(const std::map<std::string, std::string>& lost,
                    const std::set<std::string>& held, const AllocationBook& book);
   void FreeUnheld(const std::set<std::string>& held, const AllocationBook& book);
-  // Whether the thing has been without a pod for so long that it can go.
-  bool IsOver(const std::string& thing, bool held, absl::Time now);
-
   const PluginParts parts_;
   Viommud& viommud_;
   const Options options_;
 
   // Of the thread.
-  std::map<std::string, absl::Time> unheld_since_;  // Allocations, and devices that are lost.
-  std::map<std::string, std::string> refused_;      // Why a device could not be claimed, as logged.
+  Absences unheld_;                             // Allocations that no pod has.
+  Absences lost_;                               // Lost devices that no pod has.
+  std::map<std::string, std::string> refused_;  // Why a device could not be claimed, as logged.
 
   mutable absl::Mutex mutex_;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;

@@ -73,7 +73,8 @@ absl::Status StartEndpoints(const PluginConfig& config,
 
 // Tells probes until it is told to end.
 void TellHealth(const DevicePlugin& plugin, HealthEndpoint* health, absl::Notification* end) {
-  health->Set(true);
+  health->SetService("", true);
+  health->SetService(kLiveness, true);
   do {
     health->SetService(kReadiness, plugin.IsReady());
   } while (!end->WaitForNotificationWithTimeout(kHealthPeriod));

@@ -25,9 +25,9 @@ struct RosterEntry {
   std::string detail;
   bool allocated = false;
 
+  // Whether the kubelet is told the same of both, for the same reason.
   friend bool operator==(const RosterEntry& a, const RosterEntry& b) {
-    return a.id == b.id && a.numa_node == b.numa_node && a.reason == b.reason &&
-           a.detail == b.detail && a.allocated == b.allocated;
+    return a.id == b.id && a.numa_node == b.numa_node && a.reason == b.reason;
   }
 };
 
