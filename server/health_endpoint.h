@@ -41,7 +41,7 @@ class HealthEndpoint {
   // Makes everything SERVING or NOT_SERVING.
   void Set(bool serving);
 
-  // Makes one of the services SERVING or NOT_SERVING.
+  // Makes one of the services SERVING or NOT_SERVING; "" is the whole.
   void SetService(const std::string& service, bool serving);
 
   // Makes everything NOT_SERVING for good.

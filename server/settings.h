@@ -1,8 +1,8 @@
 // server/settings.h -- Settings that are the fields of a message: read from a file, under flags of
 // the same names.
 //
-// A flag wins over the file. Strings, numbers and enums can be flags; an enum's value is the rest of
-// its name behind the field's, in small letters (`--log_level=debug` is LOG_LEVEL_DEBUG).
+// A flag wins over the file. Strings, numbers and enums can be flags; an enum's value is the rest
+// of its name behind the field's, in small letters (`--log_level=debug` is LOG_LEVEL_DEBUG).
 #ifndef VIOMMU_SERVER_SETTINGS_H_
 #define VIOMMU_SERVER_SETTINGS_H_
 

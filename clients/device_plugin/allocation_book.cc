@@ -1,6 +1,5 @@
 #include "clients/device_plugin/allocation_book.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <random>
 
@@ -15,17 +14,12 @@ namespace {
 
 constexpr absl::string_view kSpaces = "ioas/";
 
-absl::Time TimeOf(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
-
 void AddPages(const std::vector<v1::Ioas>& spaces, AllocationBook* book) {
   for (const v1::Ioas& ioas : spaces) {
     // Those of others begin with "owners/".
     absl::string_view name = ioas.name();
     if (!absl::ConsumePrefix(&name, kSpaces) || !IsAllocation(name)) continue;
     AllocationRecord& record = (*book)[std::string(name)];
-    record.create_time = TimeOf(ioas.create_time());
     for (const std::string& device : ioas.loaded_devices()) {
       record.devices.insert(IdOfDevice(device));
     }
@@ -41,10 +35,7 @@ void AddClaims(const std::vector<v1::Device>& devices, AllocationBook* book) {
 
 void AddListeners(const std::vector<v1::Listener>& listeners, AllocationBook* book) {
   for (const v1::Listener& listener : listeners) {
-    if (!IsAllocation(listener.owner())) continue;
-    AllocationRecord& record = (*book)[listener.owner()];
-    record.has_listener = true;
-    record.create_time = std::max(record.create_time, TimeOf(listener.create_time()));
+    if (IsAllocation(listener.owner())) (*book)[listener.owner()];
   }
 }
 

@@ -1,10 +1,10 @@
 // clients/device_plugin/allocation_book.h -- Which allocations there are, written down in viommud.
 //
-// An allocation is a principal "alloc-...". Its page in the book is an empty IO address space of the
-// operator with that name, whose loaded devices are those that were allocated: the claim alone would
-// not tell a device from its siblings, and whatever the container owns it may destroy. A page is
-// written first and torn out last, so that nothing of an allocation is ever without one while viommud
-// runs; of one that remembers nothing more, listeners may be left.
+// An allocation is a principal "alloc-...". Its page in the book is an empty IO address space of
+// the operator with that name, whose loaded devices are those that were allocated: the claim alone
+// would not tell a device from its siblings, and whatever the container owns it may destroy. A page
+// is written first and torn out last, so that nothing of an allocation is ever without one while
+// viommud runs; of one that remembers nothing more, listeners may be left.
 #ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_ALLOCATION_BOOK_H_
 #define VIOMMU_CLIENTS_DEVICE_PLUGIN_ALLOCATION_BOOK_H_
 
@@ -14,7 +14,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "clients/device_plugin/viommud.h"
 
 namespace viommu {
@@ -22,8 +21,6 @@ namespace viommu {
 struct AllocationRecord {
   std::set<std::string> devices;  // Ids of those that were allocated.
   std::set<std::string> claimed;  // Ids of all that it holds, siblings too.
-  absl::Time create_time = absl::InfinitePast();
-  bool has_listener = false;
 };
 
 // By principal.

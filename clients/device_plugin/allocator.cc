@@ -1,5 +1,6 @@
 #include "clients/device_plugin/allocator.h"
 
+#include <map>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -59,15 +60,16 @@ absl::Status Allocator::Renew(const OfferedResource& resource,
   const InventoryState known = inventory_.Get();
   for (const std::string& device : *wanted) {
     if (known.lost.count(device) == 0) continue;
-    return Refused("STATE_LOST", absl::StrCat(device, ": viommud was started anew; what the "
-                                                      "container had is gone, delete its pod"));
+    return Refused("STATE_LOST", absl::StrCat(device,
+                                              ": viommud was started anew; what the "
+                                              "container had is gone, delete its pod"));
   }
   const auto book = ReadBook(viommud_);
   if (!book.ok()) return book.status();
   const auto* found = AllocationOf(*book, *wanted->begin());
   if (found == nullptr || found->second.devices != *wanted) {
-    return Refused("NOT_ALLOCATED",
-                   absl::StrCat(absl::StrJoin(*wanted, ", "), ": not the devices of one allocation"));
+    return Refused("NOT_ALLOCATED", absl::StrCat(absl::StrJoin(*wanted, ", "),
+                                                 ": not the devices of one allocation"));
   }
   Allocation allocation;
   allocation.name = found->first;
@@ -114,8 +116,12 @@ absl::StatusOr<std::set<std::string>> Allocator::Check(const OfferedResource& re
 absl::StatusOr<std::set<std::string>> Allocator::Earlier(const std::set<std::string>& devices) {
   const auto book = ReadBook(viommud_);
   if (!book.ok()) return book.status();
+  const std::map<std::string, std::string> lost = inventory_.Get().lost;
   std::set<std::string> earlier;
   for (const std::string& id : devices) {
+    // Of that one viommud may have kept the listener.
+    const auto former = lost.find(id);
+    if (former != lost.end() && !former->second.empty()) earlier.insert(former->second);
     // As viommud sees it now, not as the watch has told it.
     const auto device = viommud_.GetDevice(id);
     if (!device.ok()) return device.status();
@@ -161,9 +167,9 @@ absl::Status Allocator::Clear(const std::string& allocation) {
   const auto destroyed = DestroyOwned(**client, allocation);
   if (!destroyed.ok()) return destroyed.status();
   if (destroyed->left.empty()) return absl::OkStatus();
-  return Refused("LEFTOVERS", absl::StrCat(allocation, " still has ",
-                                           absl::StrJoin(destroyed->left, ", "), ": ",
-                                           Line(destroyed->why)));
+  return Refused("LEFTOVERS",
+                 absl::StrCat(allocation, " still has ", absl::StrJoin(destroyed->left, ", "), ": ",
+                              Line(destroyed->why)));
 }
 
 absl::Status Allocator::Withdraw(const std::string& allocation) {

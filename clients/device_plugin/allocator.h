@@ -56,9 +56,9 @@ class Allocator {
                                       const std::vector<std::string>& devices)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Before a container starts, again or for the first time: cuts whatever still uses its allocation,
-  // destroys all that it made there, and makes it as new.
-  // kFailedPrecondition NOT_ALLOCATED: these are not the devices of one allocation; STATE_LOST:
+  // Before a container starts, again or for the first time: cuts whatever still uses its
+  // allocation, destroys all that it made there, and makes it as new. kFailedPrecondition
+  // NOT_ALLOCATED: these are not the devices of one allocation; STATE_LOST:
   //   viommud was started anew since, and only a new pod gets a new allocation
   // as Allocate
   absl::Status Renew(const OfferedResource& resource, const std::vector<std::string>& devices)

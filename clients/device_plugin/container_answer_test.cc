@@ -70,7 +70,8 @@ TEST(ContainerAnswerTest, GivesNoNodesOfASoftwareIommu) {
   EXPECT_TRUE(MessageDifferencer::Equals(*answer, Parse(std::string(kVariables) + R"(
   mounts {
     container_path: "/run/viommu/vtd-pasid" host_path: "/run/listeners/alloc-7" read_only: true
-  })"))) << answer->DebugString();
+  })")))
+      << answer->DebugString();
 }
 
 TEST(ContainerAnswerTest, MountsTheDirectoryThatTheHostHas) {
@@ -102,7 +103,8 @@ TEST(ContainerAnswerTest, GivesTheCharacterDevicesAndNeverAGroup) {
     permissions: "rw"
   }
   cdi_devices { name: "viommu.dev/device=0000:01:00.0" }
-  cdi_devices { name: "viommu.dev/device=0000:02:00.0" })"))) << answer->DebugString();
+  cdi_devices { name: "viommu.dev/device=0000:02:00.0" })")))
+      << answer->DebugString();
 }
 
 TEST(ContainerAnswerTest, RefusesADeviceWithoutANodeInsteadOfFallingBack) {

@@ -12,9 +12,9 @@ DevicePlugin::DevicePlugin(const PluginConfig* config, const Options& options,
       inventory_(&viommud_, {options.viommud_patience.value_or(config->viommud_patience)}, log),
       allocator_(config, &viommud_, &inventory_, log),
       parts_{config, &inventory_, &allocator_, &metrics_, log},
-      keeper_(parts_, &viommud_,
-              options.keeper.value_or(
-                  Keeper::Options{config->reconcile_period, config->grace_period})),
+      keeper_(
+          parts_, &viommud_,
+          options.keeper.value_or(Keeper::Options{config->reconcile_period, config->grace_period})),
       registrar_(parts_, &rpc_metrics_, options.registrar) {}
 
 }  // namespace viommu

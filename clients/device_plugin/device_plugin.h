@@ -1,4 +1,5 @@
-// clients/device_plugin/device_plugin.h -- The plugin: its parts, put together and taken apart in order.
+// clients/device_plugin/device_plugin.h -- The plugin: its parts, put together and taken apart in
+// order.
 //
 // Everything that it knows it learns: of viommud what devices and allocations there are, of the
 // kubelet what pods have. It keeps no file.

@@ -41,11 +41,12 @@ InventoryState Inventory::Get() const {
   return state_;
 }
 
-void Inventory::AwaitChange(uint64_t version, absl::Time deadline) const {
+uint64_t Inventory::AwaitChange(uint64_t version, absl::Time deadline) const {
   const absl::MutexLock lock(&mutex_);
   while (state_.version == version && !ending_) {
-    if (changed_.WaitWithDeadline(&mutex_, deadline)) return;
+    if (changed_.WaitWithDeadline(&mutex_, deadline)) break;
   }
+  return state_.version;
 }
 
 void Inventory::Lose(const std::string& id, const std::string& allocation) {

@@ -1,5 +1,5 @@
-// clients/device_plugin/inventory.h -- The devices as viommud tells of them, and which have lost what
-// their containers had.
+// clients/device_plugin/inventory.h -- The devices as viommud tells of them, and which have lost
+// what their containers had.
 //
 // A thread follows viommud's Watch. What a short break of it hides nobody sees; after a longer one
 // viommud counts as away, until the first complete word of it. A viommud that was started anew
@@ -52,8 +52,8 @@ struct InventoryState {
 class Inventory {
  public:
   struct Options {
-    absl::Duration patience;                           // Longest break that nobody sees.
-    absl::Duration retry = absl::Milliseconds(200);    // Between attempts.
+    absl::Duration patience;                         // Longest break that nobody sees.
+    absl::Duration retry = absl::Milliseconds(200);  // Between attempts.
   };
 
   // Both outlive this. Begins at once.
@@ -63,8 +63,8 @@ class Inventory {
   Inventory& operator=(const Inventory&) = delete;
 
   InventoryState Get() const ABSL_LOCKS_EXCLUDED(mutex_);
-  // Waits until the version is another than `version`, or until `deadline`.
-  void AwaitChange(uint64_t version, absl::Time deadline) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Waits until the version is another than `version`, or until `deadline`. Answers what it is.
+  uint64_t AwaitChange(uint64_t version, absl::Time deadline) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // A device's container has lost what it had; `allocation` may be empty.
   void Lose(const std::string& id, const std::string& allocation) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -18,9 +18,11 @@ namespace {
 // How long an end may have to wait for the thread to see it.
 constexpr absl::Duration kLook = absl::Milliseconds(100);
 
+// Siblings count: of an allocation that has lost its page they are all that is known.
 bool HoldsAny(const AllocationRecord& record, const std::set<std::string>& held) {
   const auto is_held = [&held](const std::string& id) { return held.count(id) != 0; };
-  return std::any_of(record.devices.begin(), record.devices.end(), is_held);
+  return std::any_of(record.devices.begin(), record.devices.end(), is_held) ||
+         std::any_of(record.claimed.begin(), record.claimed.end(), is_held);
 }
 
 }  // namespace
@@ -45,20 +47,19 @@ void Keeper::Run() {
   absl::Time next = absl::InfinitePast();
   uint64_t version = 0;
   while (!IsEnding()) {
+    const uint64_t latest = parts_.inventory->AwaitChange(version, absl::Now() + kLook);
+    const bool due = absl::Now() >= next;
+    if (latest == version && !due) continue;
     const InventoryState state = parts_.inventory->Get();
-    const bool due = absl::Now() >= next && state.present;
-    if (state.version != version || due) {
-      version = state.version;
-      ShowAll(state);
-      if (state.present) AdoptAll(state);
-    }
-    if (due) {
-      const absl::Status status = Reconcile();
-      // viommud may hang, while the watch only hears nothing.
-      if (!status.ok()) parts_.inventory->Doubt();
-      next = absl::Now() + options_.period;
-    }
-    parts_.inventory->AwaitChange(version, absl::Now() + kLook);
+    version = state.version;
+    ShowAll(state);
+    if (!state.present) continue;
+    AdoptAll(state);
+    if (!due) continue;
+    const absl::Status status = Reconcile();
+    // viommud may hang, while the watch only hears nothing.
+    if (!status.ok()) parts_.inventory->Doubt();
+    next = absl::Now() + options_.period;
   }
 }
 
@@ -84,6 +85,7 @@ void Keeper::AdoptAll(const InventoryState& state) {
 }
 
 absl::Status Keeper::Reconcile() {
+  const std::map<std::string, std::string> lost = parts_.inventory->Get().lost;
   // In this order: what a pod has was allocated before.
   absl::StatusOr<std::set<std::string>> held = std::set<std::string>();
   const bool asked = !parts_.config->pod_resources_socket.empty();
@@ -95,10 +97,13 @@ absl::Status Keeper::Reconcile() {
   if (!held.ok()) {
     parts_.log->Write(LogLevel::kWarning, "pod_resources_unavailable",
                       {{"why", Line(held.status())}});
+    // A kubelet that has just been started may not know its pods yet.
+    unheld_ = {};
+    lost_ = {};
     return absl::OkStatus();
   }
   FindLost(*held, *book);
-  ForgiveLost(*held);
+  ForgiveLost(lost, *held, *book);
   FreeUnheld(*held, *book);
   return absl::OkStatus();
 }
@@ -114,11 +119,13 @@ void Keeper::FindLost(const std::set<std::string>& held, const AllocationBook& b
   }
 }
 
-void Keeper::ForgiveLost(const std::set<std::string>& held) {
-  const InventoryState state = parts_.inventory->Get();
-  for (const auto& [id, allocation] : state.lost) {
-    if (!IsOver(NameOfDevice(id), held.count(id) != 0, absl::Now())) continue;
-    unheld_since_.erase(NameOfDevice(id));
+void Keeper::ForgiveLost(const std::map<std::string, std::string>& lost,
+                         const std::set<std::string>& held, const AllocationBook& book) {
+  lost_.Forget(lost);
+  for (const auto& [id, allocation] : lost) {
+    const bool over = lost_.IsOver(id, held.count(id) != 0, options_.grace);
+    // One that has a page again was given away since, by this plugin or by another.
+    if (!over && AllocationOf(book, id) == nullptr) continue;
     parts_.log->Write(LogLevel::kInfo, "state_lost_is_over",
                       {{"device", id}, {"allocation", allocation}});
     parts_.inventory->Forgive(id);
@@ -126,16 +133,13 @@ void Keeper::ForgiveLost(const std::set<std::string>& held) {
 }
 
 void Keeper::FreeUnheld(const std::set<std::string>& held, const AllocationBook& book) {
-  const absl::Time now = absl::Now();
+  unheld_.Forget(book);
   int leaked = 0;
   for (const auto& [name, record] : book) {
-    const bool is_held = HoldsAny(record, held);
-    const bool over = IsOver(name, is_held, now);
-    if (!is_held && now - record.create_time >= options_.grace) ++leaked;
-    if (!over || now - record.create_time < options_.grace) continue;
+    if (!unheld_.IsOver(name, HoldsAny(record, held), options_.grace)) continue;
     const absl::Status freed = parts_.allocator->Free(name);
     parts_.metrics->freed.Count(freed.ok());
-    if (freed.ok()) --leaked;
+    if (!freed.ok()) ++leaked;
     parts_.log->Write(freed.ok() ? LogLevel::kInfo : LogLevel::kError,
                       freed.ok() ? "allocation_freed" : "allocation_leaked",
                       {{"allocation", name},
@@ -143,20 +147,23 @@ void Keeper::FreeUnheld(const std::set<std::string>& held, const AllocationBook&
                        {"why", Line(freed)}});
   }
   parts_.metrics->leaked->Set(leaked);
-  // What is gone is not counted on.
-  for (auto it = unheld_since_.begin(); it != unheld_since_.end();) {
-    it = IsAllocation(it->first) && book.count(it->first) == 0 ? unheld_since_.erase(it)
-                                                               : std::next(it);
+}
+
+template <typename Things>
+void Keeper::Absences::Forget(const Things& things) {
+  for (auto it = since_.begin(); it != since_.end();) {
+    it = things.count(it->first) == 0 ? since_.erase(it) : std::next(it);
   }
 }
 
-bool Keeper::IsOver(const std::string& thing, bool held, absl::Time now) {
+bool Keeper::Absences::IsOver(const std::string& thing, bool held, absl::Duration grace) {
   if (held) {
-    unheld_since_.erase(thing);
+    since_.erase(thing);
     return false;
   }
-  const auto [since, added] = unheld_since_.emplace(thing, now);
-  return !added && now - since->second >= options_.grace;
+  const absl::Time now = absl::Now();
+  const auto [since, added] = since_.emplace(thing, now);
+  return !added && now - since->second >= grace;
 }
 
 }  // namespace viommu

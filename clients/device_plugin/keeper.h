@@ -1,9 +1,10 @@
 // clients/device_plugin/keeper.h -- Keeps idle devices from the host, and frees what no pod has.
 //
-// The kubelet tells nobody that a pod is gone. So the pods that there are are asked for now and then:
-// an allocation that none of them has, and that is older than the grace period, is freed once no pod
-// has been seen with it for so long. A device that a pod has, but of which viommud knows no
-// allocation, has lost its state. While the kubelet does not answer, nothing is freed.
+// The kubelet tells nobody that a pod is gone. So the pods that there are are asked for now and
+// then: an allocation that none of them has is freed once it has been seen without one for the
+// grace period, so that a container which is being made has the time to appear. A device that a pod
+// has, but of which viommud knows no allocation, has lost its state. While the kubelet does not
+// answer, nothing is freed.
 #ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_KEEPER_H_
 #define VIOMMU_CLIENTS_DEVICE_PLUGIN_KEEPER_H_
 
@@ -36,6 +37,19 @@ class Keeper {
   Keeper& operator=(const Keeper&) = delete;
 
  private:
+  // Since when things are without a pod.
+  class Absences {
+   public:
+    // Whether that has been so for long enough, given what holds now.
+    bool IsOver(const std::string& thing, bool held, absl::Duration grace);
+    // Things that are not there are not remembered.
+    template <typename Things>
+    void Forget(const Things& things);
+
+   private:
+    std::map<std::string, absl::Time> since_;
+  };
+
   void Run();
   bool IsEnding() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Claims what the host has.
@@ -44,18 +58,18 @@ class Keeper {
   // One comparison with the pods.
   absl::Status Reconcile();
   void FindLost(const std::set<std::string>& held, const AllocationBook& book);
-  void ForgiveLost(const std::set<std::string>& held);
+  // Of those that were lost before `book` was read.
+  void ForgiveLost(const std::map<std::string, std::string>& lost,
+                   const std::set<std::string>& held, const AllocationBook& book);
   void FreeUnheld(const std::set<std::string>& held, const AllocationBook& book);
-  // Whether the thing has been without a pod for so long that it can go.
-  bool IsOver(const std::string& thing, bool held, absl::Time now);
-
   const PluginParts parts_;
   Viommud& viommud_;
   const Options options_;
 
   // Of the thread.
-  std::map<std::string, absl::Time> unheld_since_;  // Allocations, and devices that are lost.
-  std::map<std::string, std::string> refused_;      // Why a device could not be claimed, as logged.
+  Absences unheld_;                             // Allocations that no pod has.
+  Absences lost_;                               // Lost devices that no pod has.
+  std::map<std::string, std::string> refused_;  // Why a device could not be claimed, as logged.
 
   mutable absl::Mutex mutex_;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;

@@ -1,5 +1,5 @@
-// clients/device_plugin/main.cc -- viommu-device-plugin: reads its settings, and works until a signal
-// comes.
+// clients/device_plugin/main.cc -- viommu-device-plugin: reads its settings, and works until a
+// signal comes.
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -73,7 +73,8 @@ absl::Status StartEndpoints(const PluginConfig& config,
 
 // Tells probes until it is told to end.
 void TellHealth(const DevicePlugin& plugin, HealthEndpoint* health, absl::Notification* end) {
-  health->Set(true);
+  health->SetService("", true);
+  health->SetService(kLiveness, true);
   do {
     health->SetService(kReadiness, plugin.IsReady());
   } while (!end->WaitForNotificationWithTimeout(kHealthPeriod));

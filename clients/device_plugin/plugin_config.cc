@@ -133,10 +133,9 @@ void Checker::CheckSocketPath(absl::string_view setting, absl::string_view path,
 }
 
 std::string Checker::PodResourcesSocket() {
-  const std::string directory =
-      message_.has_pod_resources_dir()
-          ? Optional("pod_resources_dir", message_.pod_resources_dir())
-          : "/var/lib/kubelet/pod-resources";
+  const std::string directory = message_.has_pod_resources_dir()
+                                    ? Optional("pod_resources_dir", message_.pod_resources_dir())
+                                    : "/var/lib/kubelet/pod-resources";
   if (directory.empty()) return "";
   std::string path = absl::StrCat(directory, "/", kKubeletSocket);
   CheckSocketPath("pod_resources_dir", path, path.size());
@@ -261,9 +260,9 @@ void Checker::Resources(PluginConfig* config) {
              absl::StrCat("\"", resource.name, "\": an earlier one has the variables ",
                           resource.environment, "_..., too"));
     }
-    CheckSocketPath(absl::StrCat(place, ".name"), resource.name,
-                    config->device_plugin_dir.size() + 1 + resource.short_name.size() +
-                        kSocketNameBytes);
+    CheckSocketPath(
+        absl::StrCat(place, ".name"), resource.name,
+        config->device_plugin_dir.size() + 1 + resource.short_name.size() + kSocketNameBytes);
     config->resources.push_back(std::move(resource));
   }
 }

@@ -1,7 +1,7 @@
 // clients/device_plugin/plugin_config.h -- The plugin's settings, from the command line and a file.
 //
-// viommu.config.v1.DevicePluginConfig is the one list of settings, and says what each means. Nothing
-// is half right: every problem is reported, naming the flag or the place in the file.
+// viommu.config.v1.DevicePluginConfig is the one list of settings, and says what each means.
+// Nothing is half right: every problem is reported, naming the flag or the place in the file.
 #ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_PLUGIN_CONFIG_H_
 #define VIOMMU_CLIENTS_DEVICE_PLUGIN_PLUGIN_CONFIG_H_
 

@@ -110,7 +110,8 @@ resources { }
 }
 
 TEST(PluginConfigTest, RefusesNamesThatTheKubeletWould) {
-  for (const char* name : {"a/b/c", "/b", "a/", "A.com/b", "a..b/c", "a.com/-b", "kubernetes.io/b"}) {
+  for (const char* name :
+       {"a/b/c", "/b", "a/", "A.com/b", "a..b/c", "a.com/-b", "kubernetes.io/b"}) {
     EXPECT_THAT(Load(absl::StrCat("resources { name: '", name, "' }")).problems,
                 ElementsAre(HasSubstr("resources[0].name")))
         << name;
@@ -121,8 +122,9 @@ TEST(PluginConfigTest, RefusesPathsThatNoSocketCanHave) {
   const std::string longest(90, 'd');
   EXPECT_THAT(Load(absl::StrCat(kOne, "device_plugin_dir: '/", longest, "'")).problems,
               ElementsAre(HasSubstr("it has at most 107")));
-  EXPECT_THAT(Load(absl::StrCat(kOne, "pod_resources_dir: '/", longest, "/", longest, "'")).problems,
-              ElementsAre(HasSubstr("it has at most 107")));
+  EXPECT_THAT(
+      Load(absl::StrCat(kOne, "pod_resources_dir: '/", longest, "/", longest, "'")).problems,
+      ElementsAre(HasSubstr("it has at most 107")));
 }
 
 TEST(PluginConfigTest, NeedsAResource) {

@@ -89,8 +89,8 @@ absl::StatusOr<std::unique_ptr<PluginEndpoint>> PluginEndpoint::Serve(
     return PluginError(absl::StatusCode::kUnavailable, "ENDPOINT_FAILED",
                        absl::StrCat("can not listen on ", path));
   }
-  return std::unique_ptr<PluginEndpoint>(new PluginEndpoint(std::move(name), std::move(path),
-                                                            std::move(service), std::move(server)));
+  return std::unique_ptr<PluginEndpoint>(
+      new PluginEndpoint(std::move(name), std::move(path), std::move(service), std::move(server)));
 }
 
 PluginEndpoint::PluginEndpoint(std::string name, std::string path,

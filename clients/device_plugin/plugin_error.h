@@ -1,4 +1,5 @@
-// clients/device_plugin/plugin_error.h -- What the kubelet and the log are told when something fails.
+// clients/device_plugin/plugin_error.h -- What the kubelet and the log are told when something
+// fails.
 #ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_PLUGIN_ERROR_H_
 #define VIOMMU_CLIENTS_DEVICE_PLUGIN_PLUGIN_ERROR_H_
 

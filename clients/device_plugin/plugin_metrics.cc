@@ -64,7 +64,8 @@ PluginMetrics::PluginMetrics(const std::vector<OfferedResource>& resources, Regi
   auto& allocations = Counters(registry, "allocations_total", "Allocations that were asked for.");
   auto& renewals =
       Counters(registry, "renewals_total", "Allocations made as new before a container's start.");
-  auto& registrations = Counters(registry, "registrations_total", "Registrations with the kubelet.");
+  auto& registrations =
+      Counters(registry, "registrations_total", "Registrations with the kubelet.");
   for (const OfferedResource& resource : resources) {
     const Labels labels = {{"resource", resource.name}};
     const auto with = [&labels](const std::string& key, const std::string& value) {
@@ -86,7 +87,8 @@ PluginMetrics::PluginMetrics(const std::vector<OfferedResource>& resources, Regi
   }
   viommud_up = &Gauges(registry, "viommud_up", "Whether viommud answers.").Add({});
   pod_resources_up =
-      &Gauges(registry, "pod_resources_up", "Whether the kubelet says which pods there are.").Add({});
+      &Gauges(registry, "pod_resources_up", "Whether the kubelet says which pods there are.")
+           .Add({});
   leaked = &Gauges(registry, "leaked_allocations",
                    "Allocations that no pod has, and that are not freed yet.")
                 .Add({});

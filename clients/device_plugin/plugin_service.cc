@@ -91,7 +91,10 @@ grpc::Status PluginService::ListAndWatch(
       if (!writer->Write(ListOf(roster))) break;
       told = std::move(roster);
     }
-    parts_.inventory->AwaitChange(state.version, absl::Now() + kLook);
+    // The kubelet may go without a word.
+    while (!context->IsCancelled() && !ending_ &&
+           parts_.inventory->AwaitChange(state.version, absl::Now() + kLook) == state.version) {
+    }
   }
   return grpc::Status::OK;
 }

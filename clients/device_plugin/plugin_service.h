@@ -38,8 +38,7 @@ class PluginService final : public ::v1beta1::DevicePlugin::Service {
   // Ends them, and lets no other begin.
   void EndStreams() { ending_ = true; }
 
-  grpc::Status GetDevicePluginOptions(grpc::ServerContext* context,
-                                      const ::v1beta1::Empty* request,
+  grpc::Status GetDevicePluginOptions(grpc::ServerContext* context, const ::v1beta1::Empty* request,
                                       ::v1beta1::DevicePluginOptions* response) override;
   grpc::Status ListAndWatch(grpc::ServerContext* context, const ::v1beta1::Empty* request,
                             grpc::ServerWriter<::v1beta1::ListAndWatchResponse>* writer) override;

@@ -85,16 +85,13 @@ class Chooser {
     const bool near = group.numa_node.has_value() && nodes_.count(*group.numa_node) != 0;
     const size_t node_free = FreeOf(group.numa_node);
     const bool too_small = node_free < wanted;
-    return {group.sibling_taken,
-            !group.begun,
+    return {group.sibling_taken, !group.begun,
             // Nothing is near to what has been chosen before anything has.
-            !nodes_.empty() && !near,
-            !group.numa_node.has_value(),
+            !nodes_.empty() && !near, !group.numa_node.has_value(),
             // A group that must be cut keeps its rest from everybody else.
             group.free.size() > wanted,
             // The smallest node that is enough; if none is, the largest.
-            too_small ? SIZE_MAX - node_free : node_free,
-            SIZE_MAX - group.free.size(),
+            too_small ? SIZE_MAX - node_free : node_free, SIZE_MAX - group.free.size(),
             group.free.front()};
   }
 

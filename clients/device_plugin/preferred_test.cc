@@ -17,7 +17,7 @@ using ::testing::UnorderedElementsAre;
 
 // Node 0: a pair and a single one. Node 1: three single ones. One that is near to no known node.
 std::map<std::string, Placement> Host() {
-  return {{"a0", {0, "pair"}}, {"a1", {0, "pair"}}, {"b0", {0, ""}},          {"c0", {1, ""}},
+  return {{"a0", {0, "pair"}}, {"a1", {0, "pair"}}, {"b0", {0, ""}},           {"c0", {1, ""}},
           {"c1", {1, ""}},     {"c2", {1, ""}},     {"x0", {std::nullopt, ""}}};
 }
 

@@ -5,8 +5,8 @@
 //   our socket is gone              serve on a new one, register
 //   kubelet.sock is another one     register: the kubelet was started anew
 //   a registration failed           register again, a little later
-//   nobody follows our list, and    register: another plugin, that followed us, is gone. While it is
-//   no other plugin is there        there it is its turn, and nobody takes it from it.
+//   nobody follows our list, and    register: another plugin, that followed us, is gone. While it
+//   is no other plugin is there        there it is its turn, and nobody takes it from it.
 #ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_REGISTRAR_H_
 #define VIOMMU_CLIENTS_DEVICE_PLUGIN_REGISTRAR_H_
 
@@ -30,9 +30,9 @@ namespace viommu {
 class Registrar {
  public:
   struct Options {
-    absl::Duration look = absl::Seconds(5);          // At the longest, between two looks.
-    absl::Duration retry = absl::Seconds(1);         // After a failure.
-    absl::Duration takeover = absl::Seconds(10);     // That nobody must have followed our list.
+    absl::Duration look = absl::Seconds(5);       // At the longest, between two looks.
+    absl::Duration retry = absl::Seconds(1);      // After a failure.
+    absl::Duration takeover = absl::Seconds(10);  // That nobody must have followed our list.
   };
 
   // Serves and registers as soon as viommud has been heard of: before, there is nothing to say. All

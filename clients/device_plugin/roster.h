@@ -18,16 +18,16 @@ namespace viommu {
 struct RosterEntry {
   std::string id;
   std::optional<int> numa_node;  // None: not known.
-  // Why it is unhealthy, empty when it is healthy: VIOMMUD_AWAY; STATE_LOST: viommud was started anew
-  // while a container had it, and still has; DEVICE_UNHEALTHY; NOT_CLAIMED: the host still has it;
-  // CLAIMED_ELSEWHERE: somebody else has it.
+  // Why it is unhealthy, empty when it is healthy: VIOMMUD_AWAY; STATE_LOST: viommud was started
+  // anew while a container had it, and still has; DEVICE_UNHEALTHY; NOT_CLAIMED: the host still has
+  // it; CLAIMED_ELSEWHERE: somebody else has it.
   std::string reason;
   std::string detail;
   bool allocated = false;
 
+  // Whether the kubelet is told the same of both, for the same reason.
   friend bool operator==(const RosterEntry& a, const RosterEntry& b) {
-    return a.id == b.id && a.numa_node == b.numa_node && a.reason == b.reason &&
-           a.detail == b.detail && a.allocated == b.allocated;
+    return a.id == b.id && a.numa_node == b.numa_node && a.reason == b.reason;
   }
 };
 

@@ -58,10 +58,9 @@ bool IsNear(const DeviceSelector& selector, const v1::Device& device) {
 
 bool MatchesAny(const DeviceSelector& selector, const std::string& id) {
   if (selector.address_pattern().empty()) return true;
-  return std::any_of(selector.address_pattern().begin(), selector.address_pattern().end(),
-                     [&id](const std::string& pattern) {
-                       return fnmatch(pattern.c_str(), id.c_str(), 0) == 0;
-                     });
+  return std::any_of(
+      selector.address_pattern().begin(), selector.address_pattern().end(),
+      [&id](const std::string& pattern) { return fnmatch(pattern.c_str(), id.c_str(), 0) == 0; });
 }
 
 }  // namespace
@@ -77,10 +76,9 @@ bool Selects(const DeviceSelector& selector, const v1::Device& device,
   return HasArchitecture(selector.architecture(), hardware) &&
          Lists(selector.iommu(), std::string(absl::StripPrefix(device.iommu(), kIommus))) &&
          IsNear(selector, device) &&
-         std::all_of(selector.capabilities().begin(), selector.capabilities().end(),
-                     [&hardware](int wanted) {
-                       return HasCapability(wanted, hardware.capabilities());
-                     }) &&
+         std::all_of(
+             selector.capabilities().begin(), selector.capabilities().end(),
+             [&hardware](int wanted) { return HasCapability(wanted, hardware.capabilities()); }) &&
          MatchesAny(selector, IdOfDevice(device.name()));
 }
 

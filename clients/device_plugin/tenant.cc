@@ -18,7 +18,7 @@ using Domains = v1::DomainService::Stub;
 using Spaces = v1::IoasService::Stub;
 
 // The listener is there; it only has to accept.
-constexpr absl::Duration kPatience = absl::Seconds(5);
+constexpr absl::Duration kPatience = absl::Seconds(2);
 constexpr char kIoasId[] = "main";
 
 class Furnisher {

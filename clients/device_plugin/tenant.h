@@ -1,5 +1,5 @@
-// clients/device_plugin/tenant.h -- What a container finds when it first looks: an IO address space,
-// domains on it, and its devices attached.
+// clients/device_plugin/tenant.h -- What a container finds when it first looks: an IO address
+// space, domains on it, and its devices attached.
 #ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_TENANT_H_
 #define VIOMMU_CLIENTS_DEVICE_PLUGIN_TENANT_H_
 

@@ -19,9 +19,9 @@ absl::StatusOr<std::string> VfioNode(const std::string& sysfs_dir, const std::st
     std::string name = entry->path().filename().string();
     if (absl::StartsWith(name, "vfio")) return name;
   }
-  return PluginError(absl::StatusCode::kFailedPrecondition, "NO_VFIO_NODE",
-                     absl::StrCat(pci_address, " has no device in ", directory,
-                                  ": is it bound to vfio-pci?"));
+  return PluginError(
+      absl::StatusCode::kFailedPrecondition, "NO_VFIO_NODE",
+      absl::StrCat(pci_address, " has no device in ", directory, ": is it bound to vfio-pci?"));
 }
 
 }  // namespace viommu

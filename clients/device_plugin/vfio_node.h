@@ -9,7 +9,8 @@
 namespace viommu {
 
 // "vfio3", as {sysfs_dir}/bus/pci/devices/{pci_address}/vfio-dev/ says.
-// kFailedPrecondition NO_VFIO_NODE: it has none, because no VFIO driver has it, or the kernel has no
+// kFailedPrecondition NO_VFIO_NODE: it has none, because no VFIO driver has it, or the kernel has
+// no
 //   character devices of VFIO.
 absl::StatusOr<std::string> VfioNode(const std::string& sysfs_dir, const std::string& pci_address);
 

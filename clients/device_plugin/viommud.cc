@@ -74,12 +74,11 @@ absl::StatusOr<std::vector<v1::Device>> Viommud::ListDevices() {
   if (!client.ok()) return client.status();
   std::vector<v1::Device> devices;
   const absl::Status status =
-      AllPages(**client, &Devices::ListDevices,
-               [&devices](v1::ListDevicesResponse* page) {
-                 for (v1::Device& device : *page->mutable_devices()) {
-                   devices.push_back(std::move(device));
-                 }
-               });
+      AllPages(**client, &Devices::ListDevices, [&devices](v1::ListDevicesResponse* page) {
+        for (v1::Device& device : *page->mutable_devices()) {
+          devices.push_back(std::move(device));
+        }
+      });
   if (!status.ok()) return status;
   return devices;
 }
@@ -144,10 +143,10 @@ absl::StatusOr<std::vector<v1::Listener>> Viommud::ListListeners() {
   const auto client = this->client();
   if (!client.ok()) return client.status();
   std::vector<v1::Listener> all;
-  const absl::Status status = AllPages(
-      **client, &Listeners::ListListeners,
-      [&all](v1::ListListenersResponse* page) {
-        for (v1::Listener& listener : *page->mutable_listeners()) all.push_back(std::move(listener));
+  const absl::Status status =
+      AllPages(**client, &Listeners::ListListeners, [&all](v1::ListListenersResponse* page) {
+        for (v1::Listener& listener : *page->mutable_listeners())
+          all.push_back(std::move(listener));
       });
   if (!status.ok()) return status;
   return all;

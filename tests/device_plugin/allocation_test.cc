@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/device_plugin/plugin_fixture.h"
@@ -72,8 +74,8 @@ TEST_F(AllocationTest, ShowsAContainerItsOwnObjectsAlone) {
   const auto b = Add("b", {"0000:03:00.0"});
   FillMemory(*Enter(a), "secret of a");
   const auto inside = Enter(b);
-  const auto regions = inside->Call(&v1::MemoryService::Stub::ListMemoryRegions,
-                                    v1::ListMemoryRegionsRequest());
+  const auto regions =
+      inside->Call(&v1::MemoryService::Stub::ListMemoryRegions, v1::ListMemoryRegionsRequest());
   ASSERT_TRUE(regions.ok()) << regions.status();
   EXPECT_THAT(regions->memory_regions(), IsEmpty());
   const auto spaces = inside->Call(&v1::IoasService::Stub::ListIoas, v1::ListIoasRequest());
@@ -103,8 +105,8 @@ TEST_F(AllocationTest, KeepsPodBFromTheMemoryOfPodA) {
   EXPECT_NE(Variable(a, "NEAR_ALLOCATION"), Variable(b, "NEAR_ALLOCATION"));
   const auto inside_b = Enter(b);
   EXPECT_EQ(ReadByDevice(*inside_b, kDevice, 11), std::nullopt);
-  const auto regions = inside_b->Call(&v1::MemoryService::Stub::ListMemoryRegions,
-                                      v1::ListMemoryRegionsRequest());
+  const auto regions =
+      inside_b->Call(&v1::MemoryService::Stub::ListMemoryRegions, v1::ListMemoryRegionsRequest());
   EXPECT_THAT(regions->memory_regions(), IsEmpty());
   // a's process may linger: its connection is cut, and there is no way in any more.
   EXPECT_FALSE(inside_a->Call(&v1::IoasService::Stub::ListIoas, v1::ListIoasRequest()).ok());
@@ -140,7 +142,9 @@ TEST_F(AllocationTest, GivesBothSiblingsToOneContainer) {
   kubelet_.DeletePod("a");
   const auto b = Add("b", {"0000:02:00.1"});
   EXPECT_EQ(ReadByDevice(*Enter(b), "0000:02:00.1", 4), std::nullopt);
-  EXPECT_EQ(GetDevice("0000:02:00.0").domain(), "domains/blocked");
+  // The group is where its member is.
+  EXPECT_EQ(GetDevice("0000:02:00.0").domain(),
+            absl::StrCat("owners/", Variable(b, "NEAR_ALLOCATION"), "/domains/main0"));
 }
 
 TEST_F(AllocationTest, RefusesWhatNoKubeletWouldAskFor) {
@@ -211,11 +215,11 @@ TEST_F(AllocationTest, MakesAsManyDomainsAsTheUnitsNeed) {
   config.resources.resize(1);
   config.resources[0].selector.clear_iommu();
   plugin_ = NewPlugin(config, Options());
-  ASSERT_TRUE(Soon([this] { return kubelet_.HealthyDevices(kNear).size() == 6; }));
-  const auto container = Add("a", {kDevice, "0000:03:00.0", "0000:81:00.0"});
+  ASSERT_TRUE(Soon([this] { return kubelet_.HealthyDevices(kNear).size() == 7; }));
+  const auto container = Add("a", {kDevice, "0000:03:00.0", "0001:01:00.0"});
   EXPECT_EQ(Variable(container, "NEAR_DOMAINS"), "domains/main0,domains/main1");
   FillMemory(*Enter(container), "same");
-  for (const char* id : {kDevice, "0000:03:00.0", "0000:81:00.0"}) {
+  for (const char* id : {kDevice, "0000:03:00.0", "0001:01:00.0"}) {
     EXPECT_EQ(ReadByDevice(*Enter(container), id, 4), "same") << id;
   }
 }
@@ -236,8 +240,11 @@ TEST_F(AllocationTest, StartsAContainerAnewWithNothingOfItsFormerLife) {
   const auto again = kubelet_.StartContainer("a");
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->mounts(0).host_path(), container.mounts(0).host_path());
-  EXPECT_FALSE(inside->Call(&v1::IoasService::Stub::ListIoas, v1::ListIoasRequest()).ok())
-      << "whoever is left of the former container is cut";
+  v1::GetListenerRequest listener;
+  listener.set_name("listeners/" + Variable(container, "NEAR_ALLOCATION"));
+  EXPECT_TRUE(Soon([&] {
+    return viommud().Call(&v1::ListenerService::Stub::GetListener, listener)->connections() == 0;
+  })) << "whoever is left of the former container is cut";
   const auto anew = Enter(*again);
   EXPECT_EQ(ReadByDevice(*anew, kDevice, 6), std::nullopt);
   FillMemory(*anew, "new life");
@@ -287,6 +294,7 @@ TEST_F(AllocationTest, KeepsTheHostAwayWhileAClaimMoves) {
       const auto device = (*client)->Call(&v1::DeviceService::Stub::GetDevice, request);
       EXPECT_EQ(device->ownership(), v1::DEVICE_OWNERSHIP_CLAIMED);
       ++looks;
+      absl::SleepFor(absl::Microseconds(200));
     }
   });
   for (int i = 0; i < 10; ++i) {

@@ -12,7 +12,8 @@ namespace viommu {
 // Runs from construction; is killed with the object, if it still runs. Thread-compatible.
 class ChildProcess {
  public:
-  // `program` is a path below the test's runfiles; its standard error goes to `log_path`, at its end.
+  // `program` is a path below the test's runfiles; its standard error goes to `log_path`, at its
+  // end.
   ChildProcess(const std::string& program, const std::vector<std::string>& arguments,
                const std::string& log_path);
   ~ChildProcess();

@@ -285,7 +285,8 @@ absl::StatusOr<KubeletDouble::Container> KubeletDouble::StartContainer(const std
   ::v1beta1::PreStartContainerResponse response;
   grpc::ClientContext context;
   SetDeadline(&context);
-  const grpc::Status started = Plugin(pod.resource)->PreStartContainer(&context, request, &response);
+  const grpc::Status started =
+      Plugin(pod.resource)->PreStartContainer(&context, request, &response);
   if (!started.ok()) return ToStatus(started);
   return pod.answer;
 }

@@ -1,9 +1,9 @@
 // tests/device_plugin/kubelet_double.h -- A kubelet, as far as device plugins see one.
 //
-// Written from the rules of the API: when it starts it deletes every socket in its directory; inside
-// Register it calls back; each list replaces the one before, and the end of a stream makes all
-// devices unhealthy; another endpoint of a resource takes the place of the one before; only the first
-// answer of Allocate is read, kept, and used again whenever the container starts; an error of
+// Written from the rules of the API: when it starts it deletes every socket in its directory;
+// inside Register it calls back; each list replaces the one before, and the end of a stream makes
+// all devices unhealthy; another endpoint of a resource takes the place of the one before; only the
+// first answer of Allocate is read, kept, and used again whenever the container starts; an error of
 // GetPreferredAllocation fails the pod. What pods have it remembers over a restart.
 #ifndef VIOMMU_TESTS_DEVICE_PLUGIN_KUBELET_DOUBLE_H_
 #define VIOMMU_TESTS_DEVICE_PLUGIN_KUBELET_DOUBLE_H_

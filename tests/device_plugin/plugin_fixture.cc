@@ -23,6 +23,8 @@ constexpr absl::Duration kSoon = absl::Seconds(60);
 constexpr char kTopology[] = R"(
 iommus { id: "dmar0" numa_node: 0 vtd {} }
 iommus { id: "dmar1" numa_node: 1 vtd { first_stage: true nesting: true page_requests: true } }
+iommus { id: "smmu0" smmu_v3 {} }
+devices { id: "0001:01:00.0" iommu: "smmu0" }
 devices { id: "0000:00:02.0" iommu: "dmar0" numa_node: 0
   reserved_regions { first: 0x7a000000 last: 0x7a7fffff type: RESERVED_REGION_TYPE_DIRECT } }
 devices { id: "0000:01:00.0" iommu: "dmar0" numa_node: 0 }
@@ -85,8 +87,7 @@ double RunningPlugin::Metric(const std::string& name, const std::string& resourc
   return -1;
 }
 
-PluginTest::PluginTest()
-    : folder_(NewFolder()), kubelet_(Path("plugins"), Path("pods")) {
+PluginTest::PluginTest() : folder_(NewFolder()), kubelet_(Path("plugins"), Path("pods")) {
   kubelet_.Start();
   StartViommud();
 }
@@ -103,8 +104,8 @@ PluginTest::~PluginTest() {
 void PluginTest::StartViommud() {
   viommud_ = std::make_unique<ChildProcess>(
       "server/viommud",
-      std::vector<std::string>{"--state_dir=" + Path("state"), "--metrics_address=",
-                               "--unix_socket=" + Path("viommud.sock"),
+      std::vector<std::string>{"--state_dir=" + Path("state"),
+                               "--metrics_address=", "--unix_socket=" + Path("viommud.sock"),
                                "--listener_dir=" + Path("listeners"),
                                "--topology=" + Path("topology.textproto")},
       Path("viommud.log"));
@@ -152,7 +153,8 @@ void PluginTest::StartPlugin() {
 
 void PluginTest::AwaitHealthy() {
   ASSERT_TRUE(Soon([this] {
-    return kubelet_.HealthyDevices(kNear).size() == 4 && kubelet_.HealthyDevices(kPasid).size() == 2;
+    return kubelet_.HealthyDevices(kNear).size() == 4 &&
+           kubelet_.HealthyDevices(kPasid).size() == 2;
   })) << Log();
 }
 
@@ -195,8 +197,8 @@ size_t PluginTest::Leftovers() {
   const auto domains = viommud().Call(&DomainService::Stub::ListDomains, v1::ListDomainsRequest());
   const auto listeners =
       viommud().Call(&v1::ListenerService::Stub::ListListeners, v1::ListListenersRequest());
-  const auto attachments = viommud().Call(&v1::DeviceService::Stub::ListAttachments,
-                                          v1::ListAttachmentsRequest());
+  const auto attachments =
+      viommud().Call(&v1::DeviceService::Stub::ListAttachments, v1::ListAttachmentsRequest());
   EXPECT_TRUE(ioas.ok() && regions.ok() && domains.ok() && listeners.ok() && attachments.ok());
   size_t directories = 0;
   for (const auto& entry : std::filesystem::directory_iterator(Path("listeners"))) {

@@ -1,9 +1,10 @@
-// tests/device_plugin/plugin_fixture.h -- A real viommud with a simulated host, the kubelet's double,
-// and plugins between them, all on real sockets.
+// tests/device_plugin/plugin_fixture.h -- A real viommud with a simulated host, the kubelet's
+// double, and plugins between them, all on real sockets.
 //
 // NUMA node 0, dmar0: 0000:01:00.0, and the pair 0000:02:00.0 and .1, which are one group. Node 1,
-// dmar1, with PASIDs: 0000:81:00.0 and 0000:82:00.0. Near to no known node, dmar0: 0000:03:00.0. And
-// 0000:00:02.0, which nobody can claim.
+// dmar1, with PASIDs: 0000:81:00.0 and 0000:82:00.0. Near to no known node, dmar0: 0000:03:00.0.
+// And 0000:00:02.0, which nobody can claim. 0001:01:00.0 is behind an SMMUv3; no resource selects
+// it.
 #ifndef VIOMMU_TESTS_DEVICE_PLUGIN_PLUGIN_FIXTURE_H_
 #define VIOMMU_TESTS_DEVICE_PLUGIN_PLUGIN_FIXTURE_H_
 
@@ -79,14 +80,16 @@ class PluginTest : public ::testing::Test {
   std::set<std::string> Allocations();
   // All objects of all owners, listeners and directories of listeners, counted.
   size_t Leftovers();
-  // A client at the socket that the container finds; it has no path of the container, but the host's.
+  // A client at the socket that the container finds; it has no path of the container, but the
+  // host's.
   static absl::StatusOr<std::unique_ptr<Client>> Inside(const KubeletDouble::Container& container);
 
   // What a guest would do in its container: a page of memory, mapped at kIova for the IO address
   // space that the container found, and `text` in it.
   static void FillMemory(Client& container, const std::string& text);
   // What the device reads at kIova; none: a fault.
-  static std::optional<std::string> ReadByDevice(Client& client, const std::string& id, size_t size);
+  static std::optional<std::string> ReadByDevice(Client& client, const std::string& id,
+                                                 size_t size);
 
   std::string Path(const std::string& name) const { return folder_ + "/" + name; }
   std::string Log() const;

@@ -1,8 +1,9 @@
-// Who is started anew, and what becomes of devices meanwhile: kubelet, viommud, plugin; and the pods
-// that nobody tells the plugin of.
+// Who is started anew, and what becomes of devices meanwhile: kubelet, viommud, plugin; and the
+// pods that nobody tells the plugin of.
 #include <csignal>
 #include <filesystem>
 #include <memory>
+#include <regex>
 #include <set>
 #include <string>
 #include <thread>
@@ -11,12 +12,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "tests/device_plugin/plugin_fixture.h"
 
 namespace viommu {
 namespace {
 
+using ::grpc::health::v1::HealthCheckResponse;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
@@ -35,6 +39,22 @@ class RestartTest : public PluginTest {
   static std::string NameOf(const KubeletDouble::Container& container) {
     return container.envs().at("VIOMMU_NEAR_ALLOCATION");
   }
+  // What the program's health listener says of a service.
+  HealthCheckResponse::ServingStatus Probe(const std::string& service) {
+    std::smatch port;
+    const std::string log = Log();
+    if (!std::regex_search(log, port, std::regex(R"("health_port":(\d+))"))) {
+      return HealthCheckResponse::UNKNOWN;
+    }
+    const auto stub = ::grpc::health::v1::Health::NewStub(
+        grpc::CreateChannel("127.0.0.1:" + port[1].str(), grpc::InsecureChannelCredentials()));
+    grpc::ClientContext context;
+    ::grpc::health::v1::HealthCheckRequest request;
+    request.set_service(service);
+    HealthCheckResponse response;
+    stub->Check(&context, request, &response);
+    return response.status();
+  }
   bool IsHealthy(const std::string& id) { return kubelet_.HealthyDevices(kNear).count(id) != 0; }
 };
 
@@ -48,8 +68,8 @@ TEST_F(RestartTest, FreesWhatNoPodHasAnyMore) {
   EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked");
   EXPECT_FALSE(std::filesystem::exists(a.mounts(0).host_path()));
   EXPECT_EQ(plugin_->Metric("freed_allocations_total", "", "ok"), 1);
-  EXPECT_THAT(Log(), HasSubstr(absl::StrCat(R"("event":"allocation_freed","allocation":")",
-                                            NameOf(a))));
+  EXPECT_THAT(Log(),
+              HasSubstr(absl::StrCat(R"("event":"allocation_freed","allocation":")", NameOf(a))));
   // The other one, which a pod has, is as it was, whatever time goes by.
   absl::SleepFor(absl::Seconds(1));
   FillMemory(**Inside(b), "in use");
@@ -113,7 +133,8 @@ TEST_F(RestartTest, SaysOfDevicesInUseThatAnAnewStartedViommudHasLostTheirState)
   EXPECT_FALSE(IsHealthy(kDevice)) << "a pod still has it";
   EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked");
   // Nor for one that is started again with the answer of before.
-  EXPECT_THAT(std::string(kubelet_.StartContainer("a").status().message()), HasSubstr("STATE_LOST"));
+  EXPECT_THAT(std::string(kubelet_.StartContainer("a").status().message()),
+              HasSubstr("STATE_LOST"));
   EXPECT_EQ(plugin_->Metric("unhealthy_devices", kNear, "STATE_LOST"), 1);
   // The pod goes, the device recovers, and what was left of it goes.
   kubelet_.DeletePod("a");
@@ -177,6 +198,27 @@ TEST_F(RestartTest, LetsTwoPluginsWorkBesideEachOtherWhileOneIsReplaced) {
   EXPECT_TRUE(Soon([this] { return Allocations().empty(); }));
 }
 
+TEST_F(RestartTest, SaysWhatItCanNotFreeAndFreesItWhenItCan) {
+  const auto a = Add("a", kDevice);
+  v1::SetDeviceHealthRequest health;
+  health.set_name(absl::StrCat("devices/", kDevice));
+  health.set_health(v1::DEVICE_HEALTH_UNHEALTHY);
+  health.set_health_reason("too hot");
+  ASSERT_TRUE(viommud().Call(&v1::SimulationService::Stub::SetDeviceHealth, health).ok());
+  kubelet_.DeletePod("a");
+  // Such a device can not be claimed, not even for the plugin.
+  EXPECT_TRUE(Soon([this] { return plugin_->Metric("leaked_allocations") == 1; })) << Log();
+  EXPECT_THAT(Log(),
+              HasSubstr(absl::StrCat(R"("event":"allocation_leaked","allocation":")", NameOf(a))));
+  EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked") << "what could be taken is taken";
+  EXPECT_FALSE(std::filesystem::exists(a.mounts(0).host_path()));
+  health.set_health(v1::DEVICE_HEALTH_HEALTHY);
+  health.clear_health_reason();
+  ASSERT_TRUE(viommud().Call(&v1::SimulationService::Stub::SetDeviceHealth, health).ok());
+  EXPECT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
+  EXPECT_TRUE(Soon([this] { return plugin_->Metric("leaked_allocations") == 0; }));
+}
+
 TEST_F(RestartTest, TakesAViommudThatHangsForOneThatIsAway) {
   plugin_.reset();
   DevicePlugin::Options options = Options();
@@ -195,14 +237,20 @@ TEST_F(RestartTest, TakesAViommudThatHangsForOneThatIsAway) {
 TEST_F(RestartTest, RunsAsAProgram) {
   plugin_.reset();
   const int before = kubelet_.registrations(kNear);
-  ChildProcess program("clients/device_plugin/viommu-device-plugin",
-                       {"--config=" + Path("plugin.textproto"),
-                        "--viommud_socket=" + Path("viommud.sock"),
-                        "--device_plugin_dir=" + Path("plugins"),
-                        "--pod_resources_dir=" + Path("pods"), "--metrics_address=127.0.0.1:0",
-                        "--health_address=127.0.0.1:0"},
-                       Path("plugin.log"));
+  ChildProcess program(
+      "clients/device_plugin/viommu-device-plugin",
+      {"--config=" + Path("plugin.textproto"), "--viommud_socket=" + Path("viommud.sock"),
+       "--device_plugin_dir=" + Path("plugins"), "--pod_resources_dir=" + Path("pods"),
+       "--metrics_address=127.0.0.1:0", "--health_address=127.0.0.1:0"},
+      Path("plugin.log"));
   ASSERT_TRUE(Soon([&] { return kubelet_.registrations(kNear) > before; })) << Log();
+  AwaitHealthy();
+  EXPECT_TRUE(Soon([this] { return Probe("readiness") == HealthCheckResponse::SERVING; }));
+  EXPECT_EQ(Probe("liveness"), HealthCheckResponse::SERVING);
+  kubelet_.Stop();
+  EXPECT_TRUE(Soon([this] { return Probe("readiness") == HealthCheckResponse::NOT_SERVING; }));
+  EXPECT_EQ(Probe("liveness"), HealthCheckResponse::SERVING) << "to start it anew would not help";
+  kubelet_.Start();
   AwaitHealthy();
   const auto a = Add("a", kDevice);
   FillMemory(**Inside(a), "by the program");
