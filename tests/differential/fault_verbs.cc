@@ -135,14 +135,49 @@ bool IsOnGuest(const State& state, size_t device) {
   return target.kind == Target::Kind::kDomain && state.domains.at(target.domain).viommu.has_value();
 }
 
+// Whether the page can be accessed so.
+bool Maps(const Areas& areas, const FaultedPage& page) {
+  const uint64_t needed = page.write ? 2 : 1;
+  return std::any_of(areas.begin(), areas.end(), [&](const auto& entry) {
+    const Mapped& area = entry.second;
+    return area.range.Contains(page.address) && !area.suspended && (area.permission & needed) != 0;
+  });
+}
+
+// Whether an access of a device behind an SMMUv3 waits: in vain, in a first stage of the host's.
+bool Stalls(const State& state, size_t device, Spot pasid, const FaultedPage& page) {
+  const Isolation& group = state.GroupOf(device);
+  if (group.claimed_by.empty()) {
+    const bool translated = group.default_domain != DefaultDomainType::kIdentity;
+    return translated && !pasid.has_value() && !Maps(group.host_areas, page);
+  }
+  const Target target = State::TargetAt(group, pasid);
+  if (target.kind != Target::Kind::kDomain) return false;
+  const Domain& domain = state.domains.at(target.domain);
+  if (domain.making.nest_parent || domain.viommu.has_value()) return false;
+  return !Maps(state.spaces.at(domain.ioas).areas, page);
+}
+
+// Whether a guest may be told of what happens behind the unit of the device.
+bool HasGuests(const State& state, uint64_t device) {
+  const std::string& unit = state.hardware->UnitOf(device).id;
+  return std::any_of(state.viommus.begin(), state.viommus.end(),
+                     [&](const auto& viommu) { return viommu.second.unit == unit; });
+}
+
 // A fault of what stalls is an access, which is judged by what is mapped. Of a guest's stage, which
-// is in its memory, and of what the host's caches still hold the reference knows too little.
+// is in its memory, and of what the host's caches still hold the
+// reference knows too little; and of what does not stall a guest might be told.
 std::vector<uint64_t> InventStall(Dice& dice, const State& state, uint64_t device) {
   const uint64_t pasid = InventPlace(dice, state, device, 1);
-  if (state.GroupOf(device).claimed_by.empty() || IsOnGuest(state, device)) device = 99;
   const uint64_t options = dice.OneIn(2) ? kRead : kWrite;
   Iova iova = kPageBytes * dice.Below(64);
   if (dice.OneIn(12)) iova += dice.OneIn(2) ? 1 : Iova{1} << 48;
+  const bool known = !state.GroupOf(device).claimed_by.empty() && !IsOnGuest(state, device);
+  const Spot place = pasid == kNoPasid ? Spot() : static_cast<uint32_t>(pasid);
+  const FaultedPage page{iova, options == kRead, options == kWrite, false, false};
+  const bool tells_guest = HasGuests(state, device) && !Stalls(state, device, place, page);
+  if (!known || tells_guest) device = 99;
   return {device, pasid, 0, options, iova};
 }
 
@@ -154,6 +189,7 @@ std::vector<uint64_t> InventRaise(Dice& dice, const State& state, Caller caller)
   uint64_t pasid = kNoPasid;
   // Whose guest has the table of its PASIDs, its page requests say none.
   if (there && !IsOnGuest(state, device)) pasid = InventPlace(dice, state, device, 0);
+  if (pasid == kNoPasid && dice.OneIn(4)) pasid = 0;  // Served as those without.
   uint64_t group = dice.Below(4);
   if (dice.OneIn(40)) group = kHighestGroup + dice.Below(2);
   uint64_t options = dice.OneIn(3) ? kMore : 0;
@@ -185,29 +221,6 @@ bool IsOutstanding(const State& state, size_t device, Spot pasid, uint64_t group
     }
   }
   return false;
-}
-
-// Whether the page can be accessed so.
-bool Maps(const Areas& areas, const FaultedPage& page) {
-  const uint64_t needed = page.write ? 2 : 1;
-  return std::any_of(areas.begin(), areas.end(), [&](const auto& entry) {
-    const Mapped& area = entry.second;
-    return area.range.Contains(page.address) && !area.suspended && (area.permission & needed) != 0;
-  });
-}
-
-// Whether an access of a device behind an SMMUv3 waits: in vain, in a first stage of the host's.
-bool Stalls(const State& state, size_t device, Spot pasid, const FaultedPage& page) {
-  const Isolation& group = state.GroupOf(device);
-  if (group.claimed_by.empty()) {
-    const bool translated = group.default_domain != DefaultDomainType::kIdentity;
-    return translated && !pasid.has_value() && !Maps(group.host_areas, page);
-  }
-  const Target target = State::TargetAt(group, pasid);
-  if (target.kind != Target::Kind::kDomain) return false;
-  const Domain& domain = state.domains.at(target.domain);
-  if (domain.making.nest_parent || domain.viommu.has_value()) return false;
-  return !Maps(state.spaces.at(domain.ioas).areas, page);
 }
 
 // What of a page request VT-d's software takes for a device gone wrong: it is refused.

@@ -107,12 +107,12 @@ INSTANTIATE_TEST_SUITE_P(
         // another device may be claimed for; the end of it.
         Case{"DetachKeepsPasids", WrongRule::kDetachKeepsPasids, {"detach_pasid", "unplug"}, 7},
         // An Ioas, the claim, a queue, a domain with it, the attachment, a fault; the end of it,
-        // where the attachment was to a PASID perhaps with one more for the RID.
+        // where that is a replacement with a domain for it, perhaps with a claim and a queue.
         Case{"DetachKeepsFaults",
              WrongRule::kDetachKeepsFaults,
              {"detach", "detach_pasid", "replace", "replace_pasid", "replace_auto", "reset",
               "unplug"},
-             9},
+             10},
         // An Ioas, the claim, a nest parent, a Viommu on it, the vdevice; the release.
         Case{"VdevicesStay",
              WrongRule::kVdevicesStay,
