@@ -81,8 +81,8 @@ TEST_P(WrongRuleTest, IsReplayedFromItsLines) {
 INSTANTIATE_TEST_SUITE_P(
     AllRules, WrongRuleTest,
     ::testing::Values(
-        // A region, an Ioas, an area in it; the unmap.
-        Case{"UnmapCutsAreas", WrongRule::kUnmapCutsAreas, {"unmap"}, 4},
+        // A region, an Ioas, an area in it, perhaps an allowed range that says where; the unmap.
+        Case{"UnmapCutsAreas", WrongRule::kUnmapCutsAreas, {"unmap"}, 5},
         // A region, a mapping of the host; the deletion.
         Case{"DeleteForgetsHostMappings",
              WrongRule::kDeleteForgetsHostMappings,

@@ -113,7 +113,7 @@ void SmmuUnit::AnswerUntaken(const SmmuStream& stream, uint32_t pasid, const Uni
 }
 
 void SmmuUnit::AnswerUntakenAt(const SmmuStream& stream, std::optional<uint32_t> pasid) {
-  const auto goes = [&](std::optional<uint32_t> asked) {
+  const auto goes = [&](const auto& asked) {
     return !pasid.has_value() || asked.value_or(kRidPasid) == *pasid;
   };
   if (spec_.smmu_v3.stall) {
