@@ -118,8 +118,7 @@ TEST_F(InvalidationQueueTest, NamesTheDeviceThatDoesNotAnswer) {
     return vtd::InvalidateDeviceTlb(target, {0, 52});
   };
   std::optional<uint16_t> silent;
-  const absl::Status status =
-      queue_->Submit({vtd::InvalidateIotlb(), of(0x10), of(0x08)}, &silent);
+  const absl::Status status = queue_->Submit({vtd::InvalidateIotlb(), of(0x10), of(0x08)}, &silent);
   EXPECT_EQ(silent, 0x10);
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
   EXPECT_EQ(DetailOf(status)->reason, "QUEUE_TIMEOUT");
