@@ -46,7 +46,7 @@ TEST_F(RegistrationTest, OffersWhatCanBeClaimedAndKeepsItFromTheHost) {
     EXPECT_EQ(GetDevice(id).claimed_by(), "device-plugin") << id;
     EXPECT_EQ(GetDevice(id).domain(), "domains/blocked") << id;
   }
-  EXPECT_EQ(plugin_->Metric("devices", kNear, "healthy"), 4);
+  EXPECT_TRUE(Soon([this] { return plugin_->Metric("devices", kNear, "healthy") == 4; }));
   EXPECT_EQ(plugin_->Metric("unhealthy_devices", kNear, "NOT_CLAIMED"), 1);
   EXPECT_EQ(plugin_->Metric("registrations_total", kNear, "ok"), 1);
   EXPECT_TRUE((*plugin_)->IsReady());
