@@ -1,17 +1,17 @@
 // clients/device_plugin/plugin_metrics.h -- The plugin's own series, beside those of its calls
 // (grpc_server_*, server/rpc_metrics.h).
 //
-//   viommu_device_plugin_devices                     devices, by resource and health
-//   viommu_device_plugin_unhealthy_devices           of these the unhealthy ones, by resource and
-//   reason viommu_device_plugin_allocated_devices           devices that an allocation holds, by
-//   resource viommu_device_plugin_allocations_total           allocations made, by resource and
-//   result viommu_device_plugin_renewals_total              allocations made as new, by resource
-//   and result viommu_device_plugin_registrations_total         with the kubelet, by resource and
-//   result viommu_device_plugin_kubelet_streams             lists that the kubelet follows, by
-//   resource viommu_device_plugin_viommud_up                  whether viommud answers
-//   viommu_device_plugin_pod_resources_up            whether the kubelet says which pods there are
-//   viommu_device_plugin_leaked_allocations          that no pod has, and that are not freed yet
-//   viommu_device_plugin_freed_allocations_total     that no pod had any more, by result
+//   viommu_device_plugin_devices                   devices {resource, health}
+//   viommu_device_plugin_unhealthy_devices         of these the unhealthy ones {resource, reason}
+//   viommu_device_plugin_allocated_devices         that an allocation holds {resource}
+//   viommu_device_plugin_allocations_total         made {resource, result}
+//   viommu_device_plugin_renewals_total            allocations made as new {resource, result}
+//   viommu_device_plugin_registrations_total       with the kubelet {resource, result}
+//   viommu_device_plugin_kubelet_streams           lists that the kubelet follows {resource}
+//   viommu_device_plugin_viommud_up                whether viommud answers
+//   viommu_device_plugin_pod_resources_up          whether the kubelet says which pods there are
+//   viommu_device_plugin_leaked_allocations        that no pod has, and that are not freed yet
+//   viommu_device_plugin_freed_allocations_total   that no pod had any more {result}
 //
 // All exist from the start.
 #ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_PLUGIN_METRICS_H_

@@ -89,6 +89,8 @@ ROWS = [
          "none",
          {"{{cause}}": _sum("viommu_unhealthy_devices", by=["cause"]),
           "quarantined": _sum("viommu_quarantined_devices")}),
+        ("Quarantines", "Devices that did not answer an invalidation, and were blocked.", "ops",
+         {"{{instance}}": _rate("viommu_device_quarantines_total", by=["instance"])}),
         ("Changes of domain", "Hitless: no DMA met a gap.", "ops",
          {"hitless {{hitless}}": _rate("viommu_attach_transitions_total", by=["hitless"])}),
         ("Changes of domain by kind", "From what to what.", "ops",

@@ -143,6 +143,7 @@ Answer ReferMove(const Call& call, State& state) {
   }
   group.claimed_by = to;
   group.pasids.clear();
+  for (const size_t member : group.members) state.DropVdevice(member);
   ChangeMembers(state, device);
   state.changed = true;
   return ShowingDevice(call, state, device);

@@ -16,6 +16,8 @@ from tests.e2e import daemon
 from tests.monitoring import prometheus
 from tools import case_report
 
+_PLUGIN = os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"], "clients",
+                       "device_plugin", "viommu-device-plugin")
 _VIOMMUCTL = os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"], "clients",
                           "viommuctl", "viommuctl")
 _SECONDS = 60
@@ -24,6 +26,7 @@ _ELSEWHERE = {"docs/VIOMMUCTL.md"}
 # Command -> why nothing of it is checked.
 _EXCEPTIONS = {
     "journalctl -u viommud -o cat": "there is no systemd where tests run",
+    "kubectl get node -o jsonpath='{.items[*].status.allocatable}'": "it names nothing of ours",
 }
 
 # A fence with its language, or code within a line, or an indented line.
@@ -39,7 +42,10 @@ _WRONG = [
     "bazel build --config=none //server:viommud", "bazel-bin/server/none --help",
     "viommuctl nonsense vm0", "viommuctl map --nonsense", "viommuctl --nonsense",
     "viommud --nonsense", "none_benchmark --x", "promtool check nonsense", "python3 none.py",
-    "sed s/a/b/ none", "kubectl get nodes",
+    "sed s/a/b/ none", "kubectl get nodes", "kubectl apply -k none", "systemctl start none.service",
+    "podman build -f none --target viommud .", "apt install ./none_0.1.0_amd64.deb",
+    "podman build -f deploy/container/Containerfile --target none .",
+    "systemd-tmpfiles --create none.conf", "viommu-device-plugin --nonsense",
 ]
 # A line that stands alone and shows what a command prints.
 _INDENTED_SESSION = re.compile(r"(?:^    .*\n)*^    \$ .*\n(?:^    .*\n)*", re.M)
@@ -177,6 +183,36 @@ class CommandsTest(unittest.TestCase):
         for flag in (word.partition("=")[0] for word in words[1:] if word.startswith("--")):
             self.assertIn(flag + " ", known)
 
+    def _device_plugin(self, words):
+        known = self._run([_PLUGIN, "--help"]).stdout
+        for flag in (word.partition("=")[0] for word in words[1:] if word.startswith("--")):
+            self.assertIn(flag + " ", known + "--help ")
+
+    def _unit(self, words):
+        """Of systemd; what it says is checked by //tests/deploy:systemd_test."""
+        for unit in (word for word in words if word.endswith(".service")):
+            self._there([f"deploy/systemd/{unit}"])
+
+    def _installed_as(self, words):
+        """A file of deploy/layout.txt: systemd-sysusers, systemd-tmpfiles."""
+        folder = words[0].partition("-")[2] + ".d"
+        for name in (word for word in words if word.endswith(".conf")):
+            self.assertRegex(checkout.text("deploy/layout.txt"), rf"(?m)/{folder}/{name}\b")
+
+    def _apt(self, words):
+        package = words[2].rpartition("/")[2].partition("_")[0]
+        self.assertIn(f"\nPackage: {package}\n", "\n" + checkout.text("deploy/debian/control"))
+
+    def _podman(self, words):
+        recipe = words[words.index("-f") + 1]
+        self._there([recipe])
+        self.assertRegex(checkout.text(recipe),
+                         rf"(?m)^FROM .* AS {words[words.index('--target') + 1]}$")
+
+    def _kubectl(self, words):
+        self.assertEqual(["apply", "-k"], words[1:3])
+        self._there([os.path.join(words[3], "kustomization.yaml")])
+
     def _promtool(self, words):
         """Unit tests of rules are run elsewhere, and would take their time here."""
         self._there(words[3:])
@@ -199,7 +235,10 @@ class CommandsTest(unittest.TestCase):
 
     _CHECKS = {".": _dev, "bazel": _bazel, "bazel-bin": _built, "benchmark": _benchmark,
                "viommuctl": _viommuctl, "viommud": _viommud, "promtool": _promtool,
-               "python3": _python, "sed": _harmless}
+               "python3": _python, "sed": _harmless, "viommu-device-plugin": _device_plugin,
+               "systemctl": _unit, "systemd-sysusers": _installed_as,
+               "systemd-tmpfiles": _installed_as, "apt": _apt, "podman": _podman,
+               "kubectl": _kubectl}
 
     def _run(self, words):
         return subprocess.run(words, cwd=checkout.ROOT, capture_output=True, text=True,

@@ -18,14 +18,6 @@ constexpr uint64_t kCommandBytes = 16;
 constexpr uint64_t kRingAddress = 0xfffffffffffe0;
 constexpr uint64_t kRingSizeLog2 = 0x1f;
 
-void SetAnswers(SoftBackend& backend, bool answers) {
-  SoftMachine& machine = backend.machine();
-  for (DeviceIndex i = 0; i < machine.topology().devices.size(); ++i) {
-    if (!machine.topology().devices[i].ats) continue;
-    machine.smmu_of(i).hardware().SetDeviceTlbAnswers(machine.requester_of(i), answers);
-  }
-}
-
 }  // namespace
 
 CommandQueueFaults::CommandQueueFaults(SoftBackend* backend) : backend_(*backend) {
@@ -38,7 +30,6 @@ CommandQueueFaults::CommandQueueFaults(SoftBackend* backend) : backend_(*backend
 
 void CommandQueueFaults::Break(QueueFault fault, uint64_t commands) {
   fault_ = fault;
-  if (fault == QueueFault::kMute) SetAnswers(backend_, false);
   for (SmmuUnit* const unit : units_) {
     if (fault == QueueFault::kAborts) unit->hardware().AbortNextCommandFetch();
     if (fault == QueueFault::kHangs || fault == QueueFault::kIllegal) {
@@ -56,7 +47,6 @@ void CommandQueueFaults::Fill(SmmuUnit& unit) {
 }
 
 void CommandQueueFaults::Mend() {
-  SetAnswers(backend_, true);
   for (SmmuUnit* const unit : units_) {
     ForgetCommands(unit->hardware());
     unit->hardware().HangCommandQueueAfter(std::nullopt);
