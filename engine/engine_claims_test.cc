@@ -156,7 +156,7 @@ TEST_F(EngineClaimsTest, NamesWhatIsAttached) {
   ASSERT_TRUE(engine_->AttachDevice(tenant_, "dev5", Ref("d"), 7).ok());
   const absl::Status refused =
       engine_->ClaimDevice(operator_, "dev5", "", {"other", "tenant"}).status();
-  EXPECT_EQ(Described(refused), "FAILED_PRECONDITION IN_USE");
+  ASSERT_EQ(Described(refused), "FAILED_PRECONDITION IN_USE");
   EXPECT_EQ(DetailOf(refused)->violations, std::vector<std::string>{"devices/dev5 pasid 7"});
 }
 

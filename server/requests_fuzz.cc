@@ -165,7 +165,7 @@ class Daemon {
   }
 
   void CallHost(int which, const std::string& r) {
-    HostService s(engine_.get(), &admission_, kMaxMessageBytes);
+    HostService s(engine_.get(), &admission_, {kMaxMessageBytes, 8});
     switch (which % 5) {
       case 0:
         return Run(s, &HostService::GetHost, r);

@@ -80,19 +80,24 @@ Answer AskClaim(const Call& call, Engine& engine) {
   return ToldDevice(call, engine.ClaimDevice(call.context, Call::DeviceId(call[0]), etag));
 }
 
+// Refused when any member of the group is attached anywhere.
+Answer CheckNothingAttached(const State& state, size_t device, const char* reason) {
+  Answer attached = Precondition(reason);
+  for (const size_t member : MembersOf(state, device)) {
+    for (const Spot at : state.devices[member].attached) {
+      attached.in_the_way.push_back(NameAt(member, at));
+    }
+  }
+  return attached.in_the_way.empty() ? Answer() : Ordered(std::move(attached));
+}
+
 Answer ReferRelease(const Call& call, State& state) {
   size_t device = 0;
   REFUSE_UNLESS(FindDevice(state, call[0], &device));
   if (call[1] == kOldEtag) return Aborted("ETAG_MISMATCH");
   Isolation& group = state.GroupOf(device);
   REFUSE_UNLESS(CheckHeld(call, state, device));
-  Answer attached = Precondition("STILL_ATTACHED");
-  for (const size_t member : group.members) {
-    for (const Spot at : state.devices[member].attached) {
-      attached.in_the_way.push_back(NameAt(member, at));
-    }
-  }
-  if (!attached.in_the_way.empty()) return Ordered(std::move(attached));
+  REFUSE_UNLESS(CheckNothingAttached(state, device, "STILL_ATTACHED"));
   group.claimed_by.clear();
   group.pasids.clear();
   ChangeMembers(state, device);
@@ -103,6 +108,49 @@ Answer ReferRelease(const Call& call, State& state) {
 Answer AskRelease(const Call& call, Engine& engine) {
   const std::string etag = CurrentEtag(call, engine);
   return ToldDevice(call, engine.ReleaseDevice(call.context, Call::DeviceId(call[0]), etag));
+}
+
+// ---- move_claim: from one owner to another, each 0 + the Caller that is meant ----
+
+std::vector<uint64_t> InventMove(Dice& dice, const State& state, Caller) {
+  const uint64_t device = InventDevice(dice, state);
+  const uint64_t to = dice.Below(kCallers);
+  uint64_t from = dice.Below(kCallers);
+  for (uint64_t holder = 0; holder < kCallers && !dice.OneIn(8); ++holder) {
+    const std::string name = PrincipalOf(static_cast<Caller>(holder));
+    if (state.GroupOf(device % state.devices.size()).claimed_by == name) from = holder;
+  }
+  return {device, InventEtag(dice), to, from};
+}
+
+Answer ReferMove(const Call& call, State& state) {
+  const std::string to = PrincipalOf(static_cast<Caller>(call[2]));
+  const std::string from = PrincipalOf(static_cast<Caller>(call[3]));
+  const std::string& me = call.context.principal;
+  if (!call.context.is_operator && (to != me || from != me)) return Forbidden("NOT_OPERATOR");
+  size_t device = 0;
+  REFUSE_UNLESS(FindDevice(state, call[0], &device));
+  if (call[1] == kOldEtag) return Aborted("ETAG_MISMATCH");
+  Isolation& group = state.GroupOf(device);
+  if (group.claimed_by == to) return ShowingDevice(call, state, device);
+  if (group.claimed_by.empty()) return Precondition("DEVICE_NOT_CLAIMED");
+  if (group.claimed_by != from) return Precondition("DEVICE_CLAIMED");
+  REFUSE_UNLESS(CheckNothingAttached(state, device, "IN_USE"));
+  for (const size_t member : group.members) {
+    if (to != me && !state.devices[member].healthy) return Precondition("DEVICE_UNHEALTHY");
+  }
+  group.claimed_by = to;
+  group.pasids.clear();
+  ChangeMembers(state, device);
+  state.changed = true;
+  return ShowingDevice(call, state, device);
+}
+
+Answer AskMove(const Call& call, Engine& engine) {
+  const ClaimOptions move = {PrincipalOf(static_cast<Caller>(call[2])),
+                             PrincipalOf(static_cast<Caller>(call[3]))};
+  const std::string etag = CurrentEtag(call, engine);
+  return ToldDevice(call, engine.ClaimDevice(call.context, Call::DeviceId(call[0]), etag, move));
 }
 
 // ---- reset (5.9) ----
@@ -260,6 +308,11 @@ absl::Span<const Verb> DeviceVerbs() {
        InventRelease,
        ReferRelease,
        AskRelease},
+      {{"move_claim", {{"device", Sort::kDevice}, {"etag"}, {"to"}, {"from"}}, {}},
+       3,
+       InventMove,
+       ReferMove,
+       AskMove},
       {{"reset", {{"device", Sort::kDevice}}, {}}, 2, InventHeld, ReferReset, AskReset},
       {{"set_default", {{"device", Sort::kDevice}, {"type"}}, {}},
        3,

@@ -78,8 +78,8 @@ TEST_P(WrongRuleTest, IsReplayedFromItsLines) {
 INSTANTIATE_TEST_SUITE_P(
     AllRules, WrongRuleTest,
     ::testing::Values(
-        // A region, an Ioas, an area in it; the unmap.
-        Case{"UnmapCutsAreas", WrongRule::kUnmapCutsAreas, {"unmap"}, 4},
+        // A region, an Ioas, an area in it, perhaps an allowed range that says where; the unmap.
+        Case{"UnmapCutsAreas", WrongRule::kUnmapCutsAreas, {"unmap"}, 5},
         // A region, a mapping of the host; the deletion.
         Case{"DeleteForgetsHostMappings",
              WrongRule::kDeleteForgetsHostMappings,
@@ -96,8 +96,9 @@ INSTANTIATE_TEST_SUITE_P(
              WrongRule::kAutoDomainsStay,
              {"detach", "replace", "replace_auto", "unplug"},
              5},
-        // The claim, the attachment, perhaps to a domain, with an Ioas; the end of it.
-        Case{"DetachKeepsPasids", WrongRule::kDetachKeepsPasids, {"detach_pasid", "unplug"}, 5}),
+        // The claim, the attachment, perhaps to a domain, with an Ioas, or to one on a nest parent,
+        // made for another device that is claimed, too; the end of it.
+        Case{"DetachKeepsPasids", WrongRule::kDetachKeepsPasids, {"detach_pasid", "unplug"}, 7}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(TraceTest, ExplainsInWordsWhatBothSidesSay) {

@@ -186,8 +186,8 @@ class EveryRpcTest(unittest.TestCase):
         self.assertEqual(
             ["grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"] +
             [f"viommu.v1.{name}Service" for name in
-             ("Device", "Domain", "Fault", "Host", "Ioas", "Mapping", "Memory", "Simulation",
-              "Viommu", "Watch")],
+             ("Device", "Domain", "Fault", "Host", "Ioas", "Listener", "Mapping", "Memory",
+              "Simulation", "Viommu", "Watch")],
             sorted(self.client.listing()))
 
 
