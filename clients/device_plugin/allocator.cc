@@ -128,7 +128,7 @@ absl::StatusOr<std::set<std::string>> Allocator::Earlier(const std::set<std::str
     if (device->health() != v1::DEVICE_HEALTH_HEALTHY) {
       return Refused("DEVICE_UNHEALTHY", absl::StrCat(id, ": ", device->health_reason()));
     }
-    const absl::Status siblings = CheckSiblings(*device, devices, *book);
+    absl::Status siblings = CheckSiblings(*device, devices, *book);
     if (!siblings.ok()) return siblings;
     if (const auto* allocation = AllocationOf(*book, id)) earlier.insert(allocation->first);
     if (IsAllocation(device->claimed_by())) earlier.insert(device->claimed_by());

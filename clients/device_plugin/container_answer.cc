@@ -73,7 +73,7 @@ absl::StatusOr<::v1beta1::ContainerAllocateResponse> ContainerAnswer(
   mount.set_host_path(DirectoryOnHost(config, allocation));
   mount.set_read_only(true);
   if (config.device_nodes) {
-    const absl::Status added = AddNodes(config, allocation, &answer);
+    absl::Status added = AddNodes(config, allocation, &answer);
     if (!added.ok()) return added;
   }
   return answer;

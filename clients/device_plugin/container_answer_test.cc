@@ -56,7 +56,7 @@ constexpr char kVariables[] = R"(
 
 // A sysfs in which the devices are vfio0 and vfio1.
 std::string Sysfs() {
-  const std::string root = std::string(std::getenv("TEST_TMPDIR")) + "/sys";
+  std::string root = std::string(std::getenv("TEST_TMPDIR")) + "/sys";
   const std::string devices = root + "/bus/pci/devices/";
   std::filesystem::create_directories(devices + "0000:01:00.0/vfio-dev/vfio0");
   std::filesystem::create_directories(devices + "0000:02:00.0/vfio-dev/vfio1");

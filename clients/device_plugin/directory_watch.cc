@@ -14,7 +14,8 @@
 namespace viommu {
 namespace {
 
-constexpr uint32_t kEvents = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR;
+constexpr uint32_t kEvents =
+    IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MOVE_SELF | IN_ONLYDIR;
 // While there is no directory there are no events that tell of one.
 constexpr absl::Duration kSearch = absl::Milliseconds(200);
 
@@ -36,6 +37,13 @@ void DirectoryWatch::Arm() {
   if (watched_ < 0) watched_ = inotify_add_watch(inotify_, path_.c_str(), kEvents);
 }
 
+// The directory may be gone, and the watch with it, or it has another name now. Either way another
+// may come in its place.
+void DirectoryWatch::Lose(uint32_t event) {
+  if ((event & IN_MOVE_SELF) != 0) inotify_rm_watch(inotify_, watched_);
+  if ((event & (IN_MOVE_SELF | IN_IGNORED)) != 0) watched_ = -1;
+}
+
 void DirectoryWatch::Wait(absl::Duration longest) {
   if (watched_ < 0) longest = std::min(longest, kSearch);
   std::array<pollfd, 2> files = {pollfd{inotify_, POLLIN, 0}, pollfd{wake_, POLLIN, 0}};
@@ -49,8 +57,7 @@ void DirectoryWatch::Wait(absl::Duration longest) {
     for (ssize_t at = 0; at < size;) {
       inotify_event event = {};
       std::memcpy(&event, events.data() + at, sizeof(event));
-      // The directory is gone, and so is the watch; another may come in its place.
-      if ((event.mask & IN_IGNORED) != 0 && event.wd == watched_) watched_ = -1;
+      if (event.wd == watched_) Lose(event.mask);
       at += static_cast<ssize_t>(sizeof(event)) + event.len;
     }
   }

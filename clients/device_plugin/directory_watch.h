@@ -2,6 +2,7 @@
 #ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_DIRECTORY_WATCH_H_
 #define VIOMMU_CLIENTS_DEVICE_PLUGIN_DIRECTORY_WATCH_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/time/time.h"
@@ -26,6 +27,7 @@ class DirectoryWatch {
  private:
   // Watches the directory, if there is one and it is not watched yet.
   void Arm();
+  void Lose(uint32_t event);
 
   const std::string path_;
   const int inotify_;

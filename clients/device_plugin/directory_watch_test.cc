@@ -65,5 +65,16 @@ TEST(DirectoryWatchTest, FindsTheDirectoryAgainWhenAnotherTakesItsPlace) {
   EXPECT_TRUE(Wakes(watch));
 }
 
+TEST(DirectoryWatchTest, LeavesADirectoryThatWasGivenAnotherName) {
+  const std::string folder = NewFolder("e");
+  DirectoryWatch watch(folder);
+  std::filesystem::remove_all(folder + ".old");
+  std::filesystem::rename(folder, folder + ".old");
+  NewFolder("e");
+  EXPECT_TRUE(Wakes(watch));
+  Touch(folder + "/f");
+  EXPECT_TRUE(Wakes(watch));
+}
+
 }  // namespace
 }  // namespace viommu

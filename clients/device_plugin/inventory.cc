@@ -118,7 +118,7 @@ absl::Status Inventory::Follow(bool* followed) {
       if (!known.ok()) return known.status();
       snapshot[IdOfDevice(known->device.name())] = *std::move(known);
     } else if (message->has_change()) {
-      const absl::Status changed = Change(message->change());
+      absl::Status changed = Change(message->change());
       if (!changed.ok()) return changed;
     } else if (message->has_sync() && !*followed) {
       // Later ones tell nothing new.

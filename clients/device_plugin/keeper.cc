@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <iterator>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
@@ -95,13 +94,16 @@ absl::Status Keeper::Reconcile() {
   if (!asked) return absl::OkStatus();
   parts_.metrics->pod_resources_up->Set(held.ok() ? 1 : 0);
   if (!held.ok()) {
-    parts_.log->Write(LogLevel::kWarning, "pod_resources_unavailable",
-                      {{"why", Line(held.status())}});
+    if (std::exchange(pods_known_, false)) {
+      parts_.log->Write(LogLevel::kWarning, "pod_resources_unavailable",
+                        {{"why", Line(held.status())}});
+    }
     // A kubelet that has just been started may not know its pods yet.
     unheld_ = {};
     lost_ = {};
     return absl::OkStatus();
   }
+  pods_known_ = true;
   FindLost(*held, *book);
   ForgiveLost(lost, *held, *book);
   FreeUnheld(*held, *book);

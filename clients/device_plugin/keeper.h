@@ -67,6 +67,7 @@ class Keeper {
   const Options options_;
 
   // Of the thread.
+  bool pods_known_ = true;                      // The kubelet said, when it was asked last.
   Absences unheld_;                             // Allocations that no pod has.
   Absences lost_;                               // Lost devices that no pod has.
   std::map<std::string, std::string> refused_;  // Why a device could not be claimed, as logged.

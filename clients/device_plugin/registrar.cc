@@ -96,25 +96,34 @@ void Registrar::LookAt(Seat* seat, const std::string& kubelet) {
   if (seat->endpoint != nullptr && seat->endpoint->streams() > 0) seat->followed = now;
   const char* reason = Reason(seat, kubelet);
   if (reason == nullptr || now < seat->retry) return;
-  absl::Status status;
+  const absl::Status status = ServeAndRegister(seat);
+  Tell(seat, reason, status);
+  seat->registered_with = status.ok() ? kubelet : "";
+  seat->followed = absl::Now();
+  seat->retry = status.ok() ? absl::InfinitePast() : absl::Now() + options_.retry;
+}
+
+absl::Status Registrar::ServeAndRegister(Seat* seat) {
   std::unique_ptr<PluginEndpoint> old;
   if (seat->endpoint == nullptr || !seat->endpoint->IsThere()) {
     auto served = PluginEndpoint::Serve(parts_, seat->resource, rpc_metrics_);
-    status = served.status();
+    if (!served.ok()) return served.status();
     // What the kubelet still asks of the old one is answered after the new one is known.
-    if (served.ok()) old = std::exchange(seat->endpoint, *std::move(served));
+    old = std::exchange(seat->endpoint, *std::move(served));
   }
-  if (status.ok()) status = Register(*seat);
+  return Register(*seat);
+}
+
+void Registrar::Tell(Seat* seat, const char* reason, const absl::Status& status) {
   parts_.metrics->Of(*seat->resource).registrations.Count(status.ok());
+  // A kubelet may be away for long; that is said once.
+  if (std::exchange(seat->failure, Line(status)) == Line(status) && !status.ok()) return;
   parts_.log->Write(status.ok() ? LogLevel::kInfo : LogLevel::kWarning,
                     status.ok() ? "registered" : "registration_failed",
                     {{"resource", seat->resource->name},
                      {"endpoint", seat->endpoint == nullptr ? "" : seat->endpoint->name()},
                      {"because", reason},
-                     {"why", Line(status)}});
-  seat->registered_with = status.ok() ? kubelet : "";
-  seat->followed = absl::Now();
-  seat->retry = status.ok() ? absl::InfinitePast() : absl::Now() + options_.retry;
+                     {"why", seat->failure}});
 }
 
 const char* Registrar::Reason(Seat* seat, const std::string& kubelet) {

@@ -53,12 +53,16 @@ class Registrar {
     std::string registered_with;  // Which kubelet.sock; empty: none.
     absl::Time followed;          // Last, or since it was registered.
     absl::Time retry;             // Not before.
+    std::string failure;          // Why the last attempt failed, as logged; empty: it did not.
   };
 
   void Run();
   // Answers when to look again, at the latest.
   absl::Duration Look() ABSL_LOCKS_EXCLUDED(mutex_);
   void LookAt(Seat* seat, const std::string& kubelet) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status ServeAndRegister(Seat* seat) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Tell(Seat* seat, const char* reason, const absl::Status& status)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether it has to be registered, and why; null: it has not.
   const char* Reason(Seat* seat, const std::string& kubelet) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool OthersServe(const Seat& seat) const;

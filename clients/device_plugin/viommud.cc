@@ -73,7 +73,7 @@ absl::StatusOr<std::vector<v1::Device>> Viommud::ListDevices() {
   const auto client = this->client();
   if (!client.ok()) return client.status();
   std::vector<v1::Device> devices;
-  const absl::Status status =
+  absl::Status status =
       AllPages(**client, &Devices::ListDevices, [&devices](v1::ListDevicesResponse* page) {
         for (v1::Device& device : *page->mutable_devices()) {
           devices.push_back(std::move(device));
@@ -106,10 +106,9 @@ absl::StatusOr<std::vector<v1::Ioas>> Viommud::ListIoas() {
   const auto client = this->client();
   if (!client.ok()) return client.status();
   std::vector<v1::Ioas> all;
-  const absl::Status status =
-      AllPages(**client, &Spaces::ListIoas, [&all](v1::ListIoasResponse* page) {
-        for (v1::Ioas& ioas : *page->mutable_ioas()) all.push_back(std::move(ioas));
-      });
+  absl::Status status = AllPages(**client, &Spaces::ListIoas, [&all](v1::ListIoasResponse* page) {
+    for (v1::Ioas& ioas : *page->mutable_ioas()) all.push_back(std::move(ioas));
+  });
   if (!status.ok()) return status;
   return all;
 }
@@ -143,7 +142,7 @@ absl::StatusOr<std::vector<v1::Listener>> Viommud::ListListeners() {
   const auto client = this->client();
   if (!client.ok()) return client.status();
   std::vector<v1::Listener> all;
-  const absl::Status status =
+  absl::Status status =
       AllPages(**client, &Listeners::ListListeners, [&all](v1::ListListenersResponse* page) {
         for (v1::Listener& listener : *page->mutable_listeners())
           all.push_back(std::move(listener));

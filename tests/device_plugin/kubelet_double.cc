@@ -133,7 +133,7 @@ grpc::Status KubeletDouble::Register(const ::v1beta1::RegisterRequest& request) 
   grpc::ClientContext context;
   SetDeadline(&context);
   ::v1beta1::DevicePluginOptions options;
-  const grpc::Status asked =
+  grpc::Status asked =
       endpoint->stub->GetDevicePluginOptions(&context, ::v1beta1::Empty(), &options);
   if (!asked.ok()) return asked;
   // Both are used below.
