@@ -158,26 +158,15 @@ bool Stalls(const State& state, size_t device, Spot pasid, const FaultedPage& pa
   return !Maps(state.spaces.at(domain.ioas).areas, page);
 }
 
-// Whether a guest may be told of what happens behind the unit of the device.
-bool HasGuests(const State& state, uint64_t device) {
-  const std::string& unit = state.hardware->UnitOf(device).id;
-  return std::any_of(state.viommus.begin(), state.viommus.end(),
-                     [&](const auto& viommu) { return viommu.second.unit == unit; });
-}
-
 // A fault of what stalls is an access, which is judged by what is mapped. Of a guest's stage, which
-// is in its memory, and of what the host's caches still hold the
-// reference knows too little; and of what does not stall a guest might be told.
+// is in its memory, and of what the host's caches still hold the reference knows too little.
 std::vector<uint64_t> InventStall(Dice& dice, const State& state, uint64_t device) {
   const uint64_t pasid = InventPlace(dice, state, device, 1);
   const uint64_t options = dice.OneIn(2) ? kRead : kWrite;
   Iova iova = kPageBytes * dice.Below(64);
   if (dice.OneIn(12)) iova += dice.OneIn(2) ? 1 : Iova{1} << 48;
   const bool known = !state.GroupOf(device).claimed_by.empty() && !IsOnGuest(state, device);
-  const Spot place = pasid == kNoPasid ? Spot() : static_cast<uint32_t>(pasid);
-  const FaultedPage page{iova, options == kRead, options == kWrite, false, false};
-  const bool tells_guest = HasGuests(state, device) && !Stalls(state, device, place, page);
-  if (!known || tells_guest) device = 99;
+  if (!known) device = 99;
   return {device, pasid, 0, options, iova};
 }
 
@@ -187,8 +176,7 @@ std::vector<uint64_t> InventRaise(Dice& dice, const State& state, Caller caller)
   const bool there = device < state.devices.size();
   if (there && state.hardware->Stalls()) return InventStall(dice, state, device);
   uint64_t pasid = kNoPasid;
-  // Whose guest has the table of its PASIDs, its page requests say none.
-  if (there && !IsOnGuest(state, device)) pasid = InventPlace(dice, state, device, 0);
+  if (there) pasid = InventPlace(dice, state, device, 0);
   if (pasid == kNoPasid && dice.OneIn(4)) pasid = 0;  // Served as those without.
   uint64_t group = dice.Below(4);
   if (dice.OneIn(40)) group = kHighestGroup + dice.Below(2);

@@ -55,10 +55,14 @@ void Deliver(State& state, size_t device, Spot pasid, uint32_t group,
 }
 
 void Withdraw(State& state, const std::vector<size_t>& members, Spot at, const Target& from) {
+  // All PASIDs are the guest's there.
+  const bool guest =
+      from.kind == Target::Kind::kDomain && state.domains.at(from.domain).viommu.has_value();
   for (const size_t member : members) {
     auto& asked = state.devices[member].asked;
     for (auto it = asked.begin(); it != asked.end();) {
-      it = PlaceOf(it->first.first) == at ? asked.erase(it) : std::next(it);
+      const bool meant = PlaceOf(it->first.first) == at || guest;
+      it = meant ? asked.erase(it) : std::next(it);
     }
   }
   if (from.kind != Target::Kind::kDomain || state.wrong == WrongRule::kDetachKeepsFaults) return;

@@ -55,6 +55,16 @@ SmmuEventQueue::Taken SmmuEventQueue::Take() {
   return std::exchange(untaken_, {});
 }
 
+void SmmuEventQueue::Forget(uint32_t stream_id) {
+  absl::MutexLock lock(&mutex_);
+  Read();
+  std::vector<smmu::Event>& events = untaken_.events;
+  events.erase(
+      std::remove_if(events.begin(), events.end(),
+                     [&](const smmu::Event& event) { return event.stream_id == stream_id; }),
+      events.end());
+}
+
 std::vector<smmu::Event> SmmuEventQueue::TakeStalls(
     absl::FunctionRef<bool(const smmu::Event&)> wanted) {
   absl::MutexLock lock(&mutex_);

@@ -42,6 +42,8 @@ class SmmuEventQueue {
 
   // What there is of requests that are over.
   Taken Take() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Drops what there is of a stream's requests that are over: nobody is to be told of them.
+  void Forget(uint32_t stream_id) ABSL_LOCKS_EXCLUDED(mutex_);
   // Those of the requests that wait which `wanted` picks. Waits for no hardware.
   std::vector<smmu::Event> TakeStalls(absl::FunctionRef<bool(const smmu::Event&)> wanted)
       ABSL_LOCKS_EXCLUDED(mutex_);

@@ -230,6 +230,10 @@ absl::Status SmmuUnit::SetEntry(const Store& store, uint32_t stream_id, uint32_t
   }
   RETURN_IF_ERROR(FlushWhatIsOwed());
   const UnitTranslation old = stream.At(pasid);
+  // A guest is told of what happens on its stage, and not of what happened before.
+  if (target.kind == TranslationKind::kNested && old.kind != target.kind) {
+    events_->Forget(stream_id);
+  }
   absl::Status status = ChangeLocked(store, &stream, pasid, target);
   if (!status.ok()) {
     ForceLocked(store, &stream, pasid, old);
