@@ -34,6 +34,13 @@ class Furnisher {
     return ioas.status();
   }
 
+  // What a former container has told the device to do must not go on in this one's memory.
+  absl::Status Reset(const std::string& device) {
+    v1::ResetDeviceRequest request;
+    request.set_name(NameOfDevice(device));
+    return client_.Call(&Devices::ResetDevice, std::move(request)).status();
+  }
+
   // Attaches the device to the first of the domains that its IOMMU can use, or to a new one.
   absl::Status Attach(const std::string& device) {
     for (const std::string& domain : made_.domains) {
@@ -85,8 +92,10 @@ absl::StatusOr<Furnishing> Furnish(const std::string& socket, const std::set<std
   Furnisher furnisher(client->get(), domain);
   absl::Status status = furnisher.MakeIoas();
   for (const std::string& device : devices) {
-    if (!status.ok()) return status;
-    status = furnisher.Attach(device);
+    if (status.ok()) status = furnisher.Reset(device);
+  }
+  for (const std::string& device : devices) {
+    if (status.ok()) status = furnisher.Attach(device);
   }
   if (!status.ok()) return status;
   return std::move(furnisher).Made();

@@ -1,5 +1,5 @@
 // clients/device_plugin/tenant.h -- What a container finds when it first looks: an IO address
-// space, domains on it, and its devices attached.
+// space, domains on it, and its devices, as new, attached.
 #ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_TENANT_H_
 #define VIOMMU_CLIENTS_DEVICE_PLUGIN_TENANT_H_
 
@@ -18,7 +18,7 @@ struct Furnishing {
 };
 
 // Makes it, through the socket of the tenant's listener and so as the tenant. The devices must be
-// claimed for it. What was made stays when that fails.
+// claimed for it; they are reset before any is attached. What was made stays when that fails.
 // As Client::Connect and Client::Call.
 absl::StatusOr<Furnishing> Furnish(const std::string& socket, const std::set<std::string>& devices,
                                    const config::v1::AllocationDomain& domain);

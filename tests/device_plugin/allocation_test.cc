@@ -1,6 +1,8 @@
 // What a container gets, and what it can not reach.
 #include <atomic>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <set>
 #include <string>
@@ -8,9 +10,14 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "clients/demo/http_get.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/device_plugin/plugin_fixture.h"
@@ -26,7 +33,10 @@ constexpr char kDevice[] = "0000:01:00.0";
 
 class AllocationTest : public PluginTest {
  protected:
-  AllocationTest() { StartPlugin(); }
+  explicit AllocationTest(std::vector<std::string> flags = {"--metrics_address="})
+      : PluginTest(std::move(flags)) {
+    StartPlugin();
+  }
 
   KubeletDouble::Container Add(const std::string& pod, const std::set<std::string>& devices,
                                const std::string& resource = kNear) {
@@ -265,6 +275,36 @@ TEST_F(AllocationTest, MendsWhatAContainerHasBrokenForItself) {
   ASSERT_TRUE(again.ok()) << again.status();
   FillMemory(*Enter(*again), "mended");
   EXPECT_EQ(ReadByDevice(*Enter(*again), kDevice, 6), "mended");
+}
+
+// Over a viommud that counts calls.
+class CountedAllocationTest : public AllocationTest {
+ protected:
+  CountedAllocationTest() : AllocationTest({"--metrics_address=127.0.0.1:0"}) {}
+
+  // Successful ones. -1: there is no such series.
+  double Calls(const std::string& method) {
+    std::ifstream file(Path("state/endpoints.json"));
+    const std::string json((std::istreambuf_iterator<char>(file)), {});
+    const std::string key = "\"metrics_address\":\"";
+    const size_t from = json.find(key) + key.size();
+    const auto page = HttpGet(json.substr(from, json.find('"', from) - from), "/metrics");
+    if (!page.ok()) return -1;
+    for (const absl::string_view line : absl::StrSplit(*page, '\n')) {
+      double count = -1;
+      const bool is_it = absl::StartsWith(line, "grpc_server_handled_total{") &&
+                         absl::StrContains(line, absl::StrCat("\"", method, "\"")) &&
+                         absl::StrContains(line, "grpc_code=\"OK\"");
+      if (is_it && absl::SimpleAtod(line.substr(line.rfind(' ') + 1), &count)) return count;
+    }
+    return -1;
+  }
+};
+
+TEST_F(CountedAllocationTest, GivesDevicesAsNew) {
+  Add("both", {"0000:02:00.0", "0000:02:00.1"});
+  EXPECT_EQ(Calls("ResetDevice"), 4) << "each, by Allocate and before its container starts";
+  EXPECT_EQ(Calls("AttachDevice"), 4);
 }
 
 TEST_F(AllocationTest, LeaksNothingInAHundredCycles) {

@@ -87,7 +87,8 @@ double RunningPlugin::Metric(const std::string& name, const std::string& resourc
   return -1;
 }
 
-PluginTest::PluginTest() : folder_(NewFolder()), kubelet_(Path("plugins"), Path("pods")) {
+PluginTest::PluginTest(std::vector<std::string> flags)
+    : folder_(NewFolder()), flags_(std::move(flags)), kubelet_(Path("plugins"), Path("pods")) {
   kubelet_.Start();
   StartViommud();
 }
@@ -102,13 +103,11 @@ PluginTest::~PluginTest() {
 }
 
 void PluginTest::StartViommud() {
-  viommud_ = std::make_unique<ChildProcess>(
-      "server/viommud",
-      std::vector<std::string>{"--state_dir=" + Path("state"),
-                               "--metrics_address=", "--unix_socket=" + Path("viommud.sock"),
-                               "--listener_dir=" + Path("listeners"),
-                               "--topology=" + Path("topology.textproto")},
-      Path("viommud.log"));
+  std::vector<std::string> flags = {
+      "--state_dir=" + Path("state"), "--unix_socket=" + Path("viommud.sock"),
+      "--listener_dir=" + Path("listeners"), "--topology=" + Path("topology.textproto")};
+  flags.insert(flags.end(), flags_.begin(), flags_.end());
+  viommud_ = std::make_unique<ChildProcess>("server/viommud", flags, Path("viommud.log"));
   ClientOptions options;
   options.connect_timeout = kSoon;
   auto client = Client::Connect("unix:" + Path("viommud.sock"), options);

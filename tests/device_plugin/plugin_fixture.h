@@ -57,7 +57,8 @@ class RunningPlugin {
 
 class PluginTest : public ::testing::Test {
  protected:
-  PluginTest();
+  // `flags`: of viommud, beyond those that the plugin needs.
+  explicit PluginTest(std::vector<std::string> flags = {"--metrics_address="});
   ~PluginTest() override;
 
   void StartViommud();
@@ -95,6 +96,7 @@ class PluginTest : public ::testing::Test {
   std::string Log() const;
 
   const std::string folder_;
+  const std::vector<std::string> flags_;
   std::unique_ptr<ChildProcess> viommud_;
   std::unique_ptr<Client> client_;
   KubeletDouble kubelet_;
