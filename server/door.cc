@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/time/clock.h"
-#include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "grpc/health/v1/health.pb.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
@@ -15,12 +14,12 @@
 #include "server/device_service.h"
 #include "server/domain_service.h"
 #include "server/fault_service.h"
+#include "server/grpc_acceptor.h"
 #include "server/host_service.h"
 #include "server/ioas_service.h"
 #include "server/mapping_service.h"
 #include "server/memory_service.h"
 #include "server/simulation_service.h"
-#include "server/unique_fd.h"
 #include "server/viommu_service.h"
 #include "server/watch_service.h"
 #include "viommu/v1/listener.grpc.pb.h"
@@ -73,27 +72,13 @@ void ApplyInterceptors(const Door::House& house, Admission* admission,
   builder->experimental().SetInterceptorCreators(std::move(interceptors));
 }
 
-// What carries accepted connections to gRPC.
-Listener::Options ListenerOptions(
-    const Door::House& house, const Door::Limits& limits,
-    std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor) {
+Listener::Options ListenerOptions(const Door::House& house, const Door::Limits& limits) {
   Listener::Options listener;
   listener.max_connections = limits.max_connections;
   listener.whole = house.connections;
   listener.metrics = house.options->connection_metrics;
   listener.log = house.options->log;
-  listener.deliver = [acceptor = std::move(acceptor)](int listen_fd, UniqueFd connection) {
-    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
-    parameters.listener_fd = listen_fd;
-    parameters.fd = connection.Release();
-    acceptor->HandleNewConnection(&parameters);
-  };
   return listener;
-}
-
-absl::Status ServerNotBuilt() {
-  return Error(absl::StatusCode::kResourceExhausted, "SERVER_NOT_BUILT",
-               "gRPC can not start a server: too few file descriptors or threads");
 }
 
 }  // namespace
@@ -158,19 +143,16 @@ absl::StatusOr<std::unique_ptr<Door>> Door::Open(const House& house, const Limit
   auto services = std::make_unique<Services>(house, admission);
   for (grpc::Service* service : services->All()) builder.RegisterService(service);
   for (grpc::Service* service : further) builder.RegisterService(service);
-  std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor =
-      builder.experimental().AddExternalConnectionAcceptor(
-          grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
-          grpc::InsecureServerCredentials());
+  Listener::Options listening = ListenerOptions(house, limits);
+  listening.deliver = AddGrpcAcceptor(&builder);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) return ServerNotBuilt();
   for (const std::string& name : ServiceNames()) {
     server->GetHealthCheckService()->SetServingStatus(name, true);
   }
   // Only now: a connection that comes before gRPC has started would be lost.
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<Listener> listener,
-      Listener::Start(std::move(sockets), ListenerOptions(house, limits, std::move(acceptor))));
+  ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener,
+                   Listener::Start(std::move(sockets), std::move(listening)));
   return std::unique_ptr<Door>(
       new Door(admission, std::move(services), std::move(server), std::move(listener)));
 }

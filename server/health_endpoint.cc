@@ -4,15 +4,14 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/impl/server_builder_option.h"
 #include "grpcpp/impl/server_builder_plugin.h"
 #include "grpcpp/resource_quota.h"
+#include "server/grpc_acceptor.h"
 #include "server/listen_socket.h"
-#include "server/unique_fd.h"
 
 namespace viommu {
 namespace {
@@ -60,32 +59,20 @@ absl::StatusOr<std::unique_ptr<HealthEndpoint>> HealthEndpoint::Start(
   builder.SetOption(std::make_unique<WithoutPlugins>());
   auto others = std::make_unique<grpc::CallbackGenericService>();
   builder.RegisterCallbackGenericService(others.get());
-  const std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor =
-      builder.experimental().AddExternalConnectionAcceptor(
-          grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
-          grpc::InsecureServerCredentials());
+  Listener::Options listening;
+  listening.max_connections = kMaxConnections;
+  listening.log = log;
+  listening.deliver = AddGrpcAcceptor(&builder);
   ASSIGN_OR_RETURN(std::vector<ListenSocket> sockets,
                    ListenOn(address, absl::Milliseconds(kKeepaliveTimeoutMs)));
   const int port = sockets.front().port();
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr) {
-    return Error(absl::StatusCode::kResourceExhausted, "SERVER_NOT_BUILT",
-                 "gRPC can not start a server: too few file descriptors or threads");
-  }
+  if (server == nullptr) return ServerNotBuilt();
   grpc::HealthCheckServiceInterface* const health = server->GetHealthCheckService();
   for (const std::string& name : services) health->SetServingStatus(name, false);
   health->SetServingStatus(false);
-  Listener::Options options;
-  options.max_connections = kMaxConnections;
-  options.log = log;
-  options.deliver = [acceptor](int listen_fd, UniqueFd connection) {
-    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
-    parameters.listener_fd = listen_fd;
-    parameters.fd = connection.Release();
-    acceptor->HandleNewConnection(&parameters);
-  };
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener,
-                   Listener::Start(std::move(sockets), std::move(options)));
+                   Listener::Start(std::move(sockets), std::move(listening)));
   return std::unique_ptr<HealthEndpoint>(
       new HealthEndpoint(std::move(others), std::move(server), std::move(listener), port));
 }

@@ -2,7 +2,6 @@
 //
 // The only file that knows which backend and which journal there are.
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,8 +17,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/backend/soft/soft_backend.h"
@@ -28,7 +25,6 @@
 #include "engine/base/status_macros.h"
 #include "engine/engine.h"
 #include "engine/journal/memory_journal.h"
-#include "grpc/grpc.h"
 #include "prometheus/registry.h"
 #include "server/admission_metrics.h"
 #include "server/announcement.h"
@@ -41,6 +37,7 @@
 #include "server/mapping_metrics.h"
 #include "server/metrics_endpoint.h"
 #include "server/notify_socket.h"
+#include "server/program.h"
 #include "server/pulse.h"
 #include "server/rpc_interceptor.h"
 #include "server/rpc_metrics.h"
@@ -55,8 +52,6 @@
 namespace viommu {
 namespace {
 
-constexpr char kVersion[] = "0.1.0";
-
 // How often the daemon asks itself whether it answers, how long an answer may take, and for how
 // long there may be none before its health says so.
 constexpr absl::Duration kCheckPeriod = absl::Seconds(2);
@@ -64,9 +59,6 @@ constexpr absl::Duration kCheckTimeout = absl::Seconds(5);
 constexpr absl::Duration kCheckPatience = absl::Seconds(10);
 // Of a time-out of the service manager's that may pass between two messages.
 constexpr int kMessagesPerWatchdogTimeout = 4;
-
-constexpr int kExitFailure = 1;
-constexpr int kExitUnusableSettings = 2;
 
 std::optional<std::string> EnvironmentVariable(const char* name) {
   const char* value = std::getenv(name);
@@ -264,12 +256,6 @@ absl::Status Serve(const Config& config, Topology topology, const TerminationSig
   return absl::OkStatus();
 }
 
-int Refuse(const Problems& problems) {
-  std::fprintf(stderr, "viommud: unusable settings:\n  %s\n",
-               absl::StrJoin(problems, "\n  ").c_str());
-  return kExitUnusableSettings;
-}
-
 int Main(const std::vector<std::string>& arguments) {
   // Before any thread is made, so that all of them leave the signals to us.
   const TerminationSignals signals;
@@ -283,16 +269,9 @@ int Main(const std::vector<std::string>& arguments) {
   }
   const Config config = LoadConfig(command_line, EnvironmentVariable, &problems);
   Topology topology = LoadTopology(config.topology, &problems);
-  if (!problems.empty()) return Refuse(problems);
+  if (!problems.empty()) return RefuseSettings("viommud", problems);
 
-  // gRPC would write lines of its own between ours; what matters in them comes back as a Status.
-  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
-  // Held until the process ends: giving gRPC up waits for its poller, for up to ten seconds.
-  grpc_init();
-  // Debian builds absl so that every Lock checks the order of locks; that is for tests, which do.
-  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-  // Nobody else may open what is made from here on, not even for a moment.
-  umask(0077);
+  PrepareProcess();
   Log log(config.log_level, STDERR_FILENO, RealEnv());
   log.Write(LogLevel::kInfo, "start", {{"version", kVersion}, {"pid", getpid()}});
   const absl::Status served = Serve(config, std::move(topology), signals, &log);

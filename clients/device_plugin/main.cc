@@ -1,11 +1,9 @@
 // clients/device_plugin/main.cc -- viommu-device-plugin: reads its settings, and works until a
 // signal comes.
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <thread>
@@ -15,28 +13,21 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "clients/device_plugin/device_plugin.h"
 #include "clients/device_plugin/plugin_config.h"
 #include "engine/base/env.h"
-#include "grpc/grpc.h"
 #include "prometheus/registry.h"
 #include "server/health_endpoint.h"
 #include "server/log.h"
 #include "server/metrics_endpoint.h"
+#include "server/program.h"
 #include "server/signals.h"
 #include "server/socket_address.h"
 
 namespace viommu {
 namespace {
-
-constexpr char kVersion[] = "0.1.0";
-
-constexpr int kExitFailure = 1;
-constexpr int kExitUnusableSettings = 2;
 
 constexpr char kLiveness[] = "liveness";
 constexpr char kReadiness[] = "readiness";
@@ -100,12 +91,6 @@ absl::Status Work(const PluginConfig& config, const TerminationSignals& signals,
   return absl::OkStatus();
 }
 
-int Refuse(const Problems& problems) {
-  std::fprintf(stderr, "viommu-device-plugin: unusable settings:\n  %s\n",
-               absl::StrJoin(problems, "\n  ").c_str());
-  return kExitUnusableSettings;
-}
-
 int Main(const std::vector<std::string>& arguments) {
   // Before any thread is made, so that all of them leave the signals to us.
   const TerminationSignals signals;
@@ -119,16 +104,9 @@ int Main(const std::vector<std::string>& arguments) {
     return 0;
   }
   const PluginConfig config = LoadPluginConfig(command_line, &problems);
-  if (!problems.empty()) return Refuse(problems);
+  if (!problems.empty()) return RefuseSettings("viommu-device-plugin", problems);
 
-  // gRPC would write lines of its own between ours; what matters in them comes back as a Status.
-  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
-  // Held until the process ends: giving gRPC up waits for its poller, for up to ten seconds.
-  grpc_init();
-  // Debian builds absl so that every Lock checks the order of locks; that is for tests, which do.
-  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-  // The sockets in the kubelet's directory are for nobody but the kubelet.
-  umask(0077);
+  PrepareProcess();
   Log log(config.log_level, STDERR_FILENO, RealEnv());
   log.Write(LogLevel::kInfo, "start", {{"version", kVersion}, {"pid", getpid()}});
   const absl::Status worked = Work(config, signals, &log);

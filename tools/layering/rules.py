@@ -58,7 +58,7 @@ ALLOWED = {
         "server/socket_address.h",
         "server/text_file.h",
     ],
-    "clients/device_plugin/main.cc": ["engine/base/env.h"],
+    "clients/device_plugin/main.cc": ["engine/base/env.h", "server/program.h"],
     "tests/**": ["clients/**", "engine/**", "proto/**", "server/**", "tests/**"],
 }
 
