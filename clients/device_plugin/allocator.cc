@@ -1,5 +1,6 @@
 #include "clients/device_plugin/allocator.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -16,9 +17,19 @@ namespace viommu {
 namespace {
 
 constexpr absl::string_view kSocketFile = "/viommu.sock";
+// Of what is left, named in an error; a tenant may have made thousands of objects.
+constexpr size_t kMostNamed = 8;
 
 absl::Status Refused(absl::string_view reason, absl::string_view message) {
   return PluginError(absl::StatusCode::kFailedPrecondition, reason, message);
+}
+
+// "a, b and 7 more".
+std::string SomeOf(const std::vector<std::string>& names) {
+  const size_t named = std::min(names.size(), kMostNamed);
+  std::string text = absl::StrJoin(names.begin(), names.begin() + named, ", ");
+  if (named < names.size()) absl::StrAppend(&text, " and ", names.size() - named, " more");
+  return text;
 }
 
 }  // namespace
@@ -167,9 +178,8 @@ absl::Status Allocator::Clear(const std::string& allocation) {
   const auto destroyed = DestroyOwned(**client, allocation);
   if (!destroyed.ok()) return destroyed.status();
   if (destroyed->left.empty()) return absl::OkStatus();
-  return Refused("LEFTOVERS",
-                 absl::StrCat(allocation, " still has ", absl::StrJoin(destroyed->left, ", "), ": ",
-                              Line(destroyed->why)));
+  return Refused("LEFTOVERS", absl::StrCat(allocation, " still has ", SomeOf(destroyed->left), ": ",
+                                           Line(destroyed->why)));
 }
 
 absl::Status Allocator::Withdraw(const std::string& allocation) {

@@ -37,7 +37,7 @@ absl::Status CheckMayActFor(const CallContext& context, const std::string& princ
                             const std::string& field) {
   if (context.is_operator || principal == context.principal) return absl::OkStatus();
   return Error(absl::StatusCode::kPermissionDenied, "NOT_OPERATOR",
-               "only an operator may act for another owner")
+               absl::StrCat("only an operator may act for \"", principal, "\""))
       .Errno("EPERM")
       .Field(field);
 }
