@@ -28,9 +28,7 @@ struct Engine::Core {
         events(backend, &model, &pipeline.mutex()),
         start_time(env->Now()) {
     for (const Device& device : model.devices) {
-      // A guest's descriptors can let any device of such an SMMUv3 wait: then that is refused.
-      has_page_faults = has_page_faults || HasPageFaults(model.UnitOf(device), device.spec) ||
-                        model.UnitOf(device).smmu_v3.stall;
+      has_page_faults = has_page_faults || MayHoldRequests(model.UnitOf(device), device.spec);
     }
   }
 

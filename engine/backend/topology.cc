@@ -395,6 +395,10 @@ bool HasStalls(const IommuSpec& unit, const DeviceSpec& device) {
          !device.untrusted;
 }
 
+bool MayHoldRequests(const IommuSpec& unit, const DeviceSpec& device) {
+  return HasPageFaults(unit, device) || (IsSmmu(unit) && unit.smmu_v3.stall);
+}
+
 std::vector<TopologyProblem> Validate(const Topology& topology) {
   return Validator(topology).Run();
 }

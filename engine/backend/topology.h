@@ -141,6 +141,10 @@ bool HasPageFaults(const IommuSpec& unit, const DeviceSpec& device);
 bool HasPageRequests(const IommuSpec& unit, const DeviceSpec& device);
 // SMMUv3: requests of the device can wait (stall), which a first stage of the unit makes them do.
 bool HasStalls(const IommuSpec& unit, const DeviceSpec& device);
+// Whether requests of the device may wait for an answer at all. A guest's descriptors can have that
+// of any device behind an SMMUv3 which can let requests wait; where its page faults are not taken
+// they have to be refused.
+bool MayHoldRequests(const IommuSpec& unit, const DeviceSpec& device);
 
 // "ssss:bb:dd.f" in hexadecimal: segment, bus, device (below 32), function (below 8).
 struct PciAddress {

@@ -26,7 +26,8 @@ constexpr Iova kVirtual = 0x12'3000;   // Nothing is there in the guest's first 
 constexpr uint64_t kTable = 0x1000;    // An empty one, behind the guest's descriptors.
 constexpr int kCdsLog2 = 3;
 
-Topology GuestHost() {
+// `stalls`: whose faults are answered is devices/display; otherwise nobody's are.
+Topology GuestHost(bool stalls) {
   Topology host;
   host.iommus.resize(1);
   IommuSpec& unit = host.iommus[0];
@@ -40,7 +41,7 @@ Topology GuestHost() {
     device.iommu = "smmu0";
     device.stream_id = 0x400 + static_cast<uint32_t>(host.devices.size());
     device.pasid_bits = kCdsLog2;
-    device.stall = host.devices.empty();
+    device.stall = stalls && host.devices.empty();
     host.devices.push_back(device);
   }
   return host;
@@ -49,8 +50,10 @@ Topology GuestHost() {
 // devices/display is on domains/guest, whose faults go to faultQueues/q.
 class GuestStallsTest : public testing::Test {
  protected:
+  explicit GuestStallsTest(bool stalls = true) : stalls_(stalls) {}
+
   void SetUp() override {
-    backend_ = *SoftBackend::Create(GuestHost(), {16 * kMiB}, PlainStore());
+    backend_ = *SoftBackend::Create(GuestHost(stalls_), {16 * kMiB}, PlainStore());
     engine_ = *Engine::Create({"stalls"}, backend_.get(), &journal_, RealEnv());
     me_.is_operator = true;
     ASSERT_TRUE(engine_->CreateIoas(me_, "space").ok());
@@ -67,7 +70,7 @@ class GuestStallsTest : public testing::Test {
         engine_->CreateViommu(me_, "vm", {"display", ViommuType::kArmSmmuV3, Ref("parent")}).ok());
     ASSERT_TRUE(engine_->CreateFaultQueue(me_, "q", 0).ok());
     WriteDescriptors();
-    MakeGuest("guest", "display", Ref("q"), 1);
+    MakeGuest("guest", "display", stalls_ ? std::make_optional(Ref("q")) : std::nullopt, 1);
     ASSERT_TRUE(engine_->AttachDevice(me_, "display", Ref("guest")).ok());
   }
 
@@ -116,6 +119,7 @@ class GuestStallsTest : public testing::Test {
     return all;
   }
 
+  const bool stalls_;
   std::unique_ptr<SoftBackend> backend_;
   MemoryJournal journal_;
   std::unique_ptr<Engine> engine_;
@@ -155,6 +159,17 @@ TEST_F(GuestStallsTest, HoldsNothingOfADeviceWhoseFaultsNobodyTakes) {
   }
   EXPECT_EQ(Told("plain"), "abort abort ");
   EXPECT_TRUE(Faults().empty());
+}
+
+class GuestWithoutAnswersTest : public GuestStallsTest {
+ protected:
+  GuestWithoutAnswersTest() : GuestStallsTest(/*stalls=*/false) {}
+};
+
+TEST_F(GuestWithoutAnswersTest, HoldsNothingWhereNobodysFaultsAreTaken) {
+  EXPECT_EQ(Dma("display", 5), "F_TRANSLATION");
+  EXPECT_EQ(Dma("display", std::nullopt), "F_TRANSLATION");
+  EXPECT_EQ(Told("display"), "abort abort ");
 }
 
 }  // namespace

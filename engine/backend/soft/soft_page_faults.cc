@@ -255,7 +255,7 @@ PageFaultBatch TakePageFaults(SoftMachine& machine) {
   PageFaultBatch batch;
   absl::flat_hash_set<const void*> seen;
   for (DeviceIndex i = 0; i < machine.topology().devices.size(); ++i) {
-    if (!HasPageFaults(machine.port_of(i).spec(), machine.topology().devices[i])) continue;
+    if (!MayHoldRequests(machine.port_of(i).spec(), machine.topology().devices[i])) continue;
     SmmuUnit* const smmu = machine.find_smmu(i);
     VtdUnit* const vtd = machine.find_vtd(i);
     if (smmu != nullptr) {
