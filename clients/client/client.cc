@@ -72,11 +72,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& targe
 }
 
 Client::Client(Target target, ClientOptions options)
-    : target_(std::move(target)),
-      options_(options),
-      channel_(ChannelTo(target_, options_)),
-      stubs_(channel_, channel_, channel_, channel_, channel_, channel_, channel_, channel_,
-             channel_, channel_, channel_) {}
+    : target_(std::move(target)), options_(options), channel_(ChannelTo(target_, options_)) {}
 
 void Client::SetDeadline(grpc::ClientContext* context, absl::Duration timeout) {
   context->set_deadline(absl::ToChronoTime(absl::Now() + timeout));

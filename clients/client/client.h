@@ -1,5 +1,6 @@
-// clients/client/client.h -- The stubs of all services on one connection, and one way to call them.
+// clients/client/client.h -- The stubs of services on one connection, and one way to call them.
 //
+//   #include "viommu/v1/host.grpc.pb.h"
 //   auto client = viommu::Client::Connect("unix:/run/viommu/viommud.sock");
 //   if (!client.ok()) return client.status();
 //   auto host = (*client)->Call(&v1::HostService::Stub::GetHost, v1::GetHostRequest());
@@ -11,14 +12,17 @@
 #ifndef VIOMMU_CLIENTS_CLIENT_CLIENT_H_
 #define VIOMMU_CLIENTS_CLIENT_CLIENT_H_
 
+#include <map>
 #include <memory>
 #include <string>
-#include <tuple>
+#include <typeindex>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "clients/client/call_error.h"
@@ -28,17 +32,6 @@
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/support/status.h"
-#include "viommu/v1/device.grpc.pb.h"
-#include "viommu/v1/domain.grpc.pb.h"
-#include "viommu/v1/fault.grpc.pb.h"
-#include "viommu/v1/host.grpc.pb.h"
-#include "viommu/v1/ioas.grpc.pb.h"
-#include "viommu/v1/listener.grpc.pb.h"
-#include "viommu/v1/mapping.grpc.pb.h"
-#include "viommu/v1/memory.grpc.pb.h"
-#include "viommu/v1/simulation.grpc.pb.h"
-#include "viommu/v1/viommu.grpc.pb.h"
-#include "viommu/v1/watch.grpc.pb.h"
 
 namespace viommu {
 
@@ -75,24 +68,21 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  v1::HostService::Stub& host() { return Of<v1::HostService::Stub>(); }
-  v1::DeviceService::Stub& device() { return Of<v1::DeviceService::Stub>(); }
-  v1::MemoryService::Stub& memory() { return Of<v1::MemoryService::Stub>(); }
-  v1::IoasService::Stub& ioas() { return Of<v1::IoasService::Stub>(); }
-  v1::MappingService::Stub& mapping() { return Of<v1::MappingService::Stub>(); }
-  v1::DomainService::Stub& domain() { return Of<v1::DomainService::Stub>(); }
-  v1::WatchService::Stub& watch() { return Of<v1::WatchService::Stub>(); }
-  v1::FaultService::Stub& fault() { return Of<v1::FaultService::Stub>(); }
-  v1::ViommuService::Stub& viommu() { return Of<v1::ViommuService::Stub>(); }
-  v1::ListenerService::Stub& listener() { return Of<v1::ListenerService::Stub>(); }
-  v1::SimulationService::Stub& simulation() { return Of<v1::SimulationService::Stub>(); }
+  // The stub of a service, such as v1::MappingService, for streams and what else is called without
+  // Call. It lives as long as the client. Callers include the headers of services that they use:
+  // those of all take longer to compile than most of what uses them.
+  template <typename Service>
+  typename Service::Stub& Of() {
+    return StubOf<typename Service::Stub>();
+  }
+
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   const ClientOptions& options() const { return options_; }
 
-  // Calls `method` of `stub`, one of the above. A change whose request_id was left empty gets a
-  // new one, unless max_attempts is 1, so that it may be repeated as retry.h says.
-  // The server's error, with its details (call_error.h);
-  // kUnavailable: the server could not be reached, or was lost, or the timeout ended in a wait for
+  // Calls `method` of `stub`, such as Of<v1::HostService>(). A change whose request_id was left
+  // empty gets a new one, unless max_attempts is 1, so that it may be repeated as retry.h says. The
+  // server's error, with its details (call_error.h); kUnavailable: the server could not be reached,
+  // or was lost, or the timeout ended in a wait for
   //   a connection. After an attempt that was sent it is not known whether a change was made; the
   //   message tells of it when the last one was not. A request_id of the caller's may be sent again
   //   to find out; one that was given here ends with this call.
@@ -115,7 +105,7 @@ class Client {
   absl::StatusOr<Response> Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                              Response*),
                                 Request request, CallOptions options = {}) {
-    return Call(Of<Stub>(), method, std::move(request), options);
+    return Call(StubOf<Stub>(), method, std::move(request), options);
   }
 
   // Waits until there is a connection; for calls that are made without Call.
@@ -125,14 +115,12 @@ class Client {
   static void SetDeadline(grpc::ClientContext* context, absl::Duration timeout);
 
  private:
-  using Stubs = std::tuple<v1::HostService::Stub, v1::DeviceService::Stub, v1::MemoryService::Stub,
-                           v1::IoasService::Stub, v1::MappingService::Stub, v1::DomainService::Stub,
-                           v1::WatchService::Stub, v1::ViommuService::Stub, v1::FaultService::Stub,
-                           v1::ListenerService::Stub, v1::SimulationService::Stub>;
-
   template <typename Stub>
-  Stub& Of() {
-    return std::get<Stub>(stubs_);
+  Stub& StubOf() {
+    absl::MutexLock lock(&mutex_);
+    std::shared_ptr<void>& stub = stubs_[std::type_index(typeid(Stub))];
+    if (stub == nullptr) stub = std::make_shared<Stub>(channel_);
+    return *static_cast<Stub*>(stub.get());
   }
 
   Client(Target target, ClientOptions options);
@@ -143,7 +131,8 @@ class Client {
   const Target target_;
   const ClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
-  Stubs stubs_;
+  absl::Mutex mutex_;
+  std::map<std::type_index, std::shared_ptr<void>> stubs_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace viommu

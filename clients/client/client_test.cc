@@ -25,6 +25,9 @@
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "gtest/gtest.h"
+#include "viommu/v1/host.grpc.pb.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu {
 namespace {
@@ -190,8 +193,8 @@ class ClientTest : public ::testing::Test {
 
 TEST_F(ClientTest, AnswersThroughEitherFormOfCall) {
   const auto client = Connected();
-  const auto host =
-      client->Call(client->host(), &v1::HostService::Stub::GetHost, v1::GetHostRequest());
+  const auto host = client->Call(client->Of<v1::HostService>(), &v1::HostService::Stub::GetHost,
+                                 v1::GetHostRequest());
   ASSERT_TRUE(host.ok()) << host.status();
   EXPECT_EQ(host->version(), "7");
   EXPECT_EQ(GetHost(client.get())->version(), "7");

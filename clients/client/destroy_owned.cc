@@ -4,6 +4,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/empty.pb.h"
+#include "viommu/v1/device.grpc.pb.h"
+#include "viommu/v1/domain.grpc.pb.h"
+#include "viommu/v1/fault.grpc.pb.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/memory.grpc.pb.h"
+#include "viommu/v1/viommu.grpc.pb.h"
 
 namespace viommu {
 namespace {

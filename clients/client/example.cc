@@ -10,6 +10,8 @@
 #include "absl/status/statusor.h"
 #include "clients/client/client.h"
 #include "clients/client/mapping_batcher.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/memory.grpc.pb.h"
 
 namespace {
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "clients/client/call_error.h"
+#include "viommu/v1/mapping.grpc.pb.h"
 
 namespace viommu {
 namespace {
@@ -49,7 +50,7 @@ absl::StatusOr<std::unique_ptr<MappingBatcher>> MappingBatcher::Open(Client* cli
   std::unique_ptr<MappingBatcher> batcher(new MappingBatcher(std::move(options)));
   MappingBatcher* const self = batcher.get();
   batcher->pump_ = std::make_unique<MappingPump>(
-      &client->mapping(), absl::Now() + self->options_.timeout,
+      &client->Of<v1::MappingService>(), absl::Now() + self->options_.timeout,
       MappingPump::Listener{[self](const auto& response) { return self->OnAnswer(response); },
                             [self](const absl::Status& end) { self->OnEnd(end); }});
   // If it is not taken the stream has ended, and the first call says why.

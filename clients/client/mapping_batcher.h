@@ -36,6 +36,7 @@
 #include "clients/client/client.h"
 #include "clients/client/entry_ranges.h"
 #include "clients/client/mapping_pump.h"
+#include "viommu/v1/common.pb.h"
 #include "viommu/v1/mapping.pb.h"
 
 namespace viommu {

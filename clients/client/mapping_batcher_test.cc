@@ -15,6 +15,7 @@
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "gtest/gtest.h"
+#include "viommu/v1/mapping.grpc.pb.h"
 
 namespace viommu {
 namespace {

@@ -6,6 +6,7 @@
 
 #include "absl/time/clock.h"
 #include "clients/client/call_error.h"
+#include "viommu/v1/device.pb.h"
 
 namespace viommu {
 namespace {
@@ -110,7 +111,7 @@ absl::Status ObjectWatch::Begin() {
   const absl::MutexLock lock(&mutex_);
   if (cancelled_) return Cancelled();
   context_ = std::make_unique<grpc::ClientContext>();
-  reader_ = client_.watch().Watch(context_.get(), request);
+  reader_ = client_.Of<v1::WatchService>().Watch(context_.get(), request);
   return absl::OkStatus();
 }
 

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "clients/client/call_error.h"
+#include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu {
 namespace {

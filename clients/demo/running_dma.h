@@ -15,6 +15,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "clients/client/client.h"
+#include "viommu/v1/simulation.pb.h"
 
 namespace viommu {
 

@@ -5,6 +5,11 @@
 #include "clients/demo/session_objects.h"
 #include "clients/demo/transcript.h"
 #include "google/protobuf/empty.pb.h"
+#include "viommu/v1/device.grpc.pb.h"
+#include "viommu/v1/domain.grpc.pb.h"
+#include "viommu/v1/host.grpc.pb.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/memory.grpc.pb.h"
 
 namespace viommu {
 namespace {

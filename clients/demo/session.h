@@ -11,6 +11,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "clients/client/client.h"
+#include "viommu/v1/device.pb.h"
+#include "viommu/v1/simulation.pb.h"
 
 namespace viommu {
 

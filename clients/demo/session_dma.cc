@@ -8,6 +8,8 @@
 #include "clients/demo/session.h"
 #include "clients/demo/session_objects.h"
 #include "clients/demo/transcript.h"
+#include "viommu/v1/device.grpc.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu {
 namespace {

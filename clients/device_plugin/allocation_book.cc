@@ -8,6 +8,9 @@
 #include "absl/strings/strip.h"
 #include "clients/device_plugin/inventory.h"
 #include "clients/device_plugin/selector.h"
+#include "viommu/v1/device.pb.h"
+#include "viommu/v1/ioas.pb.h"
+#include "viommu/v1/listener.pb.h"
 
 namespace viommu {
 namespace {

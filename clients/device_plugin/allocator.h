@@ -25,6 +25,8 @@
 #include "clients/device_plugin/plugin_config.h"
 #include "clients/device_plugin/viommud.h"
 #include "server/log.h"
+#include "viommu/v1/device.pb.h"
+#include "viommu/v1/listener.pb.h"
 
 namespace viommu {
 

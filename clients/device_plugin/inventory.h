@@ -23,6 +23,7 @@
 #include "clients/device_plugin/viommud.h"
 #include "server/log.h"
 #include "viommu/v1/device.pb.h"
+#include "viommu/v1/watch.pb.h"
 
 namespace viommu {
 

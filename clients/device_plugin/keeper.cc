@@ -10,6 +10,7 @@
 #include "clients/device_plugin/pod_devices.h"
 #include "clients/device_plugin/roster.h"
 #include "clients/device_plugin/selector.h"
+#include "viommu/v1/device.pb.h"
 
 namespace viommu {
 namespace {

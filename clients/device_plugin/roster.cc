@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "clients/device_plugin/selector.h"
+#include "viommu/v1/device.pb.h"
 
 namespace viommu {
 namespace {

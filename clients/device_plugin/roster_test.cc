@@ -5,6 +5,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "viommu/v1/device.pb.h"
 
 namespace viommu {
 namespace {

@@ -9,6 +9,9 @@
 #include "clients/client/call_error.h"
 #include "clients/client/client.h"
 #include "clients/device_plugin/selector.h"
+#include "viommu/v1/device.grpc.pb.h"
+#include "viommu/v1/domain.grpc.pb.h"
+#include "viommu/v1/ioas.grpc.pb.h"
 
 namespace viommu {
 namespace {

@@ -4,6 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "clients/device_plugin/selector.h"
+#include "viommu/v1/device.grpc.pb.h"
+#include "viommu/v1/host.grpc.pb.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/listener.grpc.pb.h"
 
 namespace viommu {
 namespace {

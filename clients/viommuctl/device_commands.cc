@@ -9,6 +9,9 @@
 #include "clients/viommuctl/columns.h"
 #include "clients/viommuctl/commands.h"
 #include "clients/viommuctl/values.h"
+#include "viommu/v1/common.pb.h"
+#include "viommu/v1/device.grpc.pb.h"
+#include "viommu/v1/host.pb.h"
 
 namespace viommu {
 namespace {

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "clients/viommuctl/commands.h"
 #include "clients/viommuctl/values.h"
+#include "viommu/v1/domain.grpc.pb.h"
 
 namespace viommu {
 namespace {

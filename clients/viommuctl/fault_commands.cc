@@ -8,6 +8,8 @@
 #include "clients/viommuctl/columns.h"
 #include "clients/viommuctl/commands.h"
 #include "clients/viommuctl/values.h"
+#include "viommu/v1/fault.grpc.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu {
 namespace {
@@ -67,7 +69,7 @@ absl::Status WatchFaults(Invocation& call) {
   const absl::StatusOr<Client*> client = call.Connected();
   if (!client.ok()) return client.status();
   grpc::ClientContext context;
-  const auto stream = (*client)->fault().StreamFaults(&context);
+  const auto stream = (*client)->Of<v1::FaultService>().StreamFaults(&context);
   v1::StreamFaultsRequest open;
   open.mutable_open()->set_name(call.Name("QUEUE"));
   stream->Write(open);

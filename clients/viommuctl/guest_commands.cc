@@ -6,6 +6,7 @@
 #include "clients/client/call_error.h"
 #include "clients/viommuctl/commands.h"
 #include "clients/viommuctl/values.h"
+#include "viommu/v1/viommu.grpc.pb.h"
 
 namespace viommu {
 namespace {

@@ -4,6 +4,7 @@
 
 #include "clients/viommuctl/commands.h"
 #include "clients/viommuctl/object_verbs.h"
+#include "viommu/v1/listener.grpc.pb.h"
 
 namespace viommu {
 

@@ -6,6 +6,8 @@
 #include "clients/viommuctl/columns.h"
 #include "clients/viommuctl/commands.h"
 #include "clients/viommuctl/values.h"
+#include "viommu/v1/common.pb.h"
+#include "viommu/v1/ioas.grpc.pb.h"
 
 namespace viommu {
 namespace {

@@ -7,6 +7,14 @@
 #include "clients/viommuctl/object_verbs.h"
 #include "clients/viommuctl/values.h"
 #include "google/protobuf/empty.pb.h"
+#include "viommu/v1/device.grpc.pb.h"
+#include "viommu/v1/domain.grpc.pb.h"
+#include "viommu/v1/fault.grpc.pb.h"
+#include "viommu/v1/host.grpc.pb.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/listener.grpc.pb.h"
+#include "viommu/v1/memory.grpc.pb.h"
+#include "viommu/v1/viommu.grpc.pb.h"
 
 namespace viommu {
 namespace {

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "clients/viommuctl/columns.h"
 #include "clients/viommuctl/commands.h"
+#include "viommu/v1/device.grpc.pb.h"
 
 namespace viommu {
 namespace {

@@ -3,6 +3,8 @@
 #include "clients/viommuctl/commands.h"
 #include "clients/viommuctl/exit_code.h"
 #include "clients/viommuctl/values.h"
+#include "viommu/v1/device.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu {
 namespace {

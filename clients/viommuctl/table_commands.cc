@@ -13,6 +13,8 @@
 #include "clients/viommuctl/exit_code.h"
 #include "clients/viommuctl/table_image.h"
 #include "clients/viommuctl/values.h"
+#include "viommu/v1/common.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu {
 namespace {
@@ -75,7 +77,8 @@ absl::Status Receive(Client* client, const std::string& path, v1::TableImageSumm
   TableImageWriter writer(&file);
   grpc::ClientContext context;
   Client::SetDeadline(&context, client->options().call_timeout);
-  const auto reader = client->simulation().ExportTables(&context, v1::ExportTablesRequest());
+  const auto reader =
+      client->Of<v1::SimulationService>().ExportTables(&context, v1::ExportTablesRequest());
   v1::ExportTablesResponse part;
   absl::Status written;
   while (written.ok() && reader->Read(&part)) written = writer.Write(part);

@@ -1,6 +1,7 @@
 // version: which viommuctl this is, and which viommud answers.
 #include "absl/strings/str_cat.h"
 #include "clients/viommuctl/commands.h"
+#include "viommu/v1/host.grpc.pb.h"
 
 namespace viommu {
 namespace {

@@ -6,6 +6,10 @@
 #include "clients/viommuctl/commands.h"
 #include "clients/viommuctl/object_verbs.h"
 #include "clients/viommuctl/values.h"
+#include "viommu/v1/event_queue.pb.h"
+#include "viommu/v1/hardware_queue.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
+#include "viommu/v1/viommu.grpc.pb.h"
 
 namespace viommu {
 namespace {

@@ -6,6 +6,8 @@
 #include "absl/strings/string_view.h"
 #include "clients/client/object_watch.h"
 #include "clients/viommuctl/commands.h"
+#include "viommu/v1/device.pb.h"
+#include "viommu/v1/watch.pb.h"
 
 namespace viommu {
 namespace {

@@ -102,7 +102,7 @@ void P8UnaryMap(benchmark::State& state) {
   const auto outstanding = static_cast<int>(state.range(0));
   Serving serving;
   benchmarks::EmptyService::Stub& empty_stub = serving.empty();
-  v1::IoasService::Stub& ioas = serving.client().ioas();
+  v1::IoasService::Stub& ioas = serving.client().Of<v1::IoasService>();
   Caller<Empty, Empty> empty(outstanding, [&](auto* context, const auto& request, auto* queue) {
     return empty_stub.AsyncCall(context, request, queue);
   });
@@ -214,7 +214,8 @@ void P6Stream(benchmark::State& state) {
   constexpr int kBatches = 64;
   Serving serving;
   grpc::ClientContext of_mapping, of_nothing;
-  std::unique_ptr<Stream> opened = serving.client().mapping().StreamMappings(&of_mapping);
+  std::unique_ptr<Stream> opened =
+      serving.client().Of<v1::MappingService>().StreamMappings(&of_mapping);
   Require(opened->Write(OpenRequest()), "the stream can not be opened");
   Talk mapping(std::move(opened));
   Talk nothing(serving.empty().Stream(&of_nothing));

@@ -15,6 +15,10 @@
 #include "engine/base/env.h"
 #include "google/protobuf/arena.h"
 #include "server/rpc_interceptor.h"
+#include "viommu/v1/device.grpc.pb.h"
+#include "viommu/v1/domain.grpc.pb.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/memory.grpc.pb.h"
 
 namespace viommu {
 namespace {

@@ -17,6 +17,7 @@
 #include "server/rpc_metrics.h"
 #include "server/server.h"
 #include "tests/benchmarks/empty.grpc.pb.h"
+#include "viommu/v1/mapping.pb.h"
 
 namespace viommu {
 

@@ -14,6 +14,9 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/frontends/shared_engine.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/mapping.pb.h"
+#include "viommu/v1/memory.grpc.pb.h"
 
 namespace viommu {
 namespace {

@@ -18,6 +18,8 @@
 #include "engine/types.h"
 #include "gtest/gtest.h"
 #include "tests/frontends/shared_engine.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/watch.pb.h"
 
 namespace viommu {
 namespace {

@@ -1,6 +1,7 @@
 // tests/conformance/claim_cases.cc -- Taking devices from the host, and giving them back.
 #include "tests/conformance/cases.h"
 #include "tests/conformance/verbs.h"
+#include "viommu/v1/device.grpc.pb.h"
 
 namespace viommu::conformance {
 namespace {

@@ -1,6 +1,8 @@
 // tests/conformance/common_cases.cc -- What holds for every object: ids, names, references, etags.
 #include "tests/conformance/cases.h"
 #include "tests/conformance/verbs.h"
+#include "viommu/v1/domain.pb.h"
+#include "viommu/v1/ioas.grpc.pb.h"
 
 namespace viommu::conformance {
 namespace {

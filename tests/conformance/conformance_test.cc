@@ -25,6 +25,8 @@
 #include "tests/conformance/check.h"
 #include "tests/conformance/daemon.h"
 #include "tests/conformance/snapshot.h"
+#include "viommu/v1/device.grpc.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu::conformance {
 namespace {

@@ -1,6 +1,7 @@
 // tests/conformance/copy_cases.cc -- CopyMappings.
 #include "tests/conformance/cases.h"
 #include "tests/conformance/verbs.h"
+#include "viommu/v1/common.pb.h"
 
 namespace viommu::conformance {
 namespace {

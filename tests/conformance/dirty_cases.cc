@@ -5,6 +5,7 @@
 #include "tests/conformance/nested_verbs.h"
 #include "tests/conformance/requests.h"
 #include "tests/conformance/verbs.h"
+#include "viommu/v1/domain.grpc.pb.h"
 
 namespace viommu::conformance {
 namespace {

@@ -1,6 +1,7 @@
 // tests/conformance/domain_cases.cc -- PAGING domains: making, deleting, using with other devices.
 #include "tests/conformance/cases.h"
 #include "tests/conformance/verbs.h"
+#include "viommu/v1/domain.grpc.pb.h"
 
 namespace viommu::conformance {
 namespace {

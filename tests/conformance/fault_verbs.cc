@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/conformance/requests.h"
+#include "viommu/v1/fault.grpc.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu::conformance {
 namespace {

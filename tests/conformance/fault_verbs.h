@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/conformance/case.h"
+#include "viommu/v1/fault.pb.h"
 
 namespace viommu::conformance {
 

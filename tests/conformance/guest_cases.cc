@@ -3,6 +3,8 @@
 #include "tests/conformance/nested_verbs.h"
 #include "tests/conformance/pasid_verbs.h"
 #include "tests/conformance/verbs.h"
+#include "viommu/v1/device.grpc.pb.h"
+#include "viommu/v1/watch.pb.h"
 
 namespace viommu::conformance {
 namespace {

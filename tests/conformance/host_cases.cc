@@ -2,6 +2,9 @@
 // mappings.
 #include "tests/conformance/cases.h"
 #include "tests/conformance/verbs.h"
+#include "viommu/v1/common.pb.h"
+#include "viommu/v1/device.grpc.pb.h"
+#include "viommu/v1/host.pb.h"
 
 namespace viommu::conformance {
 namespace {

@@ -1,6 +1,8 @@
 // tests/conformance/map_cases.cc -- Map, at given addresses and at chosen ones.
 #include "tests/conformance/cases.h"
 #include "tests/conformance/verbs.h"
+#include "viommu/v1/common.pb.h"
+#include "viommu/v1/ioas.pb.h"
 
 namespace viommu::conformance {
 namespace {

@@ -1,6 +1,10 @@
 // tests/conformance/memory_cases.cc -- Memory that is read-only or goes; regions that are loaded.
 #include "tests/conformance/cases.h"
 #include "tests/conformance/verbs.h"
+#include "viommu/v1/common.pb.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/memory.grpc.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu::conformance {
 namespace {

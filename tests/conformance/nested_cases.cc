@@ -3,6 +3,7 @@
 #include "tests/conformance/nested_verbs.h"
 #include "tests/conformance/pasid_verbs.h"
 #include "tests/conformance/verbs.h"
+#include "viommu/v1/domain.pb.h"
 
 namespace viommu::conformance {
 namespace {

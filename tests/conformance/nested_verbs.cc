@@ -10,6 +10,10 @@
 #include "tests/conformance/requests.h"
 #include "tests/conformance/verbs.h"
 #include "tests/conformance/viommu_verbs.h"
+#include "viommu/v1/host.grpc.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
+#include "viommu/v1/viommu.grpc.pb.h"
+#include "viommu/v1/watch.grpc.pb.h"
 
 namespace viommu::conformance {
 namespace {
@@ -219,7 +223,7 @@ Step Watch(const v1::WatchRequest& request) {
     once.set_until_sync(true);
     grpc::ClientContext context;
     Client::SetDeadline(&context, absl::Seconds(20));
-    const auto reader = world.client().watch().Watch(&context, once);
+    const auto reader = world.client().Of<v1::WatchService>().Watch(&context, once);
     v1::WatchResponse response;
     while (reader->Read(&response)) {
     }

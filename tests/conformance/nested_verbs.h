@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "tests/conformance/case.h"
+#include "viommu/v1/domain.pb.h"
+#include "viommu/v1/watch.pb.h"
 
 namespace viommu::conformance {
 

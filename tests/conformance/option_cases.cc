@@ -1,6 +1,7 @@
 // tests/conformance/option_cases.cc -- Large pages, cutting, and what VFIO's containers did.
 #include "tests/conformance/cases.h"
 #include "tests/conformance/verbs.h"
+#include "viommu/v1/ioas.grpc.pb.h"
 
 namespace viommu::conformance {
 namespace {

@@ -4,6 +4,9 @@
 #include "tests/conformance/nested_verbs.h"
 #include "tests/conformance/pasid_verbs.h"
 #include "tests/conformance/verbs.h"
+#include "viommu/v1/common.pb.h"
+#include "viommu/v1/device.pb.h"
+#include "viommu/v1/host.pb.h"
 
 namespace viommu::conformance {
 namespace {

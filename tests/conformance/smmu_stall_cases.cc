@@ -7,6 +7,10 @@
 #include "tests/conformance/requests.h"
 #include "tests/conformance/verbs.h"
 #include "tests/conformance/viommu_verbs.h"
+#include "viommu/v1/common.pb.h"
+#include "viommu/v1/domain.pb.h"
+#include "viommu/v1/fault.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu::conformance {
 namespace {

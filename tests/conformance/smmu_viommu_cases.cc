@@ -5,6 +5,9 @@
 #include "tests/conformance/requests.h"
 #include "tests/conformance/verbs.h"
 #include "tests/conformance/viommu_verbs.h"
+#include "viommu/v1/event_queue.pb.h"
+#include "viommu/v1/simulation.pb.h"
+#include "viommu/v1/viommu.grpc.pb.h"
 
 namespace viommu::conformance {
 namespace {

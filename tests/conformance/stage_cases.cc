@@ -2,6 +2,7 @@
 #include "tests/conformance/cases.h"
 #include "tests/conformance/nested_verbs.h"
 #include "tests/conformance/verbs.h"
+#include "viommu/v1/common.pb.h"
 
 namespace viommu::conformance {
 namespace {

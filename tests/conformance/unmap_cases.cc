@@ -1,6 +1,7 @@
 // tests/conformance/unmap_cases.cc -- Unmap: whole mappings, all of a batch or none.
 #include "tests/conformance/cases.h"
 #include "tests/conformance/verbs.h"
+#include "viommu/v1/ioas.pb.h"
 
 namespace viommu::conformance {
 namespace {

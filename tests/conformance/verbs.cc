@@ -7,6 +7,11 @@
 #include "absl/strings/str_join.h"
 #include "tests/conformance/requests.h"
 #include "tests/conformance/snapshot.h"
+#include "viommu/v1/device.grpc.pb.h"
+#include "viommu/v1/domain.grpc.pb.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/memory.grpc.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu::conformance {
 namespace {

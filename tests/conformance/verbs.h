@@ -12,6 +12,11 @@
 #include <vector>
 
 #include "tests/conformance/case.h"
+#include "viommu/v1/common.pb.h"
+#include "viommu/v1/device.pb.h"
+#include "viommu/v1/domain.pb.h"
+#include "viommu/v1/host.pb.h"
+#include "viommu/v1/ioas.pb.h"
 
 namespace viommu::conformance {
 

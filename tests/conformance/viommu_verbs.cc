@@ -7,6 +7,9 @@
 #include "absl/strings/str_join.h"
 #include "tests/conformance/requests.h"
 #include "tests/conformance/verbs.h"
+#include "viommu/v1/hardware_queue.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
+#include "viommu/v1/viommu.grpc.pb.h"
 
 namespace viommu::conformance {
 namespace {

@@ -10,6 +10,10 @@
 #include <vector>
 
 #include "tests/conformance/case.h"
+#include "viommu/v1/domain.pb.h"
+#include "viommu/v1/event_queue.pb.h"
+#include "viommu/v1/simulation.pb.h"
+#include "viommu/v1/viommu.pb.h"
 
 namespace viommu::conformance {
 

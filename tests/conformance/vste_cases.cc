@@ -4,6 +4,7 @@
 #include "tests/conformance/pasid_verbs.h"
 #include "tests/conformance/verbs.h"
 #include "tests/conformance/viommu_verbs.h"
+#include "viommu/v1/domain.pb.h"
 
 namespace viommu::conformance {
 namespace {

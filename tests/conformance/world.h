@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "clients/client/client.h"
 #include "google/protobuf/message.h"
+#include "viommu/v1/viommu.pb.h"
 
 namespace viommu::conformance {
 

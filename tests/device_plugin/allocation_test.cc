@@ -21,6 +21,11 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/device_plugin/plugin_fixture.h"
+#include "viommu/v1/device.grpc.pb.h"
+#include "viommu/v1/domain.grpc.pb.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/listener.grpc.pb.h"
+#include "viommu/v1/memory.grpc.pb.h"
 
 namespace viommu {
 namespace {

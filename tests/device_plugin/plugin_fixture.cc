@@ -13,6 +13,12 @@
 #include "absl/time/clock.h"
 #include "clients/device_plugin/allocation_book.h"
 #include "engine/base/env.h"
+#include "viommu/v1/device.grpc.pb.h"
+#include "viommu/v1/domain.grpc.pb.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/listener.grpc.pb.h"
+#include "viommu/v1/memory.grpc.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu {
 namespace {

@@ -26,6 +26,7 @@
 #include "server/log.h"
 #include "tests/device_plugin/child_process.h"
 #include "tests/device_plugin/kubelet_double.h"
+#include "viommu/v1/device.pb.h"
 
 namespace viommu {
 

@@ -16,6 +16,8 @@
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "tests/device_plugin/plugin_fixture.h"
+#include "viommu/v1/device.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu {
 namespace {

@@ -18,6 +18,12 @@
 #include "grpcpp/support/status.h"
 #include "gtest/gtest.h"
 #include "tests/frontends/shared_engine.h"
+#include "viommu/v1/device.grpc.pb.h"
+#include "viommu/v1/domain.grpc.pb.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/mapping.grpc.pb.h"
+#include "viommu/v1/memory.grpc.pb.h"
+#include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu {
 namespace {
@@ -127,7 +133,7 @@ class LoadClient {
   grpc::Status TryStream(Client* client) {
     grpc::ClientContext context;
     Client::SetDeadline(&context, client->options().call_timeout);
-    const auto stream = client->mapping().StreamMappings(&context);
+    const auto stream = client->Of<v1::MappingService>().StreamMappings(&context);
     v1::StreamMappingsRequest request;
     request.mutable_open()->set_name(ioas_);
     request.mutable_open()->set_default_memory_region(region_);

@@ -11,6 +11,9 @@
 #include "engine/engine.h"
 #include "engine/journal/memory_journal.h"
 #include "server/server.h"
+#include "viommu/v1/domain.pb.h"
+#include "viommu/v1/ioas.pb.h"
+#include "viommu/v1/memory.pb.h"
 
 namespace viommu {
 

@@ -21,6 +21,9 @@
 #include "server/admission_metrics.h"
 #include "server/server.h"
 #include "tests/frontends/shared_engine.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/mapping.grpc.pb.h"
+#include "viommu/v1/memory.grpc.pb.h"
 
 namespace viommu {
 namespace {
@@ -140,7 +143,9 @@ TEST_F(SlowCallsTest, FinishesAStartedRevokeWhoseDeadlinePasses) {
     grpc::ClientContext context;
     SetTimeToStart(&context);
     v1::UnmapResponse response;
-    EXPECT_EQ(client_->ioas().Unmap(&context, UnmapAll("ioas/vm0"), &response).error_code(),
+    EXPECT_EQ(client_->Of<v1::IoasService>()
+                  .Unmap(&context, UnmapAll("ioas/vm0"), &response)
+                  .error_code(),
               grpc::StatusCode::DEADLINE_EXCEEDED);
   });
   AwaitHeld(1);
@@ -155,7 +160,9 @@ TEST_F(SlowCallsTest, FinishesAStartedRevokeThatIsCancelled) {
   grpc::ClientContext context;
   std::thread caller([&] {
     v1::UnmapResponse response;
-    EXPECT_EQ(client_->ioas().Unmap(&context, UnmapAll("ioas/vm0"), &response).error_code(),
+    EXPECT_EQ(client_->Of<v1::IoasService>()
+                  .Unmap(&context, UnmapAll("ioas/vm0"), &response)
+                  .error_code(),
               grpc::StatusCode::CANCELLED);
   });
   AwaitHeld(1);
@@ -176,7 +183,7 @@ TEST_F(SlowCallsTest, ChangesNothingForACallWhoseDeadlinePassesWhileItWaits) {
     grpc::ClientContext context;
     SetTimeToStart(&context);
     google::protobuf::Empty response;
-    EXPECT_EQ(client_->ioas()
+    EXPECT_EQ(client_->Of<v1::IoasService>()
                   .DeleteIoas(&context, Named<v1::DeleteIoasRequest>("ioas/vm0"), &response)
                   .error_code(),
               grpc::StatusCode::DEADLINE_EXCEEDED);
@@ -208,7 +215,9 @@ TEST_F(SlowCallsTest, GivesUpAWaitingGrantThatWasCancelled) {
   request.set_name("ioas/vm0");
   request.add_ranges()->set_last(0xffff);
   v1::Ioas response;
-  EXPECT_EQ(client_->ioas().SetAllowedIovaRanges(&context, request, &response).error_code(),
+  EXPECT_EQ(client_->Of<v1::IoasService>()
+                .SetAllowedIovaRanges(&context, request, &response)
+                .error_code(),
             grpc::StatusCode::CANCELLED);
   canceller.join();
   AwaitCallsInFlight("call", 0);

@@ -7,6 +7,9 @@
 #include "clients/client/client.h"
 #include "gtest/gtest.h"
 #include "tests/frontends/shared_engine.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/mapping.grpc.pb.h"
+#include "viommu/v1/memory.grpc.pb.h"
 
 namespace viommu {
 namespace {
@@ -18,7 +21,7 @@ class OpenedStream {
  public:
   explicit OpenedStream(Client* client) {
     Client::SetDeadline(&context_, client->options().call_timeout);
-    stream_ = client->mapping().StreamMappings(&context_);
+    stream_ = client->Of<v1::MappingService>().StreamMappings(&context_);
     v1::StreamMappingsRequest request;
     request.mutable_open()->set_name("ioas/vm0");
     request.mutable_open()->set_default_memory_region("memoryRegions/ram");

@@ -19,6 +19,10 @@
 #include "gtest/gtest.h"
 #include "server/server.h"
 #include "tests/frontends/shared_engine.h"
+#include "viommu/v1/host.grpc.pb.h"
+#include "viommu/v1/ioas.grpc.pb.h"
+#include "viommu/v1/listener.grpc.pb.h"
+#include "viommu/v1/memory.grpc.pb.h"
 
 namespace viommu {
 namespace {
