@@ -60,6 +60,8 @@ std::string SharedEngine::Target(Side side) const {
 void SharedEngine::Start(Side side) {
   ServerOptions options;
   options.listen_addresses = {Target(side)};
+  // On a busy machine all of a test's clients may be unmapping at once.
+  options.admission.max_revokes = 64;
   auto server = Server::Start(engine_.get(), std::move(options));
   EXPECT_TRUE(server.ok()) << server.status();
   frontend(side) = *std::move(server);
