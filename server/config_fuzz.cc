@@ -1,7 +1,4 @@
 // Flags and a settings file are refused with what is wrong, or give settings within their limits.
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -9,35 +6,17 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "server/config.h"
 #include "tests/fuzz/check.h"
+#include "tests/fuzz/memory_file.h"
 
 namespace viommu {
 namespace {
 
 using fuzz::Check;
-
-// A file without a name in the file system.
-class MemoryFile {
- public:
-  explicit MemoryFile(absl::string_view text) : descriptor_(memfd_create("config", 0)) {
-    Check(descriptor_ >= 0, "no memory for a file");
-    Check(write(descriptor_, text.data(), text.size()) == static_cast<ssize_t>(text.size()),
-          "a short write");
-  }
-  ~MemoryFile() { close(descriptor_); }
-  MemoryFile(const MemoryFile&) = delete;
-  MemoryFile& operator=(const MemoryFile&) = delete;
-
-  std::string path() const { return absl::StrCat("/proc/self/fd/", descriptor_); }
-
- private:
-  const int descriptor_;
-};
 
 void CheckLimits(const Config& config) {
   Check(!config.state_dir.empty() && !config.unix_socket.empty(), "no place to be");
@@ -70,7 +49,7 @@ void CheckConfig(absl::string_view input) {
   CommandLine line = ParseCommandLine(arguments, &problems);
   // The daemon loads nothing from a command line that it did not understand.
   if (!problems.empty()) return;
-  const MemoryFile file(parts.second);
+  const fuzz::MemoryFile file(parts.second);
   // Never a path of the fuzzer's choice.
   line.config_file = file.path();
   const Environment nothing_set = [](const char*) { return std::optional<std::string>(); };
