@@ -51,6 +51,8 @@ class _Result(unittest.TextTestResult):
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
         self._fault = ("skipped", reason)
+        if not isinstance(test, unittest.TestCase):  # A whole class.
+            self.cases.append((test.id(), 0.0, *self._fault))
 
 
 def write_xml(cases, path):

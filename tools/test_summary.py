@@ -4,6 +4,7 @@
 Bazel itself counts targets. A case is a <testcase> of a target's test.xml. A target that failed
 without saying which case (crash, time-out, no XML, not built) counts as one failed case, and so
 does a build that failed without naming a target: whatever went wrong, the count shows it.
+A case that was skipped is named with its reason, so that nobody takes it for one that has passed.
 
 Exits 0 only if something passed, nothing failed and Bazel agrees.
 """
@@ -20,7 +21,7 @@ GOOD = ("PASSED", "FLAKY")
 class Counts:
     def __init__(self):
         self.passed = 0
-        self.skipped = 0
+        self.skipped = []  # What to print of each skipped case.
         self.failures = []  # What to print of each failed case.
 
 
@@ -45,6 +46,12 @@ def read_events(path):
     return results, broken
 
 
+def _reason(skipped):
+    """What was said about it: GoogleTest puts a line with the place before."""
+    said = "" if skipped is None else skipped.get("message", "").strip().rpartition("\n")[2]
+    return said and f": {said}"
+
+
 def cases_of(xml_uris):
     """Yields ("passed" | "skipped" | "failed", name) for each case of a target's XML files."""
     for uri in xml_uris:
@@ -58,7 +65,7 @@ def cases_of(xml_uris):
             if case.find("failure") is not None or case.find("error") is not None:
                 yield "failed", name
             elif case.get("status") == "notrun" or case.find("skipped") is not None:
-                yield "skipped", name
+                yield "skipped", name + _reason(case.find("skipped"))
             else:
                 yield "passed", name
 
@@ -72,7 +79,7 @@ def count(results, broken):
         if status not in GOOD and not by_outcome["failed"]:
             by_outcome["failed"].append(f"({status.lower()})")
         counts.passed += len(by_outcome["passed"])
-        counts.skipped += len(by_outcome["skipped"])
+        counts.skipped += [f"{label} {name}" for name in by_outcome["skipped"]]
         counts.failures += [f"{label} {name}" for name in by_outcome["failed"]]
     counts.failures += [f"{label} ({why})" for label, why in sorted(broken.items())]
     return counts
@@ -96,8 +103,10 @@ def main():
 
     for failure in counts.failures:
         print(f"FAILED {failure}")
+    for skipped in counts.skipped:
+        print(f"SKIPPED {skipped}")
     if counts.skipped:
-        print(f"{counts.skipped} skipped")
+        print(f"{len(counts.skipped)} skipped")
     print(f"{counts.passed} passed, {len(counts.failures)} failed", flush=True)
     sys.exit(1 if counts.failures else 0)
 

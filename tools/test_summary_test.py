@@ -39,8 +39,14 @@ class TestSummaryTest(unittest.TestCase):
     def test_counts_cases_not_targets(self):
         body = f"<testsuites><testsuite>{PASSED}{PASSED}{FAILED}{DISABLED}{SKIPPED}</testsuite></testsuites>"
         counts = self.count(self.result("//a", "FAILED", body))
-        self.assertEqual((counts.passed, counts.skipped), (2, 2))
+        self.assertEqual((counts.passed, len(counts.skipped)), (2, 2))
         self.assertEqual(counts.failures, ["//a A.Breaks"])
+
+    def test_says_why_a_case_was_skipped(self):
+        place = '<skipped message="a_test.cc:7&#x0A;names no file"/>'
+        body = f"<testsuite>{DISABLED}{SKIPPED}{SKIPPED.replace('<skipped/>', place)}</testsuite>"
+        self.assertEqual(["//a A.DISABLED_B", "//a A.Skips", "//a A.Skips: names no file"],
+                         self.count(self.result("//a", "PASSED", body)).skipped)
 
     def test_counts_a_target_that_names_no_failed_case_as_one_failure(self):
         for status, body in (("TIMEOUT", None), ("FAILED", "<testsuite><testca"),
