@@ -1,5 +1,6 @@
 #include "tests/differential/domain_verbs.h"
 
+#include <optional>
 #include <utility>
 
 #include "tests/differential/making.h"
@@ -60,19 +61,9 @@ Answer ReferCreate(const Call& call, State& state) {
   made.making.nest_parent = (call[3] & kNestParent) != 0;
   made.making.pasid = (call[3] & kPasid) != 0;
   REFUSE_UNLESS(AddPaging(state, name, made));
-  if ((call[3] & kFaultQueue) != 0) {
-    const Answer refusal = TakeQueue(call, state, call[4], name);
-    if (!refusal.ok()) {
-      state.domains.erase(name);
-      return refusal;
-    }
-  }
-  state.ChangeDomain(name);
-  state.ChangeSpace(ioas);
-  state.changed = true;
-  Answer answer;
-  answer.said = Sheet(call.in_words);
-  ShowDomain(answer.said, state, name, call.context.principal);
+  const bool with_queue = (call[3] & kFaultQueue) != 0;
+  Answer answer = EndMaking(call, state, name, with_queue ? std::optional(call[4]) : std::nullopt);
+  if (answer.ok()) state.ChangeSpace(ioas);
   return answer;
 }
 

@@ -1,6 +1,7 @@
 #include "tests/differential/guest_verbs.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "tests/differential/making.h"
@@ -105,19 +106,10 @@ Answer ReferGuest(const Call& call, State& state) {
   made.vste = {{call[kSte0], call[kSte1]}};
   made.translates = (call[kSte0] & kValid) != 0 && ConfigOf(call[kSte0]) == kStage1;
   state.domains[name] = made;
-  if ((call[kOptions] & kFaultQueue) != 0) {
-    const Answer refusal = TakeQueue(call, state, call[kQueue], name);
-    if (!refusal.ok()) {
-      state.domains.erase(name);
-      return refusal;
-    }
-  }
-  state.ChangeDomain(name);
-  state.ChangeViommu(viommu);
-  state.changed = true;
-  Answer answer;
-  answer.said = Sheet(call.in_words);
-  ShowDomain(answer.said, state, name, call.context.principal);
+  const bool with_queue = (call[kOptions] & kFaultQueue) != 0;
+  Answer answer =
+      EndMaking(call, state, name, with_queue ? std::optional(call[kQueue]) : std::nullopt);
+  if (answer.ok()) state.ChangeViommu(viommu);
   return answer;
 }
 

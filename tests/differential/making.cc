@@ -1,5 +1,7 @@
 #include "tests/differential/making.h"
 
+#include "tests/differential/show.h"
+
 namespace viommu::differential {
 namespace {
 
@@ -7,6 +9,15 @@ constexpr uint64_t kAlignment = 0x1000;
 
 bool IsAligned(const Mapped& area) {
   return ((area.range.first | area.range.size_bytes() | area.offset) & (kAlignment - 1)) == 0;
+}
+
+Answer TakeQueue(const Call& call, State& state, uint64_t argument, const Name& domain) {
+  Name queue;
+  REFUSE_UNLESS(FindQueue(call, state, argument, &queue));
+  if (queue.owner != domain.owner) return Precondition("FAULT_QUEUE_OWNER");
+  state.domains.at(domain).queue = queue;
+  state.ChangeQueue(queue);
+  return {};
 }
 
 }  // namespace
@@ -39,13 +50,21 @@ Answer AddPaging(State& state, const Name& name, const Domain& domain) {
   return {};
 }
 
-Answer TakeQueue(const Call& call, State& state, uint64_t argument, const Name& domain) {
-  Name queue;
-  REFUSE_UNLESS(FindQueue(call, state, argument, &queue));
-  if (queue.owner != domain.owner) return Precondition("FAULT_QUEUE_OWNER");
-  state.domains.at(domain).queue = queue;
-  state.ChangeQueue(queue);
-  return {};
+Answer EndMaking(const Call& call, State& state, const Name& domain,
+                 std::optional<uint64_t> queue) {
+  if (queue.has_value()) {
+    const Answer refusal = TakeQueue(call, state, *queue, domain);
+    if (!refusal.ok()) {
+      state.domains.erase(domain);
+      return refusal;
+    }
+  }
+  state.ChangeDomain(domain);
+  state.changed = true;
+  Answer answer;
+  answer.said = Sheet(call.in_words);
+  ShowDomain(answer.said, state, domain, call.context.principal);
+  return answer;
 }
 
 void DropIfUnused(State& state, const Target& target) {

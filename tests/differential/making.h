@@ -2,6 +2,9 @@
 #ifndef VIOMMU_TESTS_DIFFERENTIAL_MAKING_H_
 #define VIOMMU_TESTS_DIFFERENTIAL_MAKING_H_
 
+#include <cstdint>
+#include <optional>
+
 #include "tests/differential/answer.h"
 #include "tests/differential/state.h"
 #include "tests/differential/verb.h"
@@ -15,8 +18,9 @@ Answer CheckNewDomain(const State& state, const Name& name);
 // (iommufd-semantics.md 3.13).
 Answer AddPaging(State& state, const Name& name, const Domain& domain);
 
-// A domain that is being made takes its page faults to the queue that `argument` names.
-Answer TakeQueue(const Call& call, State& state, uint64_t argument, const Name& domain);
+// Ends the making of a domain and shows it. With `queue`, an argument of the call, its page faults
+// go there; where they can not, there is no such domain.
+Answer EndMaking(const Call& call, State& state, const Name& domain, std::optional<uint64_t> queue);
 
 // An auto domain to which nobody is attached any more goes.
 void DropIfUnused(State& state, const Target& target);

@@ -1,5 +1,6 @@
 #include "tests/differential/nested_verbs.h"
 
+#include <optional>
 #include <utility>
 
 #include "tests/differential/making.h"
@@ -100,19 +101,10 @@ Answer ReferCreate(const Call& call, State& state) {
   made.making.pasid = (call[kOptions] & kPasid) != 0;
   made.making.stage1 = Stage1Of(call);
   made.parent = parent;
-  if ((call[kOptions] & kFaultQueue) != 0) {
-    const Answer refusal = TakeQueue(call, state, call[kQueue], name);
-    if (!refusal.ok()) {
-      state.domains.erase(name);
-      return refusal;
-    }
-  }
-  state.ChangeDomain(name);
-  state.ChangeDomain(parent);
-  state.changed = true;
-  Answer answer;
-  answer.said = Sheet(call.in_words);
-  ShowDomain(answer.said, state, name, call.context.principal);
+  const bool with_queue = (call[kOptions] & kFaultQueue) != 0;
+  Answer answer =
+      EndMaking(call, state, name, with_queue ? std::optional(call[kQueue]) : std::nullopt);
+  if (answer.ok()) state.ChangeDomain(parent);
   return answer;
 }
 

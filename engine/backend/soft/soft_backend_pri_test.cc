@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "engine/backend/backend.h"
 #include "engine/backend/soft/hardware/smmu_model.h"
+#include "engine/backend/soft/smmu_faults_fixture.h"
 #include "engine/backend/soft/smmu_page_request_queue.h"
 #include "engine/backend/soft/soft_backend.h"
 #include "engine/backend/table_view.h"
@@ -25,18 +26,12 @@ namespace {
 
 using testing::UnorderedElementsAre;
 
-constexpr uint64_t kMiB = uint64_t{1} << 20;
-
 // Behind one unit: a card that asks for pages, a chip's own device whose requests wait.
 enum : DeviceIndex { kAsking, kWaiting };
 
 Topology PriTopology() {
-  Topology topology;
-  topology.iommus.resize(1);
-  topology.iommus[0].id = "smmu0";
-  topology.iommus[0].architecture = IommuArchitecture::kSmmuV3;
-  topology.iommus[0].smmu_v3.stall = topology.iommus[0].smmu_v3.pri = true;
-  topology.iommus[0].smmu_v3.substream_id_bits = 8;
+  Topology topology = StallingSmmu();
+  topology.iommus[0].smmu_v3.pri = true;
   DeviceSpec asking;
   asking.id = asking.group = asking.pci_address = "0000:01:00.0";
   asking.ats = asking.pri = true;
@@ -52,38 +47,10 @@ Topology PriTopology() {
   return topology;
 }
 
-class SoftPriTest : public testing::Test {
+class SoftPriTest : public SmmuFaultsTest {
  protected:
-  enum : Uid { kRegion = 1, kIoas, kDomain, kOtherDomain };
-  static constexpr Iova kIova = 0x4000'0000;
-  static constexpr uint64_t kPage = 4096;
-  static constexpr std::optional<uint32_t> kRid = std::nullopt;
+  SoftPriTest() : SmmuFaultsTest(PriTopology(), kAsking) {}
 
-  SoftPriTest() {
-    backend_ = *SoftBackend::Create(PriTopology(), {16 * kMiB}, PlainStore());
-    sim_ = backend_->simulation();
-    EXPECT_TRUE(backend_->CreateMemoryRegion(kRegion, kMiB, std::nullopt).ok());
-    EXPECT_TRUE(backend_->CreateIoas(kIoas).ok());
-    for (const Uid uid : {kDomain, kOtherDomain}) {
-      DomainSpec spec;
-      spec.ioas = kIoas;
-      spec.device = kAsking;
-      EXPECT_TRUE(backend_->CreateDomain(uid, spec, {}).ok());
-    }
-    for (const DeviceIndex device : {kAsking, kWaiting}) {
-      EXPECT_TRUE(backend_->Claim({device}).ok());
-      Attach(device, kRid, kDomain);
-    }
-  }
-
-  void Attach(DeviceIndex device, std::optional<uint32_t> pasid, Uid domain) {
-    EXPECT_TRUE(
-        backend_->Switch({device}, pasid, DomainTarget{DomainTarget::Kind::kDomain, domain}).ok());
-  }
-  void Map() {
-    const BackendMapping mapping{kIova, kPage, kRegion, 0, Permission::kReadWrite};
-    EXPECT_TRUE(backend_->Map(kIoas, {mapping}).ok());
-  }
   static PageFault FaultOf(std::optional<uint32_t> pasid, uint32_t group, bool last = true) {
     PageFault fault;
     fault.device = kAsking;
@@ -97,27 +64,10 @@ class SoftPriTest : public testing::Test {
   absl::Status Raise(std::optional<uint32_t> pasid, uint32_t group, bool last = true) {
     return sim_->RaisePageFault(FaultOf(pasid, group, last));
   }
-  std::string Dma(std::optional<uint32_t> pasid = kRid) {
-    char byte = 0;
-    const DmaOutcome done = sim_->Dma(kAsking, pasid, kIova, false, absl::MakeSpan(&byte, 1));
-    return done.fault.has_value() ? done.fault->reason : "read";
-  }
-  std::vector<PageFault> Take() { return backend_->TakePageFaults().faults; }
+  std::string Dma(std::optional<uint32_t> pasid = kRid) { return DmaOf(kAsking, pasid); }
   absl::Status Answer(std::optional<uint32_t> pasid, uint32_t group, PageResponse code) {
     return backend_->RespondPageGroup({{kAsking, pasid, group}, code});
   }
-  std::string Told(DeviceIndex device = kAsking) {
-    std::string all;
-    for (const PageGroupResponse& told : sim_->PageResponses(device)) {
-      all += std::to_string(told.group.group) + ":" + std::to_string(static_cast<int>(told.code)) +
-             " ";
-    }
-    return all;
-  }
-  hardware::SmmuModel& hardware() { return backend_->machine().smmu_of(kAsking).hardware(); }
-
-  std::unique_ptr<SoftBackend> backend_;
-  Simulation* sim_ = nullptr;
 };
 
 TEST_F(SoftPriTest, LetsADeviceGoOnOnceItsPageIsThere) {
@@ -210,7 +160,7 @@ TEST_F(SoftPriTest, StandsBesideRequestsThatWait) {
   EXPECT_EQ(faults[1].device, static_cast<DeviceIndex>(kWaiting));
   EXPECT_EQ(faults[1].group, 0u);
   ASSERT_TRUE(backend_->RespondPageGroup({{kWaiting, kRid, 0}, PageResponse::kSuccess}).ok());
-  EXPECT_EQ(Told(kWaiting), "0:0 ");
+  EXPECT_EQ(ToldTo(kWaiting), "0:0 ");
   EXPECT_EQ(Told(), "") << "which has a group of that number, too";
   ASSERT_TRUE(Answer(5, 0, PageResponse::kInvalid).ok());
   EXPECT_EQ(Told(), "0:1 ");

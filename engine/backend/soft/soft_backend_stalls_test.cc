@@ -10,6 +10,7 @@
 #include "engine/backend/backend.h"
 #include "engine/backend/soft/hardware/smmu_model.h"
 #include "engine/backend/soft/smmu_event_queue.h"
+#include "engine/backend/soft/smmu_faults_fixture.h"
 #include "engine/backend/soft/soft_backend.h"
 #include "engine/backend/topology.h"
 #include "engine/base/address.h"
@@ -22,18 +23,11 @@
 namespace viommu {
 namespace {
 
-constexpr uint64_t kMiB = uint64_t{1} << 20;
-
 // One device whose requests wait, one whose do not.
 enum : DeviceIndex { kWaiting, kPlain };
 
 Topology StallTopology() {
-  Topology topology;
-  topology.iommus.resize(1);
-  topology.iommus[0].id = "smmu0";
-  topology.iommus[0].architecture = IommuArchitecture::kSmmuV3;
-  topology.iommus[0].smmu_v3.stall = true;
-  topology.iommus[0].smmu_v3.substream_id_bits = 8;
+  Topology topology = StallingSmmu();
   for (const char* id : {"display", "plain"}) {
     DeviceSpec device;
     device.id = device.group = id;
@@ -46,38 +40,10 @@ Topology StallTopology() {
   return topology;
 }
 
-class SoftStallsTest : public testing::Test {
+class SoftStallsTest : public SmmuFaultsTest {
  protected:
-  enum : Uid { kRegion = 1, kIoas, kDomain, kOtherDomain };
-  static constexpr Iova kIova = 0x4000'0000;
-  static constexpr uint64_t kPage = 4096;
-  static constexpr std::optional<uint32_t> kRid = std::nullopt;
+  SoftStallsTest() : SmmuFaultsTest(StallTopology(), kWaiting) {}
 
-  SoftStallsTest() {
-    backend_ = *SoftBackend::Create(StallTopology(), {16 * kMiB}, PlainStore());
-    sim_ = backend_->simulation();
-    EXPECT_TRUE(backend_->CreateMemoryRegion(kRegion, kMiB, std::nullopt).ok());
-    EXPECT_TRUE(backend_->CreateIoas(kIoas).ok());
-    for (const Uid uid : {kDomain, kOtherDomain}) {
-      DomainSpec spec;
-      spec.ioas = kIoas;
-      spec.device = kWaiting;
-      EXPECT_TRUE(backend_->CreateDomain(uid, spec, {}).ok());
-    }
-    for (const DeviceIndex device : {kWaiting, kPlain}) {
-      EXPECT_TRUE(backend_->Claim({device}).ok());
-      Attach(device, kRid, kDomain);
-    }
-  }
-
-  void Attach(DeviceIndex device, std::optional<uint32_t> pasid, Uid domain) {
-    EXPECT_TRUE(
-        backend_->Switch({device}, pasid, DomainTarget{DomainTarget::Kind::kDomain, domain}).ok());
-  }
-  void Map() {
-    const BackendMapping mapping{kIova, kPage, kRegion, 0, Permission::kReadWrite};
-    EXPECT_TRUE(backend_->Map(kIoas, {mapping}).ok());
-  }
   absl::Status Raise(std::optional<uint32_t> pasid = kRid, bool write = false) {
     PageFault fault;
     fault.device = kWaiting;
@@ -88,28 +54,9 @@ class SoftStallsTest : public testing::Test {
     fault.last = true;
     return sim_->RaisePageFault(fault);
   }
-  std::string Dma(DeviceIndex device, std::optional<uint32_t> pasid = kRid) {
-    char byte = 0;
-    const DmaOutcome done = sim_->Dma(device, pasid, kIova, false, absl::MakeSpan(&byte, 1));
-    return done.fault.has_value() ? done.fault->reason : "read";
-  }
-  std::vector<PageFault> Take() { return backend_->TakePageFaults().faults; }
   absl::Status Answer(const PageFault& fault, PageResponse code) {
     return backend_->RespondPageGroup({{fault.device, fault.pasid, fault.group}, code});
   }
-  // What the device was told: 0 to try again, 1 that it can not have it.
-  std::string Told() {
-    std::string all;
-    for (const PageGroupResponse& told : sim_->PageResponses(kWaiting)) {
-      all += std::to_string(told.group.group) + ":" + std::to_string(static_cast<int>(told.code)) +
-             " ";
-    }
-    return all;
-  }
-  hardware::SmmuModel& hardware() { return backend_->machine().smmu_of(kWaiting).hardware(); }
-
-  std::unique_ptr<SoftBackend> backend_;
-  Simulation* sim_ = nullptr;
 };
 
 TEST_F(SoftStallsTest, SaysInTheEntriesWhoseRequestsWait) {
@@ -145,13 +92,13 @@ TEST_F(SoftStallsTest, LetsADeviceGoOnOnceItsPageIsThere) {
     }
   }
   Map();
-  EXPECT_EQ(Dma(kWaiting), "read");
+  EXPECT_EQ(DmaOf(kWaiting), "read");
   EXPECT_EQ(DetailOf(Raise())->reason, "NO_PAGE_FAULT") << "it has what it asks for";
 }
 
 TEST_F(SoftStallsTest, HoldsADmaWithoutHoldingItsCaller) {
-  EXPECT_EQ(Dma(kWaiting), "F_TRANSLATION");
-  EXPECT_EQ(Dma(kPlain), "F_TRANSLATION") << "it is over";
+  EXPECT_EQ(DmaOf(kWaiting), "F_TRANSLATION");
+  EXPECT_EQ(DmaOf(kPlain), "F_TRANSLATION") << "it is over";
   const auto faults = Take();
   ASSERT_EQ(faults.size(), 1u);
   EXPECT_EQ(Told(), "");
@@ -196,13 +143,13 @@ TEST_F(SoftStallsTest, SaysWhenTheHardwareTakesNoAnswer) {
 TEST_F(SoftStallsTest, IsNotLostAmongOtherEvents) {
   ASSERT_TRUE(Raise().ok());
   EXPECT_EQ(backend_->machine().smmu_of(kPlain).TakeEvents().events.size(), 0u);
-  for (uint32_t i = 0; i < SmmuEventQueue::kEntries + 3; ++i) Dma(kPlain);
+  for (uint32_t i = 0; i < SmmuEventQueue::kEntries + 3; ++i) DmaOf(kPlain);
   EXPECT_EQ(Take().size(), 1u);
   const auto rest = backend_->machine().smmu_of(kPlain).TakeEvents();
   EXPECT_EQ(rest.events.size(), SmmuEventQueue::kEntries);
   EXPECT_TRUE(rest.lost);
   // One whose event found no place is tried again by the device when there is one.
-  for (uint32_t i = 0; i < SmmuEventQueue::kEntries; ++i) Dma(kPlain);
+  for (uint32_t i = 0; i < SmmuEventQueue::kEntries; ++i) DmaOf(kPlain);
   ASSERT_TRUE(Raise().ok());
   EXPECT_TRUE(Take().empty());
   EXPECT_EQ(Told(), "1:0 ");
