@@ -1,4 +1,4 @@
-"""The manifests: rendered by kustomize, checked against the schemas of Kubernetes, and compared with
+"""The manifests: rendered by kubectl, checked against the schemas of Kubernetes, and compared with
 what the programs in them do."""
 import functools
 import glob
@@ -36,8 +36,8 @@ PROGRAMS = (
 @functools.lru_cache(maxsize=None)
 def render(overlay):
     folder = os.path.join(scratch.DEPLOY, "kubernetes", "overlays", overlay)
-    # Files in the runfiles are links out of it, which kustomize does not follow.
-    done = scratch.run(scratch.tool("kustomize", "kustomize"), "build",
+    # Files in the runfiles are links out of it, which kubectl does not follow.
+    done = scratch.run(scratch.tool("kubectl", "kubectl"), "kustomize",
                        "--load-restrictor=LoadRestrictionsNone", folder)
     return list(yaml.safe_load_all(done.stdout))
 
