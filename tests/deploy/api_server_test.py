@@ -195,6 +195,9 @@ class KeepsTest(StoreTest):
         self.assertEqual("TCP", container["ports"][0]["protocol"])
         self.assertEqual(10, container["livenessProbe"]["periodSeconds"])
         self.assertEqual("", spec["template"]["spec"]["volumes"][0]["hostPath"]["type"])
+        policy = thing("NetworkPolicy")
+        policy["spec"]["ingress"] = [{"ports": [{"port": "health"}]}]
+        self.assertEqual("TCP", self.create(policy)["spec"]["ingress"][0]["ports"][0]["protocol"])
 
     def test_writes_quantities_in_one_way(self):
         for written, kept in ((1, "1"), ("0.5", "500m"), ("1000m", "1"), ("1024Mi", "1Gi"),
