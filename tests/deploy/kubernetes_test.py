@@ -1,7 +1,6 @@
-"""The manifests: rendered by kustomize, checked against the schemas of Kubernetes, and compared with
+"""The manifests: rendered by kubectl, checked against the schemas of Kubernetes, and compared with
 what the programs in them do."""
 import functools
-import glob
 import json
 import os
 import re
@@ -9,19 +8,16 @@ import shutil
 import subprocess
 import time
 import unittest
-import zipfile
 
-import jsonschema
 import yaml
 
+from tests.deploy import kubernetes_schemas
 from tests.deploy import scratch
 from tests.e2e import daemon
 from tools import case_report
 
 DEVICE_PLUGIN = os.path.join(scratch.ROOT, "clients", "device_plugin", "viommu-device-plugin")
 OVERLAYS = ("host-iommu", "soft")
-# The oldest that has probes of gRPC for good, and the newest that there are schemas of.
-VERSIONS = ("v1.27.0", "v1.37.0")
 # What an object needs to name if the Kubernetes API is to be used from a pod.
 RIGHTS = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
 
@@ -36,8 +32,8 @@ PROGRAMS = (
 @functools.lru_cache(maxsize=None)
 def render(overlay):
     folder = os.path.join(scratch.DEPLOY, "kubernetes", "overlays", overlay)
-    # Files in the runfiles are links out of it, which kustomize does not follow.
-    done = scratch.run(scratch.tool("kustomize", "kustomize"), "build",
+    # Files in the runfiles are links out of it, which kubectl does not follow.
+    done = scratch.run(scratch.tool("kubectl", "kubectl"), "kustomize",
                        "--load-restrictor=LoadRestrictionsNone", folder)
     return list(yaml.safe_load_all(done.stdout))
 
@@ -60,46 +56,17 @@ def probes(overlay, name):
     return [probe["grpc"] for key, probe in containers(overlay)[name].items() if key.endswith("Probe")]
 
 
-class Schemas:
-    """Those of one version of Kubernetes, strict: an unknown field is a mistake."""
-
-    def __init__(self, version):
-        (wheel,) = glob.glob(scratch.tool("kubernetes") + "/kubernetes_validate-*.whl")
-        self._zip = zipfile.ZipFile(wheel)
-        self._folder = f"kubernetes_validate/kubernetes-json-schema/{version}-local-strict/"
-        # They call each other by their names, some of them below an address that is not asked.
-        def by_name(uri):
-            return self._read(uri.rpartition("/")[2])
-
-        self._resolver = jsonschema.RefResolver("file:///", {},
-                                                handlers={"file": by_name, "https": by_name})
-
-    def complaints(self, thing):
-        group, _, version = thing["apiVersion"].rpartition("/")
-        parts = [thing["kind"].lower(), group.split(".")[0], version]
-        schema = self._read("-".join(part for part in parts if part) + ".json")
-        validator = jsonschema.Draft7Validator(schema, resolver=self._resolver)
-        return [f"{thing['kind']}/{'/'.join(map(str, error.absolute_path))}: {error.message[:200]}"
-                for error in validator.iter_errors(thing)]
-
-    def close(self):
-        self._zip.close()
-
-    def _read(self, name):
-        return json.loads(self._zip.read(self._folder + name))
-
-
 class SchemaTest(unittest.TestCase):
     def test_every_object_is_valid_in_old_and_new_versions(self):
-        for version in VERSIONS:
-            schemas = Schemas(version)
+        for version in kubernetes_schemas.VERSIONS:
+            schemas = kubernetes_schemas.Schemas(version)
             self.addCleanup(schemas.close)
             for overlay in OVERLAYS:
                 for thing in render(overlay):
                     self.assertEqual([], schemas.complaints(thing), (version, overlay))
 
     def test_mistakes_are_found(self):
-        schemas = Schemas(VERSIONS[-1])
+        schemas = kubernetes_schemas.Schemas(kubernetes_schemas.VERSIONS[-1])
         self.addCleanup(schemas.close)
         for mistake in ({"grpcc": {"port": 1}}, {"grpc": {"port": "health"}}, {"grpc": {}}):
             thing = json.loads(json.dumps(only("soft", "DaemonSet")))
