@@ -58,13 +58,13 @@ SLOW = {
         makes=_STAGE, after=f"{_STAGE}/usr/sbin/viommud --version && test -e {_STAGE}/etc/viommu"),
     "./dev package": Row(after=f"dpkg-deb --info {_PACKAGE}"),
     "./dev sanitize asan": Row(),
+    "./dev test //tests/e2e:connection_attack_test //tests/e2e:message_attack_test "
+    "//tests/e2e:call_limits_test //tests/e2e:unread_answers_test --test_output=all": Row(),
     "bazel build --config=fuzz //tests/fuzz:engine_fuzz": Row(
         after="bazel-bin/tests/fuzz/engine_fuzz -help=1"),
     "bazel run -c opt //engine:unmap_all_benchmark": Row(),
-    "bazel test //tests/e2e:connection_attack_test //tests/e2e:message_attack_test "
-    "//tests/e2e:call_limits_test //tests/e2e:unread_answers_test --test_output=all": Row(),
-    "bazel test //tests/fuzz:engine_fuzz_test --test_env=FUZZ_RUNS=100000 --test_env=FUZZ_SEED=7":
-        Row(),
+    "bazel test //tests/fuzz:engine_fuzz_test --test_env=FUZZ_RUNS=100000 --test_env=FUZZ_SEED=7 "
+    "--test_timeout=3600": Row(),
     "bazel-bin/tests/fuzz/engine_fuzz .fuzz/engine/crash-...": Row(
         before="bazel build --config=fuzz //tests/fuzz:engine_fuzz && mkdir -p .fuzz/engine && "
                f"cp tests/fuzz/corpus/engine/map {_CRASH}",
