@@ -71,6 +71,21 @@ class TestSummaryTest(unittest.TestCase):
             self.result("//a", "PASSED", one, shard=2, attempt=1))
         self.assertEqual((counts.passed, counts.failures), (2, []))
 
+    def test_counts_what_was_run_outside_of_bazel(self):
+        uri = self.xml("also.xml", f"<testsuite>{PASSED}{FAILED}{SKIPPED}</testsuite>")
+        path = uri.removeprefix("file://").replace("%20", " ")
+        counts = test_summary.count(test_summary.outside(path), {})
+        self.assertEqual((counts.passed, counts.skipped), (1, ["documents A.Skips"]))
+        self.assertEqual(counts.failures, ["documents A.Breaks"])
+
+    def test_counts_no_report_from_outside_as_one_failure(self):
+        for body in (None, "<testsuite><testca", "<testsuite/>"):
+            path = os.path.join(self.folder.name, "none.xml")
+            if body is not None:
+                self.xml("none.xml", body)
+            counts = test_summary.count(test_summary.outside(path), {})
+            self.assertEqual((counts.passed, counts.failures), (0, ["documents (failed)"]))
+
 
 if __name__ == "__main__":
     case_report.main()

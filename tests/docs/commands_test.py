@@ -1,8 +1,9 @@
-"""Commands that documents show outside of sessions: none is run here for hours, none is wrong either.
+"""Commands that documents show outside of sessions: each is run somewhere, and none is wrong.
 
 Sessions (```console) are replayed by documents_test, and the examples of docs/VIOMMUCTL.md by
 //tests/e2e:viommuctl_test. What is left stands in running text or in indented lines: mostly builds
-and tests, which can not run inside of one. Of those is checked that what they name is there.
+and tests, which can not run inside of one. tools/document_table.py says where they are run; some
+of that takes hours, so of all of them is checked here that what they name is there.
 """
 import os
 import re
@@ -10,32 +11,30 @@ import shlex
 import subprocess
 import unittest
 
+from tests.deploy import kubectl_commands
+from tests.deploy import machine_commands
 from tests.docs import checkout
 from tests.docs import console
 from tests.e2e import daemon
 from tests.monitoring import prometheus
 from tools import case_report
+from tools import document_table
+from tools import documents
 
 _PLUGIN = os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"], "clients",
                        "device_plugin", "viommu-device-plugin")
 _VIOMMUCTL = os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"], "clients",
                           "viommuctl", "viommuctl")
 _SECONDS = 60
-_ELSEWHERE = {"docs/VIOMMUCTL.md"}
+_WRONG_USAGE = 2
 
-# Command -> why nothing of it is checked.
+# Command -> why nothing of it is checked here.
 _EXCEPTIONS = {
-    "journalctl -u viommud -o cat": "there is no systemd where tests run",
+    "journalctl -u viommud -o cat": "it names no file of ours",
     "kubectl apply -f vmm.yaml": "the document says what is in that file",
     "kubectl get node -o jsonpath='{.items[*].status.allocatable}'": "it names nothing of ours",
 }
 
-# A fence with its language, or code within a line, or an indented line.
-_CODE = re.compile(r"^ *```(\w*)\n((?s:.*?))^ *```$|`([^`]+)`|^ {4,}(\S.*)$", re.M)
-_SHELLS = ("sh", "bash", "shell")
-_PROGRAM = re.compile(r"(\./dev|bazel|bazel-bin/\S+|viommuctl|viommud|viommu-[a-z-]+|\w+_benchmark|"
-                      r"grpcurl|promtool|python3|journalctl|systemctl|systemd-[a-z]+|kubectl|"
-                      r"kustomize|docker|podman|dpkg|apt|apt-get|sudo|sed|curl|git|make)\s")
 # What has to be noticed.
 _WRONG = [
     "./dev nonsense", "./dev test //none/...", "./dev bench nothing_like_it",
@@ -47,6 +46,7 @@ _WRONG = [
     "podman build -f none --target viommud .", "apt install ./none_0.1.0_amd64.deb",
     "podman build -f deploy/container/Containerfile --target none .",
     "systemd-tmpfiles --create none.conf", "viommu-device-plugin --nonsense",
+    "export NONSENSE=1", "source <(viommuctl nonsense bash)",
 ]
 # A line that stands alone and shows what a command prints.
 _INDENTED_SESSION = re.compile(r"(?:^    .*\n)*^    \$ .*\n(?:^    .*\n)*", re.M)
@@ -55,26 +55,7 @@ _LABEL = re.compile(r"//([\w/]*?)(?::(\w+)|(/?\.\.\.))?$")
 
 
 def shown():
-    """[(document, command)] outside of sessions, each once."""
-    found = []
-    for path in checkout.documents():
-        if path in _ELSEWHERE:
-            continue
-        for line in code_lines(console.without_sessions(checkout.text(path))):
-            code = " ".join(line.split("  #")[0].removeprefix("$ ").split())
-            if _PROGRAM.match(code) and (path, code) not in found:
-                found.append((path, code))
-    return found
-
-
-def code_lines(text):
-    for language, block, inline, indented in _CODE.findall(text):
-        if language in _SHELLS:
-            yield from block.splitlines()
-        elif block:
-            yield from (line.strip() for line in block.splitlines() if line.strip()[:2] == "$ ")
-        else:
-            yield inline or indented
+    return documents.shown(checkout.ROOT)
 
 
 def label_exists(label):
@@ -105,9 +86,37 @@ class CommandsTest(unittest.TestCase):
                 with self.subTest(document=path, command=command):
                     self._check(command)
 
+    def test_each_is_run_in_one_place(self):
+        rows = document_table.rows()
+        for path, command in shown():
+            with self.subTest(document=path, command=command):
+                self.assertEqual(1, rows.count(command), "where is it run (document_table)?")
+
+    def test_no_row_is_left_over(self):
+        self.assertEqual(set(), set(document_table.rows()) - {command for _, command in shown()})
+
+    def test_what_is_run_elsewhere_is_run_by_a_test_that_is_there(self):
+        for label in set(document_table.ELSEWHERE.values()):
+            self.assertTrue(label_exists(label), label)
+
+    def test_tests_with_a_host_or_a_cluster_run_what_the_table_says(self):
+        for label, run in (("//tests/deploy:machine_test", machine_commands.RUN),
+                           ("//tests/deploy:kubectl_test", kubectl_commands.RUN)):
+            rows = {command for command, where in document_table.ELSEWHERE.items() if where == label}
+            self.assertLess(set(), rows)
+            self.assertLessEqual(rows, set(run))
+            self.assertLessEqual(set(run), set(document_table.ELSEWHERE))
+
+    def test_names_are_those_that_can_not_be_run_alone(self):
+        for name in document_table.NAMES:
+            program, _, words = name.partition(" ")
+            start = {"viommuctl": [_VIOMMUCTL], "./dev": ["bash", "dev"]}[program]
+            with self.subTest(name):
+                self.assertEqual(_WRONG_USAGE, self._run([*start, *words.split()]).returncode)
+
     def test_every_document_with_a_session_is_replayed(self):
         with_sessions = [path for path in checkout.documents()
-                         if console.commands(checkout.text(path))]
+                         if documents.commands(checkout.text(path))]
         self.assertEqual(sorted(console.REPLAYED), with_sessions)
 
     def test_no_exception_is_left_over(self):
@@ -117,7 +126,7 @@ class CommandsTest(unittest.TestCase):
         """Outside of its fences a document shows no output that nobody has compared."""
         replayed = checkout.text("docs/TOUR.md")
         for path in checkout.documents():
-            for block in _INDENTED_SESSION.findall(console.without_sessions(checkout.text(path))):
+            for block in _INDENTED_SESSION.findall(documents.without_sessions(checkout.text(path))):
                 lines = "".join(line[4:] + "\n" for line in block.splitlines())
                 self.assertIn(lines, replayed, path)
 
@@ -179,6 +188,12 @@ class CommandsTest(unittest.TestCase):
         for flag in (word for word in words if word.startswith("--")):
             self.assertIn(flag, helped.stdout)
 
+    def _source(self, words):
+        self._viommuctl([word.strip("<()") for word in words[1:]])
+
+    def _export(self, words):
+        self.assertIn(f"${words[1].partition('=')[0]},", self._run([_VIOMMUCTL, "help"]).stdout)
+
     def _viommud(self, words):
         known = daemon.run("--help").stdout
         for flag in (word.partition("=")[0] for word in words[1:] if word.startswith("--")):
@@ -239,7 +254,7 @@ class CommandsTest(unittest.TestCase):
                "python3": _python, "sed": _harmless, "viommu-device-plugin": _device_plugin,
                "systemctl": _unit, "systemd-sysusers": _installed_as,
                "systemd-tmpfiles": _installed_as, "apt": _apt, "podman": _podman,
-               "kubectl": _kubectl}
+               "kubectl": _kubectl, "source": _source, "export": _export}
 
     def _run(self, words):
         return subprocess.run(words, cwd=checkout.ROOT, capture_output=True, text=True,

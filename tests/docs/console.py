@@ -1,10 +1,7 @@
-"""Reads the console blocks of a document and replays them.
+"""Replays the sessions of documents, which tools/documents.py reads.
 
-A block is fenced as ```console. A line that begins with "$ " is a command; what follows until the
-next one is its output. In expected output a line "..." stands for any number of lines, and "..."
-inside a line for any text.
+In expected output a line "..." stands for any number of lines, and "..." inside a line for any text.
 """
-import dataclasses
 import re
 import subprocess
 
@@ -12,31 +9,7 @@ import subprocess
 REPLAYED = ("README.md", "docs/API.md", "docs/OPERATIONS.md", "docs/RUNBOOK.md", "docs/TOUR.md",
             "docs/VMM_LAYOUT.md")
 
-_FENCE = re.compile(r"^```console\n(.*?)^```$", re.S | re.M)
 _END = "__end_of_command__"
-
-
-@dataclasses.dataclass(frozen=True)
-class Command:
-    text: str
-    output: tuple  # Expected lines.
-
-
-def commands(document):
-    """All commands of a document's console blocks, in order."""
-    found = []
-    for block in _FENCE.findall(document):
-        for line in block.splitlines():
-            if line.startswith("$ "):
-                found.append((line[2:], []))
-            else:
-                found[-1][1].append(line)
-    return [Command(text, tuple(output)) for text, output in found]
-
-
-def without_sessions(document):
-    """What is left of a document without its console blocks."""
-    return _FENCE.sub("", document)
 
 
 def matches(expected, actual):

@@ -8,6 +8,7 @@ from tests.docs import console
 from tests.e2e import daemon
 from tests.e2e import grpcurl
 from tools import case_report
+from tools import documents
 
 _ROOT = os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"])
 _RUN = "./dev run"
@@ -36,7 +37,7 @@ class DocumentsTest(unittest.TestCase):
                     yield os.path.relpath(os.path.join(folder, name), _ROOT)
 
     def _replay(self, document):
-        commands = console.commands(self._text(document))
+        commands = documents.commands(self._text(document))
         self.assertGreater(len(commands), 5)
         for session in sessions(commands):
             self._replay_session(session)
@@ -113,15 +114,15 @@ class ConsoleTest(unittest.TestCase):
 
     def test_each_start_of_the_daemon_begins_a_session(self):
         lines = ("./dev build", "./dev run", "one", "./dev run --x", "two", "three", "./dev run")
-        found = sessions([console.Command(line, ()) for line in lines])
+        found = sessions([documents.Command(line, ()) for line in lines])
         self.assertEqual([[c.text for c in session] for session in found],
                          [["./dev build", "./dev run", "one"], ["./dev run --x", "two", "three"],
                           ["./dev run"]])
 
     def test_commands_and_their_output_are_found(self):
         text = "x\n```console\n$ one\nout\n$ two\n```\n```sh\n$ three\n```\n"
-        self.assertEqual(console.commands(text),
-                         [console.Command("one", ("out",)), console.Command("two", ())])
+        self.assertEqual(documents.commands(text),
+                         [documents.Command("one", ("out",)), documents.Command("two", ())])
 
 
 _add_cases()
