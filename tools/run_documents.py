@@ -6,7 +6,6 @@ is asked what it invites to ask, and ended. The checkout has to be afterwards as
 """
 import argparse
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -41,8 +40,10 @@ _BUILDS = re.compile(r"(\./dev|bazel) ")
 # What viommud invites people to paste.
 _INVITED = re.compile(r"^  (\S.* -plaintext .*)$", re.M)
 _INVITATIONS = 3
-# $1: a folder; $2: what to run. Nothing of it is seen outside of the namespace.
+# $1: a folder; $2: what to run. Nothing of it is seen outside of the namespace that unshare makes;
+# without one nothing is mounted.
 _ON_COPIES = """
+[[ $(readlink /proc/self/ns/mnt) != "$(readlink "/proc/$PPID/ns/mnt")" ]] || exit
 mount -t tmpfs tmpfs "$1" || exit
 for path in etc usr/local; do
   mkdir -p "$1/$path/upper" "$1/$path/work" &&
@@ -91,11 +92,14 @@ class Runner:
 
     def checkout(self):
         """Changes when a file does that is, or would be, under version control."""
-        new = self._git("ls-files", "--others", "--exclude-standard")
-        state = hashlib.sha256((new + self._git("diff", "HEAD")).encode())
-        for path in new.splitlines():
-            state.update(self._read(path))
-        return state.hexdigest()
+        if not self._under_git():
+            return ""  # Nobody knows what belongs to it.
+        stamps = []
+        for path in filter(None, self._git("ls-files", "--others", "--exclude-standard", "-z")
+                           .split("\0")):
+            found = os.lstat(os.path.join(self._root, path))
+            stamps.append(f"{path} {found.st_size} {found.st_mtime_ns}\n")
+        return "".join(stamps) + self._git("diff", "HEAD")
 
     def _run_filled(self, command, row):
         if row.before:
@@ -103,16 +107,18 @@ class Runner:
         if row.serves:
             self._serve(command)
         elif row.installs:
-            self._on_copies(command + (f" && {row.after}" if row.after else ""))
+            self._on_copies(f"{command} && {row.after or 'true'}")
             return
         else:
-            self._shell(command)
+            printed = self._shell(command)
+            if row.prints not in printed:
+                raise Failed(f"'{row.prints}' is not in what it prints:\n{printed}")
         if row.after:
             self._shell(row.after)
 
     def _shell(self, command):
-        """Runs it until it ends."""
-        self._wait([*_BASH, command], _environment(command, self._root), self._seconds)
+        """What it prints until it ends."""
+        return self._wait([*_BASH, command], _environment(command, self._root), self._seconds)
 
     def _wait(self, words, environment, seconds):
         with tempfile.TemporaryFile() as output:
@@ -201,6 +207,12 @@ class Runner:
         for line in [*invited, "viommuctl health"]:
             self._wait([*_BASH, line], _environment(line, self._root), _ASK_SECONDS)
 
+    def _under_git(self):
+        """Not so with a copy of the sources, or with a checkout that git sees somebody else own."""
+        return shutil.which("git") and subprocess.run(
+            ["git", "rev-parse", "--quiet", "--verify", "HEAD"], cwd=self._root,
+            capture_output=True, check=False).returncode == 0
+
     def _git(self, *arguments):
         return subprocess.run(["git", *arguments], cwd=self._root, capture_output=True, text=True,
                               errors="replace", check=True).stdout
@@ -244,12 +256,11 @@ def chosen(shown, slow, wanted):
             if command in table and wanted in command]
 
 
-def run_all(commands, root):
-    """Cases as case_report writes them."""
+def run_all(commands, root, seconds):
+    """Each, however those before it ended; as cases that case_report writes."""
     cases = []
     for path, command, row in commands:
         print(command, end="", flush=True)
-        seconds = _QUICK_SECONDS if command in document_table.QUICK else _SLOW_SECONDS
         started, kind, text = time.monotonic(), None, ""
         try:
             Runner(root, seconds).run(command, row)
@@ -272,7 +283,8 @@ def main():
     commands = chosen(documents.shown(_ROOT), args.slow, args.filter)
     if not commands:
         sys.exit(f"no command that is run here has '{args.filter}' in it")
-    cases = run_all(commands, _ROOT)
+    # By itself a quick one, too, may have much to build.
+    cases = run_all(commands, _ROOT, _SLOW_SECONDS if args.slow else _QUICK_SECONDS)
     failed = sum(kind == "failure" for _, _, kind, _ in cases)
     if args.xml:
         case_report.write_xml(cases, args.xml)

@@ -74,6 +74,7 @@ class RunnerTest(unittest.TestCase):
         self.fails("(?s)ended with 3.*why", "echo why; exit 3")
         self.fails("ended with 4", "true", Row(before="exit 4"))
         self.fails("ended with 5", "true", Row(after="exit 5"))
+        self.fails("(?s)'more' is not.*less", "echo less", Row(prints="more"))
         self.fails("WORD is not in it", "true", Row(fill=(("WORD", "x"),)))
 
     def test_what_does_not_end_is_ended_with_all_that_it_started(self):
@@ -88,6 +89,11 @@ class RunnerTest(unittest.TestCase):
         self.git("checkout", "-q", ".")
         self.fails("(?s)not as it was.*new", "echo x >new")
         self.fails("not as it was", "echo other >new")  # Still there, and as unknown to git.
+
+    def test_sources_without_git_are_not_compared(self):
+        os.rename(os.path.join(self.root, ".git"), os.path.join(self.root, "no.git"))
+        self.run_row("echo x >new")
+        self.fails("ended with 3", "exit 3")
 
     def test_what_it_rewrites_is_put_back_however_it_ends(self):
         row = Row(rewrites=("kept",))
@@ -175,7 +181,7 @@ class RunDocumentsTest(unittest.TestCase):
                         "--allow-empty", "-m", "x"], cwd=root.name, check=True)
         cases = run_documents.run_all(
             [("A.md", "false", Row()), ("A.md", "true", Row()), ("B.md", "no", Row(makes="/"))],
-            root.name)
+            root.name, _SECONDS)
         self.assertEqual(
             [("A.md: false", "failure"), ("A.md: true", None), ("B.md: no", "skipped")],
             [(name, kind) for name, _, kind, _ in cases])
