@@ -40,6 +40,7 @@ _BUILDS = re.compile(r"(\./dev|bazel) ")
 # What viommud invites people to paste.
 _INVITED = re.compile(r"^  (\S.* -plaintext .*)$", re.M)
 _INVITATIONS = 3
+_UNPRINTABLE = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # $1: a folder; $2: what to run. Nothing of it is seen outside of the namespace that unshare makes;
 # without one nothing is mounted.
 _ON_COPIES = """
@@ -242,8 +243,9 @@ def _end(process):
 
 
 def _text(output):
-    """Of a file that another process writes to."""
-    return os.pread(output.fileno(), os.fstat(output.fileno()).st_size, 0).decode(errors="replace")
+    """Of a file that another process writes to; without what XML can not hold."""
+    content = os.pread(output.fileno(), os.fstat(output.fileno()).st_size, 0)
+    return _UNPRINTABLE.sub("", content.decode(errors="replace"))
 
 
 def chosen(shown, slow, wanted):
@@ -285,12 +287,13 @@ def main():
         sys.exit(f"no command that is run here has '{args.filter}' in it")
     # By itself a quick one, too, may have much to build.
     cases = run_all(commands, _ROOT, _SLOW_SECONDS if args.slow else _QUICK_SECONDS)
-    failed = sum(kind == "failure" for _, _, kind, _ in cases)
+    passed, failed, skipped = (sum(kind == wanted for _, _, kind, _ in cases)
+                               for wanted in (None, "failure", "skipped"))
     if args.xml:
         case_report.write_xml(cases, args.xml)
     else:
-        print(f"{sum(kind is None for _, _, kind, _ in cases)} passed, {failed} failed", flush=True)
-    sys.exit(1 if failed else 0)
+        print(f"{skipped} skipped\n" * bool(skipped) + f"{passed} passed, {failed} failed")
+    sys.exit(0 if passed and not failed else 1)
 
 
 if __name__ == "__main__":

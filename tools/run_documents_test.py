@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import xml.etree.ElementTree as ElementTree
 
 from tools import case_report
 from tools import document_table
@@ -76,6 +77,13 @@ class RunnerTest(unittest.TestCase):
         self.fails("ended with 5", "true", Row(after="exit 5"))
         self.fails("(?s)'more' is not.*less", "echo less", Row(prints="more"))
         self.fails("WORD is not in it", "true", Row(fill=(("WORD", "x"),)))
+
+    def test_what_it_printed_can_be_reported(self):
+        with self.assertRaises(run_documents.Failed) as failed:
+            self.run_row(r"printf 'a\033[31m\000\377\tb\n'; exit 1")
+        path = os.path.join(self.root, "ignored/cases.xml")
+        case_report.write_xml([("x", 0.0, "failure", str(failed.exception))], path)
+        self.assertIn("a[31m\ufffd\tb", ElementTree.parse(path).find("testcase/failure").text)
 
     def test_what_does_not_end_is_ended_with_all_that_it_started(self):
         self.fails("nothing after 1 s",
