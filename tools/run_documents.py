@@ -89,7 +89,8 @@ class Runner:
             if row.makes:
                 shutil.rmtree(row.makes, ignore_errors=True)
         if self.checkout() != before:
-            raise Failed(f"the checkout is not as it was:\n{self._git('status', '--short')}")
+            raise Failed("it, or somebody meanwhile, has left the checkout not as it was:\n"
+                         + self._git("status", "--short"))
 
     def checkout(self):
         """Changes when a file does that is, or would be, under version control."""
