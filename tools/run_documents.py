@@ -37,6 +37,8 @@ _PROGRAMS = (".tools/bin", ".tools/prometheus", "bazel-bin/server", "bazel-bin/c
 # What builds is left with the PATH that it has been building with: Bazel looks for compilers anew
 # when that changes.
 _BUILDS = re.compile(r"(\./dev|bazel) ")
+# Would have programs look for viommud, or it for its files, where no document says so.
+_ELSEWHERE = ("STATE_DIRECTORY", "VIOMMU_TARGET")
 # What viommud invites people to paste.
 _INVITED = re.compile(r"^  (\S.* -plaintext .*)$", re.M)
 _INVITATIONS = 3
@@ -229,7 +231,7 @@ class Runner:
 
 
 def _environment(command, root):
-    environment = dict(os.environ)
+    environment = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
     if not _BUILDS.match(command):
         folders = [os.path.join(root, folder) for folder in _PROGRAMS]
         environment["PATH"] = os.pathsep.join([*folders, environment["PATH"]])

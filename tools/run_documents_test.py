@@ -130,6 +130,12 @@ class RunnerTest(unittest.TestCase):
         self.assertEqual("installed\n", self.read("ignored/log"))
         self.fails("ended with 6", "exit 6", row)
 
+    def test_where_the_developer_s_own_viommud_is_does_not_matter(self):
+        for name in ("VIOMMU_TARGET", "STATE_DIRECTORY"):
+            os.environ[name] = "/somewhere"
+            self.addCleanup(os.environ.pop, name)
+        self.run_row("echo at $VIOMMU_TARGET $STATE_DIRECTORY", Row(prints="at\n"))
+
     def serve(self, code=0, invited="echo echo echo", health="exit 0"):
         self.write("ignored/pretender", _PRETENDER)
         self.write("bazel-bin/clients/viommuctl/viommuctl",
