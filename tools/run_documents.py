@@ -6,7 +6,6 @@ is asked what it invites to ask, and ended. The checkout has to be afterwards as
 """
 import argparse
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -38,11 +37,16 @@ _PROGRAMS = (".tools/bin", ".tools/prometheus", "bazel-bin/server", "bazel-bin/c
 # What builds is left with the PATH that it has been building with: Bazel looks for compilers anew
 # when that changes.
 _BUILDS = re.compile(r"(\./dev|bazel) ")
+# Would have programs look for viommud, or it for its files, where no document says so.
+_ELSEWHERE = ("STATE_DIRECTORY", "VIOMMU_TARGET")
 # What viommud invites people to paste.
 _INVITED = re.compile(r"^  (\S.* -plaintext .*)$", re.M)
 _INVITATIONS = 3
-# $1: a folder; $2: what to run. Nothing of it is seen outside of the namespace.
+_UNPRINTABLE = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# $1: a folder; $2: what to run. Nothing of it is seen outside of the namespace that unshare makes;
+# without one nothing is mounted.
 _ON_COPIES = """
+[[ $(readlink /proc/self/ns/mnt) != "$(readlink "/proc/$PPID/ns/mnt")" ]] || exit
 mount -t tmpfs tmpfs "$1" || exit
 for path in etc usr/local; do
   mkdir -p "$1/$path/upper" "$1/$path/work" &&
@@ -86,15 +90,19 @@ class Runner:
             if row.makes:
                 shutil.rmtree(row.makes, ignore_errors=True)
         if self.checkout() != before:
-            raise Failed(f"the checkout is not as it was:\n{self._git('status', '--short')}")
+            raise Failed("it, or somebody meanwhile, has left the checkout not as it was:\n"
+                         + self._git("status", "--short"))
 
     def checkout(self):
         """Changes when a file does that is, or would be, under version control."""
-        new = self._git("ls-files", "--others", "--exclude-standard")
-        state = hashlib.sha256((new + self._git("diff", "HEAD")).encode())
-        for path in new.splitlines():
-            state.update(self._read(path))
-        return state.hexdigest()
+        if not self._under_git():
+            return ""  # Nobody knows what belongs to it.
+        stamps = []
+        for path in filter(None, self._git("ls-files", "--others", "--exclude-standard", "-z")
+                           .split("\0")):
+            found = os.lstat(os.path.join(self._root, path))
+            stamps.append(f"{path} {found.st_size} {found.st_mtime_ns}\n")
+        return "".join(stamps) + self._git("diff", "HEAD")
 
     def _run_filled(self, command, row):
         if row.before:
@@ -102,16 +110,18 @@ class Runner:
         if row.serves:
             self._serve(command)
         elif row.installs:
-            self._on_copies(command + (f" && {row.after}" if row.after else ""))
+            self._on_copies(f"{command} && {row.after or 'true'}")
             return
         else:
-            self._shell(command)
+            printed = self._shell(command)
+            if row.prints not in printed:
+                raise Failed(f"'{row.prints}' is not in what it prints:\n{printed}")
         if row.after:
             self._shell(row.after)
 
     def _shell(self, command):
-        """Runs it until it ends."""
-        self._wait([*_BASH, command], _environment(command, self._root), self._seconds)
+        """What it prints until it ends."""
+        return self._wait([*_BASH, command], _environment(command, self._root), self._seconds)
 
     def _wait(self, words, environment, seconds):
         with tempfile.TemporaryFile() as output:
@@ -194,6 +204,12 @@ class Runner:
         for line in [*invited, "viommuctl health"]:
             self._wait([*_BASH, line], _environment(line, self._root), _ASK_SECONDS)
 
+    def _under_git(self):
+        """Not so with a copy of the sources, or with a checkout that git sees somebody else own."""
+        return shutil.which("git") and subprocess.run(
+            ["git", "rev-parse", "--quiet", "--verify", "HEAD"], cwd=self._root,
+            capture_output=True, check=False).returncode == 0
+
     def _git(self, *arguments):
         return subprocess.run(["git", *arguments], cwd=self._root, capture_output=True, text=True,
                               errors="replace", check=True).stdout
@@ -208,7 +224,7 @@ class Runner:
 
 
 def _environment(command, root):
-    environment = dict(os.environ)
+    environment = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
     if not _BUILDS.match(command):
         folders = [os.path.join(root, folder) for folder in _PROGRAMS]
         environment["PATH"] = os.pathsep.join([*folders, environment["PATH"]])
@@ -223,8 +239,9 @@ def _end(process):
 
 
 def _text(output):
-    """Of a file that another process writes to."""
-    return os.pread(output.fileno(), os.fstat(output.fileno()).st_size, 0).decode(errors="replace")
+    """Of a file that another process writes to; without what XML can not hold."""
+    content = os.pread(output.fileno(), os.fstat(output.fileno()).st_size, 0)
+    return _UNPRINTABLE.sub("", content.decode(errors="replace"))
 
 
 def chosen(shown, slow, wanted):
@@ -237,12 +254,11 @@ def chosen(shown, slow, wanted):
             if command in table and wanted in command]
 
 
-def run_all(commands, root):
-    """Cases as case_report writes them."""
+def run_all(commands, root, seconds):
+    """Each, however those before it ended; as cases that case_report writes."""
     cases = []
     for path, command, row in commands:
         print(command, end="", flush=True)
-        seconds = _QUICK_SECONDS if command in document_table.QUICK else _SLOW_SECONDS
         started, kind, text = time.monotonic(), None, ""
         try:
             Runner(root, seconds).run(command, row)
@@ -265,13 +281,15 @@ def main():
     commands = chosen(documents.shown(_ROOT), args.slow, args.filter)
     if not commands:
         sys.exit(f"no command that is run here has '{args.filter}' in it")
-    cases = run_all(commands, _ROOT)
-    failed = sum(kind == "failure" for _, _, kind, _ in cases)
+    # By itself a quick one, too, may have much to build.
+    cases = run_all(commands, _ROOT, _SLOW_SECONDS if args.slow else _QUICK_SECONDS)
+    passed, failed, skipped = (sum(kind == wanted for _, _, kind, _ in cases)
+                               for wanted in (None, "failure", "skipped"))
     if args.xml:
         case_report.write_xml(cases, args.xml)
     else:
-        print(f"{sum(kind is None for _, _, kind, _ in cases)} passed, {failed} failed", flush=True)
-    sys.exit(1 if failed else 0)
+        print(f"{skipped} skipped\n" * bool(skipped) + f"{passed} passed, {failed} failed")
+    sys.exit(0 if passed and not failed else 1)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import xml.etree.ElementTree as ElementTree
 
 from tools import case_report
 from tools import document_table
@@ -70,7 +71,15 @@ class RunnerTest(unittest.TestCase):
         self.fails("(?s)ended with 3.*why", "echo why; exit 3")
         self.fails("ended with 4", "true", Row(before="exit 4"))
         self.fails("ended with 5", "true", Row(after="exit 5"))
+        self.fails("(?s)'more' is not.*less", "echo less", Row(prints="more"))
         self.fails("WORD is not in it", "true", Row(fill=(("WORD", "x"),)))
+
+    def test_what_it_printed_can_be_reported(self):
+        with self.assertRaises(run_documents.Failed) as failed:
+            self.run_row(r"printf 'a\033[31m\000\377\tb\n'; exit 1")
+        path = os.path.join(self.root, "ignored/cases.xml")
+        case_report.write_xml([("x", 0.0, "failure", str(failed.exception))], path)
+        self.assertIn("a[31m\ufffd\tb", ElementTree.parse(path).find("testcase/failure").text)
 
     def test_what_does_not_end_is_ended_with_all_that_it_started(self):
         self.fails("nothing after 1 s",
@@ -84,6 +93,11 @@ class RunnerTest(unittest.TestCase):
         self.git("checkout", "-q", ".")
         self.fails("(?s)not as it was.*new", "echo x >new")
         self.fails("not as it was", "echo other >new")  # Still there, and as unknown to git.
+
+    def test_sources_without_git_are_not_compared(self):
+        os.rename(os.path.join(self.root, ".git"), os.path.join(self.root, "no.git"))
+        self.run_row("echo x >new")
+        self.fails("ended with 3", "exit 3")
 
     def test_what_it_rewrites_is_put_back_however_it_ends(self):
         row = Row(rewrites=("kept",))
@@ -111,6 +125,12 @@ class RunnerTest(unittest.TestCase):
             self.assertFalse(os.path.exists(path))
         self.assertEqual("installed\n", self.read("ignored/log"))
         self.fails("ended with 6", "exit 6", row)
+
+    def test_where_the_developer_s_own_viommud_is_does_not_matter(self):
+        for name in ("VIOMMU_TARGET", "STATE_DIRECTORY"):
+            os.environ[name] = "/somewhere"
+            self.addCleanup(os.environ.pop, name)
+        self.run_row("echo at $VIOMMU_TARGET $STATE_DIRECTORY", Row(prints="at\n"))
 
     def serve(self, code=0, invited="echo echo echo", health="exit 0"):
         self.write("ignored/pretender", _PRETENDER)
@@ -169,7 +189,7 @@ class RunDocumentsTest(unittest.TestCase):
                         "--allow-empty", "-m", "x"], cwd=root.name, check=True)
         cases = run_documents.run_all(
             [("A.md", "false", Row()), ("A.md", "true", Row()), ("B.md", "no", Row(makes="/"))],
-            root.name)
+            root.name, _SECONDS)
         self.assertEqual(
             [("A.md: false", "failure"), ("A.md: true", None), ("B.md: no", "skipped")],
             [(name, kind) for name, _, kind, _ in cases])

@@ -53,13 +53,6 @@ def _reason(skipped):
     return said and f": {said}"
 
 
-def outside(path):
-    """As read_events has it: cases that were run outside of Bazel. None at all are a failure."""
-    uri = "file://" + urllib.parse.quote(os.path.abspath(path))
-    status = "PASSED" if any(cases_of([uri])) else "FAILED"
-    return {("documents", 1, 1): (status, [uri])}
-
-
 def cases_of(xml_uris):
     """Yields ("passed" | "skipped" | "failed", name) for each case of a target's XML files."""
     for uri in xml_uris:
@@ -91,6 +84,13 @@ def count(results, broken):
         counts.failures += [f"{label} {name}" for name in by_outcome["failed"]]
     counts.failures += [f"{label} ({why})" for label, why in sorted(broken.items())]
     return counts
+
+
+def outside(path):
+    """As read_events has it: cases that were run outside of Bazel. None at all are a failure."""
+    uri = "file://" + urllib.parse.quote(os.path.abspath(path))
+    status = "PASSED" if any(cases_of([uri])) else "FAILED"
+    return {("documents", 1, 1): (status, [uri])}
 
 
 def main():

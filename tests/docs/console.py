@@ -1,6 +1,7 @@
 """Replays the sessions of documents, which tools/documents.py reads.
 
-In expected output a line "..." stands for any number of lines, and "..." inside a line for any text.
+In expected output a line "..." stands for any number of lines, and "..." inside a line for any
+text.
 """
 import re
 import subprocess
