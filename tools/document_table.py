@@ -26,8 +26,6 @@ _PACKAGE = ".packages/viommu_0.1.0_amd64.deb"
 QUICK = {
     "./dev build //clients/viommuctl": Row(after="bazel-bin/clients/viommuctl/viommuctl help"),
     "./dev demo": Row(),
-    # A filter that finds one command which is quick, and not this.
-    "./dev documents FILTER": Row(fill=(("FILTER", "'dev help'"),)),
     "./dev help": Row(prints="usage: ./dev COMMAND"),
     "./dev run": Row(serves=True),
     "./dev run --topology deploy/topologies/arm-server.textproto": Row(serves=True),
@@ -48,6 +46,8 @@ SLOW = {
     "./dev bench": Row(rewrites=("docs/BENCHMARKS.md", "docs/benchmarks.svg"),
                        after="! git diff --quiet -- docs/BENCHMARKS.md"),
     "./dev bench page_table": Row(),
+    # What it finds is quick, and not this.
+    "./dev documents FILTER": Row(fill=(("FILTER", "'dev help'"),), prints="1 passed, 0 failed\n"),
     "./dev fuzz 25 config": Row(),
     "./dev fuzz 60 engine_fuzz": Row(),
     "./dev fuzz 80": Row(),
