@@ -74,12 +74,19 @@ struct World {
 class PlainLoop {
  public:
   void Run(uint64_t page_bytes) {
-    uint64_t* words = words_.data();
+    uint64_t* const words = Words();
     for (uint64_t i = 0; i < kPages; ++i) words[i] = (64 * kGiB | 3) + i * page_bytes;
   }
-  void Zero() { std::memset(words_.data(), 0, kPages * sizeof(uint64_t)); }
+  void Zero() { std::memset(Words(), 0, kPages * sizeof(uint64_t)); }
 
  private:
+  // As others might read them, the compiler can not leave the stores out.
+  uint64_t* Words() {
+    uint64_t* words = words_.data();
+    benchmark::DoNotOptimize(words);
+    return words;
+  }
+
   std::vector<uint64_t> words_ = std::vector<uint64_t>(kPages);
 };
 
