@@ -71,8 +71,6 @@ SLOW = {
         before="bazel build --config=fuzz //tests/fuzz:engine_fuzz && mkdir -p .fuzz/engine && "
                f"cp tests/fuzz/corpus/engine/map {_CRASH}",
         fill=((".fuzz/engine/crash-...", _CRASH),), after=f"rm {_CRASH}"),
-    "page_table_benchmark --benchmark_repetitions=3": Row(
-        before="bazel build --config=opt //engine/pagetable:page_table_benchmark"),
 }
 
 # Command -> the test that runs it.
@@ -115,14 +113,7 @@ NAMES = (
     "viommuctl unplug",
 )
 
-# Command -> why it is not run.
-EXCEPTIONS = {
-    f"podman build -f deploy/container/Containerfile --target {image} -t {image}:0.1.0 .":
-        "tests reach no registry of images; //tests/deploy:container_test tries its stages"
-    for image in ("viommu-device-plugin", "viommud")
-}
-
 
 def rows():
     """The commands of all classes."""
-    return [*QUICK, *SLOW, *ELSEWHERE, *UNDER_WAY, *NAMES, *EXCEPTIONS]
+    return [*QUICK, *SLOW, *ELSEWHERE, *UNDER_WAY, *NAMES]

@@ -10,9 +10,13 @@ from tests.deploy import scratch
 from tools import case_report
 
 
-def commands():
+def document():
     with open(os.path.join(scratch.ROOT, "docs", "DEPLOYMENT.md"), encoding="utf-8") as file:
-        blocks = re.findall(r"^```sh\n(.*?)^```$", file.read(), re.DOTALL | re.MULTILINE)
+        return file.read()
+
+
+def commands():
+    blocks = re.findall(r"^```sh\n(.*?)^```$", document(), re.DOTALL | re.MULTILINE)
     return [shlex.split(line) for block in blocks for line in block.splitlines()]
 
 
@@ -55,13 +59,6 @@ class DocumentTest(unittest.TestCase):
                            *arguments)
         self.assertTrue(done.stdout)
 
-    def check_podman(self, command, *arguments):
-        self.assertEqual("build", command)
-        flags = dict(zip(arguments[:-1:2], arguments[1:-1:2]))
-        with open(os.path.join(scratch.ROOT, flags["-f"]), encoding="utf-8") as file:
-            self.assertRegex(file.read(), rf"(?m)^FROM \S+ AS {flags['--target']}$")
-        self.assertEqual(f"{flags['--target']}:{version()}", flags["-t"])
-
     def check_kubectl(self, *arguments):
         *words, folder = arguments
         self.assertEqual(["apply", "-k"], words)
@@ -71,13 +68,26 @@ class DocumentTest(unittest.TestCase):
     def test_every_command_names_what_there_is(self):
         checks = {"./dev": self.check_dev, "systemd-sysusers": self.check_systemd,
                   "systemd-tmpfiles": self.check_systemd, "systemctl": self.check_systemd,
-                  "apt": self.check_apt, "export": self.check_export, "podman": self.check_podman,
+                  "apt": self.check_apt, "export": self.check_export,
                   "kubectl": self.check_kubectl, "viommuctl": self.check_viommuctl}
         found = commands()
         self.assertEqual(set(checks), {command[0] for command in found})
         for program, *arguments in found:
             with self.subTest(command=" ".join([program, *arguments])):
                 checks[program](*arguments)
+
+    def test_images_are_named_as_recipe_and_manifests_have_them(self):
+        with open(os.path.join(scratch.DEPLOY, "container", "Containerfile"),
+                  encoding="utf-8") as file:
+            stages = re.findall(r"(?m)^FROM \S+ AS (\S+)$", file.read())
+        with open(os.path.join(scratch.DEPLOY, "kubernetes", "base", "kustomization.yaml"),
+                  encoding="utf-8") as file:
+            expected = {f"{name}:{tag}" for name, tag in
+                        re.findall(r"- name: (\S+)\n    newTag: (\S+)", file.read())}
+        shown = dict(re.findall(r"(?m)^\| `(\S+)` \| `(\S+:\S+)` \|$", document()))
+        self.assertLessEqual(set(shown), set(stages))
+        self.assertEqual(expected, set(shown.values()))
+        self.assertEqual({target: f"{target}:{version()}" for target in shown}, shown)
 
 
 if __name__ == "__main__":

@@ -43,8 +43,7 @@ _WRONG = [
     "viommuctl nonsense vm0", "viommuctl map --nonsense", "viommuctl --nonsense",
     "viommud --nonsense", "none_benchmark --x", "promtool check nonsense", "python3 none.py",
     "sed s/a/b/ none", "kubectl get nodes", "kubectl apply -k none", "systemctl start none.service",
-    "podman build -f none --target viommud .", "apt install ./none_0.1.0_amd64.deb",
-    "podman build -f deploy/container/Containerfile --target none .",
+    "apt install ./none_0.1.0_amd64.deb",
     "systemd-tmpfiles --create none.conf", "viommu-device-plugin --nonsense",
     "export NONSENSE=1", "source <(viommuctl nonsense bash)",
 ]
@@ -219,12 +218,6 @@ class CommandsTest(unittest.TestCase):
         package = words[2].rpartition("/")[2].partition("_")[0]
         self.assertIn(f"\nPackage: {package}\n", "\n" + checkout.text("deploy/debian/control"))
 
-    def _podman(self, words):
-        recipe = words[words.index("-f") + 1]
-        self._there([recipe])
-        self.assertRegex(checkout.text(recipe),
-                         rf"(?m)^FROM .* AS {words[words.index('--target') + 1]}$")
-
     def _kubectl(self, words):
         self.assertEqual(["apply", "-k"], words[1:3])
         self._there([os.path.join(words[3], "kustomization.yaml")])
@@ -253,7 +246,7 @@ class CommandsTest(unittest.TestCase):
                "viommuctl": _viommuctl, "viommud": _viommud, "promtool": _promtool,
                "python3": _python, "sed": _harmless, "viommu-device-plugin": _device_plugin,
                "systemctl": _unit, "systemd-sysusers": _installed_as,
-               "systemd-tmpfiles": _installed_as, "apt": _apt, "podman": _podman,
+               "systemd-tmpfiles": _installed_as, "apt": _apt,
                "kubectl": _kubectl, "source": _source, "export": _export}
 
     def _run(self, words):
