@@ -80,9 +80,9 @@ class Client {
   const ClientOptions& options() const { return options_; }
 
   // Calls `method` of `stub`, such as Of<v1::HostService>(). A change whose request_id was left
-  // empty gets a new one, unless max_attempts is 1, so that it may be repeated as retry.h says. The
-  // server's error, with its details (call_error.h); kUnavailable: the server could not be reached,
-  // or was lost, or the timeout ended in a wait for
+  // empty gets a new one, unless max_attempts is 1, so that it may be repeated as retry.h says.
+  // The server's error, with its details (call_error.h);
+  // kUnavailable: the server could not be reached, or was lost, or the timeout ended in a wait for
   //   a connection. After an attempt that was sent it is not known whether a change was made; the
   //   message tells of it when the last one was not. A request_id of the caller's may be sent again
   //   to find out; one that was given here ends with this call.

@@ -200,6 +200,18 @@ TEST_F(ClientTest, AnswersThroughEitherFormOfCall) {
   EXPECT_EQ(GetHost(client.get())->version(), "7");
 }
 
+TEST_F(ClientTest, HasOneStubOfAServiceForAllThreads) {
+  const auto client = Connected();
+  std::vector<v1::HostService::Stub*> found(16);
+  std::vector<std::thread> threads;
+  for (v1::HostService::Stub*& stub : found) {
+    threads.emplace_back([&client, &stub] { stub = &client->Of<v1::HostService>(); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  client->Of<v1::IoasService>();
+  EXPECT_THAT(found, Each(&client->Of<v1::HostService>()));
+}
+
 TEST_F(ClientTest, ConnectsOverTcpWithoutTheProxyOfTheEnvironment) {
   setenv("http_proxy", "http://127.0.0.1:9", 1);
   Stop();

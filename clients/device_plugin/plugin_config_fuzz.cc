@@ -57,21 +57,16 @@ void CheckResources(const PluginConfig& config) {
   }
 }
 
-// However a pattern looks, whether it selects a device is decided soon, and the same every time.
+// However a pattern looks, whether it selects a device is decided soon. A resource that asks for
+// nothing offers whatever those before it do not.
 void CheckSelection(const PluginConfig& config) {
   v1::Device device;
   device.set_name("devices/0000:01:00.0");
   device.set_numa_node(1);
-  const v1::HardwareInfo hardware;
-  const OfferedResource* const first = ResourceOf(config.resources, device, hardware);
+  const OfferedResource* const first = ResourceOf(config.resources, device, v1::HardwareInfo());
   for (const OfferedResource& resource : config.resources) {
-    const bool selected = Selects(resource.selector, device, hardware);
-    Check(first != nullptr || !selected, "selected, but by nobody");
-    if (&resource == first) {
-      Check(selected, "the resource of a device does not select it");
-      break;
-    }
-    Check(!selected, "an earlier resource selects the device, too");
+    if (&resource == first) return;
+    Check(resource.selector.ByteSizeLong() > 0, "a device that whatever there is has to select");
   }
 }
 

@@ -1,5 +1,6 @@
 #include "clients/device_plugin/plugin_config.h"
 
+#include <cstddef>
 #include <cstdlib>
 #include <fstream>
 #include <string>
@@ -119,12 +120,21 @@ TEST(PluginConfigTest, RefusesNamesThatTheKubeletWould) {
 }
 
 TEST(PluginConfigTest, RefusesPathsThatNoSocketCanHave) {
-  const std::string longest(90, 'd');
-  EXPECT_THAT(Load(absl::StrCat(kOne, "device_plugin_dir: '/", longest, "'")).problems,
-              ElementsAre(HasSubstr("it has at most 107")));
-  EXPECT_THAT(
-      Load(absl::StrCat(kOne, "pod_resources_dir: '/", longest, "/", longest, "'")).problems,
-      ElementsAre(HasSubstr("it has at most 107")));
+  const struct {
+    const char* setting;
+    std::string in_it;  // What a socket's path has behind the setting.
+  } kPaths[] = {{"viommud_socket", ""},
+                {"device_plugin_dir", "/viommu-any-00000000.sock"},
+                {"pod_resources_dir", "/kubelet.sock"}};
+  for (const auto& path : kPaths) {
+    const auto problems = [&path](size_t socket_bytes) {
+      const std::string rest(socket_bytes - path.in_it.size() - 1, 'd');
+      return Load(absl::StrCat(kOne, path.setting, ": '/", rest, "'")).problems;
+    };
+    EXPECT_THAT(problems(107), IsEmpty()) << path.setting;
+    EXPECT_THAT(problems(108), ElementsAre(HasSubstr("108 bytes; it has at most 107")))
+        << path.setting;
+  }
 }
 
 TEST(PluginConfigTest, NeedsAResource) {

@@ -33,7 +33,7 @@ inline Topology StallingSmmu() {
 }
 
 // All devices are claimed and attached to the domain kDomain over kIoas, in which nothing is mapped
-// yet. What has a device in its name is about `device_`, whose faults the test is about.
+// yet. `device_` is the one whose faults the test is about.
 class SmmuFaultsTest : public testing::Test {
  protected:
   enum : Uid { kRegion = 1, kIoas, kDomain, kOtherDomain };
