@@ -84,6 +84,9 @@ class Runner:
         contents = {path: self._read(path) for path in row.rewrites}
         try:
             self._run_filled(command, row)
+            for path, content in contents.items():
+                if self._read(path) == content:
+                    raise Failed(f"it has not written {path}")
         finally:
             for path, content in contents.items():
                 self._write(path, content)
@@ -100,7 +103,10 @@ class Runner:
         stamps = []
         for path in filter(None, self._git("ls-files", "--others", "--exclude-standard", "-z")
                            .split("\0")):
-            found = os.lstat(os.path.join(self._root, path))
+            try:
+                found = os.lstat(os.path.join(self._root, path))
+            except FileNotFoundError:
+                continue  # An editor's, say: gone since it was listed.
             stamps.append(f"{path} {found.st_size} {found.st_mtime_ns}\n")
         return "".join(stamps) + self._git("diff", "HEAD")
 
@@ -264,15 +270,22 @@ def run_all(commands, root, seconds):
             Runner(root, seconds).run(command, row)
         except Skipped as reason:
             kind, text = "skipped", str(reason)
-        except Failed as reason:
-            kind, text = "failure", str(reason)
+        except (Failed, OSError, subprocess.SubprocessError) as reason:
+            kind, text = "failure", str(reason) or repr(reason)
         took = time.monotonic() - started
         print(f"  # {took:.1f} s{f', {kind}: {text}' if kind else ''}", flush=True)
         cases.append((f"{path}: {command}", took, kind, text))
     return cases
 
 
+def undo_when_ended():
+    """Lets what is run be ended, and files be put back, also when somebody ends this process."""
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
 def main():
+    undo_when_ended()
     parser = argparse.ArgumentParser(prog="python3 -m tools.run_documents", description=__doc__)
     parser.add_argument("--slow", action="store_true", help="not only those of ./dev test")
     parser.add_argument("--xml", help="where to report to, instead of counting")

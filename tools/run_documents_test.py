@@ -1,6 +1,8 @@
 import fcntl
 import os
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -21,6 +23,14 @@ trap 'exit $CODE' TERM
 printf '  %s -plaintext x\\n' $INVITED
 echo "{\\"pid\\": $$}" >.state/endpoints.new && mv .state/endpoints.new .state/endpoints.json
 while :; do sleep 0.05; done
+"""
+# Runs argv[2] in argv[1], as a command that rewrites a file.
+_ENDED = """
+import sys
+from tools import document_table, run_documents
+run_documents.undo_when_ended()
+row = document_table.Row(rewrites=("kept",))
+run_documents.Runner(sys.argv[1], 60).run(sys.argv[2], row)
 """
 
 
@@ -152,6 +162,29 @@ class RunnerTest(unittest.TestCase):
             with self.assertRaisesRegex(run_documents.Failed, part):
                 self.serve(**how)
         self.fails("(?s)does not serve.*why", "echo why; exit 0", Row(serves=True))
+
+    def test_what_it_says_to_rewrite_has_to_be_written(self):
+        self.fails("has not written kept", "true", Row(rewrites=("kept",)))
+
+    def test_all_is_undone_when_the_runner_is_ended(self):
+        self.write("ignored/pid", "")
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            command = "echo new >kept; echo $$ >ignored/pid; exec sleep 60"
+            runner = subprocess.Popen([sys.executable, "-c", _ENDED, self.root, command])
+            deadline = time.monotonic() + _SECONDS
+            while not (pid := self.read("ignored/pid").strip()):
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.02)
+            runner.send_signal(number)
+            self.assertEqual(128 + number, runner.wait(_SECONDS))
+            self.assertEqual("as it was\n", self.read("kept"))
+            self.assertFalse(os.path.exists(f"/proc/{pid}"))
+            self.write("ignored/pid", "")
+
+    def test_goes_on_after_whatever_has_failed(self):
+        commands = [("A.md", "true", Row(rewrites=("none",))), ("A.md", "echo two", Row())]
+        cases = run_documents.run_all(commands, self.root, _SECONDS)
+        self.assertEqual(["failure", None], [kind for _, _, kind, _ in cases])
 
     def test_what_others_hold_is_left_to_them(self):
         self.write(".state/lock", "")
