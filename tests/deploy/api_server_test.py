@@ -298,13 +298,21 @@ class HttpTest(unittest.TestCase):
         for method, path, code in (
                 ("GET", "/apis/apps/v2", 404), ("GET", "/api/v1/secrets", 404),
                 ("GET", "/api/v1/nodes/none", 404), ("DELETE", "/api/v1/nodes/none", 405),
-                ("GET", "/api/v1/pods?watch=true", 400), ("POST", "/api/v1/nodes?dryRun=All", 400),
+                ("GET", "/api/v1/pods?watch=true", 400),
                 ("POST", "/api/v1/pods", 405), ("POST", "/api/v1/nodes", 400),
                 ("POST", "/apis", 404), ("PATCH", "/api/v1/nodes", 405)):
             with self.subTest(method=method, path=path):
                 status, body = self.ask(method, path, body="{" if method == "POST" else None)
                 self.assertEqual(code, status)
                 self.assertEqual(("Status", code), (json.loads(body)["kind"], json.loads(body)["code"]))
+
+    def test_a_dry_run_is_refused_and_makes_nothing(self):
+        node = json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "dry"}})
+        status, body = self.ask("POST", "/api/v1/nodes?dryRun=All", body=node)
+        self.assertEqual(400, status, body)
+        self.assertIn("dryRun", json.loads(body)["message"])
+        self.assertEqual(404, self.ask("GET", "/api/v1/nodes/dry")[0])
+        self.assertEqual(201, self.ask("POST", "/api/v1/nodes", body=node)[0])
 
     def test_lists_of_a_namespace_have_no_others(self):
         for path, count in (("/api/v1/serviceaccounts", 2),

@@ -1,5 +1,6 @@
 """The commands of kubectl that documents show, run by a real kubectl as a reader would: each in the
 order of its document, in a checkout, against an API server of the test's own."""
+import itertools
 import json
 import os
 import re
@@ -122,10 +123,10 @@ class DocumentsTest(KubectlTest):
         self.assertEqual(f"v{cluster}.0", kubernetes_schemas.VERSIONS[0])
 
     def test_deployment(self):
-        """Each overlay in a cluster of its own, old and new."""
+        """Each overlay in clusters of its own, an old and a new one."""
         commands = kubectl_commands.shown(document("docs/DEPLOYMENT.md"))
         self.assertEqual([SOFT, HOST_IOMMU], commands)
-        for command, version in zip(commands, kubernetes_schemas.VERSIONS):
+        for command, version in itertools.product(commands, kubernetes_schemas.VERSIONS):
             with self.subTest(command=command, version=version):
                 reader = self.reader(version)
                 first = told(reader.run(command).stdout)

@@ -18,22 +18,18 @@ class Lacking(Exception):
     """This machine does not let a copy of it be made; says what it does not have or allow."""
 
 
-def _is_debian_12():
-    return scratch.run("sh", "-c", '. /etc/os-release && test "$ID $VERSION_ID" = "debian 12"',
-                       check=False).returncode == 0
-
-
 class Machine:
     """Boots at once, with what is installed on this machine, but nothing of it enabled. Until close(),
     or until the process that made it ends, however it ends."""
 
     def __init__(self):
-        if not _is_debian_12():
+        if not scratch.on_debian_12():
             raise Lacking("Debian 12")
         self.cgroup = f"viommu-machine-{os.getpid()}-{time.monotonic_ns()}"
         self._console = tempfile.TemporaryFile("w+")
         # In a session of its own, so that a signal for all of the test's processes leaves it the time to
         # clean up.
+        self._ended = None
         self._keeper = subprocess.Popen([SCRIPT, "keep", self.cgroup], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self._console, start_new_session=True)
@@ -46,6 +42,7 @@ class Machine:
     def close(self):
         """Ends whatever runs on it; nothing of it is left."""
         self._keeper.stdin.close()
+        self._forget_init()
         ended = self._keeper.wait(scratch.SECONDS)
         self._keeper.stdout.close()
         console = self._read_console()
@@ -55,45 +52,52 @@ class Machine:
 
     def reboot(self):
         self.run("systemctl reboot", check=False)  # It is too late for an answer.
-        self._await(lambda: not os.path.exists(f"/proc/{self.init}"), "systemd does not end")
+        if not select.select([self._ended], [], [], scratch.SECONDS)[0]:
+            raise AssertionError(f"systemd does not end: {self._read_console()}")
         self._boot()
 
     def run(self, line, check=True):
         """Runs a line as root's shell, which is in a checkout of the sources, says yes to all."""
-        done = subprocess.run([SCRIPT, "enter", self.init, "bash", "-c", line], input="y\n" * 9,
-                              capture_output=True, text=True, timeout=scratch.SECONDS, check=False)
+        return self._enter(line, "y\n" * 9, check)
+
+    def exists(self, path):
+        return self.run(f"test -e {path}", check=False).returncode == 0
+
+    def read(self, path):
+        return self.run(f"cat {path}").stdout
+
+    def write(self, path, text):
+        self._enter(f"mkdir -p {os.path.dirname(path)} && cat >{path}", text)
+
+    def check_out(self):
+        """Brings what is installed, with bazel-bin/, to where commands are run."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("deploy", "docs"):
+                shutil.copytree(os.path.join(scratch.ROOT, name), os.path.join(folder, name))
+            shutil.copy(os.path.join(scratch.ROOT, "README.md"), folder)
+            for program in scratch.programs():
+                built = os.path.join(folder, "bazel-bin", program)
+                os.makedirs(os.path.dirname(built), exist_ok=True)
+                shutil.copy(os.path.join(scratch.ROOT, program), built)
+            # Not the folder itself, which is nobody else's to look into.
+            archive = subprocess.run(["tar", "--create", "--directory", folder, *os.listdir(folder)],
+                                     stdout=subprocess.PIPE, check=True).stdout
+        self._enter("tar --extract --no-same-owner", archive)
+
+    def _enter(self, line, given, check=True):
+        """By way of what only a copy has, never by a path of this machine's."""
+        text = isinstance(given, str)
+        done = subprocess.run([SCRIPT, "enter", self.init, "bash", "-c", line], input=given,
+                              capture_output=True, text=text, timeout=scratch.SECONDS, check=False)
         if check and done.returncode != 0:
             raise AssertionError(
                 f"`{line}` ended with {done.returncode}\n{done.stdout}{done.stderr}")
         return done
 
-    def find(self, path):
-        """The path by which this machine sees a file of that one; links in it must be relative."""
-        return f"/proc/{self.init}/root{path}"
-
-    def read(self, path):
-        with open(self.find(path), encoding="utf-8") as file:
-            return file.read()
-
-    def write(self, path, text):
-        os.makedirs(os.path.dirname(self.find(path)), exist_ok=True)
-        with open(self.find(path), "w", encoding="utf-8") as file:
-            file.write(text)
-
-    def check_out(self):
-        """Brings what is installed, with bazel-bin/, to where commands are run."""
-        for name in ("deploy", "docs"):
-            shutil.copytree(os.path.join(scratch.ROOT, name), self.find(f"{_FOLDER}/{name}"))
-        shutil.copy(os.path.join(scratch.ROOT, "README.md"), self.find(_FOLDER))
-        for program in scratch.programs():
-            built = self.find(f"{_FOLDER}/bazel-bin/{program}")
-            os.makedirs(os.path.dirname(built), exist_ok=True)
-            shutil.copy(os.path.join(scratch.ROOT, program), built)
-
     def _boot(self):
         try:
-            self._keeper.stdin.write("boot\n")
-            self._keeper.stdin.flush()
+            # Past any buffer, in which it would wait for close() to fail as well.
+            os.write(self._keeper.stdin.fileno(), b"boot\n")
         except BrokenPipeError:
             pass  # It has said why.
         # It is said in one line, or not at all.
@@ -104,18 +108,24 @@ class Machine:
             raise Lacking(rest)
         if word != "booting":
             raise AssertionError(f"no machine: {self._read_console()}")
-        self.init = rest
-        self._await(lambda: os.path.exists(self.find("/run/systemd/private")),
-                    "systemd does not start")
+        self._forget_init()
+        self.init, self._ended = rest, os.pidfd_open(int(rest))
+        self._await_systemd()
         # A unit of somebody else that has failed is nothing to us.
         self.run("systemctl is-system-running --wait", check=False)
 
-    def _await(self, happened, otherwise):
+    def _await_systemd(self):
         deadline = time.monotonic() + scratch.SECONDS
-        while not happened():
+        # At first not even the way in is there.
+        while not self.exists("/run/systemd/private"):
             if time.monotonic() > deadline:
-                raise AssertionError(f"{otherwise}: {self._read_console()}")
+                raise AssertionError(f"systemd does not start: {self._read_console()}")
             time.sleep(_POLL_SECONDS)
+
+    def _forget_init(self):
+        if self._ended is not None:
+            os.close(self._ended)
+        self._ended = None
 
     def _read_console(self):
         self._console.seek(0)

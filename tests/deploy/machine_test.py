@@ -72,7 +72,7 @@ class ReaderTest(host.HostTest):
         self.assertGreater(len(places), 10)
         for place in places:
             place = variables["DESTDIR"] + re.sub("^/usr/", variables["PREFIX"] + "/", place)
-            self.assertTrue(os.path.isfile(self.machine.find(place)), place)
+            self.assertTrue(self.machine.exists(place), place)
 
     def after_dev_package(self, _, done):
         self.assertRegex(done, r"^\S+/\.packages/viommu_\S+\.deb\n$")
@@ -133,7 +133,7 @@ class ReaderTest(host.HostTest):
     def after_remove(self, *_):
         self.assertEqual(["inactive", "success"], self.properties("ActiveState", "Result"))
         self.assertEqual("stop", self.events()[-1])
-        self.assertFalse(os.path.exists(self.machine.find("/usr/sbin/viommud")))
+        self.assertFalse(self.machine.exists("/usr/sbin/viommud"))
         self.assertIn("/etc/viommu/viommud.textproto", self.files())
         self.check_directories()
         self.check_user()

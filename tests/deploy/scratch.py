@@ -28,12 +28,12 @@ def tool(*path):
     tools = os.environ.get("VIOMMU_TOOLS")
     if tools and os.path.exists(os.path.join(tools, *path)):
         return os.path.join(tools, *path)
-    if not _on_debian_12():
+    if not on_debian_12():
         raise unittest.SkipTest(f"no {'/'.join(path)}, which ./dev sets up on Debian 12 only")
     raise AssertionError(f"no {'/'.join(path)}: run the tests with ./dev test")
 
 
-def _on_debian_12():
+def on_debian_12():
     """As ./dev finds it out."""
     try:
         system = platform.freedesktop_os_release()
