@@ -88,9 +88,11 @@ class OriginalTest(unittest.TestCase):
         with open("/proc/self/mounts", encoding="utf-8") as file:
             before = file.read()
         for command in (["keep_here", "viommu-no-machine"], ["boot"]):
-            # In a namespace all the same, should it do so.
-            done = scratch.run("unshare", "--mount", "sh", "-c", '"$@"; echo $?', "sh",
-                               machine.SCRIPT, *command, check=False)
+            # In a namespace all the same, should it do so; with what it would need there.
+            done = scratch.run("unshare", "--mount", "sh", "-c", "mount -t tmpfs test /mnt && "
+                               "mkdir /mnt/root && cp /proc/self/mounts /mnt/before && "
+                               '{ "$@"; echo $?; } && diff /mnt/before /proc/self/mounts',
+                               "sh", machine.SCRIPT, *command, check=False)
             if "not permitted" in done.stderr:
                 self.skipTest(f"needs what this machine lacks: {done.stderr}")
             self.assertEqual("failed\n1\n", done.stdout, command)
