@@ -5,6 +5,7 @@ Each runs in the checkout's root, as its reader stands there, and has to end wit
 is asked what it invites to ask, and ended. The checkout has to be afterwards as it was before.
 """
 import argparse
+import contextlib
 import fcntl
 import json
 import os
@@ -63,6 +64,34 @@ class Failed(Exception):
 
 class Skipped(Exception):
     """A command can not be run on this machine, at this time."""
+
+
+class Ending:
+    """Heeds a wish to end this process only where it waits: elsewhere it may just have started
+    what nobody would end, or be putting files back."""
+
+    def __init__(self):
+        self._number = None
+        self._waits = False
+
+    def ask(self, number, _):
+        """Handles a signal."""
+        self._number = number
+        if self._waits:
+            sys.exit(128 + number)
+
+    @contextlib.contextmanager
+    def heeded(self):
+        self._waits = True
+        try:
+            if self._number is not None:
+                sys.exit(128 + self._number)
+            yield
+        finally:
+            self._waits = False
+
+
+_ENDING = Ending()
 
 
 class Runner:
@@ -133,7 +162,8 @@ class Runner:
         with tempfile.TemporaryFile() as output:
             process = self._start(words, environment, output)
             try:
-                code = process.wait(seconds)
+                with _ENDING.heeded():
+                    code = process.wait(seconds)
             except subprocess.TimeoutExpired:
                 code = f"nothing after {seconds} s"
             finally:
@@ -167,7 +197,8 @@ class Runner:
                 self._await_endpoints(process, output)
                 self._ask(output)
                 process.send_signal(signal.SIGTERM)
-                code = process.wait(_STOP_SECONDS)
+                with _ENDING.heeded():
+                    code = process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 raise Failed(f"it did not end when told to\n{_text(output)}") from None
             finally:
@@ -196,7 +227,7 @@ class Runner:
                         return
             except FileNotFoundError:
                 pass
-            time.sleep(0.02)
+            _pause()
         raise Failed(f"it does not serve:\n{_text(output)}")
 
     def _ask(self, output):
@@ -204,7 +235,7 @@ class Runner:
         invited = []
         while len(invited) < _INVITATIONS and time.monotonic() < deadline:
             invited = _INVITED.findall(_text(output))
-            time.sleep(0.02)
+            _pause()
         if len(invited) != _INVITATIONS:
             raise Failed(f"it does not say what to paste:\n{_text(output)}")
         for line in [*invited, "viommuctl health"]:
@@ -235,6 +266,11 @@ def _environment(command, root):
         folders = [os.path.join(root, folder) for folder in _PROGRAMS]
         environment["PATH"] = os.pathsep.join([*folders, environment["PATH"]])
     return environment
+
+
+def _pause():
+    with _ENDING.heeded():
+        time.sleep(0.02)
 
 
 def _end(process):
@@ -281,7 +317,7 @@ def run_all(commands, root, seconds):
 def undo_when_ended():
     """Lets what is run be ended, and files be put back, also when somebody ends this process."""
     for number in (signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+        signal.signal(number, _ENDING.ask)
 
 
 def main():

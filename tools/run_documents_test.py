@@ -32,6 +32,16 @@ run_documents.undo_when_ended()
 row = document_table.Row(rewrites=("kept",))
 run_documents.Runner(sys.argv[1], 60).run(sys.argv[2], row)
 """
+# Is told to end when what it runs has started, before it can know that process.
+_ENDED_EARLY = """
+import os, signal, subprocess
+class Popen(subprocess.Popen):
+    def __init__(self, words, **options):
+        super().__init__(words, **options)
+        if options.get("start_new_session"):
+            os.kill(os.getpid(), signal.SIGTERM)
+subprocess.Popen = Popen
+""" + _ENDED
 
 
 class RunnerTest(unittest.TestCase):
@@ -180,6 +190,15 @@ class RunnerTest(unittest.TestCase):
             self.assertEqual("as it was\n", self.read("kept"))
             self.assertFalse(os.path.exists(f"/proc/{pid}"))
             self.write("ignored/pid", "")
+
+    def test_what_has_just_started_is_ended_too(self):
+        command = "echo new >kept; sleep 2; touch ignored/late"
+        runner = subprocess.run([sys.executable, "-c", _ENDED_EARLY, self.root, command],
+                                timeout=_SECONDS, check=False)
+        self.assertEqual(128 + signal.SIGTERM, runner.returncode)
+        self.assertEqual("as it was\n", self.read("kept"))
+        time.sleep(2.5)
+        self.assertFalse(os.path.exists(os.path.join(self.root, "ignored/late")))
 
     def test_goes_on_after_whatever_has_failed(self):
         commands = [("A.md", "true", Row(rewrites=("none",))), ("A.md", "echo two", Row())]
