@@ -22,6 +22,7 @@
 #include "server/health_endpoint.h"
 #include "server/log.h"
 #include "server/metrics_endpoint.h"
+#include "server/process_metrics.h"
 #include "server/program.h"
 #include "server/signals.h"
 #include "server/socket_address.h"
@@ -51,7 +52,8 @@ absl::Status StartEndpoints(const PluginConfig& config,
   if (!config.metrics_address.empty()) {
     const auto address = ParseSocketAddress(config.metrics_address);
     if (!address.ok()) return address.status();
-    auto metrics = MetricsEndpoint::Serve(*address, {registry});
+    const auto process = std::make_shared<ProcessMetrics>(RealEnv()->Now());
+    auto metrics = MetricsEndpoint::Serve(*address, {registry, process});
     if (!metrics.ok()) return metrics.status();
     endpoints->metrics = *std::move(metrics);
   }
