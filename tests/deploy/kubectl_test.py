@@ -200,8 +200,9 @@ class OverlaysTest(KubectlTest):
         self.assertEqual({"soft": "RollingUpdate", "host-iommu": "OnDelete"},
                          {name: spec["updateStrategy"]["type"] for name, spec in self.specs.items()})
         pods = {name: spec["template"]["spec"] for name, spec in self.specs.items()}
-        self.assertEqual({"soft": None, "host-iommu": {"viommu.io/host-iommu": "true"}},
-                         {name: pod.get("nodeSelector") for name, pod in pods.items()})
+        linux = {"kubernetes.io/os": "linux"}
+        self.assertEqual({"soft": linux, "host-iommu": {**linux, "viommu.io/host-iommu": "true"}},
+                         {name: pod["nodeSelector"] for name, pod in pods.items()})
         viommud = {name: pod["containers"][0] for name, pod in pods.items()}
         self.assertEqual({"soft": "viommud:dev", "host-iommu": f"viommud:{self._version()}"},
                          {name: container["image"] for name, container in viommud.items()})
