@@ -104,6 +104,7 @@ UNDER_WAY = ("./dev documents", "./dev test")
 # it stands it is refused as wrong usage, and its help is there.
 NAMES = (
     "./dev fuzz",
+    "viommuctl list event-queues",
     "viommuctl release",
     "viommuctl reset",
     "viommuctl set-default-domain",
