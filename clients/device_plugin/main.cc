@@ -18,6 +18,7 @@
 #include "clients/device_plugin/device_plugin.h"
 #include "clients/device_plugin/plugin_config.h"
 #include "engine/base/env.h"
+#include "prometheus/gauge.h"
 #include "prometheus/registry.h"
 #include "server/health_endpoint.h"
 #include "server/log.h"
@@ -34,6 +35,15 @@ constexpr char kLiveness[] = "liveness";
 constexpr char kReadiness[] = "readiness";
 // How old the answer to a probe may be.
 constexpr absl::Duration kHealthPeriod = absl::Milliseconds(500);
+
+void AddBuildInfo(prometheus::Registry* registry) {
+  prometheus::BuildGauge()
+      .Name("viommu_device_plugin_build_info")
+      .Help("1, with the version that runs as label.")
+      .Register(*registry)
+      .Add({{"version", kVersion}})
+      .Set(1);
+}
 
 // What is served beside the kubelet.
 struct Endpoints {
@@ -75,6 +85,7 @@ void TellHealth(const DevicePlugin& plugin, HealthEndpoint* health, absl::Notifi
 
 absl::Status Work(const PluginConfig& config, const TerminationSignals& signals, Log* log) {
   const auto registry = std::make_shared<prometheus::Registry>();
+  AddBuildInfo(registry.get());
   Endpoints endpoints;
   absl::Status started = StartEndpoints(config, registry, log, &endpoints);
   if (!started.ok()) return started;

@@ -188,6 +188,8 @@ ROWS = [
           "pods, {{instance}}": _of_plugin("pod_resources_up", ["instance"])}),
         ("Kubelets that follow", "Lists of devices. 0: the node offers none.", "none",
          {"{{resource}}": _of_plugin("kubelet_streams", ["resource"])}),
+        ("Version of the plugin", "On how many nodes which one runs.", "none",
+         {"{{version}}": _of_plugin("build_info", ["version"])}),
         ("Registrations", "With the kubelet, and how they ended.", "ops",
          {"{{resource}} {{result}}": _of_plugin("registrations_total", ["resource", "result"])}),
     ]),

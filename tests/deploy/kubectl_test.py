@@ -161,7 +161,8 @@ class DocumentsTest(KubectlTest):
 
     def _node_offers_what_the_plugin_does(self, reader):
         """What a kubelet writes into its node of resources that a plugin has."""
-        healthy = offered.healthy_devices(config_map(reader.objects()))
+        healthy, ailing = offered.devices(config_map(reader.objects()))
+        self.assertEqual(set(), ailing, "an alert for ever, for whoever only tries it out")
         allocatable = {resource: str(count) for resource, count in healthy.items()}
         reader.api.store.create(api_kinds.named("Node"), None, {
             "apiVersion": "v1", "kind": "Node", "metadata": {"name": "node"},

@@ -19,6 +19,7 @@ NOT_SHOWN = {
 
 _NAME = re.compile(r"\b(?:viommu|grpc|process|exposer)_\w+\b")
 _LABEL_IN_LEGEND = re.compile(r"{{(\w+)}}")
+_CHOICE = re.compile(r"label_values\((\w+), (\w+)\)")
 _LABELS_IN_QUERY = {"grpc_service", "grpc_code", "grpc_type", "grpc_method"}
 
 
@@ -27,10 +28,13 @@ def names_in(query):
     return set(_NAME.findall(query)) - _LABELS_IN_QUERY
 
 
+def dashboard():
+    return json.loads(watched.text("dashboard.json"))
+
+
 def targets():
     """(title, query, legend) of everything that the dashboard asks for."""
-    dashboard = json.loads(watched.text("dashboard.json"))
-    for panel in dashboard["panels"]:
+    for panel in dashboard()["panels"]:
         for target in panel.get("targets", []):
             yield panel["title"], target["expr"], target["legendFormat"]
 
@@ -65,6 +69,16 @@ class LiveTest(unittest.TestCase):
                 self.assertTrue(found, "nothing")
                 for label in _LABEL_IN_LEGEND.findall(legend):
                     self.assertTrue(all(label in labels for labels in found), f"no {label}")
+
+    def test_every_choice_of_the_dashboard_has_something(self):
+        choices = {each["name"]: each["definition"] for each in dashboard()["templating"]["list"]
+                   if each["type"] == "query"}
+        chosen = {"instance": self.honest, "plugin": self.plugin}
+        self.assertEqual(set(chosen), set(choices))
+        for name, definition in choices.items():
+            metric, label = _CHOICE.fullmatch(definition).groups()
+            self.assertIn(chosen[name].metrics_address,
+                          {labels[label] for labels, _ in self.prometheus.query(metric)})
 
     def test_every_metric_is_on_the_dashboard(self):
         shown = {families.family_of(name, self.families)
