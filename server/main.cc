@@ -143,6 +143,8 @@ absl::Status StartServer(const Config& config, Log* log, Daemon* daemon) {
   };
   options.listener_dir = config.listener_dir;
   options.max_listeners = config.max_listeners;
+  daemon->connection_metrics.SetListenerLimit(config.listener_dir.empty() ? 0
+                                                                          : config.max_listeners);
   options.listener_share_percent = config.listener_share_percent;
   ASSIGN_OR_RETURN(daemon->server, Server::Start(daemon->engine.get(), std::move(options)));
   daemon->endpoints.unix_socket = std::filesystem::absolute(config.unix_socket).string();

@@ -83,6 +83,9 @@ ROWS = [
         ("Connections", "Open, and how many may be.", "none",
          {"{{transport}}": _sum("viommu_connections", by=["transport"]),
           "limit": _sum("viommu_connections_limit")}),
+        ("Sockets of tenants", "That there are, and how many there may be.", "none",
+         {"{{instance}}": f"viommu_listeners{{{_HOST}}}",
+          "{{instance}} limit": f"viommu_listeners_limit{{{_HOST}}}"}),
         ("Refused connections", "Closed as soon as they came in.", "ops",
          {"{{transport}} {{reason}}":
           _rate("viommu_connections_refused_total", by=["transport", "reason"])}),

@@ -22,6 +22,8 @@ _OF_THE_HOST = {"boot_id", "iommu", "resource", "version"}
 # A line of the log: what is written between a level, which may depend, and the fields. A name that
 # depends is one of two.
 _LINE_WRITTEN = re.compile(r"\bWrite\([^;{]*LogLevel::k[^;{]*")
+# Those of listeners have a way of their own.
+_LINE_NOTED = re.compile(r'\bNote\(\s*"\w+"')
 _NAME_WRITTEN = re.compile(r'"(\w+)"')
 _EVENT_TOLD = re.compile(r"^\| `(\w+)` \|", re.M)
 _CAUSE_DEFINED = re.compile(r"^  DEVICE_HEALTH_CAUSE_(\w+) = [1-9]", re.M)
@@ -82,7 +84,8 @@ def as_it_should_be(path, document):
 def events_written(folder):
     """What the programs of a folder write to their logs."""
     return {event for path in checkout.files(folder, ".cc") if not path.endswith("_test.cc")
-            for line in _LINE_WRITTEN.findall(checkout.text(path))
+            for line in (*_LINE_WRITTEN.findall(checkout.text(path)),
+                         *_LINE_NOTED.findall(checkout.text(path)))
             for event in _NAME_WRITTEN.findall(line)}
 
 

@@ -186,6 +186,23 @@ class MetricsTest(unittest.TestCase):
         self.assertTrue(0 < files < self.at_start.total("process_max_fds"), files)
         self.assertGreater(self.at_start.total("process_resident_memory_bytes"), 1 << 20)
 
+    def test_listeners_are_counted(self):
+        def listeners():
+            seen = metrics.Metrics(self.daemon)
+            return seen.total("viommu_listeners"), seen.total("viommu_listeners_limit")
+        self.assertEqual((0, 128), listeners())
+        self.client.get("ListenerService/CreateListener", {"listener_id": "vm0", "listener": {}})
+        self.client.get("ListenerService/CreateListener", {"listener_id": "vm1", "listener": {}})
+        self.assertEqual((2, 128), listeners())
+        self.client.get("ListenerService/DeleteListener", {"name": "listeners/vm0"})
+        self.assertEqual((1, 128), listeners())
+        self.daemon.stop()
+        with daemon.Daemon(daemon.LISTENERS, "--max_listeners=5", metrics=True,
+                           folder=self.daemon.folder) as self.daemon:
+            self.assertEqual((1, 5), listeners(), "it opens again what was there")
+        with daemon.Daemon(metrics=True) as self.daemon:
+            self.assertEqual((0, 0), listeners(), "tenants have none")
+
     def test_the_main_job_moves_them(self):
         for method, request in JOB:
             self.client.get(method, request)

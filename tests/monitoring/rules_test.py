@@ -71,7 +71,8 @@ class RulesTest(unittest.TestCase):
             self.assertIn(right, rules)
             rules = rules.replace(right, wrong)
         concerned = {"ViommuErrorBudgetBurnsFast", "ViommudDown", "ViommuCallsNearLimit",
-                     "ViommuConnectionsNearLimit", "ViommuTableMemoryNearLimit"}
+                     "ViommuConnectionsNearLimit", "ViommuListenersNearLimit",
+                     "ViommuTableMemoryNearLimit"}
         head, *cases = _CASE.split(watched.text("alerts_test.yaml"))
         cases = [case for case in cases if _EXPECTATION.search(case).group(1) in concerned]
         self._write("alerts.yaml", rules)
