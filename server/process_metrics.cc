@@ -46,11 +46,11 @@ std::optional<double> OpenFiles() {
   std::filesystem::directory_iterator files("/proc/self/fd", error);
   if (error) return std::nullopt;
   // The directory itself is open meanwhile.
-  double count = -1;
+  int64_t count = -1;
   for (; files != std::filesystem::directory_iterator(); files.increment(error)) ++count;
   // A failure ends the loop.
   if (error) return std::nullopt;
-  return count;
+  return static_cast<double>(count);
 }
 
 std::optional<double> MaxFiles() {
