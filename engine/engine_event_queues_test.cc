@@ -99,6 +99,16 @@ TEST_F(EventQueuesTest, ShowsItsCounts) {
   EXPECT_EQ(Raise()->outcome, RaiseAnswer::Outcome::kLost);
 }
 
+TEST_F(EventQueuesTest, CountsWhatTheHostHasLostAlsoInQueuesThatAreGone) {
+  EXPECT_EQ(engine_->Stats().events.lost, 0u);
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(Raise().ok());
+  EXPECT_EQ(engine_->Stats().events.waiting, 3u);
+  EXPECT_EQ(engine_->Stats().events.lost, 2u);
+  ASSERT_TRUE(engine_->DeleteEventQueue(alice_, Ref("vm/eventQueues/q"), "").ok());
+  EXPECT_EQ(engine_->Stats().events.waiting, 0u);
+  EXPECT_EQ(engine_->Stats().events.lost, 2u);
+}
+
 TEST_F(EventQueuesTest, ListsPageByPage) {
   for (int i = 0; i < 4; ++i) ASSERT_TRUE(Raise().ok());
   const auto first = engine_->ListEvents(alice_, Ref("vm/eventQueues/q"), {2, ""});

@@ -152,6 +152,16 @@ EngineStats::PageFaults PageFaultStats(const Model& model) {
   return stats;
 }
 
+EngineStats::Events EventStats(const Model& model) {
+  EngineStats::Events stats;
+  model.objects.Visit(ObjectKind::kEventQueue, std::nullopt, {"", ""}, [&](Object& object) {
+    stats.waiting += static_cast<const ViommuEventQueue&>(object).events.size();
+    return true;
+  });
+  stats.lost = model.events_lost;
+  return stats;
+}
+
 }  // namespace
 
 HostView Engine::GetHost() {
@@ -410,6 +420,7 @@ EngineStats Engine::Stats() {
   stats.quarantines = model.quarantines;
   stats.flush_queues = FlushQueueStats(model);
   stats.page_faults = PageFaultStats(model);
+  stats.events = EventStats(model);
   for (const DomainState from : kDomainStates) {
     for (const DomainState to : kDomainStates) {
       if (from == to && from != DomainState::kPaging) continue;

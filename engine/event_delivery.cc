@@ -1,5 +1,6 @@
 #include "engine/event_delivery.h"
 
+#include <cstdint>
 #include <vector>
 
 namespace viommu {
@@ -24,12 +25,14 @@ RaiseAnswer EventDelivery::Report(const ViommuEvent& event) {
   EventQueue& queue = model_.Get<ViommuEventQueue>(it->second)->events;
   RaiseAnswer answer;
   answer.sequence = EventQueue::SequenceOf(queue.next());
+  const uint64_t lost_before = queue.lost();
   if (event.lost > 0) {
     queue.ReportLost(event.lost);
     answer.outcome = RaiseAnswer::Outcome::kLost;
   } else if (!queue.Report(event.event)) {
     answer.outcome = RaiseAnswer::Outcome::kLost;
   }
+  model_.events_lost += queue.lost() - lost_before;
   arrived_.SignalAll();
   return answer;
 }

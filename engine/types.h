@@ -414,6 +414,12 @@ struct EngineStats {
     std::vector<std::pair<std::string, uint64_t>> answered;  // Groups, by code; all are listed.
   };
   PageFaults page_faults;
+  // Of guests' virtual IOMMUs.
+  struct Events {
+    uint64_t waiting = 0;  // In all event queues.
+    uint64_t lost = 0;     // Of those that the guests were to be told.
+  };
+  Events events;
   BackendStats backend;
   std::vector<QueueState> queues;
 };

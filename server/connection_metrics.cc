@@ -14,6 +14,16 @@ ConnectionMetrics::ConnectionMetrics(prometheus::Registry* registry) {
                 .Help("Connections that may be open at once, over all transports.")
                 .Register(*registry)
                 .Add({});
+  listeners_ = &prometheus::BuildGauge()
+                    .Name("viommu_listeners")
+                    .Help("Sockets of tenants.")
+                    .Register(*registry)
+                    .Add({});
+  listeners_limit_ = &prometheus::BuildGauge()
+                          .Name("viommu_listeners_limit")
+                          .Help("Sockets that tenants may have; 0: none, without listener_dir.")
+                          .Register(*registry)
+                          .Add({});
   auto& refused = prometheus::BuildCounter()
                       .Name("viommu_connections_refused_total")
                       .Help("Connections that were closed as soon as they came in.")

@@ -1,12 +1,16 @@
-// server/connection_metrics.h -- How many connections are open, and how many were turned away.
+// server/connection_metrics.h -- How many connections are open, how many were turned away, and how
+// many sockets of tenants there are.
 //
 //   viommu_connections                 {transport="unix|tcp|listener"}
 //   viommu_connections_limit           how many may be open, over all transports
 //   viommu_connections_refused_total   {transport="unix|tcp|listener", reason="limit|resources"}
+//   viommu_listeners                   sockets of tenants
+//   viommu_listeners_limit             how many there may be; 0: tenants have none
 #ifndef VIOMMU_SERVER_CONNECTION_METRICS_H_
 #define VIOMMU_SERVER_CONNECTION_METRICS_H_
 
 #include <cstddef>
+#include <cstdint>
 
 #include "absl/strings/string_view.h"
 #include "prometheus/counter.h"
@@ -36,6 +40,8 @@ class ConnectionMetrics {
   explicit ConnectionMetrics(prometheus::Registry* registry);
 
   void SetLimit(int connections) { limit_->Set(connections); }
+  void SetListenerLimit(uint32_t listeners) { listeners_limit_->Set(listeners); }
+  void SetListeners(size_t listeners) { listeners_->Set(static_cast<double>(listeners)); }
   void Opened(Transport transport) { open_[Index(transport)]->Increment(); }
   void Closed(Transport transport) { open_[Index(transport)]->Decrement(); }
   void Refused(Transport transport, ConnectionRefusal why) {
@@ -46,6 +52,8 @@ class ConnectionMetrics {
   static size_t Index(Transport transport) { return static_cast<size_t>(transport); }
 
   prometheus::Gauge* limit_;
+  prometheus::Gauge* listeners_;
+  prometheus::Gauge* listeners_limit_;
   prometheus::Gauge* open_[kTransports];
   prometheus::Counter* refused_[kTransports][kConnectionRefusals];
 };

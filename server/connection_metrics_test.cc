@@ -37,6 +37,15 @@ TEST_F(ConnectionMetricsTest, ShowsHowManyMayBeOpen) {
   EXPECT_THAT(Scrape(), HasSubstr("\nviommu_connections_limit 7\n"));
 }
 
+TEST_F(ConnectionMetricsTest, ShowsTheSocketsOfTenants) {
+  EXPECT_THAT(Scrape(), HasSubstr("\nviommu_listeners 0\n"));
+  EXPECT_THAT(Scrape(), HasSubstr("\nviommu_listeners_limit 0\n"));
+  metrics_.SetListenerLimit(9);
+  metrics_.SetListeners(3);
+  EXPECT_THAT(Scrape(), HasSubstr("\nviommu_listeners 3\n"));
+  EXPECT_THAT(Scrape(), HasSubstr("\nviommu_listeners_limit 9\n"));
+}
+
 TEST_F(ConnectionMetricsTest, CountsByTransportAndReason) {
   metrics_.Opened(Transport::kTcp);
   metrics_.Opened(Transport::kTcp);

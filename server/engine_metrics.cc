@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "prometheus/client_metric.h"
 #include "prometheus/metric_type.h"
 
@@ -23,20 +22,16 @@ class Families {
     families_.push_back({std::string(name), std::string(help), type, {}});
   }
 
-  void Add(std::initializer_list<ClientMetric::Label> labels, double value) {
+  // Exact up to 2^53; a Prometheus sample has no more.
+  void Add(std::initializer_list<ClientMetric::Label> labels, uint64_t value) {
     ClientMetric metric;
     metric.label = labels;
     if (families_.back().type == MetricType::Counter) {
-      metric.counter.value = value;
+      metric.counter.value = static_cast<double>(value);
     } else {
-      metric.gauge.value = value;
+      metric.gauge.value = static_cast<double>(value);
     }
     families_.back().metric.push_back(std::move(metric));
-  }
-
-  // Exact up to 2^53; a Prometheus sample has no more.
-  void Add(std::initializer_list<ClientMetric::Label> labels, uint64_t value) {
-    Add(labels, static_cast<double>(value));
   }
 
   void Gauge(absl::string_view name, absl::string_view help, uint64_t value) {
@@ -57,15 +52,12 @@ class Families {
   std::vector<MetricFamily> families_;
 };
 
-void AddProcess(const HostView& host, Families* families) {
+void AddHost(const HostView& host, Families* families) {
   families->Begin(MetricType::Gauge, "viommu_build_info", "1, with what is running as labels.");
   families->Add({{"version", host.version}, {"backend", host.backend}}, uint64_t{1});
   families->Begin(MetricType::Gauge, "viommu_boot_info",
                   "1, with the boot's id as label: another one means that state was lost.");
   families->Add({{"boot_id", host.boot_id}}, uint64_t{1});
-  families->Begin(MetricType::Gauge, "process_start_time_seconds",
-                  "When the process started, in seconds since 1970.");
-  families->Add({}, absl::ToDoubleSeconds(host.start_time - absl::UnixEpoch()));
 }
 
 void AddModel(const EngineStats& stats, Families* families) {
@@ -129,9 +121,21 @@ void AddPageFaults(const EngineStats::PageFaults& faults, Families* families) {
                  faults.answered);
 }
 
+void AddEvents(const EngineStats::Events& events, Families* families) {
+  families->Gauge(
+      "viommu_events_waiting",
+      "Events of guests' virtual IOMMUs that wait for their reader, in all event queues.",
+      events.waiting);
+  families->Begin(MetricType::Counter, "viommu_events_lost_total",
+                  "Events of guests' virtual IOMMUs that found their event queue full.");
+  families->Add({}, events.lost);
+}
+
 void AddBackend(const BackendStats& stats, Families* families) {
   families->Gauge("viommu_table_pages", "4 KiB pages used by tables and queues.",
                   stats.table_pages);
+  families->Gauge("viommu_table_pages_limit", "4 KiB pages that there are for tables and queues.",
+                  stats.table_pages_limit);
   families->Each(MetricType::Counter, "viommu_invalidations_total",
                  "Invalidation descriptors submitted, by kind.", "kind", stats.invalidations);
   families->Each(MetricType::Counter, "viommu_dma_faults_total",
@@ -170,10 +174,11 @@ void AddQueues(const std::vector<QueueState>& queues, Families* families) {
 std::vector<MetricFamily> EngineMetrics::Collect() const {
   const EngineStats stats = stats_();
   Families families;
-  AddProcess(host_, &families);
+  AddHost(host_, &families);
   AddModel(stats, &families);
   AddFlushQueues(stats.flush_queues, &families);
   AddPageFaults(stats.page_faults, &families);
+  AddEvents(stats.events, &families);
   AddBackend(stats.backend, &families);
   AddQueues(stats.queues, &families);
   return families.Take();

@@ -2,7 +2,6 @@
 //
 //   viommu_build_info{version,backend}                  1
 //   viommu_boot_info{boot_id}                           1; another id: state was lost
-//   process_start_time_seconds
 //   viommu_objects{kind}                                live objects
 //   viommu_mappings, viommu_mapped_bytes                areas of all address spaces
 //   viommu_suspended_objects{kind}                      of them, what lost its memory
@@ -11,7 +10,8 @@
 //   viommu_quarantined_devices                          blocked until a reset succeeds
 //   viommu_remembered_requests                          request ids kept for repeats
 //   viommu_limit_refusals_total{limit}                  calls and batches that a limit refused
-//   viommu_table_pages                                  4 KiB pages in tables and queues
+//   viommu_events_waiting, viommu_events_lost_total     of guests' virtual IOMMUs
+//   viommu_table_pages, viommu_table_pages_limit        4 KiB pages in tables and queues
 //   viommu_invalidations_total{kind}
 //   viommu_invalidation_queue_depth{iommu}              descriptors not yet taken by the hardware
 //   viommu_invalidation_queue_entries{iommu}            the queue's size

@@ -2,7 +2,6 @@
 
 #include <string>
 
-#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "prometheus/text_serializer.h"
@@ -17,7 +16,6 @@ HostView TestHost() {
   host.version = "1.2";
   host.backend = "soft";
   host.boot_id = "b00t";
-  host.start_time = absl::FromUnixMillis(1700000000500);
   return host;
 }
 
@@ -36,8 +34,10 @@ TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
   stats.limit_refusals = {{"max_mappings", 14}, {"max_ioas", 0}};
   stats.flush_queues = {15, 16, {{"full", 17}, {"timer", 0}, {"sync", 18}}, 19};
   stats.page_faults = {20, 21, 22, 23, {{"success", 24}, {"invalid", 25}, {"failure", 0}}};
-  stats.quarantines = 26;
+  stats.events = {30, 31};
+  stats.quarantines = 32;
   stats.backend.table_pages = 9;
+  stats.backend.table_pages_limit = 33;
   stats.backend.invalidations = {{"iotlb_page", 10}, {"wait", 0}};
   stats.backend.faults = {{"SPT.2", 11}};
   QueueState queue;
@@ -55,7 +55,6 @@ TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
   for (const char* line : {
            "viommu_build_info{version=\"1.2\",backend=\"soft\"} 1\n",
            "viommu_boot_info{boot_id=\"b00t\"} 1\n",
-           "process_start_time_seconds 1700000000.5\n",
            "viommu_unhealthy_devices{cause=\"injected\"} 26\n",
            "viommu_unhealthy_devices{cause=\"state_lost\"} 0\n",
            "viommu_quarantined_devices 27\n",
@@ -73,7 +72,7 @@ TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
            "viommu_attached_devices 5\n",
            "viommu_attach_transitions_total{kind=\"blocked_to_paging\",hitless=\"true\"} 6\n",
            "viommu_attach_transitions_total{kind=\"blocked_to_paging\",hitless=\"false\"} 7\n",
-           "viommu_device_quarantines_total 26\n",
+           "viommu_device_quarantines_total 32\n",
            "viommu_remembered_requests 8\n",
            "viommu_flush_queue_entries 15\n",
            "viommu_flush_queue_depth 16\n",
@@ -88,7 +87,11 @@ TEST(EngineMetricsTest, ShowsEveryNumberOfTheEngine) {
            "viommu_page_fault_answers_total{code=\"success\"} 24\n",
            "viommu_page_fault_answers_total{code=\"invalid\"} 25\n",
            "viommu_page_fault_answers_total{code=\"failure\"} 0\n",
+           "viommu_events_waiting 30\n",
+           "viommu_events_lost_total 31\n",
+           "# TYPE viommu_events_lost_total counter\n",
            "viommu_table_pages 9\n",
+           "viommu_table_pages_limit 33\n",
            "viommu_invalidations_total{kind=\"iotlb_page\"} 10\n",
            "viommu_invalidations_total{kind=\"wait\"} 0\n",
            "viommu_dma_faults_total{reason=\"SPT.2\"} 11\n",

@@ -37,6 +37,7 @@
 #include "server/mapping_metrics.h"
 #include "server/metrics_endpoint.h"
 #include "server/notify_socket.h"
+#include "server/process_metrics.h"
 #include "server/program.h"
 #include "server/pulse.h"
 #include "server/rpc_interceptor.h"
@@ -142,6 +143,8 @@ absl::Status StartServer(const Config& config, Log* log, Daemon* daemon) {
   };
   options.listener_dir = config.listener_dir;
   options.max_listeners = config.max_listeners;
+  daemon->connection_metrics.SetListenerLimit(config.listener_dir.empty() ? 0
+                                                                          : config.max_listeners);
   options.listener_share_percent = config.listener_share_percent;
   ASSIGN_OR_RETURN(daemon->server, Server::Start(daemon->engine.get(), std::move(options)));
   daemon->endpoints.unix_socket = std::filesystem::absolute(config.unix_socket).string();
@@ -158,8 +161,10 @@ absl::Status StartMetrics(const Config& config, Daemon* daemon) {
   Engine* engine = daemon->engine.get();
   const auto engine_metrics =
       std::make_shared<EngineMetrics>([engine] { return engine->Stats(); }, engine->GetHost());
-  ASSIGN_OR_RETURN(daemon->metrics,
-                   MetricsEndpoint::Serve(address, {daemon->registry, engine_metrics}));
+  const auto process_metrics = std::make_shared<ProcessMetrics>(engine->GetHost().start_time);
+  ASSIGN_OR_RETURN(
+      daemon->metrics,
+      MetricsEndpoint::Serve(address, {daemon->registry, engine_metrics, process_metrics}));
   daemon->endpoints.metrics_address = daemon->metrics->address().ToString();
   return absl::OkStatus();
 }

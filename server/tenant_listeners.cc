@@ -10,6 +10,7 @@
 #include "engine/base/errors.h"
 #include "engine/base/status_macros.h"
 #include "server/caller.h"
+#include "server/connection_metrics.h"
 #include "server/names.h"
 
 namespace viommu {
@@ -105,6 +106,7 @@ ListenerView TenantListeners::Add(const std::string& owner, const ListenerDirect
   Tenant& tenant = tenants_[owner];
   tenant.view = {owner, directory_->SocketPath(owner), place.access, 0, place.create_time};
   tenant.door = std::move(door);
+  ShowCount();
   return ViewOf(tenant);
 }
 
@@ -241,10 +243,16 @@ void TenantListeners::EndDeletion(const std::string& owner, bool gone) {
   if (gone) {
     leaving = std::move(it->second);
     tenants_.erase(it);
+    ShowCount();
   } else {
     it->second.deleting = false;
   }
   deleted_.SignalAll();
+}
+
+void TenantListeners::ShowCount() const {
+  ConnectionMetrics* const metrics = house_.options->connection_metrics;
+  if (metrics != nullptr) metrics->SetListeners(tenants_.size());
 }
 
 void TenantListeners::StopAccepting() {

@@ -93,6 +93,7 @@ class TenantListeners {
   absl::StatusOr<TenantDoor*> BeginDeletion(const std::string& owner) ABSL_LOCKS_EXCLUDED(mutex_);
   // It is gone, or stays.
   void EndDeletion(const std::string& owner, bool gone) ABSL_LOCKS_EXCLUDED(mutex_);
+  void ShowCount() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static ListenerView ViewOf(const Tenant& tenant);
   void Note(absl::string_view event, const std::string& owner, absl::string_view why = "");
 

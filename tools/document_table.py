@@ -80,6 +80,7 @@ ELSEWHERE = {
     "source <(viommuctl completion bash)": _LINES,
     "viommuctl health": _LINES,
     "viommuctl list attachments": _LINES,
+    "viommuctl list listeners": _LINES,
     "viommuctl map vm0 --region ram --size 1G --iova 0x40000000": _LINES,
     "viommuctl tables export FILE": _LINES,
     "apt install ./.packages/viommu_0.1.0_amd64.deb": _MACHINE,
@@ -104,6 +105,7 @@ UNDER_WAY = ("./dev documents", "./dev test")
 # it stands it is refused as wrong usage, and its help is there.
 NAMES = (
     "./dev fuzz",
+    "viommuctl list event-queues",
     "viommuctl release",
     "viommuctl reset",
     "viommuctl set-default-domain",

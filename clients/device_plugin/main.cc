@@ -18,10 +18,12 @@
 #include "clients/device_plugin/device_plugin.h"
 #include "clients/device_plugin/plugin_config.h"
 #include "engine/base/env.h"
+#include "prometheus/gauge.h"
 #include "prometheus/registry.h"
 #include "server/health_endpoint.h"
 #include "server/log.h"
 #include "server/metrics_endpoint.h"
+#include "server/process_metrics.h"
 #include "server/program.h"
 #include "server/signals.h"
 #include "server/socket_address.h"
@@ -33,6 +35,15 @@ constexpr char kLiveness[] = "liveness";
 constexpr char kReadiness[] = "readiness";
 // How old the answer to a probe may be.
 constexpr absl::Duration kHealthPeriod = absl::Milliseconds(500);
+
+void AddBuildInfo(prometheus::Registry* registry) {
+  prometheus::BuildGauge()
+      .Name("viommu_device_plugin_build_info")
+      .Help("1, with the version that runs as label.")
+      .Register(*registry)
+      .Add({{"version", kVersion}})
+      .Set(1);
+}
 
 // What is served beside the kubelet.
 struct Endpoints {
@@ -51,7 +62,8 @@ absl::Status StartEndpoints(const PluginConfig& config,
   if (!config.metrics_address.empty()) {
     const auto address = ParseSocketAddress(config.metrics_address);
     if (!address.ok()) return address.status();
-    auto metrics = MetricsEndpoint::Serve(*address, {registry});
+    const auto process = std::make_shared<ProcessMetrics>(RealEnv()->Now());
+    auto metrics = MetricsEndpoint::Serve(*address, {registry, process});
     if (!metrics.ok()) return metrics.status();
     endpoints->metrics = *std::move(metrics);
   }
@@ -73,6 +85,7 @@ void TellHealth(const DevicePlugin& plugin, HealthEndpoint* health, absl::Notifi
 
 absl::Status Work(const PluginConfig& config, const TerminationSignals& signals, Log* log) {
   const auto registry = std::make_shared<prometheus::Registry>();
+  AddBuildInfo(registry.get());
   Endpoints endpoints;
   absl::Status started = StartEndpoints(config, registry, log, &endpoints);
   if (!started.ok()) return started;

@@ -60,8 +60,10 @@ PluginMetrics::PluginMetrics(const std::vector<OfferedResource>& resources, Regi
   auto& devices = Gauges(registry, "devices", "Devices that are offered.");
   auto& sick = Gauges(registry, "unhealthy_devices", "Devices that are unhealthy, and why.");
   auto& held = Gauges(registry, "allocated_devices", "Devices that an allocation holds.");
-  auto& streams = Gauges(registry, "kubelet_streams", "Lists of devices that the kubelet follows.");
-  auto& allocations = Counters(registry, "allocations_total", "Allocations that were asked for.");
+  auto& streams = Gauges(registry, "kubelet_streams",
+                         "Lists of devices that the kubelet follows; 0: the node offers none.");
+  auto& allocations =
+      Counters(registry, "allocations_total", "Allocations that the kubelet asked for.");
   auto& renewals =
       Counters(registry, "renewals_total", "Allocations made as new before a container's start.");
   auto& registrations =
@@ -86,15 +88,17 @@ PluginMetrics::PluginMetrics(const std::vector<OfferedResource>& resources, Regi
     metrics.kubelet_streams = &streams.Add(labels);
   }
   viommud_up = &Gauges(registry, "viommud_up", "Whether viommud answers.").Add({});
-  pod_resources_up =
-      &Gauges(registry, "pod_resources_up", "Whether the kubelet says which pods there are.")
+  pod_resources_up = &Gauges(registry, "pod_resources_up",
+                             "Whether the kubelet says which pods there are; 0: nothing is freed.")
+                          .Add({});
+  leaked =
+      &Gauges(registry, "leaked_allocations",
+              "Allocations that no pod has had for the grace period, and that could not be freed.")
            .Add({});
-  leaked = &Gauges(registry, "leaked_allocations",
-                   "Allocations that no pod has, and that are not freed yet.")
-                .Add({});
-  freed = AddOutcomes(&Counters(registry, "freed_allocations_total",
-                                "Allocations that no pod had any more, and their freeing."),
-                      {});
+  freed =
+      AddOutcomes(&Counters(registry, "freed_allocations_total",
+                            "Allocations that no pod had any more, by how their freeing ended."),
+                  {});
 }
 
 }  // namespace viommu

@@ -1,5 +1,5 @@
 // clients/device_plugin/plugin_metrics.h -- The plugin's own series, beside those of its calls
-// (grpc_server_*, server/rpc_metrics.h).
+// (grpc_server_*, server/rpc_metrics.h) and of its process (server/process_metrics.h).
 //
 //   viommu_device_plugin_devices                   devices {resource, health}
 //   viommu_device_plugin_unhealthy_devices         of these the unhealthy ones {resource, reason}

@@ -14,16 +14,27 @@ _HEIGHT = 8
 # Of what a dashboard shows, the hosts that were chosen.
 _HOST = 'instance=~"$instance"'
 _API = _HOST + ', grpc_service=~"viommu[.].*"'
+# The same, of the device plugins that run beside; elsewhere than in Kubernetes they are other instances.
+_PLUGIN = 'instance=~"$plugin"'
+_KUBELET = _PLUGIN + ', grpc_service="v1beta1.DevicePlugin"'
+# Both programs have what every process has.
+_DAEMON = 'job="viommud", ' + _HOST
 
 
-def _rate(name, more="", by=()):
+def _rate(name, more="", by=(), of=""):
     """Events a second of a counter, of all hosts together unless `by` says otherwise."""
-    labels = _API if name.startswith("grpc_") else _HOST
+    labels = of or (_API if name.startswith("grpc_") else _HOST)
     return f"sum by ({', '.join(by)}) (rate({name}{{{labels}{more}}}[$__rate_interval]))"
 
 
-def _sum(name, by=()):
-    return f"sum by ({', '.join(by)}) ({name}{{{_HOST}}})"
+def _sum(name, by=(), of=_HOST):
+    return f"sum by ({', '.join(by)}) ({name}{{{of}}})"
+
+
+def _of_plugin(name, by=()):
+    """_sum of a gauge of the device plugin, or _rate of a counter."""
+    name = "viommu_device_plugin_" + name
+    return _rate(name, by=by, of=_PLUGIN) if name.endswith("_total") else _sum(name, by, _PLUGIN)
 
 
 def _quantile(share, name, more="", by=()):
@@ -41,7 +52,7 @@ ROWS = [
         ("Boot", "A new id is a start without state: what was there is gone.", "none",
          {"{{instance}} {{boot_id}}": f"viommu_boot_info{{{_HOST}}}"}),
         ("Uptime", "Since the process was started.", "s",
-         {"{{instance}}": f"time() - process_start_time_seconds{{{_HOST}}}"}),
+         {"{{instance}}": f"time() - process_start_time_seconds{{{_DAEMON}}}"}),
     ]),
     ("Service", [
         ("Calls", "Begun, the ten busiest methods.", "ops",
@@ -72,9 +83,19 @@ ROWS = [
         ("Connections", "Open, and how many may be.", "none",
          {"{{transport}}": _sum("viommu_connections", by=["transport"]),
           "limit": _sum("viommu_connections_limit")}),
+        ("Sockets of tenants", "That there are, and how many there may be.", "none",
+         {"{{instance}}": f"viommu_listeners{{{_HOST}}}",
+          "{{instance}} limit": f"viommu_listeners_limit{{{_HOST}}}"}),
         ("Refused connections", "Closed as soon as they came in.", "ops",
          {"{{transport}} {{reason}}":
           _rate("viommu_connections_refused_total", by=["transport", "reason"])}),
+        ("Processor", "Time that viommud takes of it: 1 is one processor.", "none",
+         {"{{instance}}": f"rate(process_cpu_seconds_total{{{_DAEMON}}}[$__rate_interval])"}),
+        ("Memory", "Of viommud, as far as it is in RAM.", "bytes",
+         {"{{instance}}": f"process_resident_memory_bytes{{{_DAEMON}}}"}),
+        ("Open files", "Share of those that viommud may have.", "percentunit",
+         {"{{instance}}":
+          f"process_open_fds{{{_DAEMON}}} / process_max_fds{{{_DAEMON}}}"}),
         ("Remembered requests", "Request ids kept for repeated calls.", "none",
          {"{{instance}}": f"viommu_remembered_requests{{{_HOST}}}"}),
     ]),
@@ -102,7 +123,8 @@ ROWS = [
         ("Mappings", "In all address spaces.", "none",
          {"{{instance}}": f"viommu_mappings{{{_HOST}}}"}),
         ("Tables", "Memory of tables and queues.", "bytes",
-         {"{{instance}}": f"4096 * viommu_table_pages{{{_HOST}}}"}),
+         {"{{instance}}": f"4096 * viommu_table_pages{{{_HOST}}}",
+          "{{instance}} limit": f"4096 * viommu_table_pages_limit{{{_HOST}}}"}),
         ("Entries mapped and unmapped", "By the way they came in.", "ops",
          {"map, {{path}}": _rate("viommu_map_batch_entries_sum", by=["path"]),
           "unmap, {{path}}": _rate("viommu_unmap_batch_entries_sum", by=["path"])}),
@@ -134,7 +156,7 @@ ROWS = [
          {"all": _sum("viommu_flush_queue_entries"),
           "fullest": f"max(viommu_flush_queue_depth{{{_HOST}}})"}),
     ]),
-    ("Page faults", [
+    ("Page faults and events", [
         ("Waiting", "Groups for an answer, and faults for the last of their group.", "none",
          {"groups": _sum("viommu_page_fault_groups_waiting"),
           "partial": _sum("viommu_page_faults_partial")}),
@@ -143,6 +165,36 @@ ROWS = [
         ("Lost", "Groups that found their queue full, and faults left out.", "ops",
          {"groups lost": _rate("viommu_page_fault_groups_lost_total"),
           "faults dropped": _rate("viommu_page_faults_dropped_total")}),
+        ("Events of guests' IOMMUs", "That wait for their reader.", "none",
+         {"events": _sum("viommu_events_waiting")}),
+        ("Lost events of guests' IOMMUs", "That found their queue full.", "ops",
+         {"events": _rate("viommu_events_lost_total")}),
+    ]),
+    ("Device plugin", [
+        ("Offered devices", "To the kubelet, by their health.", "none",
+         {"{{resource}} {{health}}": _of_plugin("devices", ["resource", "health"])}),
+        ("Unhealthy to the kubelet", "By reason; docs/KUBERNETES.md says what to do.", "none",
+         {"{{resource}} {{reason}}": _of_plugin("unhealthy_devices", ["resource", "reason"])}),
+        ("Allocated devices", "That an allocation holds.", "none",
+         {"{{resource}}": _of_plugin("allocated_devices", ["resource"])}),
+        ("Allocations", "By the kubelet's call, and how it ended.", "ops",
+         {"allocate, {{result}}": _of_plugin("allocations_total", ["result"]),
+          "start of a container, {{result}}": _of_plugin("renewals_total", ["result"]),
+          "free, {{result}}": _of_plugin("freed_allocations_total", ["result"])}),
+        ("Calls of the kubelet", "By method and status code.", "ops",
+         {"{{grpc_method}} {{grpc_code}}": _rate("grpc_server_handled_total",
+                                                by=["grpc_method", "grpc_code"], of=_KUBELET)}),
+        ("Leaked allocations", "That no pod has, and that could not be freed.", "none",
+         {"{{instance}}": _of_plugin("leaked_allocations", ["instance"])}),
+        ("Whom it reaches", "1: viommud, and the kubelet's list of pods. 0: it does not.", "none",
+         {"viommud, {{instance}}": _of_plugin("viommud_up", ["instance"]),
+          "pods, {{instance}}": _of_plugin("pod_resources_up", ["instance"])}),
+        ("Kubelets that follow", "Lists of devices. 0: the node offers none.", "none",
+         {"{{resource}}": _of_plugin("kubelet_streams", ["resource"])}),
+        ("Version of the plugin", "On how many nodes which one runs.", "none",
+         {"{{version}}": _of_plugin("build_info", ["version"])}),
+        ("Registrations", "With the kubelet, and how they ended.", "ops",
+         {"{{resource}} {{result}}": _of_plugin("registrations_total", ["resource", "result"])}),
     ]),
 ]
 
@@ -199,15 +251,21 @@ def _panels():
     return panels
 
 
+def _instances(name, label, metric):
+    """A choice of those that have a metric."""
+    query = f"label_values({metric}, instance)"
+    return {
+        "name": name, "label": label, "type": "query", "datasource": _SOURCE, "definition": query,
+        "query": {"qryType": 1, "query": query, "refId": name},
+        "includeAll": True, "allValue": ".*", "multi": True, "refresh": 2, "sort": 1,
+        "current": {"text": ["All"], "value": ["$__all"]}}
+
+
 def _variables():
     return [
         {"name": "source", "label": "Prometheus", "type": "datasource", "query": "prometheus"},
-        {"name": "instance", "label": "Host", "type": "query", "datasource": _SOURCE,
-         "definition": "label_values(viommu_build_info, instance)",
-         "query": {"qryType": 1, "query": "label_values(viommu_build_info, instance)",
-                   "refId": "instance"},
-         "includeAll": True, "allValue": ".*", "multi": True, "refresh": 2, "sort": 1,
-         "current": {"text": ["All"], "value": ["$__all"]}},
+        _instances("instance", "Host", "viommu_build_info"),
+        _instances("plugin", "Device plugin", "viommu_device_plugin_viommud_up"),
     ]
 
 
@@ -220,7 +278,7 @@ def dashboard():
         "annotations": {"list": [{
             "name": "Starts", "datasource": _SOURCE, "enable": True,
             "iconColor": "red", "titleFormat": "started", "textFormat": "{{instance}}",
-            "expr": f"changes(process_start_time_seconds{{{_HOST}}}[1m]) > 0", "step": "1m"}]},
+            "expr": f"changes(process_start_time_seconds{{{_DAEMON}}}[1m]) > 0", "step": "1m"}]},
         "templating": {"list": _variables()},
         "panels": _panels(),
     }

@@ -207,7 +207,8 @@ struct QueueState {
 };
 
 struct BackendStats {
-  uint64_t table_pages = 0;  // 4 KiB pages in use by tables and queues.
+  uint64_t table_pages = 0;        // 4 KiB pages in use by tables and queues.
+  uint64_t table_pages_limit = 0;  // Those that there are for them.
   std::vector<std::pair<std::string, uint64_t>> invalidations;  // By kind; every kind is listed.
   std::vector<std::pair<std::string, uint64_t>> faults;  // By reason; every reason is listed.
 };

@@ -140,6 +140,7 @@ class Model {
   uint64_t revision = 0;     // Of the last committed change.
   ChangeFeed feed;           // What changed last, for those who watch.
   uint64_t quarantines = 0;  // Times that a device was held back by one.
+  uint64_t events_lost = 0;  // Of all event queues, those that are gone included.
   // [hitless? 1 : 0] by (from, to).
   absl::btree_map<std::pair<DomainState, DomainState>, uint64_t> transitions[2];
 

@@ -21,6 +21,8 @@ OVERLAYS = {"soft": SOFT, "host-iommu": HOST_IOMMU}
 DAEMON_SET = api_kinds.named("DaemonSet")
 # What every node has, whoever runs there.
 NODE_S_OWN = {"cpu": "2", "ephemeral-storage": "10Gi", "memory": "8Gi", "pods": "110"}
+VIOMMUCTL = os.path.join(scratch.ROOT, "clients", "viommuctl", "viommuctl")
+DEVICE = "0000:81:00.0"
 # What kubectl notes in an object that it applies.
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -161,7 +163,8 @@ class DocumentsTest(KubectlTest):
 
     def _node_offers_what_the_plugin_does(self, reader):
         """What a kubelet writes into its node of resources that a plugin has."""
-        healthy = offered.healthy_devices(config_map(reader.objects()))
+        healthy, ailing = offered.devices(config_map(reader.objects()))
+        self.assertEqual(set(), ailing, "an alert for ever, for whoever only tries it out")
         allocatable = {resource: str(count) for resource, count in healthy.items()}
         reader.api.store.create(api_kinds.named("Node"), None, {
             "apiVersion": "v1", "kind": "Node", "metadata": {"name": "node"},
@@ -181,7 +184,28 @@ class DocumentsTest(KubectlTest):
         ((resource, count),) = container["resources"]["limits"].items()
         self.assertLessEqual(int(count), int(allocatable[resource]))
         # The variables that the document goes on with have the last part of its name.
-        self.assertIn(f"`VIOMMU_{resource.partition('/')[2].upper()}_SOCKET`", text)
+        variable = f"VIOMMU_{resource.partition('/')[2].upper()}"
+        (socket,) = re.findall(rf"`{variable}_SOCKET` \| `(\S+)` \|", text)
+        (domain,) = re.findall(rf"`{variable}_DOMAINS` \| `domains/(\S+)`", text)
+        self.assertIn(f"of a device attached to `{domain}`", text)
+        self._its_log_has_a_line(container["command"], socket, domain)
+
+    def _its_log_has_a_line(self, command, socket, domain):
+        """As the device plugin does it, an operator makes the listener and a claim; what else the
+        container is given is its own."""
+        with daemon.Daemon(daemon.LISTENERS) as served:
+            def viommuctl(target, *words):
+                return scratch.run(VIOMMUCTL, "--target", target, *words, cwd=served.folder).stdout
+            viommuctl("state/viommud.sock", "create", "listener", "pod")
+            viommuctl("state/viommud.sock", "claim", DEVICE, "--owner", "pod")
+            own = "listeners/pod/viommu.sock"
+            viommuctl(own, "create", "ioas", "main")
+            viommuctl(own, "create", "domain", domain, "--ioas", "main", "--device", DEVICE)
+            viommuctl(own, "attach", DEVICE, domain)
+            self.assertEqual(["viommuctl", "--target", socket], command[:3])
+            heading, line = viommuctl(own, *command[3:]).splitlines()
+        self.assertEqual([DEVICE, domain], [line.split()[heading.split().index(column)]
+                                            for column in ("DEVICE", "DOMAIN")])
 
 
 class OverlaysTest(KubectlTest):
@@ -200,8 +224,9 @@ class OverlaysTest(KubectlTest):
         self.assertEqual({"soft": "RollingUpdate", "host-iommu": "OnDelete"},
                          {name: spec["updateStrategy"]["type"] for name, spec in self.specs.items()})
         pods = {name: spec["template"]["spec"] for name, spec in self.specs.items()}
-        self.assertEqual({"soft": None, "host-iommu": {"viommu.io/host-iommu": "true"}},
-                         {name: pod.get("nodeSelector") for name, pod in pods.items()})
+        linux = {"kubernetes.io/os": "linux"}
+        self.assertEqual({"soft": linux, "host-iommu": {**linux, "viommu.io/host-iommu": "true"}},
+                         {name: pod["nodeSelector"] for name, pod in pods.items()})
         viommud = {name: pod["containers"][0] for name, pod in pods.items()}
         self.assertEqual({"soft": "viommud:dev", "host-iommu": f"viommud:{self._version()}"},
                          {name: container["image"] for name, container in viommud.items()})

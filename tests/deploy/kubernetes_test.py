@@ -131,10 +131,18 @@ class ManifestTest(unittest.TestCase):
             "volumeMounts"]}
         self.assertIn("/dev/iommu", paths)
         self.assertIn("/dev/vfio", paths)
-        self.assertTrue(pod("host-iommu")["nodeSelector"])
-        self.assertNotIn("nodeSelector", pod("soft"))
+        linux = {"kubernetes.io/os": "linux"}
+        self.assertEqual({**linux, "viommu.io/host-iommu": "true"}, pod("host-iommu")["nodeSelector"])
+        self.assertEqual(linux, pod("soft")["nodeSelector"])
         self.assertFalse(any("/dev" in mount["mountPath"]
                              for mount in containers("soft")["viommud"]["volumeMounts"]))
+
+    def test_pod_security_lets_directories_of_the_host_in_without_a_word(self):
+        for overlay in OVERLAYS:
+            labels = only(overlay, "Namespace")["metadata"]["labels"]
+            self.assertEqual({"audit": "privileged", "enforce": "privileged", "warn": "privileged"}, {
+                key.partition("pod-security.kubernetes.io/")[2]: value
+                for key, value in labels.items() if key.startswith("pod-security.")})
 
     def test_images_have_a_tag(self):
         for overlay in OVERLAYS:

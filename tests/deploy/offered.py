@@ -17,9 +17,9 @@ _PLACES = ("--viommud_socket=/proc/self/cwd/state/viommud.sock", "--device_plugi
            "--pod_resources_dir=", "--metrics_address=127.0.0.1:0", "--health_address=")
 
 
-def healthy_devices(settings):
+def devices(settings):
     """{resource: how many devices of it a kubelet would be told are healthy} with the files of a
-    ConfigMap."""
+    ConfigMap; and those that it would be told are unhealthy for good."""
     with daemon.Daemon(daemon.LISTENERS) as served:
         with open(os.path.join(served.folder, "device-plugin.textproto"), "w",
                   encoding="utf-8") as file:
@@ -46,8 +46,9 @@ def _settled(plugin, log_path):
                 seen = metrics.Metrics(types.SimpleNamespace(metrics_address=event["metrics_address"]))
                 if seen.total(_DEVICES) > 0 and (
                         seen.total(_DEVICES, health="unhealthy") == len(refused)):
-                    return {labels["resource"]: int(count)
-                            for labels, count in seen.samples(_DEVICES, health="healthy")}
+                    healthy = {labels["resource"]: int(count)
+                               for labels, count in seen.samples(_DEVICES, health="healthy")}
+                    return healthy, refused
         time.sleep(0.02)
     with open(log_path, encoding="utf-8") as file:
         raise AssertionError("the device plugin does not come to an end\n" + file.read())

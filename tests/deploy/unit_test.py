@@ -9,6 +9,7 @@ from tools import case_report
 
 CONFINED = os.path.join(scratch.ROOT, "tests", "deploy", "confined.py")
 DROP_IN = f"/run/systemd/system/{host.UNIT}.d/test.conf"
+OCCUPIER = "occupier.service"
 # What the unit does not let it do, of confined.py.
 REFUSALS = {
     "write where everybody may": "EROFS",
@@ -68,6 +69,12 @@ class UnitTest(host.HostTest):
         self.start_with("ExecStartPre=+/bin/bash -c '! true 3<> /dev/fuse && true 3<> /dev/null'")
         self.check_serves()
 
+    def eventually(self, holds):
+        deadline = time.monotonic() + scratch.SECONDS
+        while not holds():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
+
     def is_restarted(self):
         state, restarts = self.properties("ActiveState", "NRestarts")
         return state == "active" and restarts != "0"
@@ -79,10 +86,7 @@ class UnitTest(host.HostTest):
         hanging = self.daemon()
         self.assertNotEqual("0", hanging)
         self.run_on(f"kill -STOP {hanging}")
-        deadline = time.monotonic() + scratch.SECONDS
-        while not self.is_restarted():
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.1)
+        self.eventually(self.is_restarted)
         self.assertNotEqual(hanging, self.daemon())
         self.assertIn("Watchdog timeout", "\n".join(self.journal()))
         self.check_serves()
@@ -95,6 +99,18 @@ class UnitTest(host.HostTest):
         self.assertNotEqual(0, self.machine.run(f"systemctl restart {host.UNIT}", check=False).returncode)
         self.assertEqual(["failed", "2", "0"],
                          self.properties("ActiveState", "ExecMainStatus", "NRestarts"))
+
+    def test_what_keeps_it_from_starting_may_take_its_time_to_pass(self):
+        self.run_on(f"systemctl stop {host.UNIT}")
+        self.run_on(f"systemd-run --unit={OCCUPIER} python3 -m http.server --bind 127.0.0.1 9477")
+        self.run_on("for i in {1..600}; do (: </dev/tcp/127.0.0.1/9477) && break; sleep 0.1; done")
+        self.run_on(f"systemctl start --no-block {host.UNIT}")
+        # More than systemd's own limit lets.
+        self.eventually(lambda: int(self.properties("NRestarts")[0]) > 6)
+        self.assertIn("start_failed", self.events())
+        self.run_on(f"systemctl stop {OCCUPIER}")
+        self.eventually(lambda: self.properties("ActiveState") == ["active"])
+        self.check_serves()
 
     def test_it_ends_cleanly_when_it_is_stopped(self):
         self.run_on(f"systemctl start {host.UNIT} && systemctl stop {host.UNIT}")

@@ -21,12 +21,14 @@ viommuctl create region ram --size 4G
 viommuctl create ioas vm0
 viommuctl create domain vm0 --ioas vm0 --device 0000:01:00.0
 viommuctl attach 0000:01:00.0 vm0
+viommuctl create listener vm0
 """
 # Command -> what it is followed by here, and a part of what both print.
 _SHOWS = {
     "source <(viommuctl completion bash)": ("complete -p viommuctl", " viommuctl\n"),
     "viommuctl health": ("", "(all)                        serving\n"),
     "viommuctl list attachments": ("", "0000:01:00.0  "),
+    "viommuctl list listeners": ("", "vm0 "),
     "viommuctl map vm0 --region ram --size 1G --iova 0x40000000": (
         "viommuctl translate vm0 0x40000000", "mapped 1G at [0x40000000, 0x7fffffff]\n"),
     "viommuctl tables export FILE": ("test -s FILE && echo there", "there\n"),
@@ -42,7 +44,7 @@ class ViommuctlLinesTest(unittest.TestCase):
         # Where viommuctl looks by itself.
         os.mkdir(os.path.join(folder, "state"), mode=0o700)
         os.symlink("state", os.path.join(folder, ".state"))
-        with daemon.Daemon("--unix_socket=.state/viommud.sock", folder=folder):
+        with daemon.Daemon("--unix_socket=.state/viommud.sock", daemon.LISTENERS, folder=folder):
             self._run(folder, _WORLD)
             for line in sorted(lines):
                 with self.subTest(line):

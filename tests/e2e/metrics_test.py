@@ -36,6 +36,8 @@ AT_ZERO = [
     ("viommu_page_fault_groups_lost_total", None, None),
     ("viommu_page_faults_dropped_total", None, None),
     ("viommu_page_fault_answers_total", "code", {"success", "invalid", "failure"}),
+    ("viommu_events_waiting", None, None),
+    ("viommu_events_lost_total", None, None),
     ("viommu_claimed_devices", None, None),
     ("viommu_unhealthy_devices", "cause",
      {"injected", "reset_failed", "invalidation_failed", "unplug_failed", "state_lost"}),
@@ -170,6 +172,7 @@ class MetricsTest(unittest.TestCase):
         self.assertEqual(1, self.at_start.total("viommu_build_info", version="0.1.0",
                                                 backend="soft"))
         self.assertGreater(self.at_start.total("viommu_table_pages"), 0)
+        self.assertEqual((4 << 30) // PAGE, self.at_start.total("viommu_table_pages_limit"))
         self.assertEqual(1, self.at_start.total("viommu_serving"))
         self.assertEqual(1024, self.at_start.total("viommu_connections_limit"))
         self.assertEqual(128, self.at_start.total("viommu_calls_limit", kind="call"))
@@ -179,6 +182,26 @@ class MetricsTest(unittest.TestCase):
         self.assertEqual({boot}, self.at_start.values_of("viommu_boot_info", "boot_id"))
         age = time.time() - self.at_start.total("process_start_time_seconds")
         self.assertTrue(0 < age < 300, age)
+        files = self.at_start.total("process_open_fds")
+        self.assertTrue(0 < files < self.at_start.total("process_max_fds"), files)
+        self.assertGreater(self.at_start.total("process_resident_memory_bytes"), 1 << 20)
+
+    def test_listeners_are_counted(self):
+        def listeners():
+            seen = metrics.Metrics(self.daemon)
+            return seen.total("viommu_listeners"), seen.total("viommu_listeners_limit")
+        self.assertEqual((0, 128), listeners())
+        self.client.get("ListenerService/CreateListener", {"listener_id": "vm0", "listener": {}})
+        self.client.get("ListenerService/CreateListener", {"listener_id": "vm1", "listener": {}})
+        self.assertEqual((2, 128), listeners())
+        self.client.get("ListenerService/DeleteListener", {"name": "listeners/vm0"})
+        self.assertEqual((1, 128), listeners())
+        self.daemon.stop()
+        with daemon.Daemon(daemon.LISTENERS, "--max_listeners=5", metrics=True,
+                           folder=self.daemon.folder) as self.daemon:
+            self.assertEqual((1, 5), listeners(), "it opens again what was there")
+        with daemon.Daemon(metrics=True) as self.daemon:
+            self.assertEqual((0, 0), listeners(), "tenants have none")
 
     def test_the_main_job_moves_them(self):
         for method, request in JOB:

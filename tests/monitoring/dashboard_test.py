@@ -1,10 +1,14 @@
 """The dashboard is what its table says, and something that Grafana can read."""
 import json
+import re
 import unittest
 
 from deploy.monitoring import dashboard
 from tests.monitoring import watched
 from tools import case_report
+
+_SELECTOR = re.compile(r"{[^}]*}")
+_CHOSEN = re.compile(r'instance=~"\$(\w+)"')
 
 
 class DashboardTest(unittest.TestCase):
@@ -37,11 +41,26 @@ class DashboardTest(unittest.TestCase):
 
     def test_asks_the_source_and_the_hosts_that_were_chosen(self):
         names = {variable["name"] for variable in self.dashboard["templating"]["list"]}
-        self.assertEqual({"source", "instance"}, names)
+        self.assertEqual({"source", "instance", "plugin"}, names)
+        row = None
         for panel in self.panels:
+            if panel["type"] == "row":
+                row = panel["title"]
+            chosen = "plugin" if row == "Device plugin" else "instance"
             for target in panel.get("targets", []):
                 self.assertEqual("${source}", target["datasource"]["uid"])
-                self.assertIn('instance=~"$instance"', target["expr"])
+                # Each metric of a quotient.
+                self.assertEqual({chosen}, set(_CHOSEN.findall(target["expr"])), target["expr"])
+                self.assertEqual(len(_SELECTOR.findall(target["expr"])),
+                                 len(_CHOSEN.findall(target["expr"])), target["expr"])
+
+    def test_what_every_process_has_is_asked_of_viommud(self):
+        asked = [target["expr"] for panel in self.panels for target in panel.get("targets", [])
+                 if "process_" in target["expr"]]
+        asked += [each["expr"] for each in self.dashboard["annotations"]["list"]]
+        self.assertGreater(len(asked), 4)
+        for query in asked:
+            self.assertEqual(query.count("process_"), query.count('job="viommud"'), query)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import shutil
 import unittest
 
 from tests.e2e import daemon
+from tests.monitoring import device_plugin
 from tests.monitoring import prometheus
 from tests.monitoring import watched
 from tools import case_report
@@ -16,6 +17,10 @@ _SEVERITY = re.compile(r"^ +severity: (critical|warning)$", re.M)
 _SUMMARY = re.compile(r"^ +summary: '.+'$", re.M)
 # Of alerts_test.yaml, an alert and whether it fires.
 _EXPECTATION = re.compile(r"^ +- alertname: (\w+)\n +eval_time: \w+\n +exp_alerts:( \[\])?$", re.M)
+_JOB = re.compile(r"job_name: (\S+)\n +static_configs:\n +- targets: \['(\S+)'\]$", re.M)
+_METRICS_ADDRESS = re.compile(r"--metrics_address HOST:PORT [^[]*\[(\S+)\]")
+_DESCRIPTION = re.compile(r"^ +description: >-\n((?: {12}\S.*\n)+)", re.M)
+_USERS = re.compile(r"\*\*Users\.\*\* (.*?)\n\n", re.S)
 _CASE = re.compile(r"^(?=  - name: )", re.M)
 _SECTION = re.compile(r"^## (Viommu\w+)\n(.*?)(?=^## |\Z)", re.M | re.S)
 _PARTS = ("**Meaning.**", "**Users.**", "**Look.**", "**Do.**")
@@ -47,6 +52,14 @@ class RulesTest(unittest.TestCase):
         self.assertIn("SUCCESS", prometheus.promtool("check", "config", "prometheus.yaml",
                                                      folder=self.folder))
 
+    def test_the_targets_are_where_the_programs_serve_by_default(self):
+        helps = {"viommud": daemon.run("--help").stdout,
+                 "viommu-device-plugin": device_plugin.run("--help")}
+        jobs = dict(_JOB.findall(watched.text("prometheus.yaml")))
+        self.assertEqual(set(helps), set(jobs))
+        for job, address in jobs.items():
+            self.assertEqual([address], _METRICS_ADDRESS.findall(helps[job]), job)
+
     def test_they_fire_and_are_silent_as_their_tests_say(self):
         self.assertIn("SUCCESS", prometheus.promtool("test", "rules", "alerts_test.yaml",
                                                      folder=self.folder))
@@ -58,7 +71,8 @@ class RulesTest(unittest.TestCase):
             self.assertIn(right, rules)
             rules = rules.replace(right, wrong)
         concerned = {"ViommuErrorBudgetBurnsFast", "ViommudDown", "ViommuCallsNearLimit",
-                     "ViommuConnectionsNearLimit"}
+                     "ViommuConnectionsNearLimit", "ViommuListenersNearLimit",
+                     "ViommuTableMemoryNearLimit"}
         head, *cases = _CASE.split(watched.text("alerts_test.yaml"))
         cases = [case for case in cases if _EXPECTATION.search(case).group(1) in concerned]
         self._write("alerts.yaml", rules)
@@ -83,6 +97,12 @@ class RulesTest(unittest.TestCase):
                 self.assertRegex(text, _SEVERITY)
                 self.assertRegex(text, _SUMMARY)
                 self.assertEqual([f"docs/RUNBOOK.md#{name.lower()}"], _RUNBOOK_URL.findall(text))
+
+    def test_each_says_what_its_page_says_that_users_notice(self):
+        for name, text in alerts().items():
+            with self.subTest(name):
+                (description,) = _DESCRIPTION.findall(text)
+                self.assertEqual(_USERS.search(runbook()[name])[1].split(), description.split())
 
 
 class RunbookTest(unittest.TestCase):

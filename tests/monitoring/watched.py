@@ -13,6 +13,7 @@ FILES = os.path.join(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"], "d
                      "monitoring")
 _SECONDS = 60
 _TARGET = "'127.0.0.1:9477'"
+_PLUGIN_TARGET = "'127.0.0.1:9479'"
 _INTERVAL = "15s"
 PAGE = 4096
 
@@ -23,18 +24,25 @@ def text(name):
         return file.read()
 
 
-def watch(*targets):
-    """A Prometheus that looks at `targets` and at the alerts' rules every second.
+def watch(targets, plugins):
+    """A Prometheus that looks at viommuds, device plugins and the alerts' rules every second.
 
     It takes five seconds until it looks at them for the first time.
     """
+    return watch_as("prometheus.yaml", {_TARGET: str(targets)[1:-1],
+                                        _PLUGIN_TARGET: str(plugins)[1:-1]})
+
+
+def watch_as(config, instead):
+    """A Prometheus with a configuration of deploy/monitoring, in which other text stands instead."""
     folder = daemon.new_folder()
-    config = text("prometheus.yaml")
-    for part in (_TARGET, _INTERVAL):
-        if part not in config:
-            raise AssertionError(f"prometheus.yaml has no {part}")
+    content = text(config)
+    for part, other in {**instead, _INTERVAL: "1s"}.items():
+        if part not in content:
+            raise AssertionError(f"{config} has no {part}")
+        content = content.replace(part, other)
     with open(os.path.join(folder, "prometheus.yaml"), "w", encoding="utf-8") as file:
-        file.write(config.replace(_TARGET, str(list(targets))[1:-1]).replace(_INTERVAL, "1s"))
+        file.write(content)
     shutil.copy(os.path.join(FILES, "alerts.yaml"), folder)
     return prometheus.Prometheus(folder)
 

@@ -58,7 +58,11 @@ ALLOWED = {
         "server/socket_address.h",
         "server/text_file.h",
     ],
-    "clients/device_plugin/main.cc": ["engine/base/env.h", "server/program.h"],
+    "clients/device_plugin/main.cc": [
+        "engine/base/env.h",
+        "server/process_metrics.h",
+        "server/program.h",
+    ],
     "tests/**": ["clients/**", "engine/**", "proto/**", "server/**", "tests/**"],
 }
 

@@ -605,6 +605,7 @@ TEST_F(SoftBackendTest, CountsEveryKindOfInvalidationAndFault) {
                                              "pasid_iotlb_page", "device_tlb", "pasid_device_tlb",
                                              "page_group_response", "wait"}));
   EXPECT_GT(fresh.table_pages, 30u);
+  EXPECT_EQ(fresh.table_pages_limit, kSmallArena / 4096);
   std::map<std::string, uint64_t> faults(fresh.faults.begin(), fresh.faults.end());
   EXPECT_EQ(faults.size(), fresh.faults.size());
   EXPECT_EQ(faults.at("SPT.2"), 0u);

@@ -139,6 +139,7 @@ HardwareRegisters SoftMachine::DescribeHardware(DeviceIndex device) const {
 BackendStats SoftMachine::Stats() const {
   BackendStats stats;
   stats.table_pages = memory_->arena().pages_in_use();
+  stats.table_pages_limit = memory_->arena().pages_total();
   std::vector<const VtdUnit*> vtd_units;
   std::vector<const SmmuUnit*> smmus;
   for (const Unit& unit : units_) {
