@@ -353,3 +353,9 @@ TEST_F(AllocationTest, KeepsTheHostAwayWhileAClaimMoves) {
 
 }  // namespace
 }  // namespace viommu
+TEST_F(CountedAllocationTest, GivesAlsoTheSiblingAsNewThatTheGroupBringsAlong) {
+  Add("one", {"0000:02:00.1"});
+  EXPECT_EQ(Calls("ResetDevice"), 4) << "what a former container told 0000:02:00.0 reaches it, too";
+  EXPECT_EQ(Calls("AttachDevice"), 2);
+}
+
