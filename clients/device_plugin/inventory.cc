@@ -147,6 +147,9 @@ void Inventory::Replace(std::map<std::string, KnownDevice> devices, const std::s
   if (restarted) {
     for (const auto& [id, known] : state_.devices) {
       if (!IsAllocation(known.device.claimed_by())) continue;
+      // It was given away already in this life of viommud.
+      const auto now = devices.find(id);
+      if (now != devices.end() && IsAllocation(now->second.device.claimed_by())) continue;
       state_.lost.emplace(id, known.device.claimed_by());
     }
   }

@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -21,14 +22,6 @@ using ::testing::UnorderedElementsAre;
 
 class RegistrationTest : public PluginTest {
  protected:
-  void SetHealth(const std::string& id, v1::DeviceHealth health) {
-    v1::SetDeviceHealthRequest request;
-    request.set_name("devices/" + id);
-    request.set_health(health);
-    if (health == v1::DEVICE_HEALTH_UNHEALTHY) request.set_health_reason("too hot");
-    const auto set = viommud().Call(&v1::SimulationService::Stub::SetDeviceHealth, request);
-    ASSERT_TRUE(set.ok()) << set.status();
-  }
   bool IsHealthy(const std::string& id) { return kubelet_.HealthyDevices(kNear).count(id) != 0; }
   std::string Socket(const std::string& resource) {
     return Path("plugins/" + kubelet_.endpoint(resource));
@@ -97,6 +90,7 @@ TEST_F(RegistrationTest, FindsTheDirectoryAgainWhenItWasMadeAnew) {
   kubelet_.Stop();
   // Not removed file by file: the plugin would put back what is taken.
   std::filesystem::rename(Path("plugins"), Path("plugins.old"));
+  EXPECT_TRUE(Soon([this] { return absl::StrContains(Log(), "ENDPOINT_FAILED: can not listen"); }));
   std::filesystem::create_directory(Path("plugins"));
   kubelet_.Start();
   AwaitHealthy();

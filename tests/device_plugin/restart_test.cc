@@ -16,7 +16,6 @@
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "tests/device_plugin/plugin_fixture.h"
-#include "viommu/v1/device.pb.h"
 #include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu {
@@ -202,11 +201,7 @@ TEST_F(RestartTest, LetsTwoPluginsWorkBesideEachOtherWhileOneIsReplaced) {
 
 TEST_F(RestartTest, SaysWhatItCanNotFreeAndFreesItWhenItCan) {
   const auto a = Add("a", kDevice);
-  v1::SetDeviceHealthRequest health;
-  health.set_name(absl::StrCat("devices/", kDevice));
-  health.set_health(v1::DEVICE_HEALTH_UNHEALTHY);
-  health.set_health_reason("too hot");
-  ASSERT_TRUE(viommud().Call(&v1::SimulationService::Stub::SetDeviceHealth, health).ok());
+  SetHealth(kDevice, v1::DEVICE_HEALTH_UNHEALTHY);
   kubelet_.DeletePod("a");
   // Such a device can not be claimed, not even for the plugin.
   EXPECT_TRUE(Soon([this] { return plugin_->Metric("leaked_allocations") == 1; })) << Log();
@@ -214,9 +209,7 @@ TEST_F(RestartTest, SaysWhatItCanNotFreeAndFreesItWhenItCan) {
               HasSubstr(absl::StrCat(R"("event":"allocation_leaked","allocation":")", NameOf(a))));
   EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked") << "what could be taken is taken";
   EXPECT_FALSE(std::filesystem::exists(a.mounts(0).host_path()));
-  health.set_health(v1::DEVICE_HEALTH_HEALTHY);
-  health.clear_health_reason();
-  ASSERT_TRUE(viommud().Call(&v1::SimulationService::Stub::SetDeviceHealth, health).ok());
+  SetHealth(kDevice, v1::DEVICE_HEALTH_HEALTHY);
   EXPECT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
   EXPECT_TRUE(Soon([this] { return plugin_->Metric("leaked_allocations") == 0; }));
 }
