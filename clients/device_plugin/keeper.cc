@@ -19,9 +19,10 @@ namespace {
 constexpr absl::Duration kLook = absl::Milliseconds(100);
 
 // Siblings count: of an allocation that has lost its page they are all that is known.
-bool HoldsAny(const AllocationRecord& record, const std::set<std::string>& held) {
+bool IsUsed(const AllocationRecord& record, const std::set<std::string>& held) {
   const auto is_held = [&held](const std::string& id) { return held.count(id) != 0; };
-  return std::any_of(record.devices.begin(), record.devices.end(), is_held) ||
+  return record.connections != 0 ||
+         std::any_of(record.devices.begin(), record.devices.end(), is_held) ||
          std::any_of(record.claimed.begin(), record.claimed.end(), is_held);
 }
 
@@ -87,7 +88,7 @@ void Keeper::AdoptAll(const InventoryState& state) {
 absl::Status Keeper::Reconcile() {
   const std::map<std::string, std::string> lost = parts_.inventory->Get().lost;
   // In this order: what a pod has was allocated before.
-  absl::StatusOr<std::set<std::string>> held = std::set<std::string>();
+  absl::StatusOr<PodDevices> held = PodDevices();
   const bool asked = !parts_.config->pod_resources_socket.empty();
   if (asked) held = DevicesOfPods(parts_.config->pod_resources_socket, parts_.config->resources);
   const auto book = ReadBook(viommud_);
@@ -105,21 +106,26 @@ absl::Status Keeper::Reconcile() {
     return absl::OkStatus();
   }
   pods_known_ = true;
-  FindLost(*held, *book);
-  ForgiveLost(lost, *held, *book);
-  FreeUnheld(*held, *book);
-  return absl::OkStatus();
+  ForgiveLost(lost, held->all, *book);
+  FreeUnheld(held->all, *book);
+  return FindLost(held->offered, *book);
 }
 
-void Keeper::FindLost(const std::set<std::string>& held, const AllocationBook& book) {
+absl::Status Keeper::FindLost(const std::set<std::string>& held, const AllocationBook& book) {
   const InventoryState state = parts_.inventory->Get();
+  std::set<std::string> suspects;
   for (const std::string& id : held) {
     if (AllocationOf(book, id) != nullptr || state.lost.count(id) != 0) continue;
-    if (state.devices.count(id) == 0) continue;
+    if (state.devices.count(id) != 0) suspects.insert(id);
+  }
+  if (suspects.empty()) return absl::OkStatus();
+  const auto lost = parts_.allocator->LoseUnallocated(suspects);
+  if (!lost.ok()) return lost.status();
+  for (const std::string& id : *lost) {
     parts_.log->Write(LogLevel::kWarning, "state_lost",
                       {{"device", id}, {"why", "a pod has it, and viommud knows no allocation"}});
-    parts_.inventory->Lose(id, "");
   }
+  return absl::OkStatus();
 }
 
 void Keeper::ForgiveLost(const std::map<std::string, std::string>& lost,
@@ -139,7 +145,7 @@ void Keeper::FreeUnheld(const std::set<std::string>& held, const AllocationBook&
   unheld_.Forget(book);
   int leaked = 0;
   for (const auto& [name, record] : book) {
-    if (!unheld_.IsOver(name, HoldsAny(record, held), options_.grace)) continue;
+    if (!unheld_.IsOver(name, IsUsed(record, held), options_.grace)) continue;
     const absl::Status freed = parts_.allocator->Free(name);
     parts_.metrics->freed.Count(freed.ok());
     if (!freed.ok()) ++leaked;
@@ -164,9 +170,9 @@ bool Keeper::Absences::IsOver(const std::string& thing, bool held, absl::Duratio
     since_.erase(thing);
     return false;
   }
-  const absl::Time now = absl::Now();
+  const auto now = std::chrono::steady_clock::now();
   const auto [since, added] = since_.emplace(thing, now);
-  return !added && now - since->second >= grace;
+  return !added && absl::FromChrono(now - since->second) >= grace;
 }
 
 }  // namespace viommu

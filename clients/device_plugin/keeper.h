@@ -5,9 +5,14 @@
 // grace period, so that a container which is being made has the time to appear. A device that a pod
 // has, but of which viommud knows no allocation, has lost its state. While the kubelet does not
 // answer, nothing is freed.
+//
+// The kubelet's answer does not tell of all that runs: of containers that initialize a pod it never
+// tells, and of none while it has been started anew and can not ask for its pods. So whoever is
+// connected to an allocation keeps it.
 #ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_KEEPER_H_
 #define VIOMMU_CLIENTS_DEVICE_PLUGIN_KEEPER_H_
 
+#include <chrono>
 #include <map>
 #include <set>
 #include <string>
@@ -37,7 +42,7 @@ class Keeper {
   Keeper& operator=(const Keeper&) = delete;
 
  private:
-  // Since when things are without a pod.
+  // Since when things are without a pod, by a clock that nobody sets.
   class Absences {
    public:
     // Whether that has been so for long enough, given what holds now.
@@ -47,7 +52,7 @@ class Keeper {
     void Forget(const Things& things);
 
    private:
-    std::map<std::string, absl::Time> since_;
+    std::map<std::string, std::chrono::steady_clock::time_point> since_;
   };
 
   void Run();
@@ -57,7 +62,7 @@ class Keeper {
   void ShowAll(const InventoryState& state) const;
   // One comparison with the pods.
   absl::Status Reconcile();
-  void FindLost(const std::set<std::string>& held, const AllocationBook& book);
+  absl::Status FindLost(const std::set<std::string>& held, const AllocationBook& book);
   // Of those that were lost before `book` was read.
   void ForgiveLost(const std::map<std::string, std::string>& lost,
                    const std::set<std::string>& held, const AllocationBook& book);

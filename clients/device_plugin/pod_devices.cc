@@ -16,8 +16,8 @@ constexpr int kMaxAnswerBytes = 16 << 20;
 
 }  // namespace
 
-absl::StatusOr<std::set<std::string>> DevicesOfPods(const std::string& socket,
-                                                    const std::vector<OfferedResource>& resources) {
+absl::StatusOr<PodDevices> DevicesOfPods(const std::string& socket,
+                                         const std::vector<OfferedResource>& resources) {
   std::set<std::string> names;
   for (const OfferedResource& resource : resources) names.insert(resource.name);
   grpc::ChannelArguments arguments;
@@ -32,12 +32,13 @@ absl::StatusOr<std::set<std::string>> DevicesOfPods(const std::string& socket,
   ::v1::ListPodResourcesResponse pods;
   const grpc::Status listed = stub->List(&context, ::v1::ListPodResourcesRequest(), &pods);
   if (!listed.ok()) return ToStatus(listed);
-  std::set<std::string> devices;
+  PodDevices devices;
   for (const auto& pod : pods.pod_resources()) {
     for (const auto& container : pod.containers()) {
       for (const auto& part : container.devices()) {
+        devices.all.insert(part.device_ids().begin(), part.device_ids().end());
         if (names.count(part.resource_name()) == 0) continue;
-        devices.insert(part.device_ids().begin(), part.device_ids().end());
+        devices.offered.insert(part.device_ids().begin(), part.device_ids().end());
       }
     }
   }

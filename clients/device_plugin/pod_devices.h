@@ -12,10 +12,17 @@
 
 namespace viommu {
 
-// Ids of the devices of these resources that containers have. `socket` is that of the API.
+// Ids of devices that containers have.
+struct PodDevices {
+  std::set<std::string> offered;  // Of these resources.
+  // Of any, these among them: what was offered under another name before is still in use.
+  std::set<std::string> all;
+};
+
+// `socket` is that of the API.
 // The call's error, kUnavailable above all: nobody answers there.
-absl::StatusOr<std::set<std::string>> DevicesOfPods(const std::string& socket,
-                                                    const std::vector<OfferedResource>& resources);
+absl::StatusOr<PodDevices> DevicesOfPods(const std::string& socket,
+                                         const std::vector<OfferedResource>& resources);
 
 }  // namespace viommu
 

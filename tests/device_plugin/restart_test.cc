@@ -89,6 +89,58 @@ TEST_F(RestartTest, FreesNothingWhileTheKubeletDoesNotSay) {
   EXPECT_EQ(Allocations(), std::set<std::string>{NameOf(a)}) << "the pod is still there";
 }
 
+TEST_F(RestartTest, FreesNothingThatSomebodyIsConnectedTo) {
+  const auto a = Add("a", kDevice);
+  auto inside = Inside(a);
+  ASSERT_TRUE(inside.ok()) << inside.status();
+  FillMemory(**inside, "in use");
+  // As for a container that initializes its pod, or a kubelet that has been started anew and can
+  // not ask for its pods: it answers, and tells of none.
+  kubelet_.DeletePod("a");
+  absl::SleepFor(absl::Seconds(1));  // Twice the grace period.
+  EXPECT_EQ(ReadByDevice(**inside, kDevice, 6), "in use") << Log();
+  EXPECT_EQ(plugin_->Metric("leaked_allocations"), 0);
+  inside->reset();
+  EXPECT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
+}
+
+TEST_F(RestartTest, FreesNothingThatAPodHasUnderANameOfBefore) {
+  const auto a = Add("a", kDevice);
+  FillMemory(**Inside(a), "in use");
+  plugin_.reset();
+  PluginConfig config = Config();
+  config.resources[0].name = "viommu.dev/other";
+  plugin_ = NewPlugin(config, Options());
+  ASSERT_TRUE(Soon([this] { return kubelet_.HealthyDevices("viommu.dev/other").size() == 4; }));
+  absl::SleepFor(absl::Seconds(1));  // Twice the grace period.
+  EXPECT_EQ(ReadByDevice(**Inside(a), kDevice, 6), "in use") << Log();
+  kubelet_.DeletePod("a");
+  EXPECT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
+}
+
+TEST_F(RestartTest, GivesAContainerItsPulledDeviceBackWhenItIsStartedAnew) {
+  const auto a = Add("a", kDevice);
+  FillMemory(**Inside(a), "former");
+  v1::UnplugDeviceRequest unplug;
+  unplug.set_name(absl::StrCat("devices/", kDevice));
+  ASSERT_TRUE(viommud().Call(&v1::SimulationService::Stub::UnplugDevice, unplug).ok());
+  ASSERT_TRUE(Soon([this] { return kubelet_.Devices(kNear).count(kDevice) == 0; }));
+  EXPECT_THAT(std::string(kubelet_.StartContainer("a").status().message()),
+              HasSubstr("UNKNOWN_DEVICE"));
+  v1::PlugDeviceRequest plug;
+  plug.set_name(unplug.name());
+  ASSERT_TRUE(viommud().Call(&v1::SimulationService::Stub::PlugDevice, plug).ok());
+  ASSERT_TRUE(Soon([this] { return GetDevice(kDevice).claimed_by() == "device-plugin"; })) << Log();
+  // Below a container that runs nothing is made anew.
+  absl::SleepFor(absl::Seconds(1));
+  EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked");
+  const auto again = kubelet_.StartContainer("a");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(ReadByDevice(**Inside(*again), kDevice, 6), std::nullopt);
+  FillMemory(**Inside(*again), "anew");
+  EXPECT_EQ(ReadByDevice(**Inside(*again), kDevice, 4), "anew");
+}
+
 TEST_F(RestartTest, LeavesAnAllocationAloneThatIsYoungerThanTheGracePeriod) {
   DevicePlugin::Options options = Options();
   options.keeper = Keeper::Options{absl::Milliseconds(20), absl::Hours(1)};
