@@ -247,6 +247,40 @@ TEST_F(AllocationTest, GivesNoDeviceBeforeAllOfAnEarlierAllocationIsDestroyed) {
   EXPECT_EQ(ReadByDevice(*Enter(b), kDevice, 11), std::nullopt);
 }
 
+TEST_F(AllocationTest, GivesADeviceOfAnAllocationThatLostItsPage) {
+  const auto a = Add("a", {"0000:02:00.0"});
+  FillMemory(*Enter(a), "secret of a");
+  v1::DeleteIoasRequest page;
+  page.set_name(absl::StrCat("ioas/", Variable(a, "NEAR_ALLOCATION")));
+  ASSERT_TRUE(viommud().Call(&v1::IoasService::Stub::DeleteIoas, page).ok());
+  kubelet_.DeletePod("a");
+  // Its claim, of the whole group, is all that tells of it.
+  const auto b = Add("b", {"0000:02:00.1"});
+  EXPECT_EQ(ReadByDevice(*Enter(b), "0000:02:00.1", 11), std::nullopt);
+  EXPECT_FALSE(Inside(a).ok());
+  EXPECT_THAT(Allocations(), SizeIs(1));
+}
+
+TEST_F(AllocationTest, StartsAContainerWithAllDevicesOfItsAllocationAlone) {
+  const auto a = Add("a", {kDevice, "0000:03:00.0"});
+  const auto b = Add("b", {"0000:02:00.0"});
+  FillMemory(*Enter(a), "in use");
+  const std::vector<std::string> wrong[] = {{kDevice},
+                                            {kDevice, "0000:02:00.0"},
+                                            {kDevice, "0000:03:00.0", "0000:02:00.0"},
+                                            {"0000:02:00.1"}};
+  for (const auto& devices : wrong) {
+    ::v1beta1::PreStartContainerRequest start;
+    for (const std::string& id : devices) start.add_devices_ids(id);
+    ::v1beta1::PreStartContainerResponse response;
+    grpc::ClientContext context;
+    const grpc::Status status =
+        kubelet_.Plugin(kNear)->PreStartContainer(&context, start, &response);
+    EXPECT_THAT(status.error_message(), HasSubstr("NOT_ALLOCATED")) << devices.front();
+  }
+  EXPECT_EQ(ReadByDevice(*Enter(a), kDevice, 6), "in use");
+}
+
 TEST_F(AllocationTest, GivesADeviceWhoseFormerCompanionIsSick) {
   const auto a = Add("a", {kDevice, "0000:03:00.0"});
   FillMemory(*Enter(a), "secret of a");
