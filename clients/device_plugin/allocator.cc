@@ -151,12 +151,15 @@ absl::StatusOr<std::set<std::string>> Allocator::Check(const OfferedResource& re
 absl::StatusOr<std::set<std::string>> Allocator::Earlier(const std::set<std::string>& devices) {
   const auto book = ReadBook(viommud_);
   if (!book.ok()) return book.status();
-  const std::map<std::string, std::string> lost = inventory_.Get().lost;
+  const InventoryState known = inventory_.Get();
   std::set<std::string> earlier;
   for (const std::string& id : devices) {
+    if (known.renamed.count(id) != 0) {
+      return Refused("OTHER_RESOURCE", absl::StrCat(id, ": a pod has it by another name"));
+    }
     // Of that one viommud may have kept the listener.
-    const auto former = lost.find(id);
-    if (former != lost.end() && !former->second.empty()) earlier.insert(former->second);
+    const auto former = known.lost.find(id);
+    if (former != known.lost.end() && !former->second.empty()) earlier.insert(former->second);
     // As viommud sees it now, not as the watch has told it.
     const auto device = viommud_.GetDevice(id);
     if (!device.ok()) return device.status();

@@ -58,9 +58,9 @@ class Allocator {
   // kInvalidArgument NO_DEVICES
   // kNotFound UNKNOWN_DEVICE: not one of the resource
   // kFailedPrecondition SIBLING_ALLOCATED: another allocation has a device of the same group;
-  //   DEVICE_UNHEALTHY; CLAIMED_ELSEWHERE: by somebody else than the plugin; LEFTOVERS: of an
-  //   earlier allocation something could not be destroyed; STATE_LOST: viommud was started anew
-  //   meanwhile
+  //   DEVICE_UNHEALTHY; OTHER_RESOURCE: a pod has it by another name; CLAIMED_ELSEWHERE: by
+  //   somebody else than the plugin; LEFTOVERS: of an earlier allocation something could not be
+  //   destroyed; STATE_LOST: viommud was started anew meanwhile
   // viommud's, and kUnavailable: it does not answer
   absl::StatusOr<Allocation> Allocate(const OfferedResource& resource,
                                       const std::vector<std::string>& devices, GivenUp given_up)

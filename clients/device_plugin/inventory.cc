@@ -59,6 +59,13 @@ void Inventory::Forgive(const std::string& id) {
   if (state_.lost.erase(id) != 0) Changed();
 }
 
+void Inventory::SetRenamed(std::set<std::string> ids) {
+  const absl::MutexLock lock(&mutex_);
+  if (state_.renamed == ids) return;
+  state_.renamed = std::move(ids);
+  Changed();
+}
+
 void Inventory::Doubt() {
   const absl::MutexLock lock(&mutex_);
   if (watch_ != nullptr) watch_->Cancel();

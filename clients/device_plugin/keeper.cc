@@ -19,10 +19,9 @@ namespace {
 constexpr absl::Duration kLook = absl::Milliseconds(100);
 
 // Siblings count: of an allocation that has lost its page they are all that is known.
-bool IsUsed(const AllocationRecord& record, const std::set<std::string>& held) {
+bool HoldsAny(const AllocationRecord& record, const std::set<std::string>& held) {
   const auto is_held = [&held](const std::string& id) { return held.count(id) != 0; };
-  return record.connections != 0 ||
-         std::any_of(record.devices.begin(), record.devices.end(), is_held) ||
+  return std::any_of(record.devices.begin(), record.devices.end(), is_held) ||
          std::any_of(record.claimed.begin(), record.claimed.end(), is_held);
 }
 
@@ -102,12 +101,14 @@ absl::Status Keeper::Reconcile() {
     }
     // A kubelet that has just been started may not know its pods yet.
     unheld_ = {};
+    unused_ = {};
     lost_ = {};
     return absl::OkStatus();
   }
   pods_known_ = true;
   ForgiveLost(lost, held->all, *book);
   FreeUnheld(held->all, *book);
+  FindRenamed(*held, *book);
   return FindLost(held->offered, *book);
 }
 
@@ -143,9 +144,12 @@ void Keeper::ForgiveLost(const std::map<std::string, std::string>& lost,
 
 void Keeper::FreeUnheld(const std::set<std::string>& held, const AllocationBook& book) {
   unheld_.Forget(book);
+  unused_.Forget(book);
   int leaked = 0;
   for (const auto& [name, record] : book) {
-    if (!unheld_.IsOver(name, IsUsed(record, held), options_.grace)) continue;
+    const bool has_pod = HoldsAny(record, held);
+    TellOfUse(name, record, unheld_.IsOver(name, has_pod, options_.grace));
+    if (!unused_.IsOver(name, has_pod || record.connections != 0, options_.grace)) continue;
     const absl::Status freed = parts_.allocator->Free(name);
     parts_.metrics->freed.Count(freed.ok());
     if (!freed.ok()) ++leaked;
@@ -156,6 +160,27 @@ void Keeper::FreeUnheld(const std::set<std::string>& held, const AllocationBook&
                        {"why", Line(freed)}});
   }
   parts_.metrics->leaked->Set(leaked);
+}
+
+void Keeper::TellOfUse(const std::string& name, const AllocationRecord& record, bool without_pod) {
+  if (!without_pod || record.connections == 0) {
+    told_.erase(name);
+  } else if (told_.insert(name).second) {
+    parts_.log->Write(LogLevel::kWarning, "allocation_in_use",
+                      {{"allocation", name},
+                       {"devices", absl::StrJoin(record.devices, ",")},
+                       {"connections", record.connections},
+                       {"why", "no pod has it, and somebody is connected to it"}});
+  }
+}
+
+void Keeper::FindRenamed(const PodDevices& held, const AllocationBook& book) {
+  std::set<std::string> renamed;
+  for (const std::string& id : held.all) {
+    // Others may offer devices of these names, too, that are not ours.
+    if (held.offered.count(id) == 0 && AllocationOf(book, id) != nullptr) renamed.insert(id);
+  }
+  parts_.inventory->SetRenamed(std::move(renamed));
 }
 
 template <typename Things>

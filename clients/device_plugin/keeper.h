@@ -24,6 +24,7 @@
 #include "absl/time/time.h"
 #include "clients/device_plugin/allocation_book.h"
 #include "clients/device_plugin/plugin_service.h"
+#include "clients/device_plugin/pod_devices.h"
 #include "clients/device_plugin/viommud.h"
 
 namespace viommu {
@@ -67,6 +68,10 @@ class Keeper {
   void ForgiveLost(const std::map<std::string, std::string>& lost,
                    const std::set<std::string>& held, const AllocationBook& book);
   void FreeUnheld(const std::set<std::string>& held, const AllocationBook& book);
+  // Says once of each allocation that somebody is connected to it while no pod has it.
+  void TellOfUse(const std::string& name, const AllocationRecord& record, bool without_pod);
+  void FindRenamed(const PodDevices& held, const AllocationBook& book);
+
   const PluginParts parts_;
   Viommud& viommud_;
   const Options options_;
@@ -74,6 +79,8 @@ class Keeper {
   // Of the thread.
   bool pods_known_ = true;                      // The kubelet said, when it was asked last.
   Absences unheld_;                             // Allocations that no pod has.
+  Absences unused_;                             // Of these, those that nobody is connected to.
+  std::set<std::string> told_;                  // Of these, the others, as logged.
   Absences lost_;                               // Lost devices that no pod has.
   std::map<std::string, std::string> refused_;  // Why a device could not be claimed, as logged.
 

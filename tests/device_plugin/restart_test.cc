@@ -67,8 +67,9 @@ TEST_F(RestartTest, FreesWhatNoPodHasAnyMore) {
   EXPECT_TRUE(Soon([&] { return Allocations() == std::set<std::string>{NameOf(b)}; })) << Log();
   EXPECT_EQ(GetDevice(kDevice).claimed_by(), "device-plugin");
   EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked");
+  EXPECT_EQ(ReadByDevice(viommud(), kDevice, 11), std::nullopt) << "whatever it still does";
   EXPECT_FALSE(std::filesystem::exists(a.mounts(0).host_path()));
-  EXPECT_EQ(plugin_->Metric("freed_allocations_total", "", "ok"), 1);
+  EXPECT_TRUE(Soon([this] { return plugin_->Metric("freed_allocations_total", "", "ok") == 1; }));
   EXPECT_THAT(Log(),
               HasSubstr(absl::StrCat(R"("event":"allocation_freed","allocation":")", NameOf(a))));
   // The other one, which a pod has, is as it was, whatever time goes by.
@@ -99,6 +100,8 @@ TEST_F(RestartTest, FreesNothingThatSomebodyIsConnectedTo) {
   kubelet_.DeletePod("a");
   absl::SleepFor(absl::Seconds(1));  // Twice the grace period.
   EXPECT_EQ(ReadByDevice(**inside, kDevice, 6), "in use") << Log();
+  EXPECT_THAT(Log(),
+              HasSubstr(absl::StrCat(R"("event":"allocation_in_use","allocation":")", NameOf(a))));
   EXPECT_EQ(plugin_->Metric("leaked_allocations"), 0);
   inside->reset();
   EXPECT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
@@ -111,11 +114,17 @@ TEST_F(RestartTest, FreesNothingThatAPodHasUnderANameOfBefore) {
   PluginConfig config = Config();
   config.resources[0].name = "viommu.dev/other";
   plugin_ = NewPlugin(config, Options());
-  ASSERT_TRUE(Soon([this] { return kubelet_.HealthyDevices("viommu.dev/other").size() == 4; }));
+  ASSERT_TRUE(Soon([this] { return kubelet_.HealthyDevices("viommu.dev/other").size() == 3; }));
+  EXPECT_FALSE(kubelet_.Devices("viommu.dev/other").at(kDevice).healthy)
+      << "by this name it is free to the kubelet";
+  EXPECT_EQ(plugin_->Metric("unhealthy_devices", "viommu.dev/other", "OTHER_RESOURCE"), 1);
+  const auto refused = kubelet_.AddPodWith("b", "viommu.dev/other", {kDevice});
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("OTHER_RESOURCE"));
   absl::SleepFor(absl::Seconds(1));  // Twice the grace period.
   EXPECT_EQ(ReadByDevice(**Inside(a), kDevice, 6), "in use") << Log();
   kubelet_.DeletePod("a");
   EXPECT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
+  EXPECT_TRUE(Soon([this] { return kubelet_.HealthyDevices("viommu.dev/other").size() == 4; }));
 }
 
 TEST_F(RestartTest, GivesAContainerItsPulledDeviceBackWhenItIsStartedAnew) {
