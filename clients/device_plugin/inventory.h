@@ -74,7 +74,8 @@ class Inventory {
   // No container has the device any more.
   void Forgive(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // These devices, and no others, do pods have by the name of a resource that is not offered.
+  // These devices, and no others, do pods have by the name of another resource than the
+  // one that offers them.
   void SetRenamed(std::set<std::string> ids) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // viommud did not answer a call: the watch may only seem to be alive, and is begun anew.

@@ -19,10 +19,22 @@ namespace {
 constexpr absl::Duration kLook = absl::Milliseconds(100);
 
 // Siblings count: of an allocation that has lost its page they are all that is known.
-bool HoldsAny(const AllocationRecord& record, const std::set<std::string>& held) {
+bool HoldsAny(const AllocationRecord& record, const PodDevices& held) {
   const auto is_held = [&held](const std::string& id) { return held.count(id) != 0; };
   return std::any_of(record.devices.begin(), record.devices.end(), is_held) ||
          std::any_of(record.claimed.begin(), record.claimed.end(), is_held);
+}
+
+// Those that are known to be its.
+const std::set<std::string>& DevicesOf(const AllocationRecord& record) {
+  return record.devices.empty() ? record.claimed : record.devices;
+}
+
+// Whether one of the names is that of a resource. Another plugin's devices may be called as ours.
+bool IsOffered(const std::vector<OfferedResource>& resources, const std::set<std::string>& names) {
+  return std::any_of(resources.begin(), resources.end(), [&names](const OfferedResource& resource) {
+    return names.count(resource.name) != 0;
+  });
 }
 
 }  // namespace
@@ -89,7 +101,7 @@ absl::Status Keeper::Reconcile() {
   // In this order: what a pod has was allocated before.
   absl::StatusOr<PodDevices> held = PodDevices();
   const bool asked = !parts_.config->pod_resources_socket.empty();
-  if (asked) held = DevicesOfPods(parts_.config->pod_resources_socket, parts_.config->resources);
+  if (asked) held = DevicesOfPods(parts_.config->pod_resources_socket);
   const auto book = ReadBook(viommud_);
   if (!book.ok()) return book.status();
   if (!asked) return absl::OkStatus();
@@ -106,18 +118,20 @@ absl::Status Keeper::Reconcile() {
     return absl::OkStatus();
   }
   pods_known_ = true;
-  ForgiveLost(lost, held->all, *book);
-  FreeUnheld(held->all, *book);
+  ForgiveLost(lost, *held, *book);
+  FreeUnheld(*held, *book);
   FindRenamed(*held, *book);
-  return FindLost(held->offered, *book);
+  return FindLost(*held, *book);
 }
 
-absl::Status Keeper::FindLost(const std::set<std::string>& held, const AllocationBook& book) {
+absl::Status Keeper::FindLost(const PodDevices& held, const AllocationBook& book) {
   const InventoryState state = parts_.inventory->Get();
   std::set<std::string> suspects;
-  for (const std::string& id : held) {
+  for (const auto& [id, names] : held) {
     if (AllocationOf(book, id) != nullptr || state.lost.count(id) != 0) continue;
-    if (state.devices.count(id) != 0) suspects.insert(id);
+    if (state.devices.count(id) != 0 && IsOffered(parts_.config->resources, names)) {
+      suspects.insert(id);
+    }
   }
   if (suspects.empty()) return absl::OkStatus();
   const auto lost = parts_.allocator->LoseUnallocated(suspects);
@@ -129,8 +143,8 @@ absl::Status Keeper::FindLost(const std::set<std::string>& held, const Allocatio
   return absl::OkStatus();
 }
 
-void Keeper::ForgiveLost(const std::map<std::string, std::string>& lost,
-                         const std::set<std::string>& held, const AllocationBook& book) {
+void Keeper::ForgiveLost(const std::map<std::string, std::string>& lost, const PodDevices& held,
+                         const AllocationBook& book) {
   lost_.Forget(lost);
   for (const auto& [id, allocation] : lost) {
     const bool over = lost_.IsOver(id, held.count(id) != 0, options_.grace);
@@ -142,7 +156,7 @@ void Keeper::ForgiveLost(const std::map<std::string, std::string>& lost,
   }
 }
 
-void Keeper::FreeUnheld(const std::set<std::string>& held, const AllocationBook& book) {
+void Keeper::FreeUnheld(const PodDevices& held, const AllocationBook& book) {
   unheld_.Forget(book);
   unused_.Forget(book);
   int leaked = 0;
@@ -156,7 +170,7 @@ void Keeper::FreeUnheld(const std::set<std::string>& held, const AllocationBook&
     parts_.log->Write(freed.ok() ? LogLevel::kInfo : LogLevel::kError,
                       freed.ok() ? "allocation_freed" : "allocation_leaked",
                       {{"allocation", name},
-                       {"devices", absl::StrJoin(record.devices, ",")},
+                       {"devices", absl::StrJoin(DevicesOf(record), ",")},
                        {"why", Line(freed)}});
   }
   parts_.metrics->leaked->Set(leaked);
@@ -175,10 +189,14 @@ void Keeper::TellOfUse(const std::string& name, const AllocationRecord& record, 
 }
 
 void Keeper::FindRenamed(const PodDevices& held, const AllocationBook& book) {
+  const InventoryState state = parts_.inventory->Get();
   std::set<std::string> renamed;
-  for (const std::string& id : held.all) {
-    // Others may offer devices of these names, too, that are not ours.
-    if (held.offered.count(id) == 0 && AllocationOf(book, id) != nullptr) renamed.insert(id);
+  for (const auto& [id, names] : held) {
+    const auto known = state.devices.find(id);
+    if (known == state.devices.end() || AllocationOf(book, id) == nullptr) continue;
+    const OfferedResource* const resource =
+        ResourceOf(parts_.config->resources, known->second.device, known->second.hardware);
+    if (resource != nullptr && names.count(resource->name) == 0) renamed.insert(id);
   }
   parts_.inventory->SetRenamed(std::move(renamed));
 }

@@ -63,11 +63,11 @@ class Keeper {
   void ShowAll(const InventoryState& state) const;
   // One comparison with the pods.
   absl::Status Reconcile();
-  absl::Status FindLost(const std::set<std::string>& held, const AllocationBook& book);
+  absl::Status FindLost(const PodDevices& held, const AllocationBook& book);
   // Of those that were lost before `book` was read.
-  void ForgiveLost(const std::map<std::string, std::string>& lost,
-                   const std::set<std::string>& held, const AllocationBook& book);
-  void FreeUnheld(const std::set<std::string>& held, const AllocationBook& book);
+  void ForgiveLost(const std::map<std::string, std::string>& lost, const PodDevices& held,
+                   const AllocationBook& book);
+  void FreeUnheld(const PodDevices& held, const AllocationBook& book);
   // Says once of each allocation that somebody is connected to it while no pod has it.
   void TellOfUse(const std::string& name, const AllocationRecord& record, bool without_pod);
   void FindRenamed(const PodDevices& held, const AllocationBook& book);

@@ -16,10 +16,7 @@ constexpr int kMaxAnswerBytes = 16 << 20;
 
 }  // namespace
 
-absl::StatusOr<PodDevices> DevicesOfPods(const std::string& socket,
-                                         const std::vector<OfferedResource>& resources) {
-  std::set<std::string> names;
-  for (const OfferedResource& resource : resources) names.insert(resource.name);
+absl::StatusOr<PodDevices> DevicesOfPods(const std::string& socket) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -36,9 +33,7 @@ absl::StatusOr<PodDevices> DevicesOfPods(const std::string& socket,
   for (const auto& pod : pods.pod_resources()) {
     for (const auto& container : pod.containers()) {
       for (const auto& part : container.devices()) {
-        devices.all.insert(part.device_ids().begin(), part.device_ids().end());
-        if (names.count(part.resource_name()) == 0) continue;
-        devices.offered.insert(part.device_ids().begin(), part.device_ids().end());
+        for (const std::string& id : part.device_ids()) devices[id].insert(part.resource_name());
       }
     }
   }

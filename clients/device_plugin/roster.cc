@@ -34,8 +34,7 @@ Ailment AilmentOf(const std::string& id, const v1::Device& device, const Invento
   }
   // To the kubelet it is free by this name: it would take it from the pod.
   if (state.renamed.count(id) != 0) {
-    return {"OTHER_RESOURCE",
-            "a pod has it by the name of a resource that is not offered any more"};
+    return {"OTHER_RESOURCE", "a pod has it by the name of another resource"};
   }
   return {};
 }

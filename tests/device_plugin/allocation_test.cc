@@ -298,6 +298,14 @@ TEST_F(AllocationTest, GivesADeviceWhoseFormerCompanionIsSick) {
   EXPECT_EQ(ReadByDevice(*Enter(b), "0000:03:00.0", 4), "of b");
 }
 
+TEST_F(AllocationTest, SaysWhyADeviceCanNotBeTakenFromAnEarlierAllocation) {
+  Add("a", {"0000:02:00.0", "0000:02:00.1"});
+  SetHealth("0000:02:00.0", v1::DEVICE_HEALTH_UNHEALTHY);
+  kubelet_.DeletePod("a");
+  EXPECT_THAT(Refusal(kNear, {"0000:02:00.1"}), HasSubstr("9 DEVICE_UNHEALTHY"));
+  EXPECT_EQ(GetDevice("0000:02:00.1").domain(), "domains/blocked");
+}
+
 TEST_F(AllocationTest, DoesNothingForAKubeletThatHasGivenUp) {
   const auto a = Add("a", {kDevice});
   Add("b", {"0000:03:00.0"});

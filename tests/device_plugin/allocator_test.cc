@@ -65,6 +65,20 @@ TEST_F(AllocatorTest, ThinksOnlyThatLostWhichNoAllocationHas) {
   EXPECT_THAT(inventory.Get().lost, IsEmpty());
 }
 
+TEST_F(AllocatorTest, TakesTheWayInOfAnAllocationThatHasLostItsState) {
+  const PluginConfig config = Config();
+  Viommud viommud(Path("viommud.sock"));
+  Inventory inventory(&viommud, Impatient(), &log_);
+  ASSERT_TRUE(Soon([&] { return inventory.Get().present; }));
+  // Its listener outlived viommud, and its container still has it.
+  ASSERT_TRUE(viommud.CreateListener("alloc-former", {0666, {}, {}}).ok());
+  inventory.Lose(kDevice, "alloc-former");
+  Allocator allocator(&config, &viommud, &inventory, &log_);
+  const auto given = allocator.Allocate(config.resources[0], {kDevice}, [] { return false; });
+  ASSERT_TRUE(given.ok()) << given.status();
+  EXPECT_THAT(Allocations(), ElementsAre(given->name));
+}
+
 TEST_F(AllocatorTest, ChangesNothingForWhoHasGivenUp) {
   const PluginConfig config = Config();
   Viommud viommud(Path("viommud.sock"));

@@ -127,6 +127,38 @@ TEST_F(RestartTest, FreesNothingThatAPodHasUnderANameOfBefore) {
   EXPECT_TRUE(Soon([this] { return kubelet_.HealthyDevices("viommu.dev/other").size() == 4; }));
 }
 
+TEST_F(RestartTest, OffersNothingByOneNameThatAPodHasByAnother) {
+  const auto a = Add("a", kDevice);
+  plugin_.reset();
+  PluginConfig config = Config();
+  std::swap(config.resources[0].name, config.resources[1].name);
+  plugin_ = NewPlugin(config, Options());
+  ASSERT_TRUE(Soon([this] { return kubelet_.HealthyDevices(kPasid).size() == 3; })) << Log();
+  EXPECT_FALSE(kubelet_.Devices(kPasid).at(kDevice).healthy);
+  EXPECT_EQ(Allocations(), std::set<std::string>{NameOf(a)});
+}
+
+TEST_F(RestartTest, GivesADeviceAgainAfterAViommudThatDiedInTheMiddleOfAllocate) {
+  for (int i = 0; i < 4; ++i) {
+    std::thread asking([this] { kubelet_.AddPodWith("lost", kNear, {kDevice}).IgnoreError(); });
+    absl::SleepFor(absl::Milliseconds(8 * i));
+    viommud_->Signal(SIGKILL);
+    EXPECT_EQ(viommud_->Wait(), -1);
+    StartViommud();
+    asking.join();
+    kubelet_.DeletePod("lost");
+    AwaitHealthy();
+    const auto again = Add("again", kDevice);
+    FillMemory(**Inside(again), "mine");
+    EXPECT_EQ(ReadByDevice(**Inside(again), kDevice, 4), "mine");
+    EXPECT_TRUE(Soon([&] { return Allocations() == std::set<std::string>{NameOf(again)}; }))
+        << "nothing is left of the lost one" << Log();
+    EXPECT_EQ(ReadByDevice(**Inside(again), kDevice, 4), "mine");
+    kubelet_.DeletePod("again");
+    ASSERT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
+  }
+}
+
 TEST_F(RestartTest, GivesAContainerItsPulledDeviceBackWhenItIsStartedAnew) {
   const auto a = Add("a", kDevice);
   FillMemory(**Inside(a), "former");
