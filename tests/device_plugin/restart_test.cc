@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
@@ -100,8 +101,10 @@ TEST_F(RestartTest, FreesNothingThatSomebodyIsConnectedTo) {
   kubelet_.DeletePod("a");
   absl::SleepFor(absl::Seconds(1));  // Twice the grace period.
   EXPECT_EQ(ReadByDevice(**inside, kDevice, 6), "in use") << Log();
-  EXPECT_THAT(Log(),
-              HasSubstr(absl::StrCat(R"("event":"allocation_in_use","allocation":")", NameOf(a))));
+  EXPECT_TRUE(Soon([&] {
+    return absl::StrContains(
+        Log(), absl::StrCat(R"("event":"allocation_in_use","allocation":")", NameOf(a)));
+  })) << Log();
   EXPECT_EQ(plugin_->Metric("leaked_allocations"), 0);
   inside->reset();
   EXPECT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
@@ -117,7 +120,9 @@ TEST_F(RestartTest, FreesNothingThatAPodHasUnderANameOfBefore) {
   ASSERT_TRUE(Soon([this] { return kubelet_.HealthyDevices("viommu.dev/other").size() == 3; }));
   EXPECT_FALSE(kubelet_.Devices("viommu.dev/other").at(kDevice).healthy)
       << "by this name it is free to the kubelet";
-  EXPECT_EQ(plugin_->Metric("unhealthy_devices", "viommu.dev/other", "OTHER_RESOURCE"), 1);
+  EXPECT_TRUE(Soon([this] {
+    return plugin_->Metric("unhealthy_devices", "viommu.dev/other", "OTHER_RESOURCE") == 1;
+  }));
   const auto refused = kubelet_.AddPodWith("b", "viommu.dev/other", {kDevice});
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("OTHER_RESOURCE"));
   absl::SleepFor(absl::Seconds(1));  // Twice the grace period.
