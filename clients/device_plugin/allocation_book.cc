@@ -38,7 +38,8 @@ void AddClaims(const std::vector<v1::Device>& devices, AllocationBook* book) {
 
 void AddListeners(const std::vector<v1::Listener>& listeners, AllocationBook* book) {
   for (const v1::Listener& listener : listeners) {
-    if (IsAllocation(listener.owner())) (*book)[listener.owner()];
+    if (!IsAllocation(listener.owner())) continue;
+    (*book)[listener.owner()].connections = listener.connections();
   }
 }
 
@@ -81,6 +82,13 @@ absl::Status WritePage(Viommud& viommud, const std::string& allocation,
     status = viommud.LoadReservedRegions(allocation, device);
   }
   return status;
+}
+
+absl::StatusOr<bool> HasPage(Viommud& viommud, const std::string& allocation) {
+  const auto page = viommud.GetIoas(allocation);
+  if (absl::IsNotFound(page.status())) return false;
+  if (!page.ok()) return page.status();
+  return true;
 }
 
 absl::Status TearOutPage(Viommud& viommud, const std::string& allocation) {

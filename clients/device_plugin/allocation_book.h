@@ -3,11 +3,13 @@
 // An allocation is a principal "alloc-...". Its page in the book is an empty IO address space of
 // the operator with that name, whose loaded devices are those that were allocated: the claim alone
 // would not tell a device from its siblings, and whatever the container owns it may destroy. A page
-// is written first and torn out last, so that nothing of an allocation is ever without one while
-// viommud runs; of one that remembers nothing more, listeners may be left.
+// is written first and torn out last, so that nothing that a container may use is ever without one
+// while viommud runs; of one that remembers nothing more, listeners may be left, and of one that
+// was destroyed, claims of devices that could not be moved.
 #ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_ALLOCATION_BOOK_H_
 #define VIOMMU_CLIENTS_DEVICE_PLUGIN_ALLOCATION_BOOK_H_
 
+#include <cstdint>
 #include <map>
 #include <set>
 #include <string>
@@ -21,6 +23,7 @@ namespace viommu {
 struct AllocationRecord {
   std::set<std::string> devices;  // Ids of those that were allocated.
   std::set<std::string> claimed;  // Ids of all that it holds, siblings too.
+  uint32_t connections = 0;       // Of its container.
 };
 
 // By principal.
@@ -39,6 +42,8 @@ const AllocationBook::value_type* AllocationOf(const AllocationBook& book,
 // Writes the page of a new allocation. A part of it may be there when that fails.
 absl::Status WritePage(Viommud& viommud, const std::string& allocation,
                        const std::set<std::string>& devices);
+
+absl::StatusOr<bool> HasPage(Viommud& viommud, const std::string& allocation);
 
 // None there is fine.
 absl::Status TearOutPage(Viommud& viommud, const std::string& allocation);

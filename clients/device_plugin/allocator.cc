@@ -24,6 +24,11 @@ absl::Status Refused(absl::string_view reason, absl::string_view message) {
   return PluginError(absl::StatusCode::kFailedPrecondition, reason, message);
 }
 
+absl::Status GivenUpMeanwhile() {
+  return PluginError(absl::StatusCode::kCancelled, "GIVEN_UP",
+                     "whoever asked for it has given up before its turn came");
+}
+
 // "a, b and 7 more".
 std::string SomeOf(const std::vector<std::string>& names) {
   const size_t named = std::min(names.size(), kMostNamed);
@@ -35,15 +40,17 @@ std::string SomeOf(const std::vector<std::string>& names) {
 }  // namespace
 
 absl::StatusOr<Allocation> Allocator::Allocate(const OfferedResource& resource,
-                                               const std::vector<std::string>& devices) {
+                                               const std::vector<std::string>& devices,
+                                               GivenUp given_up) {
   const absl::MutexLock lock(&mutex_);
+  if (given_up()) return GivenUpMeanwhile();
   const auto wanted = Check(resource, devices);
   if (!wanted.ok()) return wanted.status();
   const auto earlier = Earlier(*wanted);
   if (!earlier.ok()) return earlier.status();
   for (const std::string& allocation : *earlier) {
-    absl::Status freed = FreeLocked(allocation);
-    if (!freed.ok()) return freed;
+    absl::Status made_idle = MakeIdle(allocation, *wanted);
+    if (!made_idle.ok()) return made_idle;
   }
   Allocation allocation;
   allocation.name = NewAllocationName();
@@ -57,6 +64,7 @@ absl::StatusOr<Allocation> Allocator::Allocate(const OfferedResource& resource,
   absl::Status status = WritePage(viommud_, allocation.name, allocation.devices);
   if (status.ok()) status = GiveAll(&allocation);
   if (status.ok()) status = Open(resource.domain, &allocation);
+  if (status.ok()) status = CheckPage(allocation.name);
   if (!status.ok()) return status;
   std::move(undo).Cancel();
   for (const std::string& device : allocation.devices) inventory_.Forgive(device);
@@ -64,8 +72,9 @@ absl::StatusOr<Allocation> Allocator::Allocate(const OfferedResource& resource,
 }
 
 absl::Status Allocator::Renew(const OfferedResource& resource,
-                              const std::vector<std::string>& devices) {
+                              const std::vector<std::string>& devices, GivenUp given_up) {
   const absl::MutexLock lock(&mutex_);
+  if (given_up()) return GivenUpMeanwhile();
   const auto wanted = Check(resource, devices);
   if (!wanted.ok()) return wanted.status();
   const InventoryState known = inventory_.Get();
@@ -88,12 +97,27 @@ absl::Status Allocator::Renew(const OfferedResource& resource,
   absl::Status status = Clear(allocation.name);
   // A claim that got lost would be given by nobody else.
   if (status.ok()) status = GiveAll(&allocation);
-  return status.ok() ? Open(resource.domain, &allocation) : status;
+  if (status.ok()) status = Open(resource.domain, &allocation);
+  return status.ok() ? CheckPage(allocation.name) : status;
 }
 
 absl::Status Allocator::Free(const std::string& allocation) {
   const absl::MutexLock lock(&mutex_);
   return FreeLocked(allocation);
+}
+
+absl::StatusOr<std::set<std::string>> Allocator::LoseUnallocated(
+    const std::set<std::string>& held) {
+  const absl::MutexLock lock(&mutex_);
+  const auto book = ReadBook(viommud_);
+  if (!book.ok()) return book.status();
+  std::set<std::string> lost;
+  for (const std::string& device : held) {
+    if (AllocationOf(*book, device) != nullptr) continue;
+    inventory_.Lose(device, "");
+    lost.insert(device);
+  }
+  return lost;
 }
 
 absl::Status Allocator::Adopt(const std::string& device) {
@@ -127,12 +151,15 @@ absl::StatusOr<std::set<std::string>> Allocator::Check(const OfferedResource& re
 absl::StatusOr<std::set<std::string>> Allocator::Earlier(const std::set<std::string>& devices) {
   const auto book = ReadBook(viommud_);
   if (!book.ok()) return book.status();
-  const std::map<std::string, std::string> lost = inventory_.Get().lost;
+  const InventoryState known = inventory_.Get();
   std::set<std::string> earlier;
   for (const std::string& id : devices) {
+    if (known.renamed.count(id) != 0) {
+      return Refused("OTHER_RESOURCE", absl::StrCat(id, ": a pod has it by another name"));
+    }
     // Of that one viommud may have kept the listener.
-    const auto former = lost.find(id);
-    if (former != lost.end() && !former->second.empty()) earlier.insert(former->second);
+    const auto former = known.lost.find(id);
+    if (former != known.lost.end() && !former->second.empty()) earlier.insert(former->second);
     // As viommud sees it now, not as the watch has told it.
     const auto device = viommud_.GetDevice(id);
     if (!device.ok()) return device.status();
@@ -170,6 +197,20 @@ absl::Status Allocator::FreeLocked(const std::string& allocation) {
   return status;
 }
 
+absl::Status Allocator::MakeIdle(const std::string& allocation,
+                                 const std::set<std::string>& devices) {
+  absl::Status cleared = Clear(allocation);
+  if (!cleared.ok()) return cleared;
+  absl::Status withdrawn = Withdraw(allocation);
+  if (!withdrawn.ok()) {
+    const auto has_any = HasAny(allocation, devices);
+    if (!has_any.ok()) return has_any.status();
+    if (*has_any) return withdrawn;
+  }
+  // A device that nobody asks for, and that can not be moved, is known by its claim.
+  return TearOutPage(viommud_, allocation);
+}
+
 absl::Status Allocator::Clear(const std::string& allocation) {
   const auto client = viommud_.client();
   if (!client.ok()) return client.status();
@@ -186,13 +227,26 @@ absl::Status Allocator::Withdraw(const std::string& allocation) {
   const auto devices = viommud_.ListDevices();
   if (!devices.ok()) return devices.status();
   std::set<std::string> groups;
+  absl::Status first;
   for (const v1::Device& device : *devices) {
     if (device.claimed_by() != allocation || !groups.insert(device.group()).second) continue;
     absl::Status moved =
         viommud_.Claim(IdOfDevice(device.name()), std::string(kIdleOwner), allocation);
-    if (!moved.ok()) return moved;
+    first.Update(moved);
+    // Whether viommud answers does not depend on the device.
+    if (!moved.ok() && !absl::IsFailedPrecondition(moved)) break;
   }
-  return absl::OkStatus();
+  return first;
+}
+
+absl::StatusOr<bool> Allocator::HasAny(const std::string& allocation,
+                                       const std::set<std::string>& devices) {
+  for (const std::string& id : devices) {
+    const auto device = viommud_.GetDevice(id);
+    if (!device.ok()) return device.status();
+    if (device->claimed_by() == allocation) return true;
+  }
+  return false;
 }
 
 absl::Status Allocator::GiveAll(Allocation* allocation) {
@@ -226,6 +280,14 @@ absl::Status Allocator::Open(const config::v1::AllocationDomain& domain, Allocat
   allocation->ioas = std::move(furnishing->ioas);
   allocation->domains = std::move(furnishing->domains);
   return absl::OkStatus();
+}
+
+absl::Status Allocator::CheckPage(const std::string& allocation) {
+  const auto has_page = HasPage(viommud_, allocation);
+  if (!has_page.ok()) return has_page.status();
+  if (*has_page) return absl::OkStatus();
+  return Refused("STATE_LOST", absl::StrCat("viommud was started anew while ", allocation,
+                                            " was made; ask again"));
 }
 
 std::string Allocator::SocketSeenHere(const v1::Listener& listener) const {

@@ -59,6 +59,13 @@ void Inventory::Forgive(const std::string& id) {
   if (state_.lost.erase(id) != 0) Changed();
 }
 
+void Inventory::SetRenamed(std::set<std::string> ids) {
+  const absl::MutexLock lock(&mutex_);
+  if (state_.renamed == ids) return;
+  state_.renamed = std::move(ids);
+  Changed();
+}
+
 void Inventory::Doubt() {
   const absl::MutexLock lock(&mutex_);
   if (watch_ != nullptr) watch_->Cancel();
@@ -147,6 +154,9 @@ void Inventory::Replace(std::map<std::string, KnownDevice> devices, const std::s
   if (restarted) {
     for (const auto& [id, known] : state_.devices) {
       if (!IsAllocation(known.device.claimed_by())) continue;
+      // It was given away already in this life of viommud.
+      const auto now = devices.find(id);
+      if (now != devices.end() && IsAllocation(now->second.device.claimed_by())) continue;
       state_.lost.emplace(id, known.device.claimed_by());
     }
   }

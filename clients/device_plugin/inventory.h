@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -47,6 +48,7 @@ struct InventoryState {
   std::string boot_id;
   std::map<std::string, KnownDevice> devices;  // By id; as last heard of.
   std::map<std::string, std::string> lost;     // Id -> the allocation that it was of; may be empty.
+  std::set<std::string> renamed;  // Ids of those that pods have by the name of another resource.
 };
 
 // Thread-safe.
@@ -71,6 +73,10 @@ class Inventory {
   void Lose(const std::string& id, const std::string& allocation) ABSL_LOCKS_EXCLUDED(mutex_);
   // No container has the device any more.
   void Forgive(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // These devices, and no others, do pods have by the name of another resource than the
+  // one that offers them.
+  void SetRenamed(std::set<std::string> ids) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // viommud did not answer a call: the watch may only seem to be alive, and is begun anew.
   void Doubt() ABSL_LOCKS_EXCLUDED(mutex_);

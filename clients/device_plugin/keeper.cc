@@ -19,10 +19,22 @@ namespace {
 constexpr absl::Duration kLook = absl::Milliseconds(100);
 
 // Siblings count: of an allocation that has lost its page they are all that is known.
-bool HoldsAny(const AllocationRecord& record, const std::set<std::string>& held) {
+bool HoldsAny(const AllocationRecord& record, const PodDevices& held) {
   const auto is_held = [&held](const std::string& id) { return held.count(id) != 0; };
   return std::any_of(record.devices.begin(), record.devices.end(), is_held) ||
          std::any_of(record.claimed.begin(), record.claimed.end(), is_held);
+}
+
+// Those that are known to be its.
+const std::set<std::string>& DevicesOf(const AllocationRecord& record) {
+  return record.devices.empty() ? record.claimed : record.devices;
+}
+
+// Whether one of the names is that of a resource. Another plugin's devices may be called as ours.
+bool IsOffered(const std::vector<OfferedResource>& resources, const std::set<std::string>& names) {
+  return std::any_of(resources.begin(), resources.end(), [&names](const OfferedResource& resource) {
+    return names.count(resource.name) != 0;
+  });
 }
 
 }  // namespace
@@ -87,9 +99,9 @@ void Keeper::AdoptAll(const InventoryState& state) {
 absl::Status Keeper::Reconcile() {
   const std::map<std::string, std::string> lost = parts_.inventory->Get().lost;
   // In this order: what a pod has was allocated before.
-  absl::StatusOr<std::set<std::string>> held = std::set<std::string>();
+  absl::StatusOr<PodDevices> held = PodDevices();
   const bool asked = !parts_.config->pod_resources_socket.empty();
-  if (asked) held = DevicesOfPods(parts_.config->pod_resources_socket, parts_.config->resources);
+  if (asked) held = DevicesOfPods(parts_.config->pod_resources_socket);
   const auto book = ReadBook(viommud_);
   if (!book.ok()) return book.status();
   if (!asked) return absl::OkStatus();
@@ -101,29 +113,38 @@ absl::Status Keeper::Reconcile() {
     }
     // A kubelet that has just been started may not know its pods yet.
     unheld_ = {};
+    unused_ = {};
     lost_ = {};
     return absl::OkStatus();
   }
   pods_known_ = true;
-  FindLost(*held, *book);
   ForgiveLost(lost, *held, *book);
   FreeUnheld(*held, *book);
+  FindRenamed(*held, *book);
+  return FindLost(*held, *book);
+}
+
+absl::Status Keeper::FindLost(const PodDevices& held, const AllocationBook& book) {
+  const InventoryState state = parts_.inventory->Get();
+  std::set<std::string> suspects;
+  for (const auto& [id, names] : held) {
+    if (AllocationOf(book, id) != nullptr || state.lost.count(id) != 0) continue;
+    if (state.devices.count(id) != 0 && IsOffered(parts_.config->resources, names)) {
+      suspects.insert(id);
+    }
+  }
+  if (suspects.empty()) return absl::OkStatus();
+  const auto lost = parts_.allocator->LoseUnallocated(suspects);
+  if (!lost.ok()) return lost.status();
+  for (const std::string& id : *lost) {
+    parts_.log->Write(LogLevel::kWarning, "state_lost",
+                      {{"device", id}, {"why", "a pod has it, and viommud knows no allocation"}});
+  }
   return absl::OkStatus();
 }
 
-void Keeper::FindLost(const std::set<std::string>& held, const AllocationBook& book) {
-  const InventoryState state = parts_.inventory->Get();
-  for (const std::string& id : held) {
-    if (AllocationOf(book, id) != nullptr || state.lost.count(id) != 0) continue;
-    if (state.devices.count(id) == 0) continue;
-    parts_.log->Write(LogLevel::kWarning, "state_lost",
-                      {{"device", id}, {"why", "a pod has it, and viommud knows no allocation"}});
-    parts_.inventory->Lose(id, "");
-  }
-}
-
-void Keeper::ForgiveLost(const std::map<std::string, std::string>& lost,
-                         const std::set<std::string>& held, const AllocationBook& book) {
+void Keeper::ForgiveLost(const std::map<std::string, std::string>& lost, const PodDevices& held,
+                         const AllocationBook& book) {
   lost_.Forget(lost);
   for (const auto& [id, allocation] : lost) {
     const bool over = lost_.IsOver(id, held.count(id) != 0, options_.grace);
@@ -135,21 +156,49 @@ void Keeper::ForgiveLost(const std::map<std::string, std::string>& lost,
   }
 }
 
-void Keeper::FreeUnheld(const std::set<std::string>& held, const AllocationBook& book) {
+void Keeper::FreeUnheld(const PodDevices& held, const AllocationBook& book) {
   unheld_.Forget(book);
+  unused_.Forget(book);
   int leaked = 0;
   for (const auto& [name, record] : book) {
-    if (!unheld_.IsOver(name, HoldsAny(record, held), options_.grace)) continue;
+    const bool has_pod = HoldsAny(record, held);
+    TellOfUse(name, record, unheld_.IsOver(name, has_pod, options_.grace));
+    if (!unused_.IsOver(name, has_pod || record.connections != 0, options_.grace)) continue;
     const absl::Status freed = parts_.allocator->Free(name);
     parts_.metrics->freed.Count(freed.ok());
     if (!freed.ok()) ++leaked;
     parts_.log->Write(freed.ok() ? LogLevel::kInfo : LogLevel::kError,
                       freed.ok() ? "allocation_freed" : "allocation_leaked",
                       {{"allocation", name},
-                       {"devices", absl::StrJoin(record.devices, ",")},
+                       {"devices", absl::StrJoin(DevicesOf(record), ",")},
                        {"why", Line(freed)}});
   }
   parts_.metrics->leaked->Set(leaked);
+}
+
+void Keeper::TellOfUse(const std::string& name, const AllocationRecord& record, bool without_pod) {
+  if (!without_pod || record.connections == 0) {
+    told_.erase(name);
+  } else if (told_.insert(name).second) {
+    parts_.log->Write(LogLevel::kWarning, "allocation_in_use",
+                      {{"allocation", name},
+                       {"devices", absl::StrJoin(record.devices, ",")},
+                       {"connections", record.connections},
+                       {"why", "no pod has it, and somebody is connected to it"}});
+  }
+}
+
+void Keeper::FindRenamed(const PodDevices& held, const AllocationBook& book) {
+  const InventoryState state = parts_.inventory->Get();
+  std::set<std::string> renamed;
+  for (const auto& [id, names] : held) {
+    const auto known = state.devices.find(id);
+    if (known == state.devices.end() || AllocationOf(book, id) == nullptr) continue;
+    const OfferedResource* const resource =
+        ResourceOf(parts_.config->resources, known->second.device, known->second.hardware);
+    if (resource != nullptr && names.count(resource->name) == 0) renamed.insert(id);
+  }
+  parts_.inventory->SetRenamed(std::move(renamed));
 }
 
 template <typename Things>
@@ -164,9 +213,9 @@ bool Keeper::Absences::IsOver(const std::string& thing, bool held, absl::Duratio
     since_.erase(thing);
     return false;
   }
-  const absl::Time now = absl::Now();
+  const auto now = std::chrono::steady_clock::now();
   const auto [since, added] = since_.emplace(thing, now);
-  return !added && now - since->second >= grace;
+  return !added && absl::FromChrono(now - since->second) >= grace;
 }
 
 }  // namespace viommu

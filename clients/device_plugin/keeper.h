@@ -5,9 +5,14 @@
 // grace period, so that a container which is being made has the time to appear. A device that a pod
 // has, but of which viommud knows no allocation, has lost its state. While the kubelet does not
 // answer, nothing is freed.
+//
+// The kubelet's answer does not tell of all that runs: of containers that initialize a pod it never
+// tells, and of none while it has been started anew and can not ask for its pods. So whoever is
+// connected to an allocation keeps it.
 #ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_KEEPER_H_
 #define VIOMMU_CLIENTS_DEVICE_PLUGIN_KEEPER_H_
 
+#include <chrono>
 #include <map>
 #include <set>
 #include <string>
@@ -19,6 +24,7 @@
 #include "absl/time/time.h"
 #include "clients/device_plugin/allocation_book.h"
 #include "clients/device_plugin/plugin_service.h"
+#include "clients/device_plugin/pod_devices.h"
 #include "clients/device_plugin/viommud.h"
 
 namespace viommu {
@@ -37,7 +43,7 @@ class Keeper {
   Keeper& operator=(const Keeper&) = delete;
 
  private:
-  // Since when things are without a pod.
+  // Since when things are without a pod, by a clock that nobody sets.
   class Absences {
    public:
     // Whether that has been so for long enough, given what holds now.
@@ -47,7 +53,7 @@ class Keeper {
     void Forget(const Things& things);
 
    private:
-    std::map<std::string, absl::Time> since_;
+    std::map<std::string, std::chrono::steady_clock::time_point> since_;
   };
 
   void Run();
@@ -57,11 +63,15 @@ class Keeper {
   void ShowAll(const InventoryState& state) const;
   // One comparison with the pods.
   absl::Status Reconcile();
-  void FindLost(const std::set<std::string>& held, const AllocationBook& book);
+  absl::Status FindLost(const PodDevices& held, const AllocationBook& book);
   // Of those that were lost before `book` was read.
-  void ForgiveLost(const std::map<std::string, std::string>& lost,
-                   const std::set<std::string>& held, const AllocationBook& book);
-  void FreeUnheld(const std::set<std::string>& held, const AllocationBook& book);
+  void ForgiveLost(const std::map<std::string, std::string>& lost, const PodDevices& held,
+                   const AllocationBook& book);
+  void FreeUnheld(const PodDevices& held, const AllocationBook& book);
+  // Says once of each allocation that somebody is connected to it while no pod has it.
+  void TellOfUse(const std::string& name, const AllocationRecord& record, bool without_pod);
+  void FindRenamed(const PodDevices& held, const AllocationBook& book);
+
   const PluginParts parts_;
   Viommud& viommud_;
   const Options options_;
@@ -69,6 +79,8 @@ class Keeper {
   // Of the thread.
   bool pods_known_ = true;                      // The kubelet said, when it was asked last.
   Absences unheld_;                             // Allocations that no pod has.
+  Absences unused_;                             // Of these, those that nobody is connected to.
+  std::set<std::string> told_;                  // Of these, the others, as logged.
   Absences lost_;                               // Lost devices that no pod has.
   std::map<std::string, std::string> refused_;  // Why a device could not be claimed, as logged.
 

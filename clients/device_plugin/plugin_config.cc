@@ -9,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "server/socket_address.h"
 
@@ -25,9 +26,11 @@ constexpr absl::string_view kKubeletSocket = "kubelet.sock";
 constexpr size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;
 // "viommu-", the short name, "-", eight digits, ".sock".
 constexpr size_t kSocketNameBytes = 7 + 1 + 8 + 5;
-// What Kubernetes allows: a name behind the slash, a domain before it.
+// What Kubernetes allows: a name behind the slash, a domain before it, for which a quota's name
+// with "requests." before it must be one, too.
 constexpr size_t kMaxShortName = 63;
 constexpr size_t kMaxDomain = 253;
+constexpr absl::string_view kQuotaPrefix = "requests.";
 
 struct Limit {
   uint32_t least;
@@ -50,8 +53,11 @@ bool IsName(absl::string_view text, absl::string_view more, size_t most) {
 
 // A domain of DNS, in small letters.
 bool IsDomain(absl::string_view text) {
-  return IsName(text, ".-", kMaxDomain) && absl::AsciiStrToLower(text) == text &&
-         !absl::StrContains(text, "..");
+  if (absl::AsciiStrToLower(text) != text) return false;
+  for (const absl::string_view label : absl::StrSplit(text, '.')) {
+    if (!IsName(label, "-", kMaxDomain)) return false;
+  }
+  return text.size() + kQuotaPrefix.size() <= kMaxDomain;
 }
 
 // "VIOMMU_VTD_PASID" of "vtd-pasid".
@@ -200,9 +206,12 @@ void Checker::CheckName(const std::string& name, const std::string& place) {
     Report(place, absl::StrCat("\"", name, "\" is not \"example.com/device\""));
     return;
   }
-  const absl::string_view domain = text.substr(0, slash);
-  if (domain == "kubernetes.io" || absl::EndsWith(domain, ".kubernetes.io")) {
+  // The kubelet does not look whether a dot comes before.
+  if (absl::EndsWith(text.substr(0, slash), "kubernetes.io")) {
     Report(place, absl::StrCat("\"", name, "\": kubernetes.io is the kubelet's own"));
+  }
+  if (absl::StartsWith(text, kQuotaPrefix)) {
+    Report(place, absl::StrCat("\"", name, "\": ", kQuotaPrefix, " is for quotas"));
   }
 }
 

@@ -111,8 +111,21 @@ resources { }
 }
 
 TEST(PluginConfigTest, RefusesNamesThatTheKubeletWould) {
-  for (const char* name :
-       {"a/b/c", "/b", "a/", "A.com/b", "a..b/c", "a.com/-b", "kubernetes.io/b"}) {
+  const std::string longest(244, 'a');
+  EXPECT_THAT(Load(absl::StrCat("resources { name: '", longest, "/b' }")).problems, IsEmpty());
+  const std::string names[] = {"a/b/c",
+                               "/b",
+                               "a/",
+                               "A.com/b",
+                               "a..b/c",
+                               "a-.com/b",
+                               "a.-com/b",
+                               "a.com/-b",
+                               "kubernetes.io/b",
+                               "mykubernetes.io/b",
+                               "requests.a.com/b",
+                               longest + "a/b"};
+  for (const std::string& name : names) {
     EXPECT_THAT(Load(absl::StrCat("resources { name: '", name, "' }")).problems,
                 ElementsAre(HasSubstr("resources[0].name")))
         << name;

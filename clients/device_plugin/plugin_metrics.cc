@@ -15,8 +15,8 @@ using ::prometheus::Labels;
 using ::prometheus::Registry;
 
 // All of RosterEntry.reason.
-constexpr const char* kReasons[] = {"VIOMMUD_AWAY", "STATE_LOST", "DEVICE_UNHEALTHY", "NOT_CLAIMED",
-                                    "CLAIMED_ELSEWHERE"};
+constexpr const char* kReasons[] = {"VIOMMUD_AWAY", "STATE_LOST",        "DEVICE_UNHEALTHY",
+                                    "NOT_CLAIMED",  "CLAIMED_ELSEWHERE", "OTHER_RESOURCE"};
 
 std::string FullName(absl::string_view name) { return absl::StrCat("viommu_device_plugin_", name); }
 

@@ -118,16 +118,18 @@ grpc::Status PluginService::GetPreferredAllocation(
 }
 
 absl::StatusOr<::v1beta1::ContainerAllocateResponse> PluginService::AllocateOne(
-    const ::v1beta1::ContainerAllocateRequest& request, Allocation* made) {
+    const grpc::ServerContext& context, const ::v1beta1::ContainerAllocateRequest& request,
+    Allocation* made) {
   const std::vector<std::string> devices(request.devices_ids().begin(),
                                          request.devices_ids().end());
-  auto allocation = parts_.allocator->Allocate(resource_, devices);
+  auto allocation =
+      parts_.allocator->Allocate(resource_, devices, [&context] { return context.IsCancelled(); });
   if (!allocation.ok()) return allocation.status();
   *made = *std::move(allocation);
   return ContainerAnswer(*parts_.config, resource_, *made);
 }
 
-grpc::Status PluginService::Allocate(grpc::ServerContext* /*context*/,
+grpc::Status PluginService::Allocate(grpc::ServerContext* context,
                                      const ::v1beta1::AllocateRequest* request,
                                      ::v1beta1::AllocateResponse* response) {
   const absl::Status once = CheckOnce(*request);
@@ -135,7 +137,7 @@ grpc::Status PluginService::Allocate(grpc::ServerContext* /*context*/,
   std::vector<std::string> made;
   for (const auto& container : request->container_requests()) {
     Allocation allocation;
-    auto answer = AllocateOne(container, &allocation);
+    auto answer = AllocateOne(*context, container, &allocation);
     if (!allocation.name.empty()) made.push_back(allocation.name);
     metrics_.allocations.Count(answer.ok());
     if (answer.ok()) {
@@ -157,12 +159,13 @@ grpc::Status PluginService::Allocate(grpc::ServerContext* /*context*/,
   return grpc::Status::OK;
 }
 
-grpc::Status PluginService::PreStartContainer(grpc::ServerContext* /*context*/,
+grpc::Status PluginService::PreStartContainer(grpc::ServerContext* context,
                                               const ::v1beta1::PreStartContainerRequest* request,
                                               ::v1beta1::PreStartContainerResponse* /*response*/) {
   const std::vector<std::string> devices(request->devices_ids().begin(),
                                          request->devices_ids().end());
-  const absl::Status renewed = parts_.allocator->Renew(resource_, devices);
+  const absl::Status renewed =
+      parts_.allocator->Renew(resource_, devices, [context] { return context->IsCancelled(); });
   metrics_.renewals.Count(renewed.ok());
   parts_.log->Write(renewed.ok() ? LogLevel::kInfo : LogLevel::kWarning,
                     renewed.ok() ? "renewed" : "renewal_failed",

@@ -53,7 +53,8 @@ class PluginService final : public ::v1beta1::DevicePlugin::Service {
 
  private:
   absl::StatusOr<::v1beta1::ContainerAllocateResponse> AllocateOne(
-      const ::v1beta1::ContainerAllocateRequest& request, Allocation* made);
+      const grpc::ServerContext& context, const ::v1beta1::ContainerAllocateRequest& request,
+      Allocation* made);
 
   const PluginParts parts_;
   const OfferedResource& resource_;

@@ -16,10 +16,7 @@ constexpr int kMaxAnswerBytes = 16 << 20;
 
 }  // namespace
 
-absl::StatusOr<std::set<std::string>> DevicesOfPods(const std::string& socket,
-                                                    const std::vector<OfferedResource>& resources) {
-  std::set<std::string> names;
-  for (const OfferedResource& resource : resources) names.insert(resource.name);
+absl::StatusOr<PodDevices> DevicesOfPods(const std::string& socket) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -32,12 +29,11 @@ absl::StatusOr<std::set<std::string>> DevicesOfPods(const std::string& socket,
   ::v1::ListPodResourcesResponse pods;
   const grpc::Status listed = stub->List(&context, ::v1::ListPodResourcesRequest(), &pods);
   if (!listed.ok()) return ToStatus(listed);
-  std::set<std::string> devices;
+  PodDevices devices;
   for (const auto& pod : pods.pod_resources()) {
     for (const auto& container : pod.containers()) {
       for (const auto& part : container.devices()) {
-        if (names.count(part.resource_name()) == 0) continue;
-        devices.insert(part.device_ids().begin(), part.device_ids().end());
+        for (const std::string& id : part.device_ids()) devices[id].insert(part.resource_name());
       }
     }
   }

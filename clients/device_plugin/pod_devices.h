@@ -3,19 +3,21 @@
 #ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_POD_DEVICES_H_
 #define VIOMMU_CLIENTS_DEVICE_PLUGIN_POD_DEVICES_H_
 
+#include <map>
 #include <set>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
-#include "clients/device_plugin/plugin_config.h"
 
 namespace viommu {
 
-// Ids of the devices of these resources that containers have. `socket` is that of the API.
+// Devices that containers have, by id: names of the resources that the kubelet counts each for.
+// Others than those that are offered, too: what was offered by another name before is still in use.
+using PodDevices = std::map<std::string, std::set<std::string>>;
+
+// `socket` is that of the API.
 // The call's error, kUnavailable above all: nobody answers there.
-absl::StatusOr<std::set<std::string>> DevicesOfPods(const std::string& socket,
-                                                    const std::vector<OfferedResource>& resources);
+absl::StatusOr<PodDevices> DevicesOfPods(const std::string& socket);
 
 }  // namespace viommu
 

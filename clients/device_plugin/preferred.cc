@@ -42,10 +42,15 @@ class Chooser {
   // Takes the best device that is left; false: there is none, or none is wanted.
   bool TakeBest() {
     if (IsFull()) return false;
+    const FreeDevices free = FreeOfNodes();
     const Group* best = nullptr;
+    Price lowest;
     for (const auto& [name, group] : groups_) {
       if (group.free.empty()) continue;
-      if (best == nullptr || Cost(group) < Cost(*best)) best = &group;
+      Price cost = Cost(group, free);
+      if (best != nullptr && lowest <= cost) continue;
+      best = &group;
+      lowest = std::move(cost);
     }
     if (best == nullptr) return false;
     Take(best->free.front());
@@ -57,6 +62,7 @@ class Chooser {
  private:
   // Compared from the left; less is better.
   using Price = std::tuple<bool, bool, bool, bool, bool, size_t, size_t, std::string>;
+  using FreeDevices = std::map<std::optional<int>, size_t>;  // By node.
 
   void Add(const std::string& id, const std::map<std::string, Placement>& placements) {
     const auto found = placements.find(id);
@@ -71,19 +77,19 @@ class Chooser {
 
   bool IsFull() const { return chosen_.size() >= size_; }
 
-  // Devices of the node that could still be chosen.
-  size_t FreeOf(const std::optional<int>& node) const {
-    size_t free = 0;
+  // Devices that could still be chosen.
+  FreeDevices FreeOfNodes() const {
+    FreeDevices free;
     for (const auto& [name, group] : groups_) {
-      if (group.numa_node == node && !group.sibling_taken) free += group.free.size();
+      free[group.numa_node] += group.sibling_taken ? 0 : group.free.size();
     }
     return free;
   }
 
-  Price Cost(const Group& group) const {
+  Price Cost(const Group& group, const FreeDevices& free) const {
     const size_t wanted = size_ - chosen_.size();
     const bool near = group.numa_node.has_value() && nodes_.count(*group.numa_node) != 0;
-    const size_t node_free = FreeOf(group.numa_node);
+    const size_t node_free = free.at(group.numa_node);
     const bool too_small = node_free < wanted;
     return {group.sibling_taken, !group.begun,
             // Nothing is near to what has been chosen before anything has.

@@ -59,6 +59,19 @@ TEST(PreferredTest, GoesBeyondANodeOnlyWhenItMust) {
   EXPECT_THAT(ChoosePreferred(Host(), All(), {}, 7), SizeIs(7));
 }
 
+// The kubelet admits no pod meanwhile.
+TEST(PreferredTest, AnswersSoonAmongThousandsOfDevices) {
+  std::map<std::string, Placement> host;
+  std::vector<std::string> available;
+  for (int i = 0; i < 5000; ++i) {
+    available.push_back("d" + std::to_string(i));
+    host[available.back()] = {i % 8, ""};
+  }
+  const auto chosen = ChoosePreferred(host, available, {"d9"}, 128);
+  EXPECT_THAT(chosen, SizeIs(128));
+  for (const std::string& id : chosen) EXPECT_EQ(host.at(id).numa_node, 1);
+}
+
 TEST(PreferredTest, AnswersWhateverIsAsked) {
   EXPECT_THAT(ChoosePreferred({}, {}, {}, 3), IsEmpty());
   EXPECT_THAT(ChoosePreferred(Host(), All(), {"a0", "a1"}, 0), IsEmpty());

@@ -1,6 +1,7 @@
 #include "clients/device_plugin/registrar.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -110,6 +111,7 @@ absl::Status Registrar::ServeAndRegister(Seat* seat) {
     if (!served.ok()) return served.status();
     // What the kubelet still asks of the old one is answered after the new one is known.
     old = std::exchange(seat->endpoint, *std::move(served));
+    Sweep(*seat);
   }
   return Register(*seat);
 }
@@ -136,16 +138,32 @@ const char* Registrar::Reason(Seat* seat, const std::string& kubelet) {
   return "nobody_else";
 }
 
-bool Registrar::OthersServe(const Seat& seat) const {
+std::vector<std::string> Registrar::OtherSockets(const Seat& seat) const {
+  std::vector<std::string> sockets;
   std::error_code error;
   const std::filesystem::path directory = parts_.config->device_plugin_dir;
   for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
        entry.increment(error)) {
     const std::string name = entry->path().filename().string();
     if (!IsSocketOf(*seat.resource, name) || name == seat.endpoint->name()) continue;
-    if (IsServed(entry->path().string())) return true;
+    std::error_code unknown;
+    if (std::filesystem::is_socket(entry->symlink_status(unknown))) {
+      sockets.push_back(entry->path().string());
+    }
   }
-  return false;
+  return sockets;
+}
+
+bool Registrar::OthersServe(const Seat& seat) const {
+  const std::vector<std::string> sockets = OtherSockets(seat);
+  return std::any_of(sockets.begin(), sockets.end(), IsServed);
+}
+
+void Registrar::Sweep(const Seat& seat) const {
+  for (const std::string& socket : OtherSockets(seat)) {
+    // One that is about to be served makes itself another.
+    if (!IsServed(socket)) unlink(socket.c_str());
+  }
 }
 
 absl::Status Registrar::Register(const Seat& seat) const {

@@ -65,7 +65,11 @@ class Registrar {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether it has to be registered, and why; null: it has not.
   const char* Reason(Seat* seat, const std::string& kubelet) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Paths of the sockets of other plugins for the resource.
+  std::vector<std::string> OtherSockets(const Seat& seat) const;
   bool OthersServe(const Seat& seat) const;
+  // Removes sockets of plugins that were killed; only a kubelet that is started anew would.
+  void Sweep(const Seat& seat) const;
   absl::Status Register(const Seat& seat) const;
 
   const PluginParts parts_;

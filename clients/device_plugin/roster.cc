@@ -32,6 +32,10 @@ Ailment AilmentOf(const std::string& id, const v1::Device& device, const Invento
   if (device.claimed_by() != kIdleOwner && !IsAllocation(device.claimed_by())) {
     return {"CLAIMED_ELSEWHERE", absl::StrCat(device.claimed_by(), " has it")};
   }
+  // To the kubelet it is free by this name: it would take it from the pod.
+  if (state.renamed.count(id) != 0) {
+    return {"OTHER_RESOURCE", "a pod has it by the name of another resource"};
+  }
   return {};
 }
 

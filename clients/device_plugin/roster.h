@@ -20,7 +20,8 @@ struct RosterEntry {
   std::optional<int> numa_node;  // None: not known.
   // Why it is unhealthy, empty when it is healthy: VIOMMUD_AWAY; STATE_LOST: viommud was started
   // anew while a container had it, and still has; DEVICE_UNHEALTHY; NOT_CLAIMED: the host still has
-  // it; CLAIMED_ELSEWHERE: somebody else has it.
+  // it; CLAIMED_ELSEWHERE: somebody else has it; OTHER_RESOURCE: a pod has it by the name of
+  // another resource.
   std::string reason;
   std::string detail;
   bool allocated = false;

@@ -46,6 +46,10 @@ TEST(RosterTest, SaysWhyADeviceIsUnhealthy) {
   v1::Device device = Device("d");
   device.set_claimed_by("local");
   EXPECT_EQ(ReasonIn(StateOf(device)), "CLAIMED_ELSEWHERE");
+  device.set_claimed_by("alloc-1");
+  InventoryState renamed = StateOf(device);
+  renamed.renamed.insert("d");
+  EXPECT_EQ(ReasonIn(renamed), "OTHER_RESOURCE");
   device.clear_claimed_by();
   device.set_ownership(v1::DEVICE_OWNERSHIP_HOST);
   EXPECT_EQ(ReasonIn(StateOf(device)), "NOT_CLAIMED");

@@ -21,7 +21,9 @@ using Domains = v1::DomainService::Stub;
 using Spaces = v1::IoasService::Stub;
 
 // The listener is there; it only has to accept.
-constexpr absl::Duration kPatience = absl::Seconds(2);
+constexpr absl::Duration kConnectPatience = absl::Seconds(2);
+// A machine that is busy with other things is no reason to fail a pod.
+constexpr absl::Duration kCallPatience = absl::Seconds(10);
 constexpr char kIoasId[] = "main";
 
 class Furnisher {
@@ -37,11 +39,25 @@ class Furnisher {
     return ioas.status();
   }
 
-  // What a former container has told the device to do must not go on in this one's memory.
-  absl::Status Reset(const std::string& device) {
-    v1::ResetDeviceRequest request;
-    request.set_name(NameOfDevice(device));
-    return client_.Call(&Devices::ResetDevice, std::move(request)).status();
+  // What a former container has told a device to do must not go on in this one's memory: a sibling
+  // that nobody asked for reaches it, too, as a group is attached whole.
+  absl::Status Reset(const std::set<std::string>& devices) {
+    std::set<std::string> names;
+    for (const std::string& device : devices) {
+      v1::GetDeviceRequest request;
+      request.set_name(NameOfDevice(device));
+      const auto known = client_.Call(&Devices::GetDevice, std::move(request));
+      if (!known.ok()) return known.status();
+      names.insert(known->name());
+      names.insert(known->group_members().begin(), known->group_members().end());
+    }
+    for (const std::string& name : names) {
+      v1::ResetDeviceRequest request;
+      request.set_name(name);
+      absl::Status reset = client_.Call(&Devices::ResetDevice, std::move(request)).status();
+      if (!reset.ok()) return reset;
+    }
+    return absl::OkStatus();
   }
 
   // Attaches the device to the first of the domains that its IOMMU can use, or to a new one.
@@ -88,15 +104,13 @@ class Furnisher {
 absl::StatusOr<Furnishing> Furnish(const std::string& socket, const std::set<std::string>& devices,
                                    const config::v1::AllocationDomain& domain) {
   ClientOptions options;
-  options.connect_timeout = kPatience;
-  options.call_timeout = kPatience;
+  options.connect_timeout = kConnectPatience;
+  options.call_timeout = kCallPatience;
   const auto client = Client::Connect(absl::StrCat("unix:", socket), options);
   if (!client.ok()) return client.status();
   Furnisher furnisher(client->get(), domain);
   absl::Status status = furnisher.MakeIoas();
-  for (const std::string& device : devices) {
-    if (status.ok()) status = furnisher.Reset(device);
-  }
+  if (status.ok()) status = furnisher.Reset(devices);
   for (const std::string& device : devices) {
     if (status.ok()) status = furnisher.Attach(device);
   }

@@ -18,7 +18,8 @@ struct Furnishing {
 };
 
 // Makes it, through the socket of the tenant's listener and so as the tenant. The devices must be
-// claimed for it; they are reset before any is attached. What was made stays when that fails.
+// claimed for it; they are reset before any is attached, and so is all that their groups bring
+// along. What was made stays when that fails.
 // As Client::Connect and Client::Call.
 absl::StatusOr<Furnishing> Furnish(const std::string& socket, const std::set<std::string>& devices,
                                    const config::v1::AllocationDomain& domain);

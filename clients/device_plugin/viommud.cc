@@ -117,6 +117,14 @@ absl::StatusOr<std::vector<v1::Ioas>> Viommud::ListIoas() {
   return all;
 }
 
+absl::StatusOr<v1::Ioas> Viommud::GetIoas(const std::string& id) {
+  const auto client = this->client();
+  if (!client.ok()) return client.status();
+  v1::GetIoasRequest request;
+  request.set_name(absl::StrCat("ioas/", id));
+  return (*client)->Call(&Spaces::GetIoas, std::move(request));
+}
+
 absl::Status Viommud::CreateIoas(const std::string& id) {
   const auto client = this->client();
   if (!client.ok()) return client.status();

@@ -52,6 +52,7 @@ class Viommud {
 
   // All that an operator sees, of all owners.
   absl::StatusOr<std::vector<v1::Ioas>> ListIoas();
+  absl::StatusOr<v1::Ioas> GetIoas(const std::string& id);
   absl::Status CreateIoas(const std::string& id);
   absl::Status LoadReservedRegions(const std::string& ioas_id, absl::string_view device_id);
   // None there is fine.

@@ -1,5 +1,6 @@
 // What a container gets, and what it can not reach.
 #include <atomic>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -198,6 +199,172 @@ TEST_F(AllocationTest, GivesAllContainersOfARequestTheirDevicesOrNone) {
   EXPECT_EQ(GetDevice(kDevice).claimed_by(), "device-plugin");
 }
 
+TEST_F(AllocationTest, RefusesADeviceThatIsSick) {
+  SetHealth(kDevice, v1::DEVICE_HEALTH_UNHEALTHY);
+  EXPECT_THAT(Refusal(kNear, {kDevice}), HasSubstr("9 DEVICE_UNHEALTHY: 0000:01:00.0: too hot"));
+  EXPECT_THAT(Allocations(), IsEmpty());
+}
+
+TEST_F(AllocationTest, RefusesADeviceThatSomebodyElseHas) {
+  v1::ClaimDeviceRequest claim;
+  claim.set_name(absl::StrCat("devices/", kDevice));
+  claim.set_owner("vm7");
+  claim.set_from_owner("device-plugin");
+  ASSERT_TRUE(viommud().Call(&v1::DeviceService::Stub::ClaimDevice, claim).ok());
+  const size_t before = Leftovers();
+  EXPECT_THAT(Refusal(kNear, {"0000:03:00.0", kDevice}),
+              HasSubstr("9 CLAIMED_ELSEWHERE: 0000:01:00.0: vm7 has it"));
+  EXPECT_EQ(GetDevice(kDevice).claimed_by(), "vm7");
+  EXPECT_EQ(GetDevice("0000:03:00.0").claimed_by(), "device-plugin");
+  EXPECT_EQ(Leftovers(), before);
+}
+
+TEST_F(AllocationTest, GivesNoDeviceBeforeAllOfAnEarlierAllocationIsDestroyed) {
+  const auto a = Add("a", {kDevice});
+  FillMemory(*Enter(a), "secret of a");
+  // An operator looks into a's memory.
+  v1::CreateIoasRequest ioas;
+  ioas.set_ioas_id("look");
+  ASSERT_TRUE(viommud().Call(&v1::IoasService::Stub::CreateIoas, ioas).ok());
+  v1::MapRequest map;
+  map.set_name("ioas/look");
+  map.add_mappings()->set_length(kPage);
+  map.mutable_mappings(0)->set_iova(kIova);
+  const std::string ram =
+      absl::StrCat("owners/", Variable(a, "NEAR_ALLOCATION"), "/memoryRegions/ram");
+  map.mutable_mappings(0)->set_memory_region(ram);
+  const auto mapped = viommud().Call(&v1::IoasService::Stub::Map, map);
+  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  kubelet_.DeletePod("a");
+  EXPECT_THAT(Refusal(kNear, {kDevice}), HasSubstr("9 LEFTOVERS: alloc-"));
+  EXPECT_THAT(Refusal(kNear, {kDevice}), HasSubstr(ram));
+  EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked");
+  v1::DeleteIoasRequest deletion;
+  deletion.set_name("ioas/look");
+  const auto deleted = viommud().Call(&v1::IoasService::Stub::DeleteIoas, deletion);
+  ASSERT_TRUE(deleted.ok()) << deleted.status();
+  const auto b = Add("b", {kDevice});
+  EXPECT_EQ(ReadByDevice(*Enter(b), kDevice, 11), std::nullopt);
+}
+
+TEST_F(AllocationTest, GivesADeviceOfAnAllocationThatLostItsPage) {
+  const auto a = Add("a", {"0000:02:00.0"});
+  FillMemory(*Enter(a), "secret of a");
+  v1::DeleteIoasRequest page;
+  page.set_name(absl::StrCat("ioas/", Variable(a, "NEAR_ALLOCATION")));
+  ASSERT_TRUE(viommud().Call(&v1::IoasService::Stub::DeleteIoas, page).ok());
+  kubelet_.DeletePod("a");
+  // Its claim, of the whole group, is all that tells of it.
+  const auto b = Add("b", {"0000:02:00.1"});
+  EXPECT_EQ(ReadByDevice(*Enter(b), "0000:02:00.1", 11), std::nullopt);
+  EXPECT_FALSE(Inside(a).ok());
+  EXPECT_THAT(Allocations(), SizeIs(1));
+}
+
+TEST_F(AllocationTest, StartsAContainerWithAllDevicesOfItsAllocationAlone) {
+  const auto a = Add("a", {kDevice, "0000:03:00.0"});
+  const auto b = Add("b", {"0000:02:00.0"});
+  FillMemory(*Enter(a), "in use");
+  const std::vector<std::string> wrong[] = {{kDevice},
+                                            {kDevice, "0000:02:00.0"},
+                                            {kDevice, "0000:03:00.0", "0000:02:00.0"},
+                                            {"0000:02:00.1"}};
+  for (const auto& devices : wrong) {
+    ::v1beta1::PreStartContainerRequest start;
+    for (const std::string& id : devices) start.add_devices_ids(id);
+    ::v1beta1::PreStartContainerResponse response;
+    grpc::ClientContext context;
+    const grpc::Status status =
+        kubelet_.Plugin(kNear)->PreStartContainer(&context, start, &response);
+    EXPECT_THAT(status.error_message(), HasSubstr("NOT_ALLOCATED")) << devices.front();
+  }
+  EXPECT_EQ(ReadByDevice(*Enter(a), kDevice, 6), "in use");
+}
+
+TEST_F(AllocationTest, GivesADeviceWhoseFormerCompanionIsSick) {
+  const auto a = Add("a", {kDevice, "0000:03:00.0"});
+  FillMemory(*Enter(a), "secret of a");
+  SetHealth(kDevice, v1::DEVICE_HEALTH_UNHEALTHY);
+  kubelet_.DeletePod("a");
+  const auto b = Add("b", {"0000:03:00.0"});
+  FillMemory(*Enter(b), "of b");
+  const auto again = kubelet_.StartContainer("b");
+  ASSERT_TRUE(again.ok()) << again.status();
+  FillMemory(*Enter(b), "of b");
+  EXPECT_EQ(ReadByDevice(*Enter(b), "0000:03:00.0", 4), "of b");
+  EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked");
+  SetHealth(kDevice, v1::DEVICE_HEALTH_HEALTHY);
+  EXPECT_TRUE(Soon([this] { return GetDevice(kDevice).claimed_by() == "device-plugin"; })) << Log();
+  EXPECT_EQ(ReadByDevice(*Enter(b), "0000:03:00.0", 4), "of b");
+}
+
+TEST_F(AllocationTest, SaysWhyADeviceCanNotBeTakenFromAnEarlierAllocation) {
+  Add("a", {"0000:02:00.0", "0000:02:00.1"});
+  SetHealth("0000:02:00.0", v1::DEVICE_HEALTH_UNHEALTHY);
+  kubelet_.DeletePod("a");
+  EXPECT_THAT(Refusal(kNear, {"0000:02:00.1"}), HasSubstr("9 DEVICE_UNHEALTHY"));
+  EXPECT_EQ(GetDevice("0000:02:00.1").domain(), "domains/blocked");
+}
+
+TEST_F(AllocationTest, DoesNothingForAKubeletThatHasGivenUp) {
+  const auto a = Add("a", {kDevice});
+  Add("b", {"0000:03:00.0"});
+  FillMemory(*Enter(a), "in use");
+  const double begun = plugin_->Begun("PreStartContainer");
+  viommud_->Signal(SIGSTOP);
+  // It has the turn, and waits for viommud.
+  std::thread first([this] { kubelet_.StartContainer("b").IgnoreError(); });
+  EXPECT_TRUE(Soon([&] { return plugin_->Begun("PreStartContainer") > begun; }));
+  absl::SleepFor(absl::Milliseconds(300));
+  // Its turn comes when nobody waits for it any more.
+  ::v1beta1::PreStartContainerRequest start;
+  start.add_devices_ids(kDevice);
+  ::v1beta1::PreStartContainerResponse response;
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(300)));
+  EXPECT_EQ(kubelet_.Plugin(kNear)->PreStartContainer(&context, start, &response).error_code(),
+            grpc::StatusCode::DEADLINE_EXCEEDED);
+  viommud_->Signal(SIGCONT);
+  first.join();
+  EXPECT_TRUE(Soon([this] {
+    return plugin_->Metric("renewals_total", kNear, "ok") +
+               plugin_->Metric("renewals_total", kNear, "error") ==
+           4;
+  }));
+  EXPECT_EQ(ReadByDevice(*Enter(a), kDevice, 6), "in use") << Log();
+  EXPECT_THAT(Log(), HasSubstr("GIVEN_UP"));
+}
+
+TEST_F(AllocationTest, RefusesWhatViommudForgotWhileItWasMade) {
+  PluginConfig config = Config();
+  config.listener_dir = Path("seen");
+  plugin_.reset();
+  plugin_ = NewPlugin(config, Options());
+  AwaitHealthy();
+  const auto made = [this]() -> std::string {
+    for (const auto& entry : std::filesystem::directory_iterator(Path("listeners"))) {
+      const std::string name = entry.path().filename();
+      if (absl::StartsWith(name, "alloc-")) return name;
+    }
+    return "";
+  };
+  std::string refusal = "14 ";
+  // The plugin waits for the socket that long only; on a busy machine that may be too short.
+  for (int i = 0; i < 10 && absl::StartsWith(refusal, "14 "); ++i) {
+    std::filesystem::remove(Path("seen"));
+    std::thread asking([this, &refusal] { refusal = Refusal(kNear, {kDevice}); });
+    EXPECT_TRUE(Soon([&made] { return !made().empty(); }));
+    v1::DeleteIoasRequest page;
+    page.set_name(absl::StrCat("ioas/", made()));
+    EXPECT_TRUE(viommud().Call(&v1::IoasService::Stub::DeleteIoas, page).ok());
+    std::filesystem::create_directory_symlink(Path("listeners"), Path("seen"));
+    asking.join();
+  }
+  EXPECT_THAT(refusal, HasSubstr("9 STATE_LOST: viommud was started anew while alloc-"));
+  EXPECT_THAT(Allocations(), IsEmpty());
+  EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked");
+}
+
 TEST_F(AllocationTest, UndoesAllOfItWhenADeviceHasNoNode) {
   PluginConfig config = Config();
   config.device_nodes = true;
@@ -305,6 +472,12 @@ class CountedAllocationTest : public AllocationTest {
     return -1;
   }
 };
+
+TEST_F(CountedAllocationTest, GivesAlsoTheSiblingAsNewThatTheGroupBringsAlong) {
+  Add("one", {"0000:02:00.1"});
+  EXPECT_EQ(Calls("ResetDevice"), 4) << "what a former container told 0000:02:00.0 reaches it, too";
+  EXPECT_EQ(Calls("AttachDevice"), 2);
+}
 
 TEST_F(CountedAllocationTest, GivesDevicesAsNew) {
   Add("both", {"0000:02:00.0", "0000:02:00.1"});

@@ -93,6 +93,17 @@ double RunningPlugin::Metric(const std::string& name, const std::string& resourc
   return -1;
 }
 
+double RunningPlugin::Begun(const std::string& method) const {
+  for (const auto& family : registry_.Collect()) {
+    if (family.name != "grpc_server_started_total") continue;
+    for (const auto& metric : family.metric) {
+      if (HasLabels(metric, "", method)) return metric.counter.value;
+    }
+  }
+  ADD_FAILURE() << "no such calls: " << method;
+  return -1;
+}
+
 PluginTest::PluginTest(std::vector<std::string> flags)
     : folder_(NewFolder()), flags_(std::move(flags)), kubelet_(Path("plugins"), Path("pods")) {
   kubelet_.Start();
@@ -180,6 +191,15 @@ v1::Device PluginTest::GetDevice(const std::string& id) {
   const auto device = viommud().Call(&v1::DeviceService::Stub::GetDevice, request);
   EXPECT_TRUE(device.ok()) << device.status();
   return device.value_or(v1::Device());
+}
+
+void PluginTest::SetHealth(const std::string& id, v1::DeviceHealth health) {
+  v1::SetDeviceHealthRequest request;
+  request.set_name("devices/" + id);
+  request.set_health(health);
+  if (health == v1::DEVICE_HEALTH_UNHEALTHY) request.set_health_reason("too hot");
+  const auto set = viommud().Call(&v1::SimulationService::Stub::SetDeviceHealth, request);
+  ASSERT_TRUE(set.ok()) << set.status();
 }
 
 std::set<std::string> PluginTest::Allocations() {

@@ -47,6 +47,8 @@ class RunningPlugin {
   // A series of one resource or of none, with one label more or none.
   double Metric(const std::string& name, const std::string& resource = "",
                 const std::string& label = "") const;
+  // Calls of the kubelet's that have begun, of one method.
+  double Begun(const std::string& method) const;
 
  private:
   const PluginConfig config_;
@@ -78,6 +80,7 @@ class PluginTest : public ::testing::Test {
 
   Client& viommud();
   v1::Device GetDevice(const std::string& id);
+  void SetHealth(const std::string& id, v1::DeviceHealth health);
   // Principals of allocations that have a page, a listener or a claim.
   std::set<std::string> Allocations();
   // All objects of all owners, listeners and directories of listeners, counted.

@@ -1,9 +1,14 @@
 // What the kubelet sees of the plugin: that it comes, comes back, and tells of its devices.
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
 #include <filesystem>
 #include <memory>
 #include <set>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -21,14 +26,6 @@ using ::testing::UnorderedElementsAre;
 
 class RegistrationTest : public PluginTest {
  protected:
-  void SetHealth(const std::string& id, v1::DeviceHealth health) {
-    v1::SetDeviceHealthRequest request;
-    request.set_name("devices/" + id);
-    request.set_health(health);
-    if (health == v1::DEVICE_HEALTH_UNHEALTHY) request.set_health_reason("too hot");
-    const auto set = viommud().Call(&v1::SimulationService::Stub::SetDeviceHealth, request);
-    ASSERT_TRUE(set.ok()) << set.status();
-  }
   bool IsHealthy(const std::string& id) { return kubelet_.HealthyDevices(kNear).count(id) != 0; }
   std::string Socket(const std::string& resource) {
     return Path("plugins/" + kubelet_.endpoint(resource));
@@ -97,6 +94,7 @@ TEST_F(RegistrationTest, FindsTheDirectoryAgainWhenItWasMadeAnew) {
   kubelet_.Stop();
   // Not removed file by file: the plugin would put back what is taken.
   std::filesystem::rename(Path("plugins"), Path("plugins.old"));
+  EXPECT_TRUE(Soon([this] { return absl::StrContains(Log(), "ENDPOINT_FAILED: can not listen"); }));
   std::filesystem::create_directory(Path("plugins"));
   kubelet_.Start();
   AwaitHealthy();
@@ -180,6 +178,29 @@ TEST_F(RegistrationTest, LeavesTheKubeletToTheNewerOfTwoUntilThatIsGone) {
   newer.reset();
   ASSERT_TRUE(Soon([&] { return kubelet_.endpoint(kNear) == first; }));
   AwaitHealthy();
+}
+
+TEST_F(RegistrationTest, RemovesSocketsOfPluginsThatWereKilled) {
+  const std::string dead = Path("plugins/viommu-near-0123abcd.sock");
+  const std::string foreign = Path("plugins/viommu-nearer-0123abcd.sock");
+  const std::string planted = Path("plugins/viommu-near-01234567.sock");
+  for (const std::string& path : {dead, foreign}) {
+    sockaddr_un name = {};
+    name.sun_family = AF_UNIX;
+    path.copy(name.sun_path, sizeof(name.sun_path) - 1);
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&name), sizeof(name)), 0) << path;
+    close(fd);
+  }
+  std::filesystem::create_symlink(Path("viommud.sock"), planted);
+  StartPlugin();
+  EXPECT_FALSE(std::filesystem::exists(dead));
+  EXPECT_TRUE(std::filesystem::is_socket(foreign)) << "of another resource";
+  EXPECT_TRUE(std::filesystem::is_symlink(planted)) << "no socket of a plugin";
+  const std::string first = kubelet_.endpoint(kNear);
+  auto newer = NewPlugin();
+  ASSERT_TRUE(Soon([&] { return kubelet_.endpoint(kNear) != first; }));
+  EXPECT_TRUE(std::filesystem::is_socket(Path("plugins/" + first))) << "it is served";
 }
 
 TEST_F(RegistrationTest, NeverFailsAQuestionForPreferredDevices) {

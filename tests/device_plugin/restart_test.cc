@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
@@ -16,7 +17,6 @@
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "tests/device_plugin/plugin_fixture.h"
-#include "viommu/v1/device.pb.h"
 #include "viommu/v1/simulation.grpc.pb.h"
 
 namespace viommu {
@@ -68,8 +68,9 @@ TEST_F(RestartTest, FreesWhatNoPodHasAnyMore) {
   EXPECT_TRUE(Soon([&] { return Allocations() == std::set<std::string>{NameOf(b)}; })) << Log();
   EXPECT_EQ(GetDevice(kDevice).claimed_by(), "device-plugin");
   EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked");
+  EXPECT_EQ(ReadByDevice(viommud(), kDevice, 11), std::nullopt) << "whatever it still does";
   EXPECT_FALSE(std::filesystem::exists(a.mounts(0).host_path()));
-  EXPECT_EQ(plugin_->Metric("freed_allocations_total", "", "ok"), 1);
+  EXPECT_TRUE(Soon([this] { return plugin_->Metric("freed_allocations_total", "", "ok") == 1; }));
   EXPECT_THAT(Log(),
               HasSubstr(absl::StrCat(R"("event":"allocation_freed","allocation":")", NameOf(a))));
   // The other one, which a pod has, is as it was, whatever time goes by.
@@ -88,6 +89,102 @@ TEST_F(RestartTest, FreesNothingWhileTheKubeletDoesNotSay) {
   AwaitHealthy();
   absl::SleepFor(absl::Seconds(1));
   EXPECT_EQ(Allocations(), std::set<std::string>{NameOf(a)}) << "the pod is still there";
+}
+
+TEST_F(RestartTest, FreesNothingThatSomebodyIsConnectedTo) {
+  const auto a = Add("a", kDevice);
+  auto inside = Inside(a);
+  ASSERT_TRUE(inside.ok()) << inside.status();
+  FillMemory(**inside, "in use");
+  // As for a container that initializes its pod, or a kubelet that has been started anew and can
+  // not ask for its pods: it answers, and tells of none.
+  kubelet_.DeletePod("a");
+  absl::SleepFor(absl::Seconds(1));  // Twice the grace period.
+  EXPECT_EQ(ReadByDevice(**inside, kDevice, 6), "in use") << Log();
+  EXPECT_TRUE(Soon([&] {
+    return absl::StrContains(
+        Log(), absl::StrCat(R"("event":"allocation_in_use","allocation":")", NameOf(a)));
+  })) << Log();
+  EXPECT_EQ(plugin_->Metric("leaked_allocations"), 0);
+  inside->reset();
+  EXPECT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
+}
+
+TEST_F(RestartTest, FreesNothingThatAPodHasUnderANameOfBefore) {
+  const auto a = Add("a", kDevice);
+  FillMemory(**Inside(a), "in use");
+  plugin_.reset();
+  PluginConfig config = Config();
+  config.resources[0].name = "viommu.dev/other";
+  plugin_ = NewPlugin(config, Options());
+  ASSERT_TRUE(Soon([this] { return kubelet_.HealthyDevices("viommu.dev/other").size() == 3; }));
+  EXPECT_FALSE(kubelet_.Devices("viommu.dev/other").at(kDevice).healthy)
+      << "by this name it is free to the kubelet";
+  EXPECT_TRUE(Soon([this] {
+    return plugin_->Metric("unhealthy_devices", "viommu.dev/other", "OTHER_RESOURCE") == 1;
+  }));
+  const auto refused = kubelet_.AddPodWith("b", "viommu.dev/other", {kDevice});
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("OTHER_RESOURCE"));
+  absl::SleepFor(absl::Seconds(1));  // Twice the grace period.
+  EXPECT_EQ(ReadByDevice(**Inside(a), kDevice, 6), "in use") << Log();
+  kubelet_.DeletePod("a");
+  EXPECT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
+  EXPECT_TRUE(Soon([this] { return kubelet_.HealthyDevices("viommu.dev/other").size() == 4; }));
+}
+
+TEST_F(RestartTest, OffersNothingByOneNameThatAPodHasByAnother) {
+  const auto a = Add("a", kDevice);
+  plugin_.reset();
+  PluginConfig config = Config();
+  std::swap(config.resources[0].name, config.resources[1].name);
+  plugin_ = NewPlugin(config, Options());
+  ASSERT_TRUE(Soon([this] { return kubelet_.HealthyDevices(kPasid).size() == 3; })) << Log();
+  EXPECT_FALSE(kubelet_.Devices(kPasid).at(kDevice).healthy);
+  EXPECT_EQ(Allocations(), std::set<std::string>{NameOf(a)});
+}
+
+TEST_F(RestartTest, GivesADeviceAgainAfterAViommudThatDiedInTheMiddleOfAllocate) {
+  for (int i = 0; i < 4; ++i) {
+    std::thread asking([this] { kubelet_.AddPodWith("lost", kNear, {kDevice}).IgnoreError(); });
+    absl::SleepFor(absl::Milliseconds(8 * i));
+    viommud_->Signal(SIGKILL);
+    EXPECT_EQ(viommud_->Wait(), -1);
+    StartViommud();
+    asking.join();
+    kubelet_.DeletePod("lost");
+    AwaitHealthy();
+    const auto again = Add("again", kDevice);
+    FillMemory(**Inside(again), "mine");
+    EXPECT_EQ(ReadByDevice(**Inside(again), kDevice, 4), "mine");
+    EXPECT_TRUE(Soon([&] { return Allocations() == std::set<std::string>{NameOf(again)}; }))
+        << "nothing is left of the lost one" << Log();
+    EXPECT_EQ(ReadByDevice(**Inside(again), kDevice, 4), "mine");
+    kubelet_.DeletePod("again");
+    ASSERT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
+  }
+}
+
+TEST_F(RestartTest, GivesAContainerItsPulledDeviceBackWhenItIsStartedAnew) {
+  const auto a = Add("a", kDevice);
+  FillMemory(**Inside(a), "former");
+  v1::UnplugDeviceRequest unplug;
+  unplug.set_name(absl::StrCat("devices/", kDevice));
+  ASSERT_TRUE(viommud().Call(&v1::SimulationService::Stub::UnplugDevice, unplug).ok());
+  ASSERT_TRUE(Soon([this] { return kubelet_.Devices(kNear).count(kDevice) == 0; }));
+  EXPECT_THAT(std::string(kubelet_.StartContainer("a").status().message()),
+              HasSubstr("UNKNOWN_DEVICE"));
+  v1::PlugDeviceRequest plug;
+  plug.set_name(unplug.name());
+  ASSERT_TRUE(viommud().Call(&v1::SimulationService::Stub::PlugDevice, plug).ok());
+  ASSERT_TRUE(Soon([this] { return GetDevice(kDevice).claimed_by() == "device-plugin"; })) << Log();
+  // Below a container that runs nothing is made anew.
+  absl::SleepFor(absl::Seconds(1));
+  EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked");
+  const auto again = kubelet_.StartContainer("a");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(ReadByDevice(**Inside(*again), kDevice, 6), std::nullopt);
+  FillMemory(**Inside(*again), "anew");
+  EXPECT_EQ(ReadByDevice(**Inside(*again), kDevice, 4), "anew");
 }
 
 TEST_F(RestartTest, LeavesAnAllocationAloneThatIsYoungerThanTheGracePeriod) {
@@ -202,11 +299,7 @@ TEST_F(RestartTest, LetsTwoPluginsWorkBesideEachOtherWhileOneIsReplaced) {
 
 TEST_F(RestartTest, SaysWhatItCanNotFreeAndFreesItWhenItCan) {
   const auto a = Add("a", kDevice);
-  v1::SetDeviceHealthRequest health;
-  health.set_name(absl::StrCat("devices/", kDevice));
-  health.set_health(v1::DEVICE_HEALTH_UNHEALTHY);
-  health.set_health_reason("too hot");
-  ASSERT_TRUE(viommud().Call(&v1::SimulationService::Stub::SetDeviceHealth, health).ok());
+  SetHealth(kDevice, v1::DEVICE_HEALTH_UNHEALTHY);
   kubelet_.DeletePod("a");
   // Such a device can not be claimed, not even for the plugin.
   EXPECT_TRUE(Soon([this] { return plugin_->Metric("leaked_allocations") == 1; })) << Log();
@@ -214,9 +307,7 @@ TEST_F(RestartTest, SaysWhatItCanNotFreeAndFreesItWhenItCan) {
               HasSubstr(absl::StrCat(R"("event":"allocation_leaked","allocation":")", NameOf(a))));
   EXPECT_EQ(GetDevice(kDevice).domain(), "domains/blocked") << "what could be taken is taken";
   EXPECT_FALSE(std::filesystem::exists(a.mounts(0).host_path()));
-  health.set_health(v1::DEVICE_HEALTH_HEALTHY);
-  health.clear_health_reason();
-  ASSERT_TRUE(viommud().Call(&v1::SimulationService::Stub::SetDeviceHealth, health).ok());
+  SetHealth(kDevice, v1::DEVICE_HEALTH_HEALTHY);
   EXPECT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
   EXPECT_TRUE(Soon([this] { return plugin_->Metric("leaked_allocations") == 0; }));
 }
