@@ -101,15 +101,15 @@ absl::Status Keeper::Reconcile() {
   // In this order: what a pod has was allocated before.
   absl::StatusOr<PodDevices> held = PodDevices();
   const bool asked = !parts_.config->pod_resources_socket.empty();
-  if (asked) held = DevicesOfPods(parts_.config->pod_resources_socket);
+  if (asked) held = DevicesOfPods(parts_.config->pod_resources_socket, parts_.config->own_pod);
   const auto book = ReadBook(viommud_);
   if (!book.ok()) return book.status();
   if (!asked) return absl::OkStatus();
   parts_.metrics->pod_resources_up->Set(held.ok() ? 1 : 0);
   if (!held.ok()) {
-    if (std::exchange(pods_known_, false)) {
-      parts_.log->Write(LogLevel::kWarning, "pod_resources_unavailable",
-                        {{"why", Line(held.status())}});
+    const std::string why = Line(held.status());
+    if (std::exchange(pods_unknown_, why) != why) {
+      parts_.log->Write(LogLevel::kWarning, "pod_resources_unavailable", {{"why", why}});
     }
     // A kubelet that has just been started may not know its pods yet.
     unheld_ = {};
@@ -117,7 +117,7 @@ absl::Status Keeper::Reconcile() {
     lost_ = {};
     return absl::OkStatus();
   }
-  pods_known_ = true;
+  pods_unknown_.clear();
   ForgiveLost(lost, *held, *book);
   FreeUnheld(*held, *book);
   FindRenamed(*held, *book);

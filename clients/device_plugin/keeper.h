@@ -4,11 +4,10 @@
 // then: an allocation that none of them has is freed once it has been seen without one for the
 // grace period, so that a container which is being made has the time to appear. A device that a pod
 // has, but of which viommud knows no allocation, has lost its state. While the kubelet does not
-// answer, nothing is freed.
+// answer, or tells of no pods yet, nothing is freed.
 //
 // The kubelet's answer does not tell of all that runs: of containers that initialize a pod it never
-// tells, and of none while it has been started anew and can not ask for its pods. So whoever is
-// connected to an allocation keeps it.
+// tells. So whoever is connected to an allocation keeps it.
 #ifndef VIOMMU_CLIENTS_DEVICE_PLUGIN_KEEPER_H_
 #define VIOMMU_CLIENTS_DEVICE_PLUGIN_KEEPER_H_
 
@@ -77,7 +76,7 @@ class Keeper {
   const Options options_;
 
   // Of the thread.
-  bool pods_known_ = true;                      // The kubelet said, when it was asked last.
+  std::string pods_unknown_;                    // Why, when they were asked for last, as logged.
   Absences unheld_;                             // Allocations that no pod has.
   Absences unused_;                             // Of these, those that nobody is connected to.
   std::set<std::string> told_;                  // Of these, the others, as logged.

@@ -89,6 +89,7 @@ class Checker {
   std::string Address(absl::string_view setting, const std::string& value);
   absl::Duration Seconds(absl::string_view setting, bool given, uint32_t value, const Limit& limit);
   std::string PodResourcesSocket();
+  std::string OwnPod();
   uint32_t ListenerMode();
   LogLevel Level();
   void DeviceNodes(PluginConfig* config);
@@ -146,6 +147,17 @@ std::string Checker::PodResourcesSocket() {
   std::string path = absl::StrCat(directory, "/", kKubeletSocket);
   CheckSocketPath("pod_resources_dir", path, path.size());
   return path;
+}
+
+std::string Checker::OwnPod() {
+  const std::string& pod = message_.own_pod();
+  if (pod.empty()) return pod;
+  const std::vector<absl::string_view> parts = absl::StrSplit(pod, '/');
+  if (parts.size() != 2 || !IsName(parts[0], "-", kMaxShortName) ||
+      !IsName(parts[1], "-.", kMaxDomain)) {
+    Report("own_pod", absl::StrCat("\"", pod, "\" is not \"namespace/name\""));
+  }
+  return pod;
 }
 
 uint32_t Checker::ListenerMode() {
@@ -285,6 +297,7 @@ PluginConfig Checker::Check() {
       Directory("device_plugin_dir", message_.has_device_plugin_dir(), message_.device_plugin_dir(),
                 "/var/lib/kubelet/device-plugins");
   config.pod_resources_socket = PodResourcesSocket();
+  config.own_pod = OwnPod();
   config.listener_dir = Optional("listener_dir", message_.listener_dir());
   config.host_listener_dir = Optional("host_listener_dir", message_.host_listener_dir());
   config.container_dir = Directory("container_dir", message_.has_container_dir(),

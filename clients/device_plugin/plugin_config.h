@@ -32,6 +32,7 @@ struct PluginConfig {
   std::string viommud_socket;
   std::string device_plugin_dir;
   std::string pod_resources_socket;  // Empty: nothing is reconciled.
+  std::string own_pod;               // "NAMESPACE/NAME"; empty: not known.
   std::string listener_dir;          // Empty: as viommud sees it.
   std::string host_listener_dir;     // The same.
   std::string container_dir;

@@ -132,6 +132,18 @@ TEST(PluginConfigTest, RefusesNamesThatTheKubeletWould) {
   }
 }
 
+TEST(PluginConfigTest, KnowsItsPodByNamespaceAndName) {
+  for (const char* pod : {"", "kube-system/viommu-x7k2p", "a/b.c"}) {
+    const auto [config, problems] = Load(kOne, {absl::StrCat("--own_pod=", pod)});
+    EXPECT_THAT(problems, IsEmpty());
+    EXPECT_EQ(config.own_pod, pod);
+  }
+  for (const char* pod : {"viommu", "/", "a/", "/b", "a/b/c", "a.b/c", "$(POD_NAMESPACE)/b"}) {
+    EXPECT_THAT(Load(kOne, {absl::StrCat("--own_pod=", pod)}).problems,
+                ElementsAre(absl::StrCat("--own_pod: \"", pod, "\" is not \"namespace/name\"")));
+  }
+}
+
 TEST(PluginConfigTest, RefusesPathsThatNoSocketCanHave) {
   const struct {
     const char* setting;

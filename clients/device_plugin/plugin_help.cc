@@ -16,6 +16,8 @@ Where it finds and is found
   --device_plugin_dir DIR     the kubelet's    [/var/lib/kubelet/device-plugins]
   --pod_resources_dir DIR     the kubelet's; empty: nothing is reconciled
                                                 [/var/lib/kubelet/pod-resources]
+  --own_pod NAMESPACE/NAME    where this runs: pods are only known when the
+                              kubelet tells of it, too       [not looked for]
   --listener_dir DIR          viommud's listener_dir, as seen here
                                                               [as viommud says]
   --host_listener_dir DIR     the same, as the kubelet sees it [as viommud says]

@@ -4,6 +4,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "clients/client/call_error.h"
+#include "clients/device_plugin/plugin_error.h"
 #include "grpcpp/grpcpp.h"
 #include "kubelet/podresources/v1/podresources.grpc.pb.h"
 
@@ -16,7 +17,7 @@ constexpr int kMaxAnswerBytes = 16 << 20;
 
 }  // namespace
 
-absl::StatusOr<PodDevices> DevicesOfPods(const std::string& socket) {
+absl::StatusOr<PodDevices> DevicesOfPods(const std::string& socket, const std::string& own_pod) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -30,12 +31,18 @@ absl::StatusOr<PodDevices> DevicesOfPods(const std::string& socket) {
   const grpc::Status listed = stub->List(&context, ::v1::ListPodResourcesRequest(), &pods);
   if (!listed.ok()) return ToStatus(listed);
   PodDevices devices;
+  bool knows_own = own_pod.empty();
   for (const auto& pod : pods.pod_resources()) {
+    knows_own = knows_own || absl::StrCat(pod.namespace_(), "/", pod.name()) == own_pod;
     for (const auto& container : pod.containers()) {
       for (const auto& part : container.devices()) {
         for (const std::string& id : part.device_ids()) devices[id].insert(part.resource_name());
       }
     }
+  }
+  if (!knows_own) {
+    return PluginError(absl::StatusCode::kUnavailable, "PODS_NOT_KNOWN",
+                       absl::StrCat("the kubelet does not tell of ", own_pod, ", which runs"));
   }
   return devices;
 }

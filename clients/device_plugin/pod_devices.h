@@ -15,9 +15,12 @@ namespace viommu {
 // Others than those that are offered, too: what was offered by another name before is still in use.
 using PodDevices = std::map<std::string, std::set<std::string>>;
 
-// `socket` is that of the API.
+// `socket` is that of the API; `own_pod`, "namespace/name", is a pod that runs, or empty.
+// kUnavailable PODS_NOT_KNOWN: the kubelet does not tell of that pod, and so may not know of others
+//   either. It learns of all pods of the API server at once (kubelet, config/apiserver.go: SET),
+//   and tells of each, whether it has devices or not (podresources/server_v1.go: List).
 // The call's error, kUnavailable above all: nobody answers there.
-absl::StatusOr<PodDevices> DevicesOfPods(const std::string& socket);
+absl::StatusOr<PodDevices> DevicesOfPods(const std::string& socket, const std::string& own_pod);
 
 }  // namespace viommu
 

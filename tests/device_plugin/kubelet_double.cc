@@ -174,8 +174,14 @@ void KubeletDouble::Follow(Endpoint* endpoint) {
 
 void KubeletDouble::List(::v1::ListPodResourcesResponse* response) const {
   const absl::MutexLock lock(&mutex_);
+  if (!knows_pods_) return;
+  // A pod without devices is told of as well.
+  ::v1::PodResources& plugin = *response->add_pod_resources();
+  plugin.set_namespace_(kPluginNamespace);
+  plugin.set_name(kPluginPod);
   for (const auto& [name, pod] : pods_) {
     ::v1::PodResources& resources = *response->add_pod_resources();
+    resources.set_namespace_("default");
     resources.set_name(name);
     ::v1::ContainerResources& container = *resources.add_containers();
     container.set_name("main");
@@ -289,6 +295,11 @@ absl::StatusOr<KubeletDouble::Container> KubeletDouble::StartContainer(const std
       Plugin(pod.resource)->PreStartContainer(&context, request, &response);
   if (!started.ok()) return ToStatus(started);
   return pod.answer;
+}
+
+void KubeletDouble::SetKnowsPods(bool knows) {
+  const absl::MutexLock lock(&mutex_);
+  knows_pods_ = knows;
 }
 
 void KubeletDouble::DeletePod(const std::string& pod) {

@@ -4,7 +4,8 @@
 // inside Register it calls back; each list replaces the one before, and the end of a stream makes
 // all devices unhealthy; another endpoint of a resource takes the place of the one before; only the
 // first answer of Allocate is read, kept, and used again whenever the container starts; an error of
-// GetPreferredAllocation fails the pod. What pods have it remembers over a restart.
+// GetPreferredAllocation fails the pod. What pods have it remembers over a restart; which there are
+// it has to be told.
 #ifndef VIOMMU_TESTS_DEVICE_PLUGIN_KUBELET_DOUBLE_H_
 #define VIOMMU_TESTS_DEVICE_PLUGIN_KUBELET_DOUBLE_H_
 
@@ -60,6 +61,8 @@ class KubeletDouble {
   // Starts the container of a pod, again or for the first time, with the answer that it kept.
   absl::StatusOr<Container> StartContainer(const std::string& pod);
   void DeletePod(const std::string& pod);
+  // Whether the API server has told it of its pods; those keep running.
+  void SetKnowsPods(bool knows);
   std::set<std::string> DevicesOf(const std::string& pod) const;
 
   // To ask the plugin what no kubelet would.
@@ -82,6 +85,10 @@ class KubeletDouble {
   absl::StatusOr<std::set<std::string>> Choose(const std::string& resource, int count) const;
   void Follow(Endpoint* endpoint);
 
+  // Where it runs the plugin.
+  static constexpr char kPluginNamespace[] = "viommu";
+  static constexpr char kPluginPod[] = "viommu-x7k2p";
+
   const std::string plugin_dir_;
   const std::string pod_resources_dir_;
   std::unique_ptr<RegistrationService> registration_;
@@ -94,6 +101,7 @@ class KubeletDouble {
   // Those that another has taken the place of; joined at the end.
   std::vector<std::unique_ptr<Endpoint>> replaced_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Pod> pods_ ABSL_GUARDED_BY(mutex_);
+  bool knows_pods_ ABSL_GUARDED_BY(mutex_) = true;
   std::map<std::string, int> registrations_ ABSL_GUARDED_BY(mutex_);
 };
 

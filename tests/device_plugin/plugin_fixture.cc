@@ -142,7 +142,8 @@ PluginConfig PluginTest::Config() const {
   Problems problems;
   const CommandLine line = ParsePluginCommandLine(
       {"--config=" + Path("plugin.textproto"), "--viommud_socket=" + Path("viommud.sock"),
-       "--device_plugin_dir=" + Path("plugins"), "--pod_resources_dir=" + Path("pods")},
+       "--device_plugin_dir=" + Path("plugins"), "--pod_resources_dir=" + Path("pods"),
+       "--own_pod=viommu/viommu-x7k2p"},
       &problems);
   PluginConfig config = LoadPluginConfig(line, &problems);
   EXPECT_TRUE(problems.empty()) << problems.front();

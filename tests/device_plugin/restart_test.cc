@@ -91,13 +91,30 @@ TEST_F(RestartTest, FreesNothingWhileTheKubeletDoesNotSay) {
   EXPECT_EQ(Allocations(), std::set<std::string>{NameOf(a)}) << "the pod is still there";
 }
 
+TEST_F(RestartTest, FreesNothingWhileTheKubeletHasNotHeardOfItsPods) {
+  const auto a = Add("a", kDevice);
+  FillMemory(**Inside(a), "in use");
+  kubelet_.Stop();
+  kubelet_.SetKnowsPods(false);
+  kubelet_.Start();
+  AwaitHealthy();
+  ASSERT_TRUE(Soon([this] { return absl::StrContains(Log(), "PODS_NOT_KNOWN"); })) << Log();
+  EXPECT_EQ(plugin_->Metric("pod_resources_up"), 0);
+  absl::SleepFor(absl::Seconds(1));  // Twice the grace period.
+  EXPECT_EQ(ReadByDevice(**Inside(a), kDevice, 6), "in use") << Log();
+  kubelet_.SetKnowsPods(true);
+  ASSERT_TRUE(Soon([this] { return plugin_->Metric("pod_resources_up") == 1; })) << Log();
+  EXPECT_EQ(Allocations(), std::set<std::string>{NameOf(a)});
+  kubelet_.DeletePod("a");
+  EXPECT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
+}
+
 TEST_F(RestartTest, FreesNothingThatSomebodyIsConnectedTo) {
   const auto a = Add("a", kDevice);
   auto inside = Inside(a);
   ASSERT_TRUE(inside.ok()) << inside.status();
   FillMemory(**inside, "in use");
-  // As for a container that initializes its pod, or a kubelet that has been started anew and can
-  // not ask for its pods: it answers, and tells of none.
+  // As for a container that initializes its pod: the kubelet does not tell of it.
   kubelet_.DeletePod("a");
   absl::SleepFor(absl::Seconds(1));  // Twice the grace period.
   EXPECT_EQ(ReadByDevice(**inside, kDevice, 6), "in use") << Log();
