@@ -43,7 +43,9 @@ class LiveTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.honest = cls.enterClassContext(daemon.Daemon(metrics=True))
-        cls.other = cls.enterClassContext(daemon.Daemon("--owner_max_ioas=1", metrics=True))
+        # At an address of its own: where all others are, its port might be taken before the next
+        # one that is to have it.
+        cls.other = cls.enterClassContext(daemon.Daemon("--owner_max_ioas=1", metrics="127.0.0.2:0"))
         cls.prometheus = cls.enterClassContext(
             watched.watch(cls.honest.metrics_address, cls.other.metrics_address))
         cls.families = families.scrape(cls.honest)
