@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "clients/client/call_error.h"
+#include "clients/client/target.h"
 #include "clients/device_plugin/plugin_error.h"
 #include "grpcpp/grpcpp.h"
 #include "kubelet/deviceplugin/v1beta1/deviceplugin.grpc.pb.h"
@@ -143,7 +144,7 @@ bool Registrar::OthersServe(const Seat& seat) const {
        entry.increment(error)) {
     const std::string name = entry->path().filename().string();
     if (!IsSocketOf(*seat.resource, name) || name == seat.endpoint->name()) continue;
-    if (IsServed(entry->path().string())) return true;
+    if (IsListenedAt(entry->path().string())) return true;
   }
   return false;
 }
