@@ -143,7 +143,8 @@ class SlowReaderTest(unittest.TestCase):
 
         def watches(series):
             scrape = metrics.Metrics(running)
-            return scrape.total(f"grpc_server_{series}_total", grpc_service="viommu.v1.WatchService")
+            return scrape.total(f"grpc_server_{series}_total", grpc_method="Watch",
+                                grpc_service="viommu.v1.WatchService")
 
         # It may be over before anybody can see it open.
         attack.eventually(self, "it is open", lambda: watches("started") == 1)

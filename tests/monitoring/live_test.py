@@ -45,7 +45,8 @@ class LiveTest(unittest.TestCase):
         cls.honest = cls.enterClassContext(daemon.Daemon(metrics=True))
         # At an address of its own: where all others are, its port might be taken before the next
         # one that is to have it.
-        cls.other = cls.enterClassContext(daemon.Daemon("--owner_max_ioas=1", metrics="127.0.0.2:0"))
+        cls.other = cls.enterClassContext(
+            daemon.Daemon("--owner_max_ioas=1", metrics="127.0.0.2:0"))
         cls.prometheus = cls.enterClassContext(
             watched.watch(cls.honest.metrics_address, cls.other.metrics_address))
         cls.families = families.scrape(cls.honest)
