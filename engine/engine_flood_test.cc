@@ -101,7 +101,7 @@ TEST_F(EngineFloodTest, AnExclusiveRevokeIsNotOvertaken) {
   CallContext probe = operator_;
   probe.validate_only = true;
   const auto has_to_wait = [&] {
-    probe.deadline = absl::Now() + absl::Milliseconds(100);
+    probe.deadline = absl::Now() + absl::Seconds(1);
     MapBatch batch = OneMap(std::nullopt, 0x1000);
     batch.regions[0].owner = "alice";
     return absl::IsDeadlineExceeded(engine_->Map(probe, {"as", "alice"}, batch).status());

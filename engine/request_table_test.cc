@@ -131,6 +131,7 @@ TEST_F(RequestIdTest, ManyCallsAtOnceActOnce) {
       answers[i] = answer->iovas[0];
     });
   }
+  while (journal_.held() == 0) std::this_thread::yield();
   absl::SleepFor(absl::Milliseconds(20));
   EXPECT_EQ(journal_.held(), 1u);
   journal_.Release();

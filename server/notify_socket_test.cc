@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <random>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -65,6 +66,12 @@ std::string NewPath() {
   return absl::StrCat(folder, "/n");
 }
 
+// Eight digits that make an abstract name nobody else's. An id of a process does not: those of two
+// namespaces may have the same, and share the names.
+std::string RandomDigits() {
+  return absl::StrCat(absl::Hex(std::random_device()(), absl::kZeroPad8));
+}
+
 TEST(NotifySocketTest, SendsEachMessageAsOneDatagram) {
   const std::string path = NewPath();
   Listening manager(path);
@@ -80,7 +87,7 @@ TEST(NotifySocketTest, SendsEachMessageAsOneDatagram) {
 }
 
 TEST(NotifySocketTest, FindsAnAbstractSocket) {
-  const std::string name = absl::StrCat("@viommu-notify-", getpid());
+  const std::string name = absl::StrCat("@viommu-notify-", RandomDigits());
   Listening manager(name);
   const auto socket = From({{"NOTIFY_SOCKET", name}});
   ASSERT_TRUE(socket.ok()) << socket.status();
@@ -89,8 +96,8 @@ TEST(NotifySocketTest, FindsAnAbstractSocket) {
 }
 
 TEST(NotifySocketTest, UsesAllOfAnAbstractName) {
-  const std::string name = absl::StrCat("@", std::string(sizeof(sockaddr_un::sun_path) - 9, 'x'),
-                                        getpid() % 9000 + 1000, getpid() % 9000 + 1000);
+  const std::string name =
+      absl::StrCat("@", std::string(sizeof(sockaddr_un::sun_path) - 9, 'x'), RandomDigits());
   ASSERT_EQ(name.size(), sizeof(sockaddr_un::sun_path));
   Listening manager(name);
   const auto socket = From({{"NOTIFY_SOCKET", name}});

@@ -368,11 +368,11 @@ TEST_F(ClientTest, TellsOfAnAttemptThatWasSentBeforeTheServerWasGone) {
   options_.first_backoff = options_.max_backoff = absl::Seconds(2);
   const auto client = Connected();
   script_.FailWith({kLost});
-  // In the wait for the second attempt, which lasts a second or more.
+  // In the wait for the second attempt, which lasts a second or more. The first is answered before.
   std::thread stop([this] {
     while (script_.TakeRequestIds().empty()) absl::SleepFor(absl::Milliseconds(1));
-    absl::SleepFor(absl::Milliseconds(100));
-    Stop();
+    server_->Shutdown(absl::ToChronoTime(absl::Now() + kPatience));
+    server_.reset();
   });
   const absl::Status status = CreateIoas(client.get());
   stop.join();

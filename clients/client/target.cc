@@ -1,8 +1,12 @@
 #include "clients/client/target.h"
 
+#include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstddef>
+#include <cstring>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
@@ -83,6 +87,20 @@ absl::StatusOr<Target> ParseTarget(absl::string_view text) {
   if (absl::StrContains(text, "://")) return Refusal(text, "this kind of address is not known");
   if (absl::StrContains(text, '/')) return SocketAt(text, text);
   return HostAndPort(text);
+}
+
+bool IsListenedAt(const std::string& socket_path) {
+  if (socket_path.empty() || socket_path.size() > kMaxPathBytes) return false;
+  sockaddr_un name = {};
+  name.sun_family = AF_UNIX;
+  std::memcpy(name.sun_path, socket_path.data(), socket_path.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return false;
+  // A full queue of one who is slow to accept is an answer, too.
+  const bool listened =
+      connect(fd, reinterpret_cast<sockaddr*>(&name), sizeof(name)) == 0 || errno == EAGAIN;
+  close(fd);
+  return listened;
 }
 
 }  // namespace viommu

@@ -21,6 +21,9 @@ struct Target {
 //   that is not 1 to 65535.
 absl::StatusOr<Target> ParseTarget(absl::string_view text);
 
+// Whether somebody listens at a unix socket, however long they take to answer. Does not wait.
+bool IsListenedAt(const std::string& socket_path);
+
 }  // namespace viommu
 
 #endif  // VIOMMU_CLIENTS_CLIENT_TARGET_H_

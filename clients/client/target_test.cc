@@ -1,5 +1,11 @@
 #include "clients/client/target.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "absl/status/status.h"
@@ -79,6 +85,26 @@ TEST(TargetTest, RefusesTheRestAndSaysWhy) {
 
 TEST(TargetTest, TakesTheLongestPath) {
   EXPECT_TRUE(ParseTarget("/" + std::string(106, 'x')).ok());
+}
+
+TEST(TargetTest, SeesWhoListensWithoutAnswering) {
+  // A socket's path is at most 107 bytes, and TEST_TMPDIR is often longer.
+  ASSERT_EQ(chdir(std::getenv("TEST_TMPDIR")), 0);
+  EXPECT_FALSE(IsListenedAt(""));
+  EXPECT_FALSE(IsListenedAt("none.sock"));
+  EXPECT_FALSE(IsListenedAt(std::string(200, 'x')));
+  std::fclose(std::fopen("file", "w"));
+  EXPECT_FALSE(IsListenedAt("file"));
+  sockaddr_un name = {};
+  name.sun_family = AF_UNIX;
+  std::snprintf(name.sun_path, sizeof(name.sun_path), "v.sock");
+  const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&name), sizeof(name)), 0);
+  EXPECT_FALSE(IsListenedAt("v.sock"));
+  ASSERT_EQ(listen(fd, 0), 0);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(IsListenedAt("v.sock")) << "nobody takes them in";
+  close(fd);
+  EXPECT_FALSE(IsListenedAt("v.sock")) << "it was killed";
 }
 
 }  // namespace

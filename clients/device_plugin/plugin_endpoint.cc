@@ -1,14 +1,9 @@
 #include "clients/device_plugin/plugin_endpoint.h"
 
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstddef>
-#include <cstring>
 #include <random>
 #include <utility>
 #include <vector>
@@ -55,20 +50,6 @@ bool IsSocketOf(const OfferedResource& resource, absl::string_view name) {
   return absl::ConsumePrefix(&name, SocketPrefix(resource)) &&
          absl::ConsumeSuffix(&name, kSuffix) && name.size() == kDigits &&
          std::all_of(name.begin(), name.end(), absl::ascii_isxdigit);
-}
-
-bool IsServed(const std::string& path) {
-  sockaddr_un name = {};
-  if (path.size() >= sizeof(name.sun_path)) return false;
-  name.sun_family = AF_UNIX;
-  std::memcpy(name.sun_path, path.data(), path.size());
-  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return false;
-  // A full queue of one who is slow to accept is an answer, too.
-  const bool served =
-      connect(fd, reinterpret_cast<sockaddr*>(&name), sizeof(name)) == 0 || errno == EAGAIN;
-  close(fd);
-  return served;
 }
 
 absl::StatusOr<std::unique_ptr<PluginEndpoint>> PluginEndpoint::Serve(

@@ -18,9 +18,6 @@ namespace viommu {
 // Whether a socket of the resource, of this plugin or another, can have this base name.
 bool IsSocketOf(const OfferedResource& resource, absl::string_view name);
 
-// Whether somebody accepts connections on the unix socket.
-bool IsServed(const std::string& path);
-
 // Serves until it is destroyed, under a name that no other has or had. Thread-safe.
 class PluginEndpoint {
  public:

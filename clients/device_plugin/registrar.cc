@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "clients/client/call_error.h"
+#include "clients/client/target.h"
 #include "clients/device_plugin/plugin_error.h"
 #include "grpcpp/grpcpp.h"
 #include "kubelet/deviceplugin/v1beta1/deviceplugin.grpc.pb.h"
@@ -156,13 +157,13 @@ std::vector<std::string> Registrar::OtherSockets(const Seat& seat) const {
 
 bool Registrar::OthersServe(const Seat& seat) const {
   const std::vector<std::string> sockets = OtherSockets(seat);
-  return std::any_of(sockets.begin(), sockets.end(), IsServed);
+  return std::any_of(sockets.begin(), sockets.end(), IsListenedAt);
 }
 
 void Registrar::Sweep(const Seat& seat) const {
   for (const std::string& socket : OtherSockets(seat)) {
     // One that is about to be served makes itself another.
-    if (!IsServed(socket)) unlink(socket.c_str());
+    if (!IsListenedAt(socket)) unlink(socket.c_str());
   }
 }
 

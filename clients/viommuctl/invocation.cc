@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "clients/client/target.h"
 #include "clients/viommuctl/endpoints.h"
 #include "clients/viommuctl/values.h"
 #include "google/protobuf/text_format.h"
@@ -14,7 +15,7 @@ namespace {
 using ::google::protobuf::FieldDescriptor;
 using ::google::protobuf::Message;
 
-// Somebody at a terminal waits: a daemon of this host answers at once or not at all.
+// Somebody at a terminal waits: where nobody listens on this host, nobody soon will.
 constexpr absl::Duration kConnectPatience = absl::Seconds(1);
 // The most that a server gives; it reduces a larger wish.
 constexpr uint64_t kPageSize = 1000;
@@ -88,6 +89,11 @@ std::string Invocation::FirstName() const { return Name(line_.command->arguments
 
 std::string Invocation::target() const { return TargetFrom(Text("target")); }
 
+bool Invocation::IsListenedAt() const {
+  const absl::StatusOr<Target> parsed = ParseTarget(target());
+  return parsed.ok() && viommu::IsListenedAt(parsed->socket_path);
+}
+
 absl::StatusOr<Client*> Invocation::Connected() {
   if (client_ != nullptr) return client_.get();
   ClientOptions options;
@@ -103,6 +109,12 @@ absl::StatusOr<Client*> Invocation::Connected() {
     options.max_attempts = 1;
   }
   absl::StatusOr<std::unique_ptr<Client>> client = Client::Connect(target(), options);
+  if (absl::IsUnavailable(client.status()) && options.connect_timeout < options.call_timeout &&
+      IsListenedAt()) {
+    // A busy host does not always let a daemon answer at once.
+    options.connect_timeout = options.call_timeout;
+    client = Client::Connect(target(), options);
+  }
   if (!client.ok()) return client.status();
   if (Has("verbose")) err_ << "viommuctl: connected to " << target() << "\n";
   client_ = *std::move(client);

@@ -56,6 +56,8 @@ class Invocation {
   absl::StatusOr<Client*> Connected();
   // Whether viommud may have got something of what is to be done.
   bool HasConnected() const { return client_ != nullptr; }
+  // Whether somebody listens at the target, answering or not; of TCP that is not known.
+  bool IsListenedAt() const;
   // The same with a shorter patience and no repetitions, for completion.
   void MakeImpatient(absl::Duration patience) { patience_ = patience; }
 

@@ -126,7 +126,7 @@ TEST_F(AllocationTest, KeepsPodBFromTheMemoryOfPodA) {
   EXPECT_THAT(regions->memory_regions(), IsEmpty());
   // a's process may linger: its connection is cut, and there is no way in any more.
   EXPECT_FALSE(inside_a->Call(&v1::IoasService::Stub::ListIoas, v1::ListIoasRequest()).ok());
-  EXPECT_FALSE(Inside(a).ok());
+  EXPECT_FALSE(Inside(a, absl::Seconds(1)).ok());
   EXPECT_FALSE(std::filesystem::exists(a.mounts(0).host_path()));
   FillMemory(*inside_b, "secret of b");
   EXPECT_EQ(ReadByDevice(*inside_b, kDevice, 11), "secret of b");
@@ -369,9 +369,7 @@ TEST_F(AllocationTest, UndoesAllOfItWhenADeviceHasNoNode) {
   PluginConfig config = Config();
   config.device_nodes = true;
   config.sysfs_dir = Path("no sysfs");
-  plugin_.reset();
-  plugin_ = NewPlugin(config, Options());
-  AwaitHealthy();
+  StartPlugin(config, Options());
   const size_t before = Leftovers();
   EXPECT_THAT(Refusal(kNear, {kDevice}), HasSubstr("9 NO_VFIO_NODE: 0000:01:00.0"));
   EXPECT_EQ(Leftovers(), before);
@@ -381,9 +379,7 @@ TEST_F(AllocationTest, UndoesAllOfItWhenADeviceHasNoNode) {
 TEST_F(AllocationTest, UndoesAllOfItWhenTheSocketCanNotBeReached) {
   PluginConfig config = Config();
   config.listener_dir = Path("elsewhere");
-  plugin_.reset();
-  plugin_ = NewPlugin(config, Options());
-  AwaitHealthy();
+  StartPlugin(config, Options());
   const size_t before = Leftovers();
   EXPECT_THAT(Refusal(kNear, {kDevice}), HasSubstr("14 "));
   EXPECT_EQ(Leftovers(), before);
@@ -392,11 +388,10 @@ TEST_F(AllocationTest, UndoesAllOfItWhenTheSocketCanNotBeReached) {
 }
 
 TEST_F(AllocationTest, MakesAsManyDomainsAsTheUnitsNeed) {
-  plugin_.reset();
   PluginConfig config = Config();
   config.resources.resize(1);
   config.resources[0].selector.clear_iommu();
-  plugin_ = NewPlugin(config, Options());
+  ReplacePlugin(config, Options());
   ASSERT_TRUE(Soon([this] { return kubelet_.HealthyDevices(kNear).size() == 7; }));
   const auto container = Add("a", {kDevice, "0000:03:00.0", "0001:01:00.0"});
   EXPECT_EQ(Variable(container, "NEAR_DOMAINS"), "domains/main0,domains/main1");

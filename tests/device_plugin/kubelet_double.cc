@@ -13,10 +13,11 @@
 namespace viommu {
 namespace {
 
-constexpr absl::Duration kDialBackTimeout = absl::Seconds(10);
+// As the kubelet's for PreStartContainer; for the others it has none.
+constexpr absl::Duration kTimeout = absl::Seconds(30);
 
 void SetDeadline(grpc::ClientContext* context) {
-  context->set_deadline(absl::ToChronoTime(absl::Now() + kDialBackTimeout));
+  context->set_deadline(absl::ToChronoTime(absl::Now() + kTimeout));
 }
 
 void DeleteSockets(const std::string& directory) {

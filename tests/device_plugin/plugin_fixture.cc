@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
@@ -22,9 +24,6 @@
 
 namespace viommu {
 namespace {
-
-// Also enough under a sanitizer, on a machine that compiles meanwhile.
-constexpr absl::Duration kSoon = absl::Seconds(60);
 
 constexpr char kTopology[] = R"(
 iommus { id: "dmar0" numa_node: 0 vtd {} }
@@ -126,7 +125,7 @@ void PluginTest::StartViommud() {
   flags.insert(flags.end(), flags_.begin(), flags_.end());
   viommud_ = std::make_unique<ChildProcess>("server/viommud", flags, Path("viommud.log"));
   ClientOptions options;
-  options.connect_timeout = kSoon;
+  options.connect_timeout = kPatience;
   auto client = Client::Connect("unix:" + Path("viommud.sock"), options);
   ASSERT_TRUE(client.ok()) << client.status() << Log();
   client_ = *std::move(client);
@@ -152,8 +151,9 @@ PluginConfig PluginTest::Config() const {
 
 DevicePlugin::Options PluginTest::Options() const {
   DevicePlugin::Options options;
-  options.registrar = {absl::Milliseconds(100), absl::Milliseconds(50), absl::Milliseconds(300)};
-  options.keeper = Keeper::Options{absl::Milliseconds(50), absl::Milliseconds(500)};
+  options.registrar.look = absl::Milliseconds(100);
+  options.registrar.retry = absl::Milliseconds(50);
+  options.keeper = Keeper::Options{absl::Milliseconds(50), kGrace};
   options.viommud_patience = absl::Milliseconds(200);
   return options;
 }
@@ -163,9 +163,24 @@ std::unique_ptr<RunningPlugin> PluginTest::NewPlugin(PluginConfig config,
   return std::make_unique<RunningPlugin>(std::move(config), options, Path("plugin.log"));
 }
 
-void PluginTest::StartPlugin() {
-  plugin_ = NewPlugin();
+void PluginTest::StartPlugin(PluginConfig config, const DevicePlugin::Options& options) {
+  ReplacePlugin(std::move(config), options);
   AwaitHealthy();
+}
+
+void PluginTest::ReplacePlugin(PluginConfig config, const DevicePlugin::Options& options) {
+  plugin_.reset();
+  // Until then the kubelet may still have the list of the former one, and call that.
+  std::map<std::string, int> before;
+  for (const auto& resource : config.resources) {
+    before[resource.name] = kubelet_.registrations(resource.name);
+  }
+  plugin_ = NewPlugin(std::move(config), options);
+  ASSERT_TRUE(Soon([&] {
+    return std::all_of(before.begin(), before.end(), [this](const auto& entry) {
+      return kubelet_.registrations(entry.first) > entry.second;
+    });
+  })) << Log();
 }
 
 void PluginTest::AwaitHealthy() {
@@ -176,7 +191,7 @@ void PluginTest::AwaitHealthy() {
 }
 
 bool PluginTest::Soon(const std::function<bool()>& holds) {
-  const absl::Time deadline = absl::Now() + kSoon;
+  const absl::Time deadline = absl::Now() + kPatience;
   while (!holds()) {
     if (absl::Now() > deadline) return false;
     absl::SleepFor(absl::Milliseconds(10));
@@ -235,9 +250,9 @@ size_t PluginTest::Leftovers() {
 }
 
 absl::StatusOr<std::unique_ptr<Client>> PluginTest::Inside(
-    const KubeletDouble::Container& container) {
+    const KubeletDouble::Container& container, absl::Duration patience) {
   ClientOptions options;
-  options.connect_timeout = absl::Seconds(2);
+  options.connect_timeout = patience;
   options.reconnect_timeout = absl::ZeroDuration();
   options.max_attempts = 1;
   return Client::Connect(absl::StrCat("unix:", container.mounts(0).host_path(), "/viommu.sock"),

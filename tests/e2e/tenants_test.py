@@ -2,7 +2,6 @@
 import os
 import socket
 import stat
-import time
 import unittest
 
 from tests.e2e import attack
@@ -18,8 +17,10 @@ IOVA = 0x100000
 STREAM = "MappingService/StreamMappings"
 DENIED = ("PERMISSION_DENIED", "NOT_OPERATOR")
 
-# Deleting a listener cuts; it waits for nobody who is silent.
-_AT_ONCE_SECONDS = 10
+# Deleting a listener cuts, as the end of the daemon does; neither waits for anybody who is silent.
+# Whoever does wait, waits for longer than any call may take.
+_NOT_AT_ONCE = "--drain_timeout_seconds=600"
+_SOON_SECONDS = 60
 
 
 def told(answer):
@@ -30,7 +31,7 @@ def told(answer):
 class Tenants(unittest.TestCase):
     """A daemon with the tenants "one" and "two"."""
 
-    FLAGS = ()
+    FLAGS = (_NOT_AT_ONCE,)
     METRICS = False
 
     def setUp(self):
@@ -244,9 +245,7 @@ class ListenersTest(Tenants):
         other.send({"kinds": ["WATCH_KIND_IOAS"]})
         other.close()
         other.receive()
-        start = time.monotonic()
         self.delete("one")
-        self.assertLess(time.monotonic() - start, _AT_ONCE_SECONDS)
         self.assertFalse(os.path.exists(self.path("one")))
         for stream in (watch, mappings):
             self.assertNotEqual("OK", stream.finish().code)
@@ -329,9 +328,7 @@ class RestartTest(Tenants):
         watch.send({})
         watch.close()
         watch.receive()
-        start = time.monotonic()
         self.assertEqual(0, self.daemon.stop())
-        self.assertLess(time.monotonic() - start, _AT_ONCE_SECONDS)
         self.assertEqual(("UNAVAILABLE", "DRAINING"), told(watch.finish()))
 
 
@@ -343,7 +340,7 @@ class SharesTest(Tenants):
         """A connection that says nothing."""
         client = socket.socket(socket.AF_UNIX)
         self.addCleanup(client.close)
-        client.settimeout(_AT_ONCE_SECONDS)
+        client.settimeout(_SOON_SECONDS)
         here = os.open(self.daemon.folder, os.O_PATH)
         client.connect(f"/proc/self/fd/{here}/listeners/{owner}/viommu.sock")
         os.close(here)

@@ -1,9 +1,11 @@
 """The real viommuctl against the real viommud: every command, every exit code, the usual mistakes."""
+import concurrent.futures
 import json
 import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -526,6 +528,37 @@ class ListingTest(unittest.TestCase):
         self.ctl.get("host-map 0000:82:00.0 --region ram --size 4K")
         self.assertTrue(self.ctl.get("describe region ram").endswith(
             "\n  and 1 that are not listed: host mappings, or of other owners\n"))
+
+
+class SlowTest(unittest.TestCase):
+    """A daemon that a busy machine does not let answer for a while: it is told apart from none."""
+
+    def setUp(self):
+        self.daemon = self.enterContext(daemon.Daemon())
+        self.ctl = Viommuctl(self.daemon.folder)
+
+    def answered_late(self, *words):
+        """How a command ends that has been waiting for a good while when it gets its answer."""
+        self.daemon.signal(signal.SIGSTOP)
+        self.addCleanup(self.daemon.signal, signal.SIGCONT)
+        with concurrent.futures.ThreadPoolExecutor(1) as background:
+            ended = background.submit(self.ctl.run, *words)
+            time.sleep(2)
+            self.daemon.signal(signal.SIGCONT)
+            return ended.result()
+
+    def test_it_is_waited_for(self):
+        done = self.answered_late("get", "host")
+        self.assertEqual(OK, done.returncode, done.stderr)
+        self.assertIn("soft", done.stdout)
+
+    def test_its_version_is_waited_for(self):
+        self.assertIn("\nviommud ", self.answered_late("version").stdout)
+
+    def test_not_for_longer_than_the_timeout(self):
+        done = self.answered_late("get", "host", "--timeout", "300ms")
+        self.assertEqual(UNAVAILABLE, done.returncode)
+        self.assertIn("no server answers at state/viommud.sock within 300ms", done.stderr)
 
 
 class NobodyTest(unittest.TestCase):

@@ -21,6 +21,7 @@ def cc_fuzz_target(name, srcs, deps):
     cc_test(
         name = name + "_test",
         size = "small",
+        timeout = "moderate",  # All computing: it takes half a minute on a busy machine.
         args = ["$(rootpaths %s)" % corpus],
         data = [corpus],
         deps = [

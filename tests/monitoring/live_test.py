@@ -46,7 +46,10 @@ class LiveTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.honest = cls.enterClassContext(daemon.Daemon(metrics=True))
-        cls.other = cls.enterClassContext(daemon.Daemon("--owner_max_ioas=1", metrics=True))
+        # At an address of its own: where all others are, its port might be taken before the next
+        # one that is to have it.
+        cls.other = cls.enterClassContext(
+            daemon.Daemon("--owner_max_ioas=1", metrics="127.0.0.2:0"))
         cls.plugin = cls.enterClassContext(device_plugin.DevicePlugin(
             cls.enterClassContext(daemon.Daemon(daemon.LISTENERS))))
         cls.prometheus = cls.enterClassContext(watched.watch(
