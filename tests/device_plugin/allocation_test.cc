@@ -257,7 +257,7 @@ TEST_F(AllocationTest, GivesADeviceOfAnAllocationThatLostItsPage) {
   // Its claim, of the whole group, is all that tells of it.
   const auto b = Add("b", {"0000:02:00.1"});
   EXPECT_EQ(ReadByDevice(*Enter(b), "0000:02:00.1", 11), std::nullopt);
-  EXPECT_FALSE(Inside(a).ok());
+  EXPECT_FALSE(Inside(a, absl::Seconds(1)).ok());
   EXPECT_THAT(Allocations(), SizeIs(1));
 }
 
