@@ -1,6 +1,6 @@
 #include "clients/device_plugin/allocator.h"
 
-#include <algorithm>
+#include <cstddef>
 #include <map>
 #include <utility>
 
@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "absl/types/span.h"
 #include "clients/client/destroy_owned.h"
 #include "clients/device_plugin/plugin_error.h"
 #include "clients/device_plugin/selector.h"
@@ -31,9 +32,10 @@ absl::Status GivenUpMeanwhile() {
 
 // "a, b and 7 more".
 std::string SomeOf(const std::vector<std::string>& names) {
-  const size_t named = std::min(names.size(), kMostNamed);
-  std::string text = absl::StrJoin(names.begin(), names.begin() + named, ", ");
-  if (named < names.size()) absl::StrAppend(&text, " and ", names.size() - named, " more");
+  const auto named = absl::MakeConstSpan(names).subspan(0, kMostNamed);
+  std::string text = absl::StrJoin(named, ", ");
+  const size_t others = names.size() - named.size();
+  if (others != 0) absl::StrAppend(&text, " and ", others, " more");
   return text;
 }
 

@@ -123,13 +123,14 @@ absl::Status Inventory::Follow(bool* followed) {
     if (message->has_snapshot()) {
       auto known = Learn(message->snapshot().device());
       if (!known.ok()) return known.status();
-      snapshot[IdOfDevice(known->device.name())] = *std::move(known);
+      const std::string id = IdOfDevice(known->device.name());
+      snapshot[id] = *std::move(known);
     } else if (message->has_change()) {
       absl::Status changed = Change(message->change());
       if (!changed.ok()) return changed;
     } else if (message->has_sync() && !*followed) {
       // Later ones tell nothing new.
-      Replace(std::move(snapshot), message->sync().boot_id());
+      Replace(std::exchange(snapshot, {}), message->sync().boot_id());
       *followed = true;
     }
   }
@@ -187,8 +188,9 @@ absl::Status Inventory::Change(const v1::WatchChange& change) {
   }
   auto known = Learn(change.object().device());
   if (!known.ok()) return known.status();
+  const std::string id = IdOfDevice(known->device.name());
   const absl::MutexLock lock(&mutex_);
-  state_.devices[IdOfDevice(known->device.name())] = *std::move(known);
+  state_.devices[id] = *std::move(known);
   Changed();
   return absl::OkStatus();
 }

@@ -343,7 +343,7 @@ TEST_F(AllocationTest, RefusesWhatViommudForgotWhileItWasMade) {
   AwaitHealthy();
   const auto made = [this]() -> std::string {
     for (const auto& entry : std::filesystem::directory_iterator(Path("listeners"))) {
-      const std::string name = entry.path().filename();
+      std::string name = entry.path().filename();
       if (absl::StartsWith(name, "alloc-")) return name;
     }
     return "";

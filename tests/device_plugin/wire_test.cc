@@ -57,11 +57,11 @@ TEST(WireTest, IsTheKubeletsDevicePluginApi) {
       "/v1beta1.Registration/Register RegisterRequest -> Empty",
       "/v1beta1.DevicePlugin/GetDevicePluginOptions Empty -> DevicePluginOptions",
       "/v1beta1.DevicePlugin/ListAndWatch Empty -> stream ListAndWatchResponse",
-      "/v1beta1.DevicePlugin/GetPreferredAllocation PreferredAllocationRequest -> "
-      "PreferredAllocationResponse",
+      ("/v1beta1.DevicePlugin/GetPreferredAllocation PreferredAllocationRequest -> "
+       "PreferredAllocationResponse"),
       "/v1beta1.DevicePlugin/Allocate AllocateRequest -> AllocateResponse",
-      "/v1beta1.DevicePlugin/PreStartContainer PreStartContainerRequest -> "
-      "PreStartContainerResponse",
+      ("/v1beta1.DevicePlugin/PreStartContainer PreStartContainerRequest -> "
+       "PreStartContainerResponse"),
       "DevicePluginOptions 1 pre_start_required bool",
       "DevicePluginOptions 2 get_preferred_allocation_available bool",
       "RegisterRequest 1 version string",
@@ -75,13 +75,13 @@ TEST(WireTest, IsTheKubeletsDevicePluginApi) {
       "Device 2 health string",
       "Device 3 topology v1beta1.TopologyInfo",
       "PreStartContainerRequest 1 devices_ids repeated string",
-      "PreferredAllocationRequest 1 container_requests repeated "
-      "v1beta1.ContainerPreferredAllocationRequest",
+      ("PreferredAllocationRequest 1 container_requests repeated "
+       "v1beta1.ContainerPreferredAllocationRequest"),
       "ContainerPreferredAllocationRequest 1 available_deviceIDs repeated string",
       "ContainerPreferredAllocationRequest 2 must_include_deviceIDs repeated string",
       "ContainerPreferredAllocationRequest 3 allocation_size int32",
-      "PreferredAllocationResponse 1 container_responses repeated "
-      "v1beta1.ContainerPreferredAllocationResponse",
+      ("PreferredAllocationResponse 1 container_responses repeated "
+       "v1beta1.ContainerPreferredAllocationResponse"),
       "ContainerPreferredAllocationResponse 1 deviceIDs repeated string",
       "AllocateRequest 1 container_requests repeated v1beta1.ContainerAllocateRequest",
       "ContainerAllocateRequest 1 devices_ids repeated string",
