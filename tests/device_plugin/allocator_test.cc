@@ -1,12 +1,13 @@
 // What is given, taken and thought lost when others do something at the same time.
 #include "clients/device_plugin/allocator.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "clients/device_plugin/inventory.h"
@@ -27,81 +28,76 @@ using ::testing::Pair;
 
 constexpr char kDevice[] = "0000:01:00.0";
 constexpr char kOther[] = "0000:03:00.0";
+constexpr Inventory::Options kImpatient = {absl::ZeroDuration(), absl::Milliseconds(20)};
 
-class AllocatorTest : public PluginTest {
+class GivingTest : public PluginTest {
  protected:
-  AllocatorTest()
-      : log_fd_(open(Path("plugin.log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)),
-        log_(LogLevel::kDebug, log_fd_, RealEnv()) {
-    // Through a name that a test can take away.
-    OpenGate();
+  GivingTest() {
+    EXPECT_TRUE(Soon([this] { return inventory_.Get().present; }));
   }
-  ~AllocatorTest() override { close(log_fd_); }
+
+  absl::StatusOr<Allocation> Allocate(const std::vector<std::string>& devices) {
+    return allocator_.Allocate(config_.resources[0], devices, [] { return false; });
+  }
+
+  const PluginConfig config_ = Config();
+  ::viommu::Log log_{LogLevel::kDebug, STDERR_FILENO, RealEnv()};
+  Viommud viommud_{Path("viommud.sock")};
+  Inventory inventory_{&viommud_, kImpatient, &log_};
+  Allocator allocator_{&config_, &viommud_, &inventory_, &log_};
+};
+
+// The inventory finds viommud through a name that a test can take away.
+class GateTest : public PluginTest {
+ protected:
+  GateTest() { OpenGate(); }
 
   void OpenGate() { std::filesystem::create_symlink(Path("viommud.sock"), Path("gate.sock")); }
   void CloseGate() { std::filesystem::remove(Path("gate.sock")); }
 
-  Inventory::Options Impatient() { return {absl::ZeroDuration(), absl::Milliseconds(20)}; }
-
-  const int log_fd_;
-  ::viommu::Log log_;
+  ::viommu::Log log_{LogLevel::kDebug, STDERR_FILENO, RealEnv()};
 };
 
-TEST_F(AllocatorTest, ThinksOnlyThatLostWhichNoAllocationHas) {
-  const PluginConfig config = Config();
-  Viommud viommud(Path("viommud.sock"));
-  Inventory inventory(&viommud, Impatient(), &log_);
-  ASSERT_TRUE(Soon([&] { return inventory.Get().present; }));
-  Allocator allocator(&config, &viommud, &inventory, &log_);
-  const auto given = allocator.Allocate(config.resources[0], {kDevice}, [] { return false; });
+TEST_F(GivingTest, ThinksOnlyThatLostWhichNoAllocationHas) {
+  const auto given = Allocate({kDevice});
   ASSERT_TRUE(given.ok()) << given.status();
   // The list of what pods have may be of before that.
-  const auto lost = allocator.LoseUnallocated({kDevice, kOther});
+  const auto lost = allocator_.LoseUnallocated({kDevice, kOther});
   ASSERT_TRUE(lost.ok()) << lost.status();
   EXPECT_THAT(*lost, ElementsAre(kOther));
-  EXPECT_THAT(inventory.Get().lost, ElementsAre(Pair(kOther, "")));
+  EXPECT_THAT(inventory_.Get().lost, ElementsAre(Pair(kOther, "")));
   // Given away, it is not lost.
-  ASSERT_TRUE(allocator.Allocate(config.resources[0], {kOther}, [] { return false; }).ok());
-  EXPECT_THAT(inventory.Get().lost, IsEmpty());
+  ASSERT_TRUE(Allocate({kOther}).ok());
+  EXPECT_THAT(inventory_.Get().lost, IsEmpty());
 }
 
-TEST_F(AllocatorTest, TakesTheWayInOfAnAllocationThatHasLostItsState) {
-  const PluginConfig config = Config();
-  Viommud viommud(Path("viommud.sock"));
-  Inventory inventory(&viommud, Impatient(), &log_);
-  ASSERT_TRUE(Soon([&] { return inventory.Get().present; }));
+TEST_F(GivingTest, TakesTheWayInOfAnAllocationThatHasLostItsState) {
   // Its listener outlived viommud, and its container still has it.
-  ASSERT_TRUE(viommud.CreateListener("alloc-former", {0666, {}, {}}).ok());
-  inventory.Lose(kDevice, "alloc-former");
-  Allocator allocator(&config, &viommud, &inventory, &log_);
-  const auto given = allocator.Allocate(config.resources[0], {kDevice}, [] { return false; });
+  ASSERT_TRUE(viommud_.CreateListener("alloc-former", {0666, {}, {}}).ok());
+  inventory_.Lose(kDevice, "alloc-former");
+  const auto given = Allocate({kDevice});
   ASSERT_TRUE(given.ok()) << given.status();
   EXPECT_THAT(Allocations(), ElementsAre(given->name));
 }
 
-TEST_F(AllocatorTest, ChangesNothingForWhoHasGivenUp) {
-  const PluginConfig config = Config();
-  Viommud viommud(Path("viommud.sock"));
-  Inventory inventory(&viommud, Impatient(), &log_);
-  ASSERT_TRUE(Soon([&] { return inventory.Get().present; }));
-  Allocator allocator(&config, &viommud, &inventory, &log_);
-  const auto given = allocator.Allocate(config.resources[0], {kDevice}, [] { return false; });
+TEST_F(GivingTest, ChangesNothingForWhoHasGivenUp) {
+  const auto given = Allocate({kDevice});
   ASSERT_TRUE(given.ok()) << given.status();
   const size_t before = Leftovers();
-  const auto refused = allocator.Allocate(config.resources[0], {kDevice}, [] { return true; });
+  const auto refused = allocator_.Allocate(config_.resources[0], {kDevice}, [] { return true; });
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kCancelled);
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("GIVEN_UP"));
-  EXPECT_EQ(allocator.Renew(config.resources[0], {kDevice}, [] { return true; }).code(),
+  EXPECT_EQ(allocator_.Renew(config_.resources[0], {kDevice}, [] { return true; }).code(),
             absl::StatusCode::kCancelled);
   EXPECT_EQ(GetDevice(kDevice).domain(),
             absl::StrCat("owners/", given->name, "/", given->domains[0]));
   EXPECT_EQ(Leftovers(), before);
 }
 
-TEST_F(AllocatorTest, CallsNothingLostThatTheNewViommudHasGivenAway) {
+TEST_F(GateTest, CallsNothingLostThatTheNewViommudHasGivenAway) {
   Viommud operators(Path("viommud.sock"));
   Viommud gated(Path("gate.sock"));
-  Inventory inventory(&gated, Impatient(), &log_);
+  Inventory inventory(&gated, kImpatient, &log_);
   ASSERT_TRUE(operators.Claim(kDevice, "alloc-1", "").ok());
   ASSERT_TRUE(operators.Claim(kOther, "alloc-2", "").ok());
   ASSERT_TRUE(Soon([&] {
