@@ -159,10 +159,13 @@ void Keeper::ForgiveLost(const std::map<std::string, std::string>& lost, const P
 void Keeper::FreeUnheld(const PodDevices& held, const AllocationBook& book) {
   unheld_.Forget(book);
   unused_.Forget(book);
+  std::set<std::string> told;
+  told.swap(told_);
   int leaked = 0;
   for (const auto& [name, record] : book) {
     const bool has_pod = HoldsAny(record, held);
-    TellOfUse(name, record, unheld_.IsOver(name, has_pod, options_.grace));
+    const bool without_pod = unheld_.IsOver(name, has_pod, options_.grace);
+    if (without_pod && record.connections != 0) TellOfUse(name, record, told.count(name) != 0);
     if (!unused_.IsOver(name, has_pod || record.connections != 0, options_.grace)) continue;
     const absl::Status freed = parts_.allocator->Free(name);
     parts_.metrics->freed.Count(freed.ok());
@@ -176,16 +179,14 @@ void Keeper::FreeUnheld(const PodDevices& held, const AllocationBook& book) {
   parts_.metrics->leaked->Set(leaked);
 }
 
-void Keeper::TellOfUse(const std::string& name, const AllocationRecord& record, bool without_pod) {
-  if (!without_pod || record.connections == 0) {
-    told_.erase(name);
-  } else if (told_.insert(name).second) {
-    parts_.log->Write(LogLevel::kWarning, "allocation_in_use",
-                      {{"allocation", name},
-                       {"devices", absl::StrJoin(record.devices, ",")},
-                       {"connections", record.connections},
-                       {"why", "no pod has it, and somebody is connected to it"}});
-  }
+void Keeper::TellOfUse(const std::string& name, const AllocationRecord& record, bool told) {
+  told_.insert(name);
+  if (told) return;
+  parts_.log->Write(LogLevel::kWarning, "allocation_in_use",
+                    {{"allocation", name},
+                     {"devices", absl::StrJoin(record.devices, ",")},
+                     {"connections", record.connections},
+                     {"why", "no pod has it, and somebody is connected to it"}});
 }
 
 void Keeper::FindRenamed(const PodDevices& held, const AllocationBook& book) {

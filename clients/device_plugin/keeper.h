@@ -68,7 +68,7 @@ class Keeper {
                    const AllocationBook& book);
   void FreeUnheld(const PodDevices& held, const AllocationBook& book);
   // Says once of each allocation that somebody is connected to it while no pod has it.
-  void TellOfUse(const std::string& name, const AllocationRecord& record, bool without_pod);
+  void TellOfUse(const std::string& name, const AllocationRecord& record, bool told);
   void FindRenamed(const PodDevices& held, const AllocationBook& book);
 
   const PluginParts parts_;

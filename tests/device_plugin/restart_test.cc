@@ -121,13 +121,13 @@ TEST_F(RestartTest, FreesNothingThatSomebodyIsConnectedTo) {
   kubelet_.DeletePod("a");
   absl::SleepFor(kGrace * 1.25);
   EXPECT_EQ(ReadByDevice(**inside, kDevice, 6), "in use") << Log();
-  EXPECT_TRUE(Soon([&] {
-    return absl::StrContains(
-        Log(), absl::StrCat(R"("event":"allocation_in_use","allocation":")", NameOf(a)));
-  })) << Log();
+  const std::string told = absl::StrCat(R"("event":"allocation_in_use","allocation":")", NameOf(a));
+  EXPECT_TRUE(Soon([&] { return absl::StrContains(Log(), told); })) << Log();
   EXPECT_EQ(plugin_->Metric("leaked_allocations"), 0);
   inside->reset();
   EXPECT_TRUE(Soon([this] { return Allocations().empty(); })) << Log();
+  const std::string log = Log();
+  EXPECT_EQ(log.find(told), log.rfind(told)) << "said more than once";
 }
 
 TEST_F(RestartTest, FreesNothingThatAPodHasUnderANameOfBefore) {
